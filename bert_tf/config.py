@@ -1,0 +1,142 @@
+"""`BertConfig`: the architecture of one BERT model, as `bert_config.json` states it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from bert_tf.errors import BertError
+
+HIDDEN_ACTS = ("gelu", "gelu_exact", "relu", "tanh", "linear")
+"""The activations a config can name. `gelu` is the tanh approximation, as Google's code computes
+it under that name; `gelu_exact` is x * Phi(x) by the error function, which checkpoints converted
+from Hugging Face mean when they say `gelu`."""
+
+LAYER_NORM_EPSILON = 1e-12
+"""Added to the variance in every layer normalisation (google-research/bert, modeling.py uses
+TensorFlow 1's `layer_norm` default). It stands in no config file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """The numbers that fix a BERT architecture; validated once, on construction.
+
+    The field names are the keys of `bert_config.json`. Keys that this class does not know
+    (`directionality`, `pooler_*`, ...) are kept in `extra` and written back in their place.
+
+    Args:
+        vocab_size: rows of the word-embedding table.
+        hidden_size: width of the encoder; a multiple of `num_attention_heads`.
+        num_hidden_layers: number of transformer layers.
+        num_attention_heads: attention heads in each layer.
+        intermediate_size: width of the feed-forward layer.
+        hidden_act: one of `HIDDEN_ACTS`; the encoder's and the MLM transform's activation. The
+            pooler's is always tanh.
+        hidden_dropout_prob: dropout after the embedding norm and before each residual sum.
+        attention_probs_dropout_prob: dropout on the attention probabilities.
+        max_position_embeddings: longest input, in word pieces, [CLS] and [SEP] counted.
+        type_vocab_size: segments that `seg_input` can name. The original's default is 16 where
+            the file is silent; every released file says 2.
+        initializer_range: standard deviation of the truncated normal that new weights start from.
+        extra: further keys of the file, in its order.
+
+    Raises:
+        BertError: a value is missing, of the wrong type or out of its range.
+    """
+
+    vocab_size: int
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 16
+    initializer_range: float = 0.02
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name == "extra":
+                continue
+            value = getattr(self, field.name)
+            if field.type == "int":
+                ok = isinstance(value, int) and not isinstance(value, bool) and value > 0
+                wanted = "a whole number above 0"
+            elif field.type == "float":
+                ok = isinstance(value, int | float) and not isinstance(value, bool)
+                ok = ok and 0.0 <= value <= 1.0
+                wanted = "a number from 0 to 1"
+            else:
+                ok = value in HIDDEN_ACTS
+                wanted = "one of " + ", ".join(HIDDEN_ACTS)
+            if not ok:
+                raise BertError(
+                    f"{field.name} in the BERT config is {value!r}; it must be {wanted}."
+                )
+        if self.hidden_size % self.num_attention_heads:
+            raise BertError(
+                f"hidden_size {self.hidden_size} in the BERT config is not divisible by "
+                f"num_attention_heads {self.num_attention_heads}; every head needs the same width."
+            )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BertConfig:
+        """Builds a config from the keys of a `bert_config.json`; unknown keys go into `extra`.
+
+        Raises:
+            BertError: `vocab_size` is missing or a value is not allowed.
+        """
+        if "vocab_size" not in values:
+            raise BertError(
+                "the BERT config names no vocab_size; a bert_config.json has at least vocab_size, "
+                "hidden_size, num_hidden_layers and num_attention_heads."
+            )
+        known = {f.name for f in dataclasses.fields(cls)} - {"extra"}
+        extra = {key: value for key, value in values.items() if key not in known}
+        return cls(**{key: values[key] for key in values if key in known}, extra=extra)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> BertConfig:
+        """Reads a `bert_config.json`.
+
+        Raises:
+            BertError: the file is not there, is not JSON, or holds values that are not allowed.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                values = json.load(file)
+        except OSError as error:
+            raise BertError(f"cannot read the BERT config {path}: {error.strerror}.") from error
+        except ValueError as error:
+            raise BertError(f"the BERT config {path} is not valid JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise BertError(f"the BERT config {path} holds a {type(values).__name__}, no object.")
+        try:
+            return cls.from_dict(values)
+        except BertError as error:
+            raise BertError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys, the unknown ones included, sorted as in Google's releases."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values.update(values.pop("extra"))
+        return dict(sorted(values.items()))
+
+    def to_json(self) -> str:
+        """The text of a `bert_config.json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def replace(self, **changes: Any) -> BertConfig:
+        """A copy with some fields changed, validated again."""
+        return dataclasses.replace(self, **changes)
