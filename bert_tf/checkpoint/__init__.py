@@ -1,0 +1,1 @@
+"""The original checkpoint format: finding, reading, writing and converting it."""

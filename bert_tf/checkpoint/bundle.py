@@ -1,0 +1,215 @@
+"""What the index of a checkpoint says about its tensors, checked to fit the data files."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bert_tf.checkpoint import dtypes, foreign, proto, table
+from bert_tf.errors import BertError
+
+_MAX_SLICES = 1024  # parts of one variable; keeps the check for overlaps short
+_MAX_DIMS = 64  # numpy's limit
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorPart:
+    """The piece of a variable that was stored in pieces ("partitioned").
+
+    Args:
+        starts: first index on each axis.
+        info: where the piece lies; its `shape` is that of the piece.
+    """
+
+    starts: tuple[int, ...]
+    info: TensorInfo
+
+    @property
+    def where(self) -> tuple[slice, ...]:
+        """The place of the piece in the whole tensor."""
+        return tuple(slice(a, a + n) for a, n in zip(self.starts, self.info.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """What the index says about one tensor.
+
+    Args:
+        name: its name, for example `bert/pooler/dense/kernel`.
+        dtype: its numpy type; bfloat16 is that of `ml_dtypes`, strings are `object`, and a type
+            that cannot be read is void.
+        shape: its dimensions.
+        shard: number of the `.data-*` file that holds it.
+        offset: its first byte there.
+        nbytes: how many bytes it takes.
+        crc32c: masked checksum of these bytes.
+        parts: its pieces, if it was stored in pieces; then `shard`, `offset` and `crc32c` are 0.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    nbytes: int
+    crc32c: int
+    parts: tuple[TensorPart, ...] = ()
+
+
+def shard_path(prefix: str, shard: int, num_shards: int) -> str:
+    """Path of the data file number `shard` of `num_shards`, as TensorFlow names it."""
+    return f"{prefix}.data-{shard:05d}-of-{num_shards:05d}"
+
+
+def read_index(prefix: str) -> tuple[int, dict[bytes, bytes]]:
+    """Reads `<prefix>.index`.
+
+    Returns:
+        The number of data files, and the encoded entries by key, sorted, without the header.
+
+    Raises:
+        BertError: it is missing, damaged, or of a kind that cannot be read.
+    """
+    path = prefix + ".index"
+    if os.path.isfile(path) and (foreign.is_lfs_pointer(path) or os.path.getsize(path) == 0):
+        what = foreign.describe(path) or "is empty: copy or download it again."
+        raise BertError(f"{path} {what}")
+    entries = table.read_table(path)
+    header = entries.pop(b"", None)
+    if header is None:
+        raise BertError(f"{path} is a table, but no index of a checkpoint: it has no header.")
+    return _num_shards(header, path), entries
+
+
+def _num_shards(header: bytes, path: str) -> int:
+    try:
+        decoded = proto.decode_header(header)
+    except BertError as error:
+        # V1 has a message of its own under the same key, of other types.
+        raise BertError(
+            f"the header in {path} cannot be read ({error}): it is damaged, or a checkpoint of "
+            "TensorFlow's old single-file format (V1)."
+        ) from None
+    if decoded.big_endian:
+        raise BertError(
+            f"{path} says that its numbers are big-endian, which bert_tf cannot read. Write the "
+            "checkpoint anew with TensorFlow on a machine of the usual kind."
+        )
+    if decoded.min_consumer > 1 or decoded.num_shards < 1:
+        raise BertError(
+            f"{path} asks for format version {decoded.min_consumer} and has {decoded.num_shards} "
+            "data files; bert_tf reads version 1 with at least one."
+        )
+    return decoded.num_shards
+
+
+def tensor_infos(
+    prefix: str, entries: Mapping[bytes, bytes], sizes: Sequence[int]
+) -> dict[str, TensorInfo]:
+    """Decodes the entries and checks that each lies within its file and agrees with itself.
+
+    Args:
+        prefix: of the checkpoint, for messages.
+        entries: as of `read_index`.
+        sizes: bytes of each data file.
+
+    Returns:
+        By name, sorted; the keys of single pieces are not among them.
+
+    Raises:
+        BertError: an entry is wrong or reaches beyond its file; the message names both.
+    """
+    bundle = _Bundle(prefix, entries, sizes)
+    infos = {}
+    for key, value in entries.items():
+        if key.startswith(b"\0"):
+            continue  # the key of one piece; its variable's entry leads to it
+        name = key.decode("utf-8", "backslashreplace")
+        try:
+            infos[name] = bundle.info(name, key, proto.decode_entry(value))
+        except BertError as error:
+            raise BertError(f"the tensor {name!r} in {prefix}.index: {error}") from None
+    return dict(sorted(infos.items()))
+
+
+class _Bundle:
+    """The index while it is decoded."""
+
+    def __init__(self, prefix: str, entries: Mapping[bytes, bytes], sizes: Sequence[int]) -> None:
+        self._prefix = prefix
+        self._entries = entries
+        self._sizes = sizes
+
+    def info(self, name: str, key: bytes, entry: proto.BundleEntry) -> TensorInfo:
+        return self._pieces(name, key, entry) if entry.slices else self._whole(name, entry)
+
+    def _whole(self, name: str, entry: proto.BundleEntry) -> TensorInfo:
+        dtype = dtypes.from_number(entry.dtype)
+        if entry.shard >= len(self._sizes):
+            raise BertError(f"it lies in data file {entry.shard} of only {len(self._sizes)}.")
+        # Zeros are left out of the product: numpy refuses (0, 2**62) as too large as well.
+        if len(entry.shape) > _MAX_DIMS or math.prod(filter(None, entry.shape)) >= 1 << 59:
+            raise BertError(f"the shape {entry.shape} is more than can be read.")
+        if dtypes.is_number(dtype) and math.prod(entry.shape) * dtype.itemsize != entry.size:
+            raise BertError(
+                f"its shape {entry.shape} and type {dtype} do not make the {entry.size} bytes that "
+                "it is said to have."
+            )
+        if entry.offset + entry.size > self._sizes[entry.shard]:
+            raise BertError(
+                f"it ends at byte {entry.offset + entry.size} of "
+                f"{shard_path(self._prefix, entry.shard, len(self._sizes))}, which has only "
+                f"{self._sizes[entry.shard]} bytes: the file was cut off, or belongs to another "
+                "checkpoint. Copy or download it again."
+            )
+        return TensorInfo(
+            name, dtype, entry.shape, entry.shard, entry.offset, entry.size, entry.crc32c
+        )
+
+    def _pieces(self, name: str, key: bytes, entry: proto.BundleEntry) -> TensorInfo:
+        """A variable in pieces, after checking that these make it up exactly."""
+        if len(entry.slices) > _MAX_SLICES:
+            raise BertError(f"it is stored in {len(entry.slices)} pieces, more than can be read.")
+        parts = tuple(self._piece(name, key, entry, where) for where in entry.slices)
+        dtype = parts[0].info.dtype
+        if not dtypes.is_number(dtype):
+            raise BertError("it is stored in pieces that hold no numbers.")
+        total = sum(math.prod(part.info.shape) for part in parts)
+        overlap = any(_overlap(a, b) for a, b in itertools.combinations(parts, 2))
+        if overlap or total != math.prod(entry.shape):
+            raise BertError("its pieces do not make up the whole.")
+        return TensorInfo(
+            name, dtype, entry.shape, 0, 0, sum(part.info.nbytes for part in parts), 0, parts
+        )
+
+    def _piece(
+        self, name: str, key: bytes, whole: proto.BundleEntry, where: proto.TensorSlice
+    ) -> TensorPart:
+        if len(where.starts) != len(whole.shape):
+            raise BertError("one of its pieces has another rank than the whole.")
+        stored = self._entries.get(proto.slice_key(key, where))
+        if stored is None:
+            raise BertError(f"its piece at {where.starts} is missing.")
+        entry = proto.decode_entry(stored)
+        lengths = tuple(
+            size - start if length < 0 else length  # -1: the whole axis
+            for start, length, size in zip(where.starts, where.lengths, whole.shape)
+        )
+        inside = all(
+            0 <= start <= start + length <= size
+            for start, length, size in zip(where.starts, lengths, whole.shape)
+        )
+        if not inside or entry.shape != lengths or entry.dtype != whole.dtype or entry.slices:
+            raise BertError(f"its piece at {where.starts} does not fit into it.")
+        return TensorPart(where.starts, self._whole(name, entry))
+
+
+def _overlap(one: TensorPart, other: TensorPart) -> bool:
+    """Whether two pieces of the same variable share an element."""
+    pairs = zip(one.where, other.where)
+    return all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in pairs)

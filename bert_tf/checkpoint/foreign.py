@@ -1,0 +1,142 @@
+"""Tells what a file or folder is that is no checkpoint in the original format, and what to do."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+from bert_tf.checkpoint.table import has_footer
+
+_NO_ORIGINAL = (
+    "bert_tf reads Google's original format: bert_config.json, vocab.txt and "
+    "bert_model.ckpt.index with its bert_model.ckpt.data-* files. "
+)
+_KERAS = (
+    "is a Keras file. " + _NO_ORIGINAL + "Open a .keras file that bert_tf saved with "
+    "`import bert_tf, keras; keras.saving.load_model(path)`; or pass the checkpoint it came from."
+)
+_PYTORCH = (
+    "holds PyTorch weights (Hugging Face). " + _NO_ORIGINAL + "Download the original release of "
+    "the same model, or write it in that format first (transformers has a script, "
+    "convert_bert_pytorch_checkpoint_to_original_tf.py)."
+)
+_ADVICE = {
+    "lfs": "is a Git-LFS pointer, a text of three lines in place of the file: run `git lfs pull` "
+    "in that repository.",
+    "html": "is a web page saved in place of the file: the download went wrong, or needed a "
+    "login. Download it again.",
+    "hdf5": "is an HDF5 file (Keras weights, or Hugging Face's tf_model.h5). " + _NO_ORIGINAL,
+    "keras": _KERAS,
+    "pytorch": _PYTORCH,
+    "safetensors": "holds weights in the safetensors format (Hugging Face). " + _NO_ORIGINAL,
+    "flax": "holds Flax weights (Hugging Face). " + _NO_ORIGINAL,
+    "savedmodel": "is a TensorFlow SavedModel, a graph and not a checkpoint. "
+    + _NO_ORIGINAL
+    + "Pass the checkpoint it was exported from.",
+    "v1": "is a checkpoint of TensorFlow's old single-file format (V1). " + _NO_ORIGINAL + "Write "
+    "it anew with TensorFlow: restore it with tf.compat.v1.train.Saver, then save with "
+    "Saver(write_version=2).",
+    "archive": "is a packed archive that bert_tf does not open (only .zip). Unpack it and pass "
+    "the folder.",
+    "onnx": "is an ONNX model. " + _NO_ORIGINAL,
+}
+
+_SUFFIXES = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".keras": "keras",
+    ".safetensors": "safetensors",
+    ".msgpack": "flax",
+    ".bin": "pytorch",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".onnx": "onnx",
+    ".pb": "savedmodel",
+    ".tgz": "archive",
+    ".tar": "archive",
+    ".gz": "archive",
+    ".7z": "archive",
+    ".xz": "archive",
+}
+
+_WEIGHTS = (".h5", ".keras", ".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".onnx")
+
+
+def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
+    """Whether the file is what Git leaves in the checkout when Git-LFS did not fetch it."""
+    return _head(path).startswith(b"version https://git-lfs")
+
+
+def describe(path: str | os.PathLike[str]) -> str | None:
+    """What the file or folder is, if it is something known that is not ours, and what to do.
+
+    The content decides; the name only where the content says nothing.
+
+    Returns:
+        A clause to put behind the path ("is a Git-LFS pointer ..."), or None.
+    """
+    kind = _kind(path)
+    return _ADVICE[kind] if kind else None
+
+
+def _head(path: str | os.PathLike[str], size: int = 512) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def _kind(path: str | os.PathLike[str]) -> str | None:
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return _folder_kind(path)
+    head = _head(path)
+    text = head.lstrip().lower()
+    if is_lfs_pointer(path):
+        return "lfs"
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "html"
+    if head.startswith(b"\x89HDF\r\n"):
+        return "hdf5"
+    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"\xfd7zXZ")) or head[257:262] == b"ustar":
+        return "archive"
+    if head.startswith(b"PK\x03\x04"):
+        return _zip_kind(path)
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 1 << 32:
+        return "safetensors"  # the size of a JSON header in 8 bytes, then the header
+    if has_footer(path):
+        # V1 puts index and weights into one table; V2's table is always named `.index`.
+        return None if path.endswith(".index") else "v1"
+    return _SUFFIXES.get(os.path.splitext(path)[1].lower())
+
+
+def _zip_kind(path: str) -> str | None:
+    """Keras and PyTorch files are zips as well; a packed release is None."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return None
+    if "model.weights.h5" in names and "config.json" in names:
+        return "keras"
+    if any(name.endswith("/data.pkl") for name in names):
+        return "pytorch"
+    return None
+
+
+def _folder_kind(path: str) -> str | None:
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return None
+    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
+        return "savedmodel"
+    # The variables of a SavedModel are a checkpoint by format, but its names are not BERT's.
+    parent, own_name = os.path.split(os.path.abspath(path))
+    if own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb")):
+        return "savedmodel"
+    for name in names:
+        if name.endswith(_WEIGHTS):
+            return _kind(os.path.join(path, name))
+    return None
