@@ -8,14 +8,13 @@ releases the interpreter lock, so that two threads can check two tensors at the 
 from __future__ import annotations
 
 import crc32c as _crc32c
-import numpy as np
 
 _MASK_DELTA = 0xA282EAD8
 """Added by `crc32c::Mask` in LevelDB and TensorFlow, so that a checksum of data that holds
 checksums stays a good one."""
 
 
-def extend(value: int, data: bytes | memoryview | np.ndarray) -> int:
+def extend(value: int, data: bytes | memoryview) -> int:
     """The checksum of some bytes followed by `data`, where `value` is that of the former."""
     return _crc32c.crc32c(data, value)
 
@@ -25,6 +24,6 @@ def mask(value: int) -> int:
     return ((value >> 15 | value << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def masked(data: bytes | memoryview | np.ndarray) -> int:
+def masked(data: bytes | memoryview) -> int:
     """The checksum of `data` in the stored form."""
     return mask(extend(0, data))

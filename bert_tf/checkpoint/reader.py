@@ -121,7 +121,7 @@ class CheckpointReader:
         if info.dtype.hasobject:
             return self._strings(info, raw)
         if self.verify:
-            self._check(info, crc.masked(raw))
+            self._check(info, crc.masked(raw.data))
         return raw.view(info.dtype).reshape(info.shape)
 
     def read_into(self, name: str, out: np.ndarray) -> None:
@@ -182,7 +182,7 @@ class CheckpointReader:
         for shard in range(self.num_shards):
             path = self.shard_path(shard)
             try:
-                file = open(path, "rb", buffering=0)
+                file = io.FileIO(path)
             except FileNotFoundError:
                 raise BertError(
                     f"{path} is missing: {self.prefix}.index needs {self.num_shards} such "
@@ -231,7 +231,7 @@ class CheckpointReader:
             raw = block.view(np.uint8)
             self._pread(info, start * info.dtype.itemsize, raw)
             if self.verify:
-                checksum = crc.extend(checksum, raw)
+                checksum = crc.extend(checksum, raw.data)
             if scratch is not None:
                 dtypes.cast_into(target, block, info.name)
         if self.verify:
@@ -245,7 +245,7 @@ class CheckpointReader:
             out[:] = self._raw(info)[at : at + len(out)]
             return
         done = 0
-        view = memoryview(out)
+        view = out.data
         while done < len(out):
             try:
                 count = os.preadv(

@@ -1,0 +1,125 @@
+"""Writes a folder as Google released them: bert_config.json, vocab.txt and bert_model.ckpt.*."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bert_tf.checkpoint import dtypes, slots
+from bert_tf.checkpoint.writer import CheckpointWriter
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+
+CONFIG_NAME = "bert_config.json"
+VOCAB_NAME = "vocab.txt"
+CHECKPOINT_NAME = "bert_model.ckpt"
+
+
+def write_release(
+    folder: str | os.PathLike[str],
+    config: BertConfig | bytes,
+    vocab: bytes | str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    *,
+    dtype: str | None = None,
+    num_shards: int = 1,
+    overwrite: bool = False,
+) -> str:
+    """Writes the three parts of a checkpoint into `folder`, all of them or nothing.
+
+    No `checkpoint` file is written, as releases have none.
+
+    Args:
+        folder: made if it is not there.
+        config: the architecture, or the bytes of a `bert_config.json` to keep as they are.
+        vocab: the bytes of a `vocab.txt`, or the path of one; copied byte for byte.
+        tensors: by name, or pairs of name and values, which are taken one at a time.
+        dtype: "float32", "float16" or "bfloat16" to store the weights in; None keeps the type of
+            each. Optimizer slots are never made narrower: Adam's mean of squares would become 0.
+        num_shards: number of data files.
+        overwrite: whether files that are there may be replaced.
+
+    Returns:
+        The prefix of the checkpoint.
+
+    Raises:
+        BertError: a file is there already, the vocabulary cannot be read, a tensor cannot be
+            stored, or the disk is full.
+    """
+    folder = os.path.expanduser(os.fspath(folder))
+    wanted = None if dtype is None else dtypes.float_type(dtype)
+    prefix = os.path.join(folder, CHECKPOINT_NAME)
+    if not overwrite:
+        refuse_to_overwrite(folder)
+    if not isinstance(vocab, bytes):
+        vocab = _read(vocab)
+    made = _make_folder(folder)
+    try:
+        with CheckpointWriter(prefix, num_shards) as writer:
+            writer.add_file(CONFIG_NAME, config if isinstance(config, bytes) else _json(config))
+            writer.add_file(VOCAB_NAME, vocab)
+            pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
+            for name, values in pairs:
+                writer.add(name, values, stored_type(name, values.dtype, wanted))
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        raise
+    return prefix
+
+
+def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype:
+    """The type to store a tensor in, if weights are to be stored as `wanted`."""
+    if wanted is None or not dtypes.is_float(dtype):
+        return dtype
+    if slots.is_slot(name) and wanted.itemsize < dtype.itemsize:
+        return dtype
+    return wanted
+
+
+def refuse_to_overwrite(folder: str) -> None:
+    """Raises an error if the folder holds a file that `write_release` would replace.
+
+    Raises:
+        BertError: it does; the message names it.
+    """
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise BertError(f"{folder} is a file; give a folder to write the checkpoint to.")
+    escaped = glob.escape(folder)
+    for name in (CONFIG_NAME, VOCAB_NAME, CHECKPOINT_NAME + ".index", CHECKPOINT_NAME + ".data-*"):
+        for path in glob.glob(os.path.join(escaped, name)):
+            raise BertError(
+                f"{path} is there already. Choose another folder, or allow it to be replaced with "
+                "overwrite=True (--overwrite)."
+            )
+
+
+def _json(config: BertConfig) -> bytes:
+    return config.to_json().encode()
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise BertError(f"cannot read the vocabulary {path}: {error.strerror}.") from error
+
+
+def _make_folder(folder: str) -> list[str]:
+    """Makes the folder; gives the ones that were not there before, the innermost first."""
+    missing = []
+    at = os.path.abspath(folder)
+    while not os.path.lexists(at):
+        missing.append(at)
+        at = os.path.dirname(at)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise BertError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    return missing

@@ -1,0 +1,231 @@
+"""Writes a checkpoint in the original format, a tensor at a time, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from bert_tf.checkpoint import crc, dtypes, proto, table
+from bert_tf.checkpoint.bundle import shard_path
+from bert_tf.errors import BertError
+
+MAX_SHARDS = 1000
+"""All data files are open at once while writing; nobody needs more."""
+
+_BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
+
+
+class CheckpointWriter:
+    """Takes tensors one after another; the files appear under their names on success only.
+
+    Everything goes to hidden files in the target folder first. `commit` brings it to the disk,
+    renames the data files and, last, the index: who finds an index finds its data. A rename does
+    not touch the file of the old name, so a checkpoint may be written over the one that a
+    `CheckpointReader` is reading. Leaving the `with` block by an exception leaves the old files
+    as they were and nothing else.
+
+    Example:
+        >>> with CheckpointWriter("out/bert_model.ckpt") as writer:
+        ...     writer.add("bert/pooler/dense/bias", np.zeros(768, np.float32))
+
+    Args:
+        prefix: path of the checkpoint, without `.index`. The folder must exist.
+        num_shards: number of data files; each tensor goes to the one that is shortest so far.
+
+    Raises:
+        BertError: a file cannot be written, or the disk is full.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], num_shards: int = 1) -> None:
+        self.prefix = os.path.expanduser(os.fspath(prefix))
+        if not 1 <= num_shards <= MAX_SHARDS:
+            raise BertError(f"num_shards is {num_shards}; it must be 1 to {MAX_SHARDS}.")
+        folder, base = os.path.split(os.path.abspath(self.prefix))
+        if not os.path.isdir(folder):
+            raise BertError(f"there is no folder {folder} to write the checkpoint to.")
+        if not base or base.startswith(".") or os.fspath(prefix).endswith(("/", os.sep)):
+            raise BertError(
+                f"{self.prefix!r} names no checkpoint; give a path like out/bert_model.ckpt."
+            )
+        self._folder = folder
+        self._token = secrets.token_hex(4)
+        self._entries: dict[bytes, proto.BundleEntry] = {}
+        self._offsets = [0] * num_shards
+        self._files: list[BinaryIO] = []  # the data files, then what is to lie beside them
+        self._renames: list[tuple[str, str]] = []  # temporary name, final name
+        try:
+            with _disk_errors(self.prefix):
+                for shard in range(num_shards):
+                    self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def add(self, name: str, values: np.ndarray, dtype: np.dtype | None = None) -> None:
+        """Writes one tensor.
+
+        Args:
+            name: of the tensor; no two may have the same.
+            values: its values; neither copied nor cast as a whole.
+            dtype: float type to store it in, if not that of `values`.
+
+        Raises:
+            BertError: the name was there before or cannot be one, the type cannot be stored, a
+                value does not fit into `dtype`, or the disk is full.
+        """
+        key = name.encode()
+        if not key or key.startswith(b"\0"):
+            raise BertError(f"{name!r} cannot be the name of a tensor.")
+        if key in self._entries:
+            raise BertError(f"the tensor {name!r} is to be written twice.")
+        values = np.asarray(values)
+        stored = (values.dtype if dtype is None else dtype).newbyteorder("<")
+        number = dtypes.to_number(stored, name)
+        shard = min(range(len(self._offsets)), key=self._offsets.__getitem__)
+        size = values.size * stored.itemsize
+        checksum = 0
+        flat = values.reshape(-1)  # a copy only where the array is no single stretch of memory
+        with _disk_errors(self.prefix):
+            for start in range(0, flat.size, _BLOCK_ELEMENTS):
+                block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
+                checksum = crc.extend(checksum, block.data)
+                self._files[shard].write(block.data)
+        self._entries[key] = proto.BundleEntry(
+            number, values.shape, shard, self._offsets[shard], size, crc.mask(checksum)
+        )
+        self._offsets[shard] += size
+
+    def add_file(self, name: str, data: bytes) -> None:
+        """Writes a file of any content beside the checkpoint, to appear together with it.
+
+        Raises:
+            BertError: the disk is full.
+        """
+        with _disk_errors(self.prefix):
+            file = self._open(os.path.join(os.path.dirname(self.prefix), name))
+            self._files.append(file)
+            file.write(data)
+
+    def commit(self) -> None:
+        """Writes the index and gives the files their names.
+
+        Data files that an older checkpoint of the same prefix had besides are removed: two sets
+        under one prefix would mislead everybody.
+
+        Raises:
+            BertError: the disk is full, or a file cannot be renamed.
+        """
+        header = proto.encode_header(proto.BundleHeader(len(self._offsets)))
+        entries = sorted((key, proto.encode_entry(e)) for key, e in self._entries.items())
+        try:
+            with _disk_errors(self.prefix):
+                index = self._open(self.prefix + ".index")
+                self._files.append(index)
+                table.write_table(index, [(b"", header), *entries])
+                for file in self._files:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    file.close()
+                final = {name for _, name in self._renames}
+                while self._renames:
+                    os.replace(*self._renames[0])
+                    del self._renames[0]
+                digits = "[0-9]" * 5
+                old = glob.escape(self.prefix) + f".data-{digits}-of-{digits}"
+                for path in glob.glob(old):
+                    if path not in final:
+                        os.remove(path)
+                _sync_folder(self._folder)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Removes what has not got its name yet; does nothing after `commit`."""
+        for file in self._files:
+            with contextlib.suppress(OSError):  # what is buffered need not arrive any more
+                file.close()
+        for temporary, _ in self._renames:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+        self._files, self._renames = [], []
+
+    def _open(self, path: str) -> BinaryIO:
+        folder, base = os.path.split(path)
+        temporary = os.path.join(folder, f".{base}.{self._token}.tmp")
+        file = open(temporary, "xb")  # noqa: SIM115  (closed by commit and abort)
+        self._renames.append((temporary, path))
+        return file
+
+
+def write_checkpoint(
+    prefix: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
+    num_shards: int = 1,
+) -> None:
+    """Writes a whole checkpoint; see `CheckpointWriter` for what happens on failure.
+
+    Args:
+        prefix: path of the checkpoint, without `.index`. The folder must exist.
+        tensors: by name, then stored in the order of names as TensorFlow does; or pairs, stored
+            as they come and needed one at a time only.
+        num_shards: number of data files.
+
+    Raises:
+        BertError: see `CheckpointWriter`.
+    """
+    pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
+    with CheckpointWriter(prefix, num_shards) as writer:
+        for name, values in pairs:
+            writer.add(name, values)
+
+
+def _stored(block: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+    """The bytes, uint8, of a block of values in the type they are stored in."""
+    if block.dtype == dtype:
+        return np.ascontiguousarray(block).view(np.uint8)
+    out = np.empty(len(block), dtype)
+    if block.dtype.newbyteorder("<") == dtype:
+        out[:] = block  # from a big-endian array
+    else:
+        dtypes.cast_into(out, block, name)
+    return out.view(np.uint8)
+
+
+@contextlib.contextmanager
+def _disk_errors(prefix: str) -> Iterator[None]:
+    """Turns errors of the file system into `BertError`s."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise BertError(
+                f"the disk is full: {prefix} was not written, and nothing of it is left behind "
+                f"({error.strerror}). Free some space or choose another folder."
+            ) from error
+        raise BertError(f"cannot write {prefix}: {error.strerror}.") from error
+
+
+def _sync_folder(folder: str) -> None:
+    """Brings the new names to the disk, where a folder can be opened for that (not on Windows)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
