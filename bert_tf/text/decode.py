@@ -1,0 +1,82 @@
+"""From pieces back to a line of text that reads well: for display, as the split loses spaces."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from bert_tf.text.exact import is_cjk, is_punctuation
+
+_OPENING = frozenset("([{<«“‘„‚¿¡#$@（［｛「『【〈《〔")
+_BETWEEN = frozenset("'’-‐‑/_@&~·・")
+"""Stand inside a word more often than between two: no space on either side."""
+_INSIDE_NUMBERS = frozenset(".,:")
+_SPACED = frozenset("–—―…+=*|<>^`•")
+"""Punctuation that keeps a space on both sides."""
+
+
+def join_pieces(pieces: Iterable[str], compose: bool = False) -> str:
+    """Joins pieces: `##` goes on with the word, punctuation closes up, CJK has no spaces.
+
+    Args:
+        pieces: as they stand in the vocabulary.
+        compose: put base letters and marks together again (NFC), so that the jamo of an
+            uncased model read as Hangul.
+
+    Returns:
+        One line. Where a space stood in the original can only be guessed: `3.5` and `don't` come
+        back right, a dash between two words reads as a hyphen.
+    """
+    words: list[str] = []
+    for piece in pieces:
+        if piece.startswith("##") and len(piece) > 2 and words:
+            words[-1] += piece[2:]
+        elif piece:
+            words.append(piece)
+    text: list[str] = []
+    quoted = False
+    opened = False  # the last word was a quotation mark that opens
+    for index, word in enumerate(words):
+        previous = words[index - 1] if index else ""
+        following = words[index + 1] if index + 1 < len(words) else ""
+        before_previous = words[index - 2] if index > 1 else ""
+        if word == '"':
+            space = not quoted and previous not in _OPENING
+            quoted = opened = not quoted
+        else:
+            space = not opened and _space(before_previous, previous, word, following)
+            opened = False
+        text.append(" " + word if space and text else word)
+    line = "".join(text)
+    return unicodedata.normalize("NFC", line) if compose else line
+
+
+def _space(before_previous: str, previous: str, word: str, following: str) -> bool:
+    """Whether a space stands between two neighbouring words."""
+    if not previous or previous in _OPENING:
+        return False
+    if _is_wide(previous[-1]) and _is_wide(word[0]):
+        return False
+    if word in _INSIDE_NUMBERS or previous in _INSIDE_NUMBERS:
+        inside = previous in _INSIDE_NUMBERS
+        left = before_previous if inside else previous
+        right = word if inside else following
+        if left[-1:].isdigit() and right[:1].isdigit():
+            return False
+        return inside
+    if word in _BETWEEN:
+        return not (_is_word(previous) and _is_word(following)) and not _is_word(previous)
+    if previous in _BETWEEN:
+        return not (_is_word(before_previous) and _is_word(word))
+    if word in _SPACED or word in _OPENING:
+        return True
+    return not (len(word) == 1 and is_punctuation(word))
+
+
+def _is_word(word: str) -> bool:
+    return bool(word) and not (len(word) == 1 and is_punctuation(word))
+
+
+def _is_wide(char: str) -> bool:
+    """Scripts written without spaces: ideographs, kana, and their punctuation."""
+    return is_cjk(char) or "\u3001" <= char <= "\u30ff" or "\uff01" <= char <= "\uff9f"

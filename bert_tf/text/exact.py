@@ -1,0 +1,194 @@
+"""Google's tokenization rules in plain Python, character by character, with source positions."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MAX_WORD_LENGTH = 200
+"""Code points above which a word becomes [UNK] (tokenization.py, `max_input_chars_per_word`;
+Hugging Face and the paper's first release say 100)."""
+
+CJK_RANGES = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+"""What counts as a Chinese character (tokenization.py): ideographs only, no kana and no Hangul."""
+
+
+class Word(NamedTuple):
+    """One word before word pieces, with the source of each of its characters.
+
+    Attributes:
+        text: the word as it is looked up: lower-cased and stripped of accents where asked.
+        sources: for each character of `text`, its index in the original text. One original
+            character can be the source of several (a Hangul syllable of its jamo).
+    """
+
+    text: str
+    sources: list[int]
+
+
+@functools.lru_cache(maxsize=65536)
+def is_dropped(char: str) -> bool:
+    """True for what the clean-up removes: U+0000, U+FFFD, and the categories Cc and Cf."""
+    if char in "\t\n\r":
+        return False
+    return char in "\x00\ufffd" or unicodedata.category(char) in ("Cc", "Cf")
+
+
+@functools.lru_cache(maxsize=65536)
+def is_space(char: str) -> bool:
+    """True for what the clean-up turns into a space, or what Python's `str.split` splits at.
+
+    The second half adds U+2028 and U+2029, which have categories of their own.
+    """
+    return char in " \t\n\r" or unicodedata.category(char) == "Zs" or char.isspace()
+
+
+@functools.lru_cache(maxsize=65536)
+def is_cjk(char: str) -> bool:
+    """True for a character that is a word by itself because it is an ideograph."""
+    return any(first <= ord(char) <= last for first, last in CJK_RANGES)
+
+
+@functools.lru_cache(maxsize=65536)
+def is_punctuation(char: str) -> bool:
+    """True for Unicode punctuation and for every ASCII symbol, `$`, `+` and `^` among them."""
+    if char.isascii():
+        return "!" <= char <= "~" and not char.isalnum()
+    return unicodedata.category(char).startswith("P")
+
+
+@functools.lru_cache(maxsize=65536)
+def is_accent(char: str) -> bool:
+    """True for a nonspacing mark (Mn), which lower-casing models drop."""
+    return unicodedata.category(char) == "Mn"
+
+
+def _chunks(text: str) -> list[Word]:
+    """Cleans the text and splits it at white space and around ideographs."""
+    chunks: list[Word] = []
+    chars: list[str] = []
+    sources: list[int] = []
+
+    def finish() -> None:
+        if chars:
+            chunks.append(Word("".join(chars), sources.copy()))
+            chars.clear()
+            sources.clear()
+
+    for index, char in enumerate(text):
+        if is_dropped(char):
+            continue
+        if is_space(char):
+            finish()
+        elif is_cjk(char):
+            finish()
+            chunks.append(Word(char, [index]))
+        else:
+            chars.append(char)
+            sources.append(index)
+    finish()
+    return chunks
+
+
+def _lower_and_strip(chunk: Word) -> Word:
+    """Lower-cases, decomposes (NFD) and drops the accents of one chunk.
+
+    The whole chunk is lower-cased at once, because a capital sigma at a word's end becomes ς and
+    elsewhere σ. Nothing is composed again: Hangul stays jamo and й becomes и.
+    """
+    sources = [
+        source for char, source in zip(chunk.text, chunk.sources) for _ in range(len(char.lower()))
+    ]
+    text: list[str] = []
+    kept: list[int] = []
+    run: list[tuple[int, str, int]] = []  # marks that canonical ordering sorts by their class
+
+    def finish() -> None:
+        marks = [(char, source) for _, char, source in sorted(run, key=lambda mark: mark[0])]
+        marks = [mark for mark in marks if not is_accent(mark[0])]
+        text.extend(char for char, _ in marks)
+        # Sorted, so that positions never step back where two marks that stay change places.
+        kept.extend(sorted(source for _, source in marks))
+        run.clear()
+
+    for lower, source in zip(chunk.text.lower(), sources):
+        for char in unicodedata.normalize("NFD", lower):
+            rank = unicodedata.combining(char)
+            if rank:
+                run.append((rank, char, source))
+                continue
+            finish()
+            if not is_accent(char):
+                text.append(char)
+                kept.append(source)
+    finish()
+    return Word("".join(text), kept)
+
+
+def split_words(text: str, lower_case: bool) -> list[Word]:
+    """Splits a text into the words that word pieces are then looked up in.
+
+    Args:
+        text: any string, lone surrogates included.
+        lower_case: whether the model's vocabulary is lower-cased and without accents.
+
+    Returns:
+        The words in their order; punctuation and ideographs are words of one character.
+    """
+    words: list[Word] = []
+    for chunk in _chunks(text):
+        if lower_case and not (chunk.text.isascii() and chunk.text.islower()):
+            chunk = _lower_and_strip(chunk)
+        start = 0
+        for index, char in enumerate(chunk.text):
+            alone = is_punctuation(char)
+            if alone or char.isspace():
+                if start < index:
+                    words.append(Word(chunk.text[start:index], chunk.sources[start:index]))
+                if alone:
+                    words.append(Word(char, [chunk.sources[index]]))
+                start = index + 1
+        if start < len(chunk.text):
+            words.append(Word(chunk.text[start:], chunk.sources[start:]))
+    return words
+
+
+def split_pieces(word: str, ids: Mapping[str, int], longest: int) -> list[tuple[str, int, int]]:
+    """Splits one word into pieces, the longest that fits first.
+
+    Args:
+        word: a word as `split_words` gives it.
+        ids: the pieces of the vocabulary; those inside a word start with `##`.
+        longest: code points of the longest piece, which bounds the search.
+
+    Returns:
+        (piece, start, end) with positions in `word`; [UNK] over the whole word if it is longer
+        than `MAX_WORD_LENGTH` or if some part of it matches no piece.
+    """
+    unknown = [("[UNK]", 0, len(word))]
+    if len(word) > MAX_WORD_LENGTH:
+        return unknown
+    pieces = []
+    start = 0
+    while start < len(word):
+        prefix = "##" if start else ""
+        for end in range(min(len(word), start + longest), start, -1):
+            piece = prefix + word[start:end]
+            if piece in ids:
+                pieces.append((piece, start, end))
+                start = end
+                break
+        else:
+            return unknown
+    return pieces

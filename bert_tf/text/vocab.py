@@ -1,0 +1,263 @@
+"""`Vocabulary`: the pieces of one model, read from `vocab.txt` by the rules of Google's code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from bert_tf.errors import BertError
+from bert_tf.text.exact import split_words
+
+PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
+
+NO_PIECE = "[unused]"
+"""Shown for an id past the last line: embedding tables are often padded to a round number."""
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
+class Vocabulary:
+    """The pieces of a model and their ids; an id is the number of a line, from 0.
+
+    Positions are never assumed: [UNK], [CLS], [SEP] and [MASK] stand at 100 to 103 in Google's
+    English files, elsewhere in others.
+
+    Attributes:
+        raw: the bytes of the file, so that saving gives back the same file.
+        source: where it was read from, for messages.
+        pieces: the piece of each line. A piece can stand on several lines.
+        ids: piece to id; where a piece stands twice, the later line's id.
+        pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
+        remarks: sentences on what is unusual but allowed, for a loading report.
+
+    Example:
+        >>> vocab = Vocabulary.from_lines(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat"])
+        >>> vocab.id("cat"), vocab.token(2), len(vocab)
+        (5, '[CLS]', 6)
+    """
+
+    def __init__(self, raw: bytes, source: str = "the vocabulary") -> None:
+        self.raw = raw
+        self.source = source
+        self.pieces: tuple[str, ...] = tuple(_read_lines(raw, source))
+        self.ids: dict[str, int] = {piece: index for index, piece in enumerate(self.pieces)}
+        missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
+        if missing:
+            hint = "is this the vocab.txt of a BERT model?"
+            if raw.startswith(b"\xef\xbb\xbf"):
+                hint = "it starts with a byte order mark: save it as UTF-8 without one."
+            raise BertError(f"{source} has no line {', '.join(missing)}; {hint}")
+        self.pad_id = self.ids[PAD]
+        self.unk_id = self.ids[UNK]
+        self.cls_id = self.ids[CLS]
+        self.sep_id = self.ids[SEP]
+        self.mask_id = self.ids[MASK]
+        self.remarks = self._find_remarks()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
+        """Reads a `vocab.txt`.
+
+        Raises:
+            BertError: the file is missing, empty, a Git-LFS pointer, JSON, not UTF-8, or lacks
+                a special token.
+        """
+        try:
+            with open(path, "rb") as file:
+                raw = file.read()
+        except OSError as error:
+            raise BertError(
+                f"cannot read the vocabulary {os.fspath(path)}: {error.strerror}. It is the file "
+                "vocab.txt that stands beside the checkpoint."
+            ) from error
+        return cls(raw, os.fspath(path))
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, source: str = "the vocabulary") -> Vocabulary:
+        """Takes the content of a `vocab.txt`; raises as `load` does."""
+        return cls(raw, source)
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[str], source: str = "the vocabulary") -> Vocabulary:
+        """Builds a vocabulary of pieces in the order of their ids.
+
+        Raises:
+            BertError: a piece holds a line feed or a lone surrogate, or a special token is missing.
+        """
+        lines = list(lines)
+        for index, line in enumerate(lines):
+            if "\n" in line:
+                raise BertError(f"piece {index} of {source} holds a line feed: {line!r}.")
+        try:
+            raw = "".join(line + "\n" for line in lines).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BertError(
+                f"{source} holds a lone surrogate, which UTF-8 cannot write."
+            ) from error
+        return cls(raw, source)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file as it was read, byte for byte.
+
+        Raises:
+            BertError: the file cannot be written.
+        """
+        try:
+            with open(path, "wb") as file:
+                file.write(self.raw)
+        except OSError as error:
+            raise BertError(
+                f"cannot write the vocabulary {os.fspath(path)}: {error.strerror}."
+            ) from error
+
+    def __len__(self) -> int:
+        """Number of ids, which is the number of lines; pieces can be fewer."""
+        return len(self.pieces)
+
+    def __contains__(self, token: object) -> bool:
+        return token in self.ids
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} pieces from {self.source})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Vocabulary, (self.raw, self.source)
+
+    def id(self, token: str) -> int:
+        """The id of a piece.
+
+        Raises:
+            BertError: it is no piece. Use `ids.get(token, unk_id)` to get [UNK] instead.
+        """
+        try:
+            return self.ids[token]
+        except KeyError:
+            raise BertError(f"{token!r} is no piece of {self.source}.") from None
+
+    def token(self, id: int) -> str:
+        """The piece on line `id`; `NO_PIECE` for an id past the last line.
+
+        Raises:
+            BertError: the id is negative.
+        """
+        if id < 0:
+            raise BertError(f"{id} is no id of a piece; ids start at 0.")
+        return self.pieces[id] if id < len(self.pieces) else NO_PIECE
+
+    def is_continuation(self, id: int) -> bool:
+        """True if the piece goes on with the word before it (`##ing`)."""
+        return self.token(id).startswith("##")
+
+    @functools.cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of the five special tokens."""
+        return frozenset(self.ids[token] for token in SPECIAL_TOKENS)
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """Code points of the longest piece, its `##` counted."""
+        return max(map(len, self.pieces))
+
+    @functools.cached_property
+    def continuation(self) -> np.ndarray:
+        """Which pieces go on with a word: bool, shape (len(self),), read-only."""
+        return _frozen([piece.startswith("##") for piece in self.pieces])
+
+    @functools.cached_property
+    def offerable(self) -> np.ndarray:
+        """Which pieces can be an answer for a [MASK]: bool, shape (len(self),), read-only.
+
+        Left out are those that no text is ever split into, so that the model never learned them:
+        the special tokens and `[unused...]`, blank lines, a line that a later equal one
+        overrides, and what the split at punctuation and ideographs makes impossible (`<S>`,
+        `##!`, `##中`).
+        """
+        return _frozen(
+            self.ids[piece] == index and _can_occur(piece)
+            for index, piece in enumerate(self.pieces)
+        )
+
+    def _find_remarks(self) -> tuple[str, ...]:
+        remarks = []
+        if self.pad_id != 0:
+            remarks.append(
+                f"[PAD] has id {self.pad_id} in {self.source}, but inputs are padded with 0, as "
+                f"Google's code does: the piece {self.pieces[0]!r} with id 0 reads as padding."
+            )
+        blank = sum(not piece for piece in self.pieces)
+        if blank:
+            remarks.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
+        twice = len(self.pieces) - len(self.ids) - max(blank - 1, 0)
+        if twice:
+            remarks.append(
+                f"{self.source} lists {twice} piece(s) again; text gets the id of the last one."
+            )
+        return tuple(remarks)
+
+
+def _read_lines(raw: bytes, source: str) -> list[str]:
+    """Splits the file as the original's reader does: only LF ends a line, CR vanishes anywhere."""
+    if not raw.strip():
+        raise BertError(f"{source} is empty; copy vocab.txt from the model's release again.")
+    if raw.startswith(_LFS_POINTER):
+        raise BertError(
+            f"{source} is a Git-LFS pointer, not the file itself: run `git lfs pull` there, or "
+            "download the file."
+        )
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BertError(f"{source} is UTF-16; a vocab.txt is UTF-8: convert it.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise BertError(
+            f"{source} is not UTF-8 (line {line}, byte {error.start}); a vocab.txt is a text file "
+            "with one piece on each line."
+        ) from error
+    if _is_json(text):
+        raise BertError(
+            f"{source} is JSON; give the vocab.txt of the model, a text file with one piece on "
+            "each line (line number = id)."
+        )
+    lines = text.replace("\r", "").split("\n")
+    if not lines[-1]:  # what follows the last line feed is no line
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+def _is_json(text: str) -> bool:
+    # "{" and "[" also begin vocabularies, the second one most of them: only all of it decides.
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
+
+
+def _can_occur(piece: str) -> bool:
+    # A continuation stands after at least one letter, so it is tried behind one.
+    word = "a" + piece[2:] if piece.startswith("##") else piece
+    if not word or piece == "##":
+        return False
+    if word.isascii() and word.isalnum():
+        return True
+    return [found.text for found in split_words(word, lower_case=False)] == [word]
+
+
+def _frozen(values: Iterable[bool]) -> np.ndarray:
+    array = np.fromiter(values, dtype=bool)
+    array.flags.writeable = False
+    return array
