@@ -1,1 +1,25 @@
 """The original checkpoint format: finding, reading, writing and converting it."""
+
+from bert_tf.checkpoint.bundle import TensorInfo, TensorPart
+from bert_tf.checkpoint.convert import ConvertReport, convert_checkpoint
+from bert_tf.checkpoint.locate import CheckpointFiles, locate
+from bert_tf.checkpoint.reader import CheckpointReader, allocate
+from bert_tf.checkpoint.release import write_release
+from bert_tf.checkpoint.slots import is_slot, is_training_state
+from bert_tf.checkpoint.writer import CheckpointWriter, write_checkpoint
+
+__all__ = [
+    "CheckpointFiles",
+    "CheckpointReader",
+    "CheckpointWriter",
+    "ConvertReport",
+    "TensorInfo",
+    "TensorPart",
+    "allocate",
+    "convert_checkpoint",
+    "is_slot",
+    "is_training_state",
+    "locate",
+    "write_checkpoint",
+    "write_release",
+]
