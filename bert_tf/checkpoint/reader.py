@@ -206,7 +206,7 @@ class CheckpointReader:
     def _raw(self, info: TensorInfo) -> np.ndarray:
         """The stored bytes, uint8, as a view of the map."""
         if not info.nbytes:
-            return np.empty(0, np.uint8)  # an empty file cannot be mapped
+            return np.frombuffer(b"", np.uint8)  # an empty file cannot be mapped
         with self._lock:
             if info.shard not in self._maps:
                 mapped = mmap.mmap(self._files[info.shard].fileno(), 0, access=mmap.ACCESS_READ)

@@ -78,7 +78,7 @@ class CheckpointWriter:
             self.abort()
 
     def add(self, name: str, values: np.ndarray, dtype: np.dtype | None = None) -> None:
-        """Writes one tensor.
+        """Writes one tensor; after a failure amid one the writer takes no more.
 
         Args:
             name: of the tensor; no two may have the same.
@@ -89,6 +89,7 @@ class CheckpointWriter:
             BertError: the name was there before or cannot be one, the type cannot be stored, a
                 value does not fit into `dtype`, or the disk is full.
         """
+        self._check_open()
         key = name.encode()
         if not key or key.startswith(b"\0"):
             raise BertError(f"{name!r} cannot be the name of a tensor.")
@@ -101,11 +102,15 @@ class CheckpointWriter:
         size = values.size * stored.itemsize
         checksum = 0
         flat = values.reshape(-1)  # a copy only where the array is no single stretch of memory
-        with _disk_errors(self.prefix):
-            for start in range(0, flat.size, _BLOCK_ELEMENTS):
-                block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
-                checksum = crc.extend(checksum, block.data)
-                self._files[shard].write(block.data)
+        try:
+            with _disk_errors(self.prefix):
+                for start in range(0, flat.size, _BLOCK_ELEMENTS):
+                    block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
+                    checksum = crc.extend(checksum, block.data)
+                    self._files[shard].write(block.data)
+        except BaseException:
+            self.abort()  # a part of the tensor may be in the file: what came next would be shifted
+            raise
         self._entries[key] = proto.BundleEntry(
             number, values.shape, shard, self._offsets[shard], size, crc.mask(checksum)
         )
@@ -131,6 +136,7 @@ class CheckpointWriter:
         Raises:
             BertError: the disk is full, or a file cannot be renamed.
         """
+        self._check_open()
         header = proto.encode_header(proto.BundleHeader(len(self._offsets)))
         entries = sorted((key, proto.encode_entry(e)) for key, e in self._entries.items())
         try:
@@ -164,6 +170,10 @@ class CheckpointWriter:
             with contextlib.suppress(OSError):
                 os.remove(temporary)
         self._files, self._renames = [], []
+
+    def _check_open(self) -> None:
+        if not self._files:
+            raise BertError(f"writing {self.prefix} was finished or given up before.")
 
     def _open(self, path: str) -> BinaryIO:
         folder, base = os.path.split(path)
