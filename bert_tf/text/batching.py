@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
@@ -41,6 +43,7 @@ class ItemBatch(NamedTuple, Generic[T]):
     items: tuple[T, ...]
 
 
+@functools.cache
 def bucket_lengths(max_positions: int = 512) -> tuple[int, ...]:
     """The padded lengths for a model; its own longest input is always the last of them.
 
@@ -73,7 +76,8 @@ def bucket_length(length: int, max_positions: int = 512) -> int:
             f"a row has {length} pieces with [CLS] and [SEP], the model takes {max_positions}: "
             "shorten the text, split it, or ask for windows."
         )
-    return next(bucket for bucket in bucket_lengths(max_positions) if bucket >= length)
+    buckets = bucket_lengths(max_positions)
+    return buckets[bisect.bisect_left(buckets, length)]
 
 
 def batches_by_length(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from bert_tf.errors import BertError
 from bert_tf.text import differences
+from bert_tf.text.cache import WordCache
 from bert_tf.text.decode import join_pieces
 from bert_tf.text.exact import MAX_WORD_LENGTH, split_pieces, split_words
 from bert_tf.text.vocab import CLS, MASK, SEP, UNK, Vocabulary
@@ -21,7 +23,7 @@ WHOLE_TOKENS = (MASK, SEP, CLS)
 
 _WHOLE = re.compile("|".join(map(re.escape, WHOLE_TOKENS)))
 
-_BATCH = 8192  # texts that Rust gets at a time, which bounds what it holds besides the result
+_BATCH = 8192  # texts at a time, which bounds what is held besides the result
 
 
 class Encoding(NamedTuple):
@@ -68,6 +70,7 @@ class BertTokenizer:
         self.special_tokens = special_tokens
         self._differs = differences.pattern(lower_case).search
         self._rust = _build(vocab, lower_case, special_tokens)
+        self._cache = WordCache(self._ids)
 
     def __repr__(self) -> str:
         return (
@@ -104,24 +107,32 @@ class BertTokenizer:
     def encode_batch(self, texts: Iterable[str | bytes]) -> list[Encoding]:
         """`encode` for many texts at once, on all processor cores."""
         results: list[Encoding] = []
-        for part, exact in self._portions(texts):
-            found = self._rust.encode_batch(part, add_special_tokens=False)
+        for part in _portions(texts):
+            plain, exact = self._apart(part)
+            found = self._rust.encode_batch(plain, add_special_tokens=False)
+            start = len(results)
             results += [
                 self._finish(text, one.ids, one.tokens, one.offsets)
-                for text, one in zip(part, found)
+                for text, one in zip(plain, found)
             ]
-            for index, text in exact:
-                results[index] = self._encode_exactly(text)
+            for index in exact:
+                results[start + index] = self._encode_exactly(part[index])
         return results
 
     def encode_ids_batch(self, texts: Iterable[str | bytes]) -> list[list[int]]:
-        """Only the ids of many texts: the quickest way, on all processor cores."""
+        """Only the ids of many texts: the quickest way, as words seen before are remembered."""
         results: list[list[int]] = []
-        for part, exact in self._portions(texts):
-            found = self._rust.encode_batch_fast(part, add_special_tokens=False)
-            results += [one.ids for one in found]
-            for index, text in exact:
-                results[index] = self._encode_exactly(text).ids
+        for part in _portions(texts):
+            found = self._cache.ids(part)
+            results += self._ids(part) if found is None else found
+        return results
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """`encode_ids_batch` without remembering, on all processor cores."""
+        plain, exact = self._apart(texts)
+        results = [one.ids for one in self._rust.encode_batch_fast(plain, add_special_tokens=False)]
+        for index in exact:
+            results[index] = self._encode_exactly(texts[index]).ids
         return results
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
@@ -141,25 +152,16 @@ class BertTokenizer:
     def _is_exact_only(self, text: str) -> bool:
         return not text.isascii() and self._differs(text) is not None
 
-    def _portions(
-        self, texts: Iterable[str | bytes]
-    ) -> Iterable[tuple[list[str], list[tuple[int, str]]]]:
-        """Texts for Rust, and (position in the result, text) of those that are not for it.
-
-        The latter leave an empty text in their place.
-        """
-        if isinstance(texts, str | bytes):
-            raise BertError("a batch is a list of texts, not one text; use encode for one.")
-        everything = list(map(as_text, texts))
-        for start in range(0, len(everything), _BATCH):
-            part = everything[start : start + _BATCH]
-            exact = [index for index, text in enumerate(part) if self._is_exact_only(text)]
-            found = [(start + index, part[index]) for index in exact]
+    def _apart(self, texts: list[str]) -> tuple[list[str], list[int]]:
+        """The texts, an empty one in place of each that Rust is not for, and where those stood."""
+        exact = [index for index, text in enumerate(texts) if self._is_exact_only(text)]
+        if exact:
+            texts = texts.copy()
             for index in exact:
-                part[index] = ""
-            yield part, found
+                texts[index] = ""
+        return texts, exact
 
-    def _parts(self, text: str) -> Iterable[tuple[int, str, bool]]:
+    def _parts(self, text: str) -> Iterator[tuple[int, str, bool]]:
         """(position, part, whether it is a whole special token) of a text."""
         end = 0
         if self.special_tokens:
@@ -211,6 +213,14 @@ def as_text(text: str | bytes) -> str:
     if isinstance(text, bytes):
         return text.decode("utf-8", "ignore")
     raise BertError(f"a text must be str or bytes, not {type(text).__name__}: {text!r:.60}")
+
+
+def _portions(texts: Iterable[str | bytes]) -> Iterator[list[str]]:
+    if isinstance(texts, str | bytes):
+        raise BertError("a batch is a list of texts, not one text; use encode for one.")
+    iterator = iter(texts)
+    while part := [as_text(text) for text in islice(iterator, _BATCH)]:
+        yield part
 
 
 def _build(vocab: Vocabulary, lower_case: bool, special_tokens: bool) -> Tokenizer:
