@@ -39,7 +39,7 @@ def assert_as_tensorflow(prefix: str | Path, count: int) -> None:
             assert found.tobytes() == expected.tobytes()
             assert not found.flags.writeable
             copy = allocate(info.shape, info.dtype)
-            assert copy.ctypes.data % 64 == 0
+            assert copy.size == 0 or copy.ctypes.data % 64 == 0
             reader.read_into(name, copy)
             assert copy.tobytes() == expected.tobytes()
 
@@ -61,8 +61,8 @@ def every_type() -> dict[str, np.ndarray]:
     tensors["type/bfloat16"] = wide.astype(ml_dtypes.bfloat16)
     tensors["type/complex64"] = (wide + 1j).astype("c8")
     tensors["type/complex128"] = (wide - 2j).astype("c16")
-    tensors["global_step"] = np.int64(1_234_567_890_123)
-    tensors["scalar"] = np.float32(np.pi)
+    tensors["global_step"] = np.array(1_234_567_890_123)
+    tensors["scalar"] = np.array(np.pi, np.float32)
     tensors["empty"] = np.zeros((0, 3), np.float32)
     tensors["one"] = np.ones((1, 1, 1, 1), np.float32)
     tensors["odd_length"] = np.array([True, False, True])  # what follows is unaligned
@@ -209,7 +209,7 @@ def test_snappy_index(tmp_path: Path) -> None:
 def test_index_of_many_blocks(tmp_path: Path) -> None:
     """9,000 long names make an index of several blocks of 256 KB."""
     names = [f"scope/{'x' * 60}/{n:05d}/{'y' * (n % 37)}" for n in range(9000)]
-    tensors = dict(zip(names, np.arange(9000, dtype=np.int32)))
+    tensors = {name: np.array(n, np.int32) for n, name in enumerate(names)}
     save(tmp_path / "m.ckpt", tensors)
     with CheckpointReader(tmp_path / "m.ckpt") as reader:
         assert list(reader.tensors) == sorted(names)
@@ -222,7 +222,10 @@ def test_index_of_many_blocks(tmp_path: Path) -> None:
 
 def test_read_into_casts(tmp_path: Path) -> None:
     values = np.linspace(-3, 3, 3_000_000, dtype=np.float32).reshape(3, -1)
-    save(tmp_path / "x.ckpt", {"x": values, "big": np.float32([1, 1e6]), "i": np.int32([1])})
+    save(
+        tmp_path / "x.ckpt",
+        {"x": values, "big": np.array([1, 1e6], "f4"), "i": np.array([1], "i4")},
+    )
     with CheckpointReader(tmp_path / "x.ckpt") as reader:
         for dtype in ("f4", "f2", ml_dtypes.bfloat16, "f8"):
             out = np.empty(values.shape, dtype)
@@ -244,7 +247,7 @@ def test_read_into_casts(tmp_path: Path) -> None:
 
 def test_read_blocks(tmp_path: Path) -> None:
     values = np.arange(3_000_000, dtype=np.float32).reshape(-1, 3)
-    save(tmp_path / "x.ckpt", {"x": values, "s": np.float32(4)})
+    save(tmp_path / "x.ckpt", {"x": values, "s": np.array(4, "f4")})
     with CheckpointReader(tmp_path / "x.ckpt") as reader:
         starts = [start for start, _ in reader.read_blocks("x", rows=400_000)]
         assert starts == [0, 400_000, 800_000]

@@ -77,7 +77,7 @@ def test_same_bytes_as_tensorflow(tmp_path: Path) -> None:
 def test_saver_restores_it(tmp_path: Path) -> None:
     """The way Google's code loads: graph variables by name, through `Saver`."""
     value = np.arange(6, dtype=np.float32).reshape(2, 3)
-    write_checkpoint(tmp_path / "x.ckpt", {"bert/w": value, "global_step": np.int64(7)})
+    write_checkpoint(tmp_path / "x.ckpt", {"bert/w": value, "global_step": np.array(7)})
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         with tf.compat.v1.variable_scope("bert"):
             variable = tf.compat.v1.get_variable("w", (2, 3), use_resource=False)
@@ -197,7 +197,7 @@ def test_too_large_for_float16(tmp_path: Path) -> None:
     before = listing(tmp_path)
     writer = CheckpointWriter(tmp_path / "x.ckpt")
     with pytest.raises(BertError, match=r"'large'.*65520.*too large for float16.*bfloat16"):
-        writer.add("large", np.float32([1, -65520]), half)
+        writer.add("large", np.array([1, -65520], np.float32), half)
     for late in (lambda: writer.add("next", np.ones(1, np.float32)), writer.commit):
         with pytest.raises(BertError, match=r"given up"):
             late()

@@ -307,8 +307,10 @@ def _companion(
         )
     hint = ""
     if kind == "config" and os.path.isfile(os.path.join(folder, "config.json")):
-        # Taken for ours it would load, with the wrong activation: there "gelu" is the exact one.
-        hint = " The config.json there is Hugging Face's, whose words mean other things."
+        hint = (
+            ' The config.json there is Hugging Face\'s; it would load, but its "gelu" is what '
+            'bert_config.json calls "gelu_exact".'
+        )
     raise BertError(
         f"{name} is missing: it was looked for beside the checkpoint, in {folder}. Copy it there, "
         f"or pass its path with {argument}.{hint}"
