@@ -1,0 +1,55 @@
+"""BERT in Keras 3, read straight from Google's original checkpoints.
+
+Importing this package imports neither Keras nor a backend, so a backend can still be chosen:
+`os.environ["KERAS_BACKEND"] = "jax"` before or after `import bert_tf`, as long as it is before
+the first model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bert_tf import _register
+
+__version__ = "0.1.0"
+
+# name -> the module that defines it; imported when first used
+_PUBLIC = {
+    "Bert": "bert_tf.loading",
+    "BertConfig": "bert_tf.config",
+    "BertEncoder": "bert_tf.models.encoder",
+    "BertError": "bert_tf.errors",
+    "BertTokenizer": "bert_tf.text",
+    "FillMask": "bert_tf.tasks",
+    "NextSentence": "bert_tf.tasks",
+    "Vocabulary": "bert_tf.text",
+    "convert_checkpoint": "bert_tf.checkpoint",
+    "load": "bert_tf.loading",
+}
+
+__all__ = [*sorted(_PUBLIC), "__version__"]
+
+if TYPE_CHECKING:
+    from bert_tf.checkpoint import convert_checkpoint
+    from bert_tf.config import BertConfig
+    from bert_tf.errors import BertError
+    from bert_tf.loading import Bert, load
+    from bert_tf.models.encoder import BertEncoder
+    from bert_tf.tasks import FillMask, NextSentence
+    from bert_tf.text import BertTokenizer, Vocabulary
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
+_register.when_keras_is_there()

@@ -1,0 +1,429 @@
+"""Checkpoint, config and vocabulary become one object, `Bert`: models on shared weights, and back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bert_tf.checkpoint import (
+    CheckpointReader,
+    allocate,
+    is_training_state,
+    locate,
+    write_release,
+)
+from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
+
+if TYPE_CHECKING:
+    import keras
+
+    from bert_tf.models.encoder import BertEncoder
+    from bert_tf.models.parts import BertLayers
+
+Path = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's tensors.
+
+    Args:
+        checkpoint: the prefix that was read.
+        read: names of the tensors that are in the model now.
+        slots: optimizer slots and the step counter that the file holds besides.
+        unused: other tensors that this model has no place for, such as other heads.
+        missing: heads that the file lacks and that were not asked for; the model does without.
+        fresh: heads that start from random weights because the caller asked for them.
+        kept: whether `slots` and `unused` are carried along for `Bert.save`.
+        remarks: what else is worth knowing, one sentence each.
+    """
+
+    checkpoint: str
+    read: tuple[str, ...]
+    slots: tuple[str, ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+    fresh: tuple[str, ...]
+    kept: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
+        if self.slots:
+            lines.append(self._besides(self.slots, "optimizer slots and step counters"))
+        if self.unused:
+            lines.append(self._besides(self.unused, "tensors that this model has no place for"))
+        if self.fresh:
+            heads = ", ".join(PARTS[part] for part in self.fresh)
+            lines.append(f"new, with random weights: {heads}")
+        if self.missing:
+            heads = ", ".join(PARTS[part] for part in self.missing)
+            lines.append(f"not in the file: {heads}")
+        return "\n".join([*lines, *self.remarks])
+
+    def _besides(self, names: tuple[str, ...], what: str) -> str:
+        fate = "kept" if set(names) <= set(self.kept) else "left out"
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"{fate} {len(names)} {what} ({some})"
+
+
+class Bert:
+    """A BERT read from a checkpoint: its config, vocabulary, tokenizer and Keras models.
+
+    Made by `bert_tf.load`. All models share one set of weights, so that fine-tuning one changes
+    the others; they depend no more on the files.
+
+    Attributes:
+        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
+        config: the architecture, a `BertConfig`.
+        vocab: the `Vocabulary`.
+        lower_case: whether text is lower-cased.
+        layers: the `BertLayers` that every model is built on.
+        report: the `LoadReport`.
+        carried: tensors that `save` writes besides the weights, by their original name.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        config: BertConfig,
+        vocab: Vocabulary,
+        lower_case: bool,
+        layers: BertLayers,
+        report: LoadReport,
+        stored_dtypes: dict[str, np.dtype],
+        carried: dict[str, np.ndarray],
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.vocab = vocab
+        self.lower_case = lower_case
+        self.layers = layers
+        self.report = report
+        self.carried = carried
+        self._stored_dtypes = stored_dtypes
+
+    def __repr__(self) -> str:
+        heads = [part for part in PARTS if part != "encoder" and self.has(part)]
+        return (
+            f"<Bert {self.name}: {self.config.num_hidden_layers} layers x "
+            f"{self.config.hidden_size}, {len(self.vocab):,} pieces, "
+            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(['encoder', *heads])}>"
+        )
+
+    def has(self, part: str) -> bool:
+        """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier` or `span`."""
+        return part == "encoder" or bool(getattr(self.layers.heads, part))
+
+    @cached_property
+    def tokenizer(self) -> BertTokenizer:
+        """Google's tokenizer; "[MASK]" in a text is split like any other text."""
+        return BertTokenizer(self.vocab, self.lower_case)
+
+    @cached_property
+    def mask_tokenizer(self) -> BertTokenizer:
+        """The same, but `[MASK]`, `[SEP]` and `[CLS]` in a text stay whole."""
+        return BertTokenizer(self.vocab, self.lower_case, special_tokens=True)
+
+    @cached_property
+    def encoder(self) -> BertEncoder:
+        """The encoder as a keras-hub `BertBackbone`, on the same weights."""
+        from bert_tf.models.encoder import BertEncoder
+
+        return BertEncoder.from_layers(self.layers)
+
+    def encoder_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_encoder`."""
+        from bert_tf.models import build_encoder
+
+        return build_encoder(self.layers, **options)
+
+    def pretraining_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_pretraining_model`."""
+        from bert_tf.models import build_pretraining_model
+
+        return build_pretraining_model(self.layers, **options)
+
+    def mlm_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_mlm_model`."""
+        from bert_tf.models import build_mlm_model
+
+        return build_mlm_model(self.layers, **options)
+
+    def nsp_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_nsp_model`."""
+        from bert_tf.models import build_nsp_model
+
+        return build_nsp_model(self.layers, **options)
+
+    def classifier_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_classifier`."""
+        from bert_tf.models import build_classifier
+
+        return build_classifier(self.layers, **options)
+
+    def span_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_span_model`."""
+        from bert_tf.models import build_span_model
+
+        return build_span_model(self.layers, **options)
+
+    def weights(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The weights by their original name, laid out as in a checkpoint, one at a time."""
+        from bert_tf.models.weights import value_at
+
+        layers = self.layers.by_name()
+        for weight in _weights(self.config, self.layers):
+            value = value_at(layers[weight.layer], weight.attribute)
+            yield weight.original, value.T if weight.transpose else value
+
+    def save(self, folder: Path, *, dtype: str | None = None, overwrite: bool = False) -> None:
+        """Writes `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` that Google's code reads.
+
+        Args:
+            folder: where to; made if it does not exist.
+            dtype: `"float32"`, `"float16"` or `"bfloat16"` for all weights. Left out, each weight
+                keeps the type it was stored in if no value changes by that (so an untouched
+                model comes out bit for bit), else it becomes float32.
+            overwrite: replace such files if they exist.
+
+        Raises:
+            BertError: the files exist, cannot be written, or a value does not fit into `dtype`.
+        """
+        tensors = itertools.chain(
+            ((name, self._as_stored(name, value)) for name, value in self.weights()),
+            self.carried.items(),
+        )
+        write_release(
+            folder, self.config, self.vocab.raw, tensors, dtype=dtype, overwrite=overwrite
+        )
+
+    def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:
+        """The value in the type it was stored in if that changes no bit of it, else float32."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            stored = value.astype(self._stored_dtypes.get(name, np.dtype("float32")))
+            unchanged = np.array_equal(stored.astype(value.dtype), value, equal_nan=True)
+        return stored if unchanged else value.astype(np.float32)
+
+
+def load(
+    path: Path,
+    *,
+    config: Path | BertConfig | None = None,
+    vocab: Path | Vocabulary | None = None,
+    lower_case: bool | None = None,
+    hidden_act: str | None = None,
+    dtype: Any = None,
+    new_heads: Collection[str] = (),
+    num_labels: int | None = None,
+    parts: Collection[str] | None = None,
+    slots: bool = False,
+    extra: bool = False,
+    verify: bool = True,
+) -> Bert:
+    """Reads a checkpoint in Google's original format.
+
+    Args:
+        path: a folder, a prefix (`.../bert_model.ckpt`), its `.index` or `.data-*` file, or a
+            `.zip` as Google ships it.
+        config: `bert_config.json` or a `BertConfig`, if it does not lie beside the checkpoint.
+        vocab: `vocab.txt` or a `Vocabulary`, if it does not lie beside the checkpoint.
+        lower_case: whether text is lower-cased; inferred, with a remark, when left out.
+        hidden_act: overrides the config's; `"gelu_exact"` for a checkpoint that was converted
+            from Hugging Face and says `gelu`.
+        dtype: Keras dtype policy of the model, e.g. `"mixed_bfloat16"`. Stored weights are
+            widened or narrowed to its variables' type.
+        new_heads: heads to make with random weights: `"pooler"`, `"mlm"`, `"nsp"`,
+            `"classifier"`, `"span"`.
+        num_labels: labels of a new classifier.
+        parts: read only these parts besides the encoder; all that the file holds when left out.
+        slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
+        extra: likewise keep the tensors that the model has no place for.
+        verify: check each tensor's checksum.
+
+    Returns:
+        A `Bert`.
+
+    Raises:
+        BertError: a file is missing, damaged or does not fit the others; the message says which
+            and what to do.
+    """
+    from bert_tf.models.parts import BertLayers, Heads
+
+    _check_heads(new_heads, num_labels, parts)
+    config_path = None if isinstance(config, BertConfig) else config
+    vocab_path = None if isinstance(vocab, Vocabulary) else vocab
+    with locate(
+        path,
+        config_path,
+        vocab_path,
+        need_config=not isinstance(config, BertConfig),
+        need_vocab=not isinstance(vocab, Vocabulary),
+    ) as files:
+        if not isinstance(config, BertConfig):
+            config = BertConfig.from_file(files.config_path)
+        if not isinstance(vocab, Vocabulary):
+            vocab = Vocabulary.load(files.vocab_path)
+        config_where = str(files.config_path or "the config passed")
+        if hidden_act is not None:
+            config = config.replace(hidden_act=hidden_act)
+        remarks = [*files.remarks, *_check_vocab(config, vocab)]
+        lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
+        remarks += [remark] if remark else []
+        with CheckpointReader(files.prefix, verify=verify) as reader:
+            shapes = {name: info.shape for name, info in reader.tensors.items()}
+            heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
+            present = [part for part in _parts(heads) if part not in new_heads]
+            wanted = weights_of(config, present, heads["classifier"])
+            lacking = check_shapes(wanted, shapes, files.prefix, config_where)
+            if lacking:
+                raise BertError(_lacking_message(files.prefix, lacking, shapes, wanted))
+            layers = BertLayers(config, Heads(**heads), dtype)
+            layers.build(fresh=new_heads)
+            _assign(layers, reader, wanted)
+            names = {weight.original for weight in wanted}
+            slot_names = tuple(n for n in shapes if n not in names and is_training_state(n))
+            unused = tuple(n for n in shapes if n not in names and not is_training_state(n))
+            kept = (*(slot_names if slots else ()), *(unused if extra else ()))
+            carried = {name: np.array(reader.read(name)) for name in kept}
+            report = LoadReport(
+                checkpoint=files.prefix,
+                read=tuple(sorted(names)),
+                slots=slot_names,
+                unused=unused,
+                missing=tuple(missing),
+                fresh=tuple(new_heads),
+                kept=kept,
+                remarks=tuple(remarks),
+            )
+            stored_dtypes = {name: reader.tensors[name].dtype for name in names}
+        return Bert(
+            name=files.display_name,
+            config=config,
+            vocab=vocab,
+            lower_case=lower_case,
+            layers=layers,
+            report=report,
+            stored_dtypes=stored_dtypes,
+            carried=carried,
+        )
+
+
+def _check_heads(
+    new_heads: Collection[str], num_labels: int | None, parts: Collection[str] | None
+) -> None:
+    if isinstance(new_heads, str) or isinstance(parts, str):
+        raise BertError("new_heads and parts are lists of names, e.g. new_heads=['nsp'].")
+    for name in (*new_heads, *(parts or ())):
+        if name not in PARTS or name == "encoder":
+            raise BertError(
+                f"there is no head {name!r}; heads are "
+                + ", ".join(part for part in PARTS if part != "encoder")
+                + "."
+            )
+    if ("classifier" in new_heads) != (num_labels is not None):
+        raise BertError(
+            "a new classifier needs both new_heads=['classifier'] and its number of labels, "
+            "e.g. num_labels=2."
+        )
+
+
+def _check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
+    """The vocabulary must not be longer than the table; one that is shorter is remarked on."""
+    if len(vocab) > config.vocab_size:
+        raise BertError(
+            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
+            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
+            f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
+        )
+    if len(vocab) < config.vocab_size:
+        return [
+            f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
+            f"the ids without a piece are never offered as answers."
+        ]
+    return []
+
+
+def _choose_heads(
+    shapes: dict[str, tuple[int, ...]],
+    new_heads: Collection[str],
+    num_labels: int | None,
+    parts: Collection[str] | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Which heads the model gets, and which it does without because the file lacks them."""
+    found = parts_in(shapes)
+    wanted = {part for part in found if parts is None or part in parts} | set(new_heads)
+    if parts is not None:
+        lacking = [part for part in parts if part not in wanted]
+        if lacking:
+            raise BertError(
+                f"the checkpoint has no {' and no '.join(PARTS[part] for part in lacking)}. Ask "
+                f"for a fresh, untrained one with new_heads={lacking!r}."
+            )
+    heads: dict[str, Any] = {name: name in wanted for name in ("pooler", "mlm", "nsp", "span")}
+    heads["classifier"] = None
+    if "classifier" in new_heads:
+        heads["classifier"] = num_labels
+    elif "classifier" in wanted:
+        shape = shapes.get("output_weights", shapes.get("output_bias", ()))
+        if not shape:
+            raise BertError("output_weights in the checkpoint has no axis of labels.")
+        heads["classifier"] = shape[0]
+    missing = [part for part in ("pooler", "mlm", "nsp") if part not in found | set(new_heads)]
+    return heads, missing
+
+
+def _parts(heads: dict[str, Any]) -> list[str]:
+    return ["encoder", *(name for name, there in heads.items() if there)]
+
+
+def _weights(config: BertConfig, layers: BertLayers) -> list[Weight]:
+    heads = dataclasses.asdict(layers.heads)
+    return weights_of(config, _parts(heads), heads["classifier"])
+
+
+def _lacking_message(
+    prefix: str, lacking: list[str], shapes: dict[str, Any], wanted: list[Weight]
+) -> str:
+    some = ", ".join(lacking[:8]) + (f" and {len(lacking) - 8} more" if len(lacking) > 8 else "")
+    if not any(weight.original in shapes for weight in wanted):
+        names = ", ".join(list(shapes)[:5])
+        return (
+            f"{prefix} is a TensorFlow checkpoint, but not of the original BERT: it holds {names}"
+            f"{', ...' if len(shapes) > 5 else ''}, and none of {some}."
+        )
+    parts = {weight.part for weight in wanted if weight.original in lacking} - {"encoder"}
+    advice = (
+        f" To start this head anew with random weights: new_heads={sorted(parts)!r}."
+        if parts and len(parts) == len({w.part for w in wanted if w.original in lacking})
+        else " If the config says more layers than the model has, pass the right one (config=...)."
+    )
+    return f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}.{advice}"
+
+
+def _assign(layers: BertLayers, reader: CheckpointReader, wanted: list[Weight]) -> None:
+    """Reads the tensors, two at a time, and hands each to its variable as soon as it is there."""
+    from bert_tf.models.weights import adopt, numpy_dtype, variable_at
+
+    by_name = layers.by_name()
+    variables = [variable_at(by_name[weight.layer], weight.attribute) for weight in wanted]
+
+    def read(weight: Weight, variable: Any) -> np.ndarray:
+        value = allocate(weight.shape, numpy_dtype(variable))
+        reader.read_into(weight.original, value)
+        return np.ascontiguousarray(value.T) if weight.transpose else value
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for variable, value in zip(variables, pool.map(read, wanted, variables), strict=True):
+            adopt(variable, value)

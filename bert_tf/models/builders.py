@@ -1,0 +1,316 @@
+"""Functional Keras models on BERT's layers: encoder, pretraining, masked words, next sentence, heads.
+
+Every builder takes a `BertConfig` (new layers with random weights) or a `BertLayers` (the given
+layers, their weights shared) and gives a plain functional `keras.Model`. Inputs are int32,
+(batch, length), length free up to `max_position_embeddings`:
+
+- `token_input`: word-piece ids, 0 where padded;
+- `seg_input`: 0 for the first text with its [CLS] and [SEP], 1 for the second with its [SEP];
+- `mask_input`: 1 at each position whose word is asked for, else 0. This is NOT the attention mask
+  that Google's code calls `input_mask`: attention ignores padding by itself. Feeding
+  `token_input != 0` here asks for every word.
+
+`attention_mask=True` adds an input of that name, 1 where a position may be attended to, for masks
+that are not simply `token_input != 0`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.models.head_layers import (
+    AskedPositions,
+    GatherPositions,
+    MaskedProbabilities,
+    PieceScores,
+    TopPieces,
+)
+from bert_tf.models.layers import AttentionBias
+from bert_tf.models.parts import BertLayers, Heads
+
+Source = BertConfig | BertLayers
+
+
+def _layers(source: Source, dtype: Any, **needed: Any) -> BertLayers:
+    """The source's layers if it is a `BertLayers` that has what is needed, else new ones."""
+    if isinstance(source, BertConfig):
+        needed.setdefault("pooler", False)
+        return BertLayers(source, Heads(**needed), dtype)
+    if dtype is not None:
+        raise BertError(
+            "dtype cannot be chosen for layers that exist already; pass it where they are made, "
+            "e.g. bert_tf.load(path, dtype='mixed_bfloat16')."
+        )
+    lacking = [name for name, value in needed.items() if value and not getattr(source.heads, name)]
+    if lacking:
+        raise BertError(
+            f"this model has no {' and no '.join(HEAD_TITLES[name] for name in lacking)}; "
+            f"its checkpoint lacks them. Ask for a fresh, untrained one with "
+            f"bert_tf.load(path, new_heads={lacking!r})."
+        )
+    return source
+
+
+HEAD_TITLES = {
+    "pooler": "pooler",
+    "mlm": "masked-word head (cls/predictions)",
+    "nsp": "next-sentence head (cls/seq_relationship)",
+    "classifier": "classification head (output_weights, output_bias)",
+    "span": "answer-span head (cls/squad)",
+}
+
+
+def _ids(name: str):
+    return keras.Input((None,), dtype="int32", name=name)
+
+
+@dataclasses.dataclass
+class _Trunk:
+    """The inputs that a model has so far, and what the encoder makes of them."""
+
+    inputs: list
+    embedded: Any
+    hidden: list
+    probs: list
+
+    @property
+    def sequence_output(self):
+        return self.hidden[-1]
+
+
+def _trunk(
+    layers: BertLayers, *, third: str | None = None, attention_mask: bool, probs: bool = False
+) -> _Trunk:
+    tokens, segments = _ids("token_input"), _ids("seg_input")
+    inputs = [tokens, segments]
+    if third is not None:
+        inputs.append(_ids(third))
+    if attention_mask:
+        inputs.append(_ids("attention_mask"))
+    attend = inputs[-1] if attention_mask else tokens
+    bias = AttentionBias(not attention_mask, dtype=layers.dtype, name="attention_bias")(attend)
+    embedded = layers.embed(tokens, segments)
+    return _Trunk(inputs, embedded, *layers.encode(embedded, bias, probs))
+
+
+def build_encoder(
+    source: Source,
+    *,
+    layers: Sequence[int] | str = (),
+    embeddings: bool = False,
+    attention_probs: bool = False,
+    attention_mask: bool = False,
+    pooler: bool | None = None,
+    dtype: Any = None,
+) -> keras.Model:
+    """The encoder: inputs `token_input`, `seg_input`; a dict of named outputs.
+
+    Args:
+        source: a config or existing layers.
+        layers: further layers to give, by number from 0 (negative counts from the last), or
+            `"all"`; outputs `layer_0`, `layer_1`, ..., each (batch, length, hidden).
+        embeddings: also give `embedding_output`, (batch, length, hidden).
+        attention_probs: also give `attention_0`, ..., each (batch, heads, length, length).
+        attention_mask: add the input `attention_mask`.
+        pooler: whether to give `pooled_output`; as the source has it when left out.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model with `sequence_output` (batch, length, hidden), `pooled_output` (batch, hidden)
+        where there is a pooler, and what was asked for besides.
+
+    Raises:
+        BertError: a layer number that the model does not have, or a pooler that it lacks.
+    """
+    if pooler is None:
+        pooler = source.heads.pooler if isinstance(source, BertLayers) else True
+    parts = _layers(source, dtype, pooler=pooler)
+    trunk = _trunk(parts, attention_mask=attention_mask, probs=attention_probs)
+    outputs = {"sequence_output": trunk.sequence_output}
+    if pooler:
+        outputs["pooled_output"] = parts.pool(trunk.sequence_output)
+    if embeddings:
+        outputs["embedding_output"] = trunk.embedded
+    count = len(trunk.hidden)
+    for number in range(count) if layers == "all" else layers:
+        if not -count <= number < count:
+            raise BertError(
+                f"layer {number} does not exist: this model has layers 0 to {count - 1} "
+                f"(or -1, the last, to {-count})."
+            )
+        outputs[f"layer_{number % count}"] = trunk.hidden[number]
+    for number, probs in enumerate(trunk.probs):
+        outputs[f"attention_{number}"] = probs
+    return keras.Model(trunk.inputs, outputs, name="bert_encoder")
+
+
+def build_pretraining_model(
+    source: Source, *, logits: bool = False, attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """Masked words and next sentence at once, as the Keras wrappers of 2018 gave them.
+
+    The dense first output is large: 245 MB a text of 512 pieces with 119,547 vocabulary entries.
+    `build_mlm_model` gives the same numbers at the asked positions alone.
+
+    Args:
+        source: a config or existing layers.
+        logits: give logits instead of probabilities, at every position.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input`, `mask_input` to two outputs:
+        `[0]` `mlm`, (batch, length, vocab): probabilities, zero where `mask_input` is 0;
+        `[1]` `nsp`, (batch, 2): probabilities, index 0 "B follows A", index 1 "B is random".
+
+    Raises:
+        BertError: the source lacks one of the heads.
+    """
+    parts = _layers(source, dtype, pooler=True, mlm=True, nsp=True)
+    trunk = _trunk(parts, third="mask_input", attention_mask=attention_mask)
+    mlm = parts.predict_masked(trunk.sequence_output)
+    nsp = parts.nsp_dense(parts.pool(trunk.sequence_output))
+    if not logits:
+        mlm = MaskedProbabilities(name="mlm")(mlm, trunk.inputs[2])
+        nsp = _softmax("nsp")(nsp)
+    return keras.Model(trunk.inputs, [mlm, nsp], name="bert_pretraining")
+
+
+def build_mlm_model(
+    source: Source,
+    *,
+    max_predictions: int | None = 20,
+    output: str = "probabilities",
+    top_k: int = 5,
+    attention_mask: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """Masked words at the asked positions alone: gathers them before the vocabulary projection.
+
+    Args:
+        source: a config or existing layers.
+        max_predictions: asked positions a row at most, in order; a row may ask for fewer. 20 is
+            the original's default `max_predictions_per_seq`. With None the positions are an
+            input instead: `position_input`, (batch, n), takes the place of `mask_input`, and n
+            may differ from call to call (the original's `masked_lm_positions`).
+        output: `"probabilities"`, `"logits"`, `"top_k"` or `"scores"`.
+        top_k: how many pieces a position, for `"top_k"`.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input`, `mask_input` to `mlm`,
+        (batch, max_predictions, vocab), zero where a row asks for fewer. For `"top_k"` to a
+        dict of `top_ids` int32 and `top_log_probabilities` float32,
+        (batch, max_predictions, top_k), most probable first; pieces whose entry in the weight
+        `blocked` of the layer `top` is 1 are skipped. For `"scores"`, with one position a row,
+        there is one more input, `piece_input`, (batch, count), and the output is the
+        log-probability of each of these pieces there, (batch, count).
+
+    Raises:
+        BertError: the source has no masked-word head, or `output` is not one of the four.
+    """
+    if output not in ("probabilities", "logits", "top_k", "scores"):
+        raise BertError(
+            f"output={output!r} is not one of 'probabilities', 'logits', 'top_k', 'scores'."
+        )
+    parts = _layers(source, dtype, mlm=True)
+    asked = "position_input" if max_predictions is None else "mask_input"
+    trunk = _trunk(parts, third=asked, attention_mask=attention_mask)
+    if max_predictions is None:
+        positions, real = trunk.inputs[2], None
+    else:
+        positions, real = AskedPositions(max_predictions, name="asked_positions")(trunk.inputs[2])
+    gathered = GatherPositions(dtype=parts.dtype, name="gather")(trunk.sequence_output, positions)
+    logits = parts.predict_masked(gathered)
+    inputs = trunk.inputs
+    if output == "logits":
+        outputs = logits
+    elif output == "probabilities":
+        outputs = _softmax("mlm")(logits) if real is None else MaskedProbabilities(name="mlm")(logits, real)
+    elif output == "top_k":
+        ids, scores = TopPieces(min(top_k, parts.config.vocab_size), name="top")(logits)
+        outputs = {"top_ids": ids, "top_log_probabilities": scores}
+    else:
+        inputs = [*inputs, _ids("piece_input")]
+        outputs = PieceScores(name="scores")(logits, inputs[-1])
+    return keras.Model(inputs, outputs, name="bert_mlm")
+
+
+def build_nsp_model(
+    source: Source, *, logits: bool = False, attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """Next sentence: from `token_input`, `seg_input` to `nsp`, (batch, 2).
+
+    Index 0 is "B follows A", index 1 "B is random", which is the reverse of what most expect.
+
+    Raises:
+        BertError: the source has no pooler or no next-sentence head.
+    """
+    parts = _layers(source, dtype, pooler=True, nsp=True)
+    trunk = _trunk(parts, attention_mask=attention_mask)
+    nsp = parts.nsp_dense(parts.pool(trunk.sequence_output))
+    return keras.Model(trunk.inputs, nsp if logits else _softmax("nsp")(nsp), name="bert_nsp")
+
+
+def build_classifier(
+    source: Source,
+    num_labels: int | None = None,
+    *,
+    logits: bool = False,
+    attention_mask: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """A classifier as `run_classifier.py` makes it: dropout and one dense layer on the pooler.
+
+    Args:
+        source: a config or existing layers.
+        num_labels: how many labels; existing layers know it.
+        logits: give logits instead of probabilities.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input` to `classifier`, (batch, num_labels).
+
+    Raises:
+        BertError: the source has no pooler or no classification head, or another number of labels.
+    """
+    if isinstance(source, BertConfig) and not num_labels:
+        raise BertError("say how many labels the new classifier has: num_labels=2.")
+    parts = _layers(source, dtype, pooler=True, classifier=num_labels or True)
+    if num_labels not in (None, parts.heads.classifier):
+        raise BertError(
+            f"num_labels={num_labels}, but this model's head has {parts.heads.classifier} labels."
+        )
+    trunk = _trunk(parts, attention_mask=attention_mask)
+    scores = parts.classifier_dense(parts.classifier_dropout(parts.pool(trunk.sequence_output)))
+    outputs = scores if logits else _softmax("classifier")(scores)
+    return keras.Model(trunk.inputs, outputs, name="bert_classifier")
+
+
+def build_span_model(
+    source: Source, *, attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """Start and end of an answer, as `run_squad.py` makes it.
+
+    Returns:
+        A model from `token_input`, `seg_input` to `span_logits`, (batch, length, 2): the logit
+        of a position being the answer's start (index 0) and its end (index 1).
+
+    Raises:
+        BertError: the source has no span head.
+    """
+    parts = _layers(source, dtype, span=True)
+    trunk = _trunk(parts, attention_mask=attention_mask)
+    return keras.Model(trunk.inputs, parts.span_dense(trunk.sequence_output), name="bert_span")
+
+
+def _softmax(name: str) -> keras.layers.Softmax:
+    return keras.layers.Softmax(dtype="float32", name=name)

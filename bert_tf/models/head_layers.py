@@ -1,0 +1,151 @@
+"""The layers that only the heads need: which positions are asked for, and what is answered there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from bert_tf.models.layers import register
+
+BLOCKED = -1e9
+"""Added to the logit of a piece that may not be listed; far below any real logit, yet finite."""
+
+
+@register
+class AskedPositions(keras.layers.Layer):
+    """Finds the positions that `mask_input` asks for, in order, up to a fixed number a row.
+
+    Args:
+        max_predictions: how many positions of a row are found at most; further ones are dropped.
+
+    `layer(mask_input)` maps (batch, length) of 0 and 1 to two int32 tensors, both
+    (batch, max_predictions): the positions (0 where a row has fewer) and 1 where a position is
+    really asked for.
+    """
+
+    def __init__(self, max_predictions: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_predictions = int(max_predictions)
+
+    def call(self, inputs):
+        asked = ops.cast(ops.not_equal(inputs, 0), "int32")
+        length = ops.shape(inputs)[1]
+        # The k-th asked position is where the running count first reaches k: as many positions
+        # lie before it as have a count below k. No sort, and a length shorter than
+        # max_predictions needs no special care.
+        count = ops.cumsum(asked, axis=1)
+        wanted = ops.arange(1, self.max_predictions + 1, dtype="int32")
+        below = ops.less(ops.expand_dims(count, 1), ops.reshape(wanted, (1, -1, 1)))
+        positions = ops.sum(ops.cast(below, "int32"), axis=2)
+        real = ops.less(positions, length)
+        positions = ops.where(real, positions, ops.zeros_like(positions))
+        return positions, ops.cast(real, "int32")
+
+    def compute_output_spec(self, inputs):
+        shape = (inputs.shape[0], self.max_predictions)
+        return keras.KerasTensor(shape, dtype="int32"), keras.KerasTensor(shape, dtype="int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_predictions": self.max_predictions}
+
+
+@register
+class GatherPositions(keras.layers.Layer):
+    """Picks positions out of hidden states: (batch, length, hidden) and (batch, n) -> (batch, n, hidden)."""
+
+    def call(self, hidden, positions):
+        return ops.take_along_axis(hidden, ops.expand_dims(positions, 2), axis=1)
+
+    def compute_output_spec(self, hidden, positions):
+        shape = (*positions.shape, hidden.shape[-1])
+        return keras.KerasTensor(shape, dtype=hidden.dtype)
+
+
+@register
+class OutputBias(keras.layers.Layer):
+    """Adds one learned number to each vocabulary entry's logit (`cls/predictions/output_bias`)."""
+
+    def build(self, input_shape) -> None:
+        self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs):
+        return inputs + ops.cast(self.bias, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@register
+class MaskedProbabilities(keras.layers.Layer):
+    """Softmax over the last axis in float32, and all zeros where nothing is asked for.
+
+    `layer(logits, asked)` maps (batch, n, vocab) and (batch, n) to (batch, n, vocab).
+    """
+
+    def call(self, logits, asked):
+        probabilities = ops.softmax(ops.cast(logits, "float32"), axis=-1)
+        return probabilities * ops.expand_dims(ops.cast(ops.not_equal(asked, 0), "float32"), -1)
+
+    def compute_output_spec(self, logits, asked):
+        return keras.KerasTensor(logits.shape, dtype="float32")
+
+
+@register
+class TopPieces(keras.layers.Layer):
+    """The k most probable pieces at each position, left-out pieces skipped.
+
+    Probabilities are over the whole vocabulary: leaving pieces out changes what is listed, not
+    how probable the rest is. The weight `blocked`, (vocab,) float32, is 0 for a piece that may
+    be listed and 1 for one that may not; it is not trained.
+
+    `layer(logits)` maps (batch, n, vocab) to ids, int32, and log-probabilities, float32, both
+    (batch, n, k), most probable first.
+    """
+
+    def __init__(self, k: int, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.k = int(k)
+
+    def build(self, input_shape) -> None:
+        self.blocked = self.add_weight(
+            name="blocked", shape=(input_shape[-1],), initializer="zeros", trainable=False
+        )
+        self.built = True
+
+    def call(self, logits):
+        logits = ops.cast(logits, "float32")
+        normalizer = ops.logsumexp(logits, axis=-1, keepdims=True)
+        values, ids = ops.top_k(logits + BLOCKED * self.blocked, k=self.k)
+        return ops.cast(ids, "int32"), values - normalizer
+
+    def compute_output_spec(self, logits):
+        shape = (*logits.shape[:-1], self.k)
+        return keras.KerasTensor(shape, dtype="int32"), keras.KerasTensor(shape, dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "k": self.k}
+
+
+@register
+class PieceScores(keras.layers.Layer):
+    """Log-probabilities of given pieces at one position a row.
+
+    `layer(logits, pieces)` maps (batch, 1, vocab) logits and (batch, count) ids to
+    (batch, count) float32.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+
+    def call(self, logits, pieces):
+        logits = ops.cast(logits[:, 0, :], "float32")
+        chosen = ops.take_along_axis(logits, pieces, axis=1)
+        return chosen - ops.logsumexp(logits, axis=-1, keepdims=True)
+
+    def compute_output_spec(self, logits, pieces):
+        return keras.KerasTensor(pieces.shape, dtype="float32")

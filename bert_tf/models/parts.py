@@ -1,0 +1,189 @@
+"""`BertLayers`: the layers of one BERT, made once and shared by every model that is built on them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+import keras
+
+from bert_tf.config import BertConfig
+from bert_tf.models import layers as L
+from bert_tf.models.head_layers import OutputBias
+from bert_tf.models.initializers import BertInitializer, blank_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Heads:
+    """Which heads a model has beside the encoder.
+
+    Args:
+        pooler: tanh layer on [CLS]; next sentence and classification stand on it.
+        mlm: masked-word head; its decoder is the word-embedding table.
+        nsp: next-sentence head.
+        classifier: number of labels of a `run_classifier.py` head, or None.
+        span: start-and-end head of a SQuAD model.
+    """
+
+    pooler: bool = True
+    mlm: bool = False
+    nsp: bool = False
+    classifier: int | None = None
+    span: bool = False
+
+
+class BertLayers:
+    """All layers of one BERT, unconnected; attributes are `None` for heads it does not have.
+
+    Several models built on the same `BertLayers` share its weights. The layers' names are those
+    of keras-hub's BertBackbone where it has them.
+
+    Args:
+        config: the architecture.
+        heads: which heads to make.
+        dtype: a Keras dtype or dtype policy for all layers, e.g. `"mixed_bfloat16"`.
+    """
+
+    def __init__(self, config: BertConfig, heads: Heads | None = None, dtype: Any = None) -> None:
+        self.config = config
+        self.heads = heads = heads or Heads()
+        self.dtype = dtype
+        std = config.initializer_range
+        self.token_embedding = L.TokenEmbedding(
+            config.vocab_size,
+            config.hidden_size,
+            embeddings_initializer=BertInitializer(std),
+            dtype=dtype,
+            name="token_embedding",
+        )
+        self.segment_embedding = keras.layers.Embedding(
+            config.type_vocab_size,
+            config.hidden_size,
+            embeddings_initializer=BertInitializer(std),
+            dtype=dtype,
+            name="segment_embedding",
+        )
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.position_embedding = L.PositionEmbedding(
+            config.max_position_embeddings, std, dtype=dtype, name="position_embedding"
+        )
+        self.embeddings_layer_norm = L.layer_norm("embeddings_layer_norm", dtype)
+        # Dropout comes after the norm here, as in the original.
+        self.embeddings_dropout = keras.layers.Dropout(
+            config.hidden_dropout_prob, dtype=dtype, name="embeddings_dropout"
+        )
+        self.transformer_layers = [
+            L.TransformerLayer(
+                num_heads=config.num_attention_heads,
+                intermediate_size=config.intermediate_size,
+                hidden_act=config.hidden_act,
+                dropout=config.hidden_dropout_prob,
+                attention_dropout=config.attention_probs_dropout_prob,
+                initializer_range=std,
+                dtype=dtype,
+                name=f"transformer_layer_{i}",
+            )
+            for i in range(config.num_hidden_layers)
+        ]
+        self.first_token = self.pooled_dense = None
+        if heads.pooler:
+            self.first_token = L.FirstToken(dtype=dtype, name="first_token")
+            self.pooled_dense = L.dense(config.hidden_size, "pooled_dense", std, dtype)
+            # Always tanh, whatever hidden_act says (google-research/bert, modeling.py).
+            self.pooled_dense.activation = keras.activations.tanh
+        self.mlm_transform = self.mlm_activation = self.mlm_layer_norm = self.mlm_bias = None
+        if heads.mlm:
+            self.mlm_transform = L.dense(config.hidden_size, "mlm_transform", std, dtype)
+            self.mlm_activation = L.Activation(
+                config.hidden_act, dtype=dtype, name="mlm_activation"
+            )
+            self.mlm_layer_norm = L.layer_norm("mlm_layer_norm", dtype)
+            self.mlm_bias = OutputBias(dtype=dtype, name="mlm_logits")
+        self.nsp_dense = L.dense(2, "nsp_logits", std, dtype) if heads.nsp else None
+        self.classifier_dropout = self.classifier_dense = None
+        if heads.classifier is not None:
+            # 0.1 whatever the config says: run_classifier.py drops with a fixed keep_prob of 0.9.
+            self.classifier_dropout = keras.layers.Dropout(
+                0.1, dtype=dtype, name="classifier_dropout"
+            )
+            self.classifier_dense = L.dense(heads.classifier, "classifier_logits", std, dtype)
+        self.span_dense = L.dense(2, "span_logits", std, dtype) if heads.span else None
+
+    def build(self, fresh: Collection[str] = ()) -> None:
+        """Makes all variables now: zeros without memory behind them, to be assigned.
+
+        Args:
+            fresh: names of heads that start from random weights instead.
+        """
+        hidden = (None, None, self.config.hidden_size)
+        with blank_weights():
+            self.token_embedding.build((None, None))
+            self.segment_embedding.build((None, None))
+            self.position_embedding.build(hidden)
+            self.embeddings_layer_norm.build(hidden)
+            for layer in self.transformer_layers:
+                layer.build(hidden)
+        for head, layers in self.head_layers().items():
+            with contextlib.nullcontext() if head in fresh else blank_weights():
+                for layer in layers:
+                    wide = layer is self.mlm_bias
+                    layer.build((None, None, self.config.vocab_size) if wide else hidden)
+
+    def head_layers(self) -> dict[str, list[keras.layers.Layer]]:
+        """The layers with weights of each head that there is."""
+        layers = {
+            "pooler": [self.pooled_dense],
+            "mlm": [self.mlm_transform, self.mlm_layer_norm, self.mlm_bias],
+            "nsp": [self.nsp_dense],
+            "classifier": [self.classifier_dense],
+            "span": [self.span_dense],
+        }
+        return {name: found for name, found in layers.items() if found[0] is not None}
+
+    def by_name(self) -> dict[str, keras.layers.Layer]:
+        """Every layer with weights, by its name."""
+        encoder = [
+            self.token_embedding,
+            self.segment_embedding,
+            self.position_embedding,
+            self.embeddings_layer_norm,
+            *self.transformer_layers,
+        ]
+        heads = [layer for layers in self.head_layers().values() for layer in layers]
+        return {layer.name: layer for layer in (*encoder, *heads)}
+
+    def embed(self, token_ids, segment_ids):
+        """The embedding output: (batch, length) ids twice -> (batch, length, hidden)."""
+        x = self.embeddings_add([self.token_embedding(token_ids), self.segment_embedding(segment_ids)])
+        return self.embeddings_dropout(self.embeddings_layer_norm(self.position_embedding(x)))
+
+    def encode(self, embedded, bias, attention_probs: bool = False) -> tuple[list, list]:
+        """Runs the transformer layers.
+
+        Args:
+            embedded: (batch, length, hidden).
+            bias: (batch, 1, 1, length), from `layers.AttentionBias`.
+            attention_probs: also collect the attention probabilities.
+
+        Returns:
+            The output of each layer, (batch, length, hidden), first layer first; and each layer's
+            attention probabilities, (batch, heads, length, length), or an empty list.
+        """
+        x, hidden, probs = embedded, [], []
+        for layer in self.transformer_layers:
+            if attention_probs:
+                probs.append(layer(x, bias, probabilities=True))
+            x = layer(x, bias)
+            hidden.append(x)
+        return hidden, probs
+
+    def pool(self, sequence_output):
+        """(batch, length, hidden) -> (batch, hidden), from [CLS]."""
+        return self.pooled_dense(self.first_token(sequence_output))
+
+    def predict_masked(self, hidden):
+        """MLM logits of hidden states: (batch, n, hidden) -> (batch, n, vocab)."""
+        x = self.mlm_layer_norm(self.mlm_activation(self.mlm_transform(hidden)))
+        return self.mlm_bias(self.token_embedding(x, reverse=True))
