@@ -88,7 +88,8 @@ def _compile_tensorflow(model: keras.Model, precision: str | None) -> Run:
     def run(*arrays):
         return keras.tree.flatten(model(list(arrays), training=False))
 
-    return lambda arrays: [output.numpy() for output in run(*map(tf.constant, arrays))]
+    traced = run.get_concrete_function()  # calling it directly skips the search for a trace
+    return lambda arrays: [output.numpy() for output in traced(*map(tf.constant, arrays))]
 
 
 def _compile_jax(model: keras.Model, precision: str | None) -> Run:

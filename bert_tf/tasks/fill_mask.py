@@ -1,0 +1,286 @@
+"""`FillMask`: the most probable words for the masks of texts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, overload
+
+import numpy as np
+
+from bert_tf.errors import BertError
+from bert_tf.loading import Bert
+from bert_tf.tasks import masked_text, words
+from bert_tf.tasks.asking import MaskedWordModel
+from bert_tf.tasks.masked_text import MaskedText, Row
+from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
+from bert_tf.tasks.streaming import stream_in_chunks
+
+MODES = ("independent", "sequential", "joint")
+_MIN_BEAM = 5
+
+
+class FillMask:
+    """Fills the `[MASK]`s of texts.
+
+    Only the masked positions reach the vocabulary projection, and only the best pieces leave it,
+    so memory does not grow with vocabulary times length. `[MASK]`, `[SEP]` and `[CLS]` in a text
+    stay whole here, also glued to letters.
+
+    Example:
+        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))
+        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word
+        'capital'
+
+    Args:
+        bert: a loaded BERT with a masked-word head.
+        top_k: how many words to give for each mask.
+        mode: how several masks in a text are filled, see `FilledText.mode`.
+        whole_words: leave out continuation pieces ("##...") where a mask stands alone.
+        max_pieces: try words of up to so many pieces for each mask; they compete by their mean
+            log-probability. Continuation pieces are then never an answer by themselves.
+        candidates: answer only with these words, also of several pieces.
+        too_long: `"error"`, or `"window"` to read long texts in overlapping windows, each mask
+            in the window where it has the most context.
+        stride: pieces from one window to the next.
+        batch_size: rows run at once.
+
+    Raises:
+        BertError: the checkpoint has no masked-word head, or an argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        bert: Bert,
+        *,
+        top_k: int = 5,
+        mode: str = "independent",
+        whole_words: bool = False,
+        max_pieces: int = 1,
+        candidates: Iterable[str] | None = None,
+        too_long: str = "error",
+        stride: int = 128,
+        batch_size: int = 32,
+    ) -> None:
+        if isinstance(candidates, str):
+            raise BertError(f"candidates is a list of words, e.g. [{candidates!r}].")
+        for name, value, allowed in (
+            ("mode", mode, MODES),
+            ("too_long", too_long, ("error", "window")),
+        ):
+            if value not in allowed:
+                raise BertError(f"{name}={value!r} is not one of {', '.join(allowed)}.")
+        for name, number in (
+            ("top_k", top_k),
+            ("max_pieces", max_pieces),
+            ("stride", stride),
+            ("batch_size", batch_size),
+        ):
+            if not isinstance(number, int) or number < 1:
+                raise BertError(f"{name}={number!r} must be a whole number above 0.")
+        if mode != "independent" and (max_pieces > 1 or candidates is not None):
+            raise BertError(
+                f"candidates and max_pieces look at each mask alone; they do not go with "
+                f"mode={mode!r}."
+            )
+        if candidates is not None and max_pieces > 1:
+            raise BertError(
+                "candidates may be of any number of pieces; leave max_pieces out with them."
+            )
+        self.bert = bert
+        self.top_k = top_k
+        self.mode = mode
+        self.whole_words = whole_words
+        self.max_pieces = max_pieces
+        self.batch_size = batch_size
+        self._stride = stride if too_long == "window" else None
+        self._beam = max(top_k, _MIN_BEAM)
+        searching = mode == "joint" or max_pieces > 1
+        self._model = MaskedWordModel(bert, self._beam if searching else top_k, batch_size)
+        self._candidates = (
+            None
+            if candidates is None
+            else words.pieces_of_candidates(candidates, bert.tokenizer)
+        )
+
+    @overload
+    def __call__(self, texts: str) -> FilledText: ...
+
+    @overload
+    def __call__(self, texts: Iterable[str]) -> list[FilledText]: ...
+
+    def __call__(self, texts: str | Iterable[str]) -> FilledText | list[FilledText]:
+        """Fills one text or many.
+
+        Raises:
+            BertError: a text has no mask, or is longer than the model takes.
+        """
+        if isinstance(texts, str):
+            return self._fill([self._read(texts)])[0]
+        return self._fill([self._read(text) for text in texts])
+
+    @overload
+    def stream(
+        self, texts: Iterable[str], errors: Literal["raise"] = "raise"
+    ) -> Iterator[FilledText]: ...
+
+    @overload
+    def stream(
+        self, texts: Iterable[str], errors: Literal["yield"]
+    ) -> Iterator[FilledText | BertError]: ...
+
+    def stream(self, texts, errors="raise"):
+        """Fills texts as they come, in their order, in memory that does not grow.
+
+        Args:
+            texts: any number of texts.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result of a
+                text that cannot be filled, and go on.
+        """
+        return stream_in_chunks(texts, self._read, self._fill, self.batch_size, errors)
+
+    def _read(self, text: str) -> MaskedText:
+        masked = masked_text.read(text, self.bert.mask_tokenizer)
+        # Longest form that will be asked for: too long is said here, not in the middle.
+        longest = max(map(len, (self._candidates or {}).values()), default=self.max_pieces)
+        extra = [self.bert.vocab.mask_id] * (longest - 1)
+        self._rows(masked, [*masked.ids, *extra], {})
+        return masked
+
+    def _rows(self, masked: MaskedText, ids: Sequence[int], asked: dict[int, int]) -> list[Row]:
+        return masked_text.rows_of(
+            masked,
+            ids,
+            asked,
+            vocab=self.bert.vocab,
+            limit=self._model.limit,
+            stride=self._stride,
+        )
+
+    def _fill(self, texts: list[MaskedText]) -> list[FilledText]:
+        if self._candidates is not None or self.max_pieces > 1:
+            return [self._fill_with_words(text) for text in texts]
+        if self.mode == "sequential":
+            return self._fill_in_turn(texts)
+        tops = self._ask([(text, text.ids, dict(enumerate(text.masks))) for text in texts])
+        if self.mode == "joint":
+            return [self._fill_jointly(t, found) for t, found in zip(texts, tops, strict=True)]
+        return [
+            self._result(text, [self._guesses(text, mask, *found[mask]) for mask in sorted(found)])
+            for text, found in zip(texts, tops, strict=True)
+        ]
+
+    def _ask(
+        self, questions: Sequence[tuple[MaskedText, Sequence[int], dict[int, int]]]
+    ) -> list[dict[int, tuple[np.ndarray, np.ndarray]]]:
+        """Best pieces and their log-probabilities, by mask, for each (text, pieces, masks)."""
+        found: list[dict[int, tuple[np.ndarray, np.ndarray]]] = [{} for _ in questions]
+        for kind in ("whole", "any") if self.whole_words else ("any",):
+            rows, owners = [], []
+            for owner, (text, ids, masks) in enumerate(questions):
+                chosen = {
+                    mask: at
+                    for mask, at in masks.items()
+                    if not self.whole_words or text.stands_alone(mask) == (kind == "whole")
+                }
+                if chosen:
+                    rows += (made := self._rows(text, ids, chosen))
+                    owners += [owner] * len(made)
+            for owner, row, top in zip(owners, rows, self._model.top(rows, kind), strict=True):
+                for place, mask in enumerate(row.masks):
+                    found[owner][mask] = (top.ids[place], top.scores[place])
+        return found
+
+    def _fill_in_turn(self, texts: list[MaskedText]) -> list[FilledText]:
+        """One mask of every text a round: the one whose best piece is the most probable."""
+        ids = [list(text.ids) for text in texts]
+        left = [dict(enumerate(text.masks)) for text in texts]
+        guesses: list[dict[int, tuple[Guess, ...]]] = [{} for _ in texts]
+        while any(left):
+            active = [i for i, masks in enumerate(left) if masks]
+            tops = self._ask([(texts[i], ids[i], left[i]) for i in active])
+            for i, found in zip(active, tops, strict=True):
+                mask = max(found, key=lambda mask: found[mask][1][0])
+                pieces, scores = found[mask]
+                guesses[i][mask] = self._guesses(texts[i], mask, pieces, scores)
+                ids[i][left[i].pop(mask)] = int(pieces[0])
+        return [
+            self._result(text, [filled[mask] for mask in sorted(filled)])
+            for text, filled in zip(texts, guesses, strict=True)
+        ]
+
+    def _fill_jointly(
+        self, text: MaskedText, alone: dict[int, tuple[np.ndarray, np.ndarray]]
+    ) -> FilledText:
+        """A beam search over the masks from left to right."""
+        beam: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+        for mask in range(len(text.masks)):
+            questions = []
+            for chosen, _ in beam:
+                ids = list(text.ids)
+                for at, piece in zip(text.masks, chosen, strict=False):
+                    ids[at] = piece
+                questions.append((text, ids, {mask: text.masks[mask]}))
+            tops = [alone] if mask == 0 else self._ask(questions)
+            grown = [
+                ((*chosen, int(piece)), total + float(score))
+                for (chosen, total), found in zip(beam, tops, strict=True)
+                for piece, score in zip(*found[mask], strict=True)
+            ]
+            beam = sorted(grown, key=lambda state: -state[1])[: self._beam]
+        combinations = []
+        for chosen, total in beam[: self.top_k]:
+            spelled = tuple(self.bert.vocab.token(piece) for piece in chosen)
+            filled = text.with_words(dict(enumerate(spelled)))
+            combinations.append(Combination(spelled, math.exp(total), filled))
+        answers = [
+            self._guesses(text, mask, *(part[: self.top_k] for part in alone[mask]))
+            for mask in sorted(alone)
+        ]
+        result = self._result(text, answers)
+        return dataclasses.replace(
+            result, filled=combinations[0].text, combinations=tuple(combinations)
+        )
+
+    def _fill_with_words(self, text: MaskedText) -> FilledText:
+        if self._candidates is not None:
+            by_mask = words.score_candidates(
+                text, list(self._candidates.values()), self._model, self._rows
+            )
+        else:
+            by_mask = [
+                words.find_words(
+                    text, mask, self.max_pieces, self._beam, self._model, self._rows
+                )
+                for mask in range(len(text.masks))
+            ]
+        answers = [
+            tuple(self._guess(text, mask, word.pieces, word.score) for word in found[: self.top_k])
+            for mask, found in enumerate(by_mask)
+        ]
+        return self._result(text, answers)
+
+    def _guesses(
+        self, text: MaskedText, mask: int, pieces: np.ndarray, scores: np.ndarray
+    ) -> tuple[Guess, ...]:
+        return tuple(
+            self._guess(text, mask, (int(piece),), float(score))
+            for piece, score in zip(pieces, scores, strict=True)
+        )
+
+    def _guess(
+        self, text: MaskedText, mask: int, pieces: tuple[int, ...], score: float
+    ) -> Guess:
+        spelled = tuple(self.bert.vocab.token(piece) for piece in pieces)
+        word = spelled[0] + "".join(piece.removeprefix("##") for piece in spelled[1:])
+        return Guess(word, math.exp(score), spelled, text.with_words({mask: word}))
+
+    def _result(self, text: MaskedText, answers: Sequence[tuple[Guess, ...]]) -> FilledText:
+        best = {mask: guesses[0].word for mask, guesses in enumerate(answers) if guesses}
+        masks = tuple(
+            MaskAnswer(*span, guesses)
+            for span, guesses in itertools.zip_longest(text.spans, answers, fillvalue=())
+        )
+        return FilledText(text.text, text.with_words(best), self.mode, masks)

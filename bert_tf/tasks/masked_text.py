@@ -1,0 +1,147 @@
+"""`MaskedText`: one text with its masks, as rows that the model takes and back to characters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from bert_tf.errors import BertError
+from bert_tf.text import BertTokenizer, Packed, Vocabulary, best_windows, windows
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedText:
+    """A tokenized text.
+
+    Args:
+        text: as it was given.
+        ids: its pieces, without the outer [CLS] and [SEP].
+        masks: index of each mask among `ids`.
+        spans: first character of each mask and the one behind it.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    masks: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    def stands_alone(self, mask: int) -> bool:
+        """Whether the mask is a word of its own, not glued to letters or digits."""
+        start, end = self.spans[mask]
+        before, after = self.text[:start][-1:], self.text[end:][:1]
+        return not before.isalnum() and not after.isalnum()
+
+    def with_words(self, words: Mapping[int, str]) -> str:
+        """The text with some masks, by their number, replaced.
+
+        A continuation piece ("##...") is glued to what stands before it.
+        """
+        text = self.text
+        for mask in sorted(words, reverse=True):
+            start, end = self.spans[mask]
+            word, before = words[mask], text[:start]
+            if word.startswith("##") and len(word) > 2:
+                word, before = word[2:], before.rstrip()
+            text = before + word + text[end:]
+        return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One input row with the positions that are asked for.
+
+    Args:
+        packed: ids and segments, with [CLS] and [SEP].
+        positions: asked positions in it.
+        masks: which mask of the text each position is.
+    """
+
+    packed: Packed
+    positions: tuple[int, ...]
+    masks: tuple[int, ...]
+
+
+def read(text: str, tokenizer: BertTokenizer) -> MaskedText:
+    """Tokenizes a text with masks.
+
+    Args:
+        text: with `[MASK]` in it. A [CLS] at its start and a [SEP] at its end may be there; a
+            [SEP] inside starts the second segment.
+        tokenizer: one that keeps special tokens whole.
+
+    Raises:
+        BertError: there is no mask in the text.
+    """
+    vocab = tokenizer.vocab
+    encoding = tokenizer.encode(text)
+    ids, offsets = list(encoding.ids), list(encoding.offsets)
+    if ids[:1] == [vocab.cls_id]:
+        ids, offsets = ids[1:], offsets[1:]
+    if ids[-1:] == [vocab.sep_id]:
+        ids, offsets = ids[:-1], offsets[:-1]
+    masks = tuple(i for i, piece in enumerate(ids) if piece == vocab.mask_id)
+    if not masks:
+        hint = " ([MASK] in capitals)" if "[mask]" in text.lower() else ""
+        raise BertError(
+            f"there is no [MASK] in {_shown(text)}: write [MASK]{hint} where a word is wanted, "
+            f'as in "Paris is the [MASK] of France."'
+        )
+    return MaskedText(text, tuple(ids), masks, tuple(offsets[i] for i in masks))
+
+
+def rows_of(
+    masked: MaskedText,
+    ids: Sequence[int],
+    masks: Mapping[int, int],
+    *,
+    vocab: Vocabulary,
+    limit: int,
+    stride: int | None,
+) -> list[Row]:
+    """The rows that are needed to ask for some masks: one, or windows for a long text.
+
+    Args:
+        masked: the text.
+        ids: its pieces, possibly with some masks filled in already.
+        masks: index among `ids` by the number of the mask asked for.
+        vocab: gives the ids of [CLS] and [SEP].
+        limit: most pieces that the model takes.
+        stride: from one window to the next; None makes a long text an error.
+
+    Raises:
+        BertError: the text is too long and `stride` is None.
+    """
+    segments = _segments(ids, vocab.sep_id)
+
+    def row(start: int, stop: int, chosen: Mapping[int, int]) -> Row:
+        tokens = [vocab.cls_id, *ids[start:stop], vocab.sep_id]
+        inner = segments[start:stop]
+        packed = Packed(tokens, [inner[0] if inner else 0, *inner, inner[-1] if inner else 0])
+        return Row(packed, tuple(at - start + 1 for at in chosen.values()), tuple(chosen))
+
+    if len(ids) + 2 <= limit:
+        return [row(0, len(ids), masks)]
+    if stride is None:
+        raise BertError(
+            f"the text is {len(ids) + 2} word pieces long, [CLS] and [SEP] counted, and this "
+            f"model takes {limit}: {_shown(masked.text)}. Shorten it, or have it read in "
+            f"overlapping windows (too_long='window', --too-long window)."
+        )
+    found = windows(ids, limit, stride)
+    best = best_windows(found)
+    rows = []
+    for number, window in enumerate(found):
+        chosen = {mask: at for mask, at in masks.items() if best[at] == number}
+        if chosen:
+            rows.append(row(window.start, window.start + len(window.ids), chosen))
+    return rows
+
+
+def _segments(ids: Sequence[int], sep_id: int) -> list[int]:
+    """0 up to and with the first inner [SEP], 1 behind it."""
+    first = ids.index(sep_id) if sep_id in ids else len(ids)
+    return [0 if i <= first else 1 for i in range(len(ids))]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

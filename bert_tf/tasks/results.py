@@ -1,0 +1,96 @@
+"""The named results that the tasks give."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess:
+    """One word for one mask.
+
+    Args:
+        word: the word as it would be written; a continuation piece keeps its "##".
+        probability: the model's probability over its whole vocabulary; for a word of several
+            pieces exp(mean log-probability of its pieces), so that long words compare with short.
+        pieces: the word pieces.
+        text: the text with this mask filled by this word, other masks left as they are.
+    """
+
+    word: str
+    probability: float
+    pieces: tuple[str, ...]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskAnswer:
+    """The guesses for one mask of a text, best first.
+
+    Args:
+        start: first character of `[MASK]` in the text.
+        end: the character behind it.
+        guesses: the best words.
+    """
+
+    start: int
+    end: int
+    guesses: tuple[Guess, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """Words for all masks of a text at once.
+
+    Args:
+        words: one for each mask, in the text's order.
+        probability: product of the conditional probabilities, each word given those filled in
+            before it.
+        text: the text with all masks filled.
+    """
+
+    words: tuple[str, ...]
+    probability: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FilledText:
+    """A text with its masks filled.
+
+    Args:
+        text: as it was given.
+        filled: with the best word in each place, by the rule that `mode` names.
+        mode: `"independent"`: each mask by itself, the others still masked, so that the words
+            need not fit each other; `"sequential"`: one after another, the surest first, each
+            given those before it; `"joint"`: the best combination that a beam search finds.
+        masks: the guesses for each mask, in the text's order. In the sequential mode they are
+            those at the moment when that mask was filled.
+        combinations: in the joint mode, the best combinations, best first; else empty.
+    """
+
+    text: str
+    filled: str
+    mode: str
+    masks: tuple[MaskAnswer, ...]
+    combinations: tuple[Combination, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class NextSentenceResult:
+    """Whether a second text follows a first.
+
+    Args:
+        first: the first text.
+        second: the second text.
+        probability: that the second follows the first.
+        label: `"follows"` or `"random"`, whichever is more probable.
+        cut: whether the pair was longer than the model takes; pieces then went from the end of
+            the longer text.
+    """
+
+    first: str
+    second: str
+    probability: float
+    label: str
+    cut: bool
