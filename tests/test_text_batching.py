@@ -20,19 +20,11 @@ from bert_tf.text import (
 
 def test_buckets():
     assert bucket_lengths() == BUCKETS
-    assert bucket_lengths(64) == (16, 32, 64)
-    assert bucket_lengths(100) == (16, 32, 64, 96, 100)
+    assert bucket_lengths(64) == (16, 24, 32, 48, 64)
+    assert bucket_lengths(100) == (16, 24, 32, 48, 64, 96, 100)
     assert bucket_lengths(10) == (10,)
     assert bucket_lengths(2048) == (*BUCKETS, 768, 1024, 1536, 2048)
-    assert [bucket_length(n) for n in (0, 1, 16, 17, 65, 385, 512)] == [
-        16,
-        16,
-        16,
-        32,
-        96,
-        512,
-        512,
-    ]
+    assert [bucket_length(n) for n in (0, 1, 16, 17, 65, 385)] == [16, 16, 16, 24, 96, 512]
     assert bucket_length(50, 64) == 64
 
 
@@ -44,10 +36,10 @@ def test_too_long():
 
 
 def test_worked_example():
-    """Buckets of 5, 40, 16, 17, 3: 16, 64, 16, 32, 16. Two rows a batch, the longest first."""
+    """Buckets of 5, 40, 16, 17, 3: 16, 48, 16, 24, 16. Two rows a batch, the longest first."""
     assert batches_by_length([5, 40, 16, 17, 3], 2) == [
-        Batch((1,), 64),
-        Batch((3,), 32),
+        Batch((1,), 48),
+        Batch((3,), 24),
         Batch((0, 2), 16),
         Batch((4,), 16),
     ]

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from bert_tf.text.exact import is_cjk, is_punctuation
 
-_OPENING = frozenset("([{<«“‘„‚¿¡#$@（［｛「『【〈《〔")
-_BETWEEN = frozenset("'’-‐‑/_@&~·・")
-"""Stand inside a word more often than between two: no space on either side."""
+_OPENING = frozenset("([{«“‘„‚¿¡#$@（［｛「『【〈《〔")
+_INSIDE_WORDS = frozenset("'’-‐‑/_·・")
+"""Close up on both sides between two words: they stand inside one more often than between two."""
+_APOSTROPHES = frozenset("'’")
 _INSIDE_NUMBERS = frozenset(".,:")
-_SPACED = frozenset("–—―…+=*|<>^`•")
-"""Punctuation that keeps a space on both sides."""
+_SPACED = frozenset("–—―+=*|<>^`~&•")
+"""Punctuation with a space on both sides; all other closes up with what stands before it."""
 
 
 def join_pieces(pieces: Iterable[str], compose: bool = False) -> str:
@@ -64,10 +65,10 @@ def _space(before_previous: str, previous: str, word: str, following: str) -> bo
         if left[-1:].isdigit() and right[:1].isdigit():
             return False
         return inside
-    if word in _BETWEEN:
-        return not (_is_word(previous) and _is_word(following)) and not _is_word(previous)
-    if previous in _BETWEEN:
-        return not (_is_word(before_previous) and _is_word(word))
+    if word in _INSIDE_WORDS and _is_word(previous):
+        return not _is_word(following) and word not in _APOSTROPHES
+    if previous in _INSIDE_WORDS and _is_word(word):
+        return not _is_word(before_previous)
     if word in _SPACED or word in _OPENING:
         return True
     return not (len(word) == 1 and is_punctuation(word))

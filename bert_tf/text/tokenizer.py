@@ -12,7 +12,6 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from bert_tf.errors import BertError
 from bert_tf.text import differences
-from bert_tf.text.cache import WordCache
 from bert_tf.text.decode import join_pieces
 from bert_tf.text.exact import MAX_WORD_LENGTH, split_pieces, split_words
 from bert_tf.text.vocab import CLS, MASK, SEP, UNK, Vocabulary
@@ -68,9 +67,7 @@ class BertTokenizer:
         self.vocab = vocab
         self.lower_case = lower_case
         self.special_tokens = special_tokens
-        self._differs = differences.pattern(lower_case).search
         self._rust = _build(vocab, lower_case, special_tokens)
-        self._cache = WordCache(self._ids)
 
     def __repr__(self) -> str:
         return (
@@ -99,7 +96,7 @@ class BertTokenizer:
     def encode(self, text: str | bytes) -> Encoding:
         """Ids, pieces and offsets of a text; arguments and errors as in `tokenize`."""
         text = as_text(text)
-        if self._is_exact_only(text):
+        if differences.occur(text, self.lower_case):
             return self._encode_exactly(text)
         found = self._rust.encode(text, add_special_tokens=False)
         return self._finish(text, found.ids, found.tokens, found.offsets)
@@ -120,19 +117,15 @@ class BertTokenizer:
         return results
 
     def encode_ids_batch(self, texts: Iterable[str | bytes]) -> list[list[int]]:
-        """Only the ids of many texts: the quickest way, as words seen before are remembered."""
+        """Only the ids of many texts: less than half the time of `encode_batch`."""
         results: list[list[int]] = []
         for part in _portions(texts):
-            found = self._cache.ids(part)
-            results += self._ids(part) if found is None else found
-        return results
-
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        """`encode_ids_batch` without remembering, on all processor cores."""
-        plain, exact = self._apart(texts)
-        results = [one.ids for one in self._rust.encode_batch_fast(plain, add_special_tokens=False)]
-        for index in exact:
-            results[index] = self._encode_exactly(texts[index]).ids
+            plain, exact = self._apart(part)
+            found = self._rust.encode_batch_fast(plain, add_special_tokens=False)
+            start = len(results)
+            results += [one.ids for one in found]
+            for index in exact:
+                results[start + index] = self._encode_exactly(part[index]).ids
         return results
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
@@ -149,12 +142,10 @@ class BertTokenizer:
         pieces = [self.vocab.token(int(id)) for id in ids if id not in special]
         return join_pieces(pieces, compose=self.lower_case)
 
-    def _is_exact_only(self, text: str) -> bool:
-        return not text.isascii() and self._differs(text) is not None
-
     def _apart(self, texts: list[str]) -> tuple[list[str], list[int]]:
         """The texts, an empty one in place of each that Rust is not for, and where those stood."""
-        exact = [index for index, text in enumerate(texts) if self._is_exact_only(text)]
+        lower_case = self.lower_case
+        exact = [i for i, text in enumerate(texts) if differences.occur(text, lower_case)]
         if exact:
             texts = texts.copy()
             for index in exact:
