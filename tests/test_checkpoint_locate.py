@@ -304,8 +304,15 @@ def test_foreign_folders(tmp_path: Path) -> None:
     hub.mkdir()
     (hub / "pytorch_model.bin").write_bytes(b"\x80\x02")
     (hub / "config.json").write_text("{}")
-    with pytest.raises(BertError, match=r"hub holds PyTorch weights"):
+    with pytest.raises(
+        BertError, match=r"hub holds pytorch_model.bin, which holds PyTorch weights"
+    ):
         locate(hub)
+    old = tmp_path / "old"
+    old.mkdir()
+    write_v1(old / "model.ckpt")
+    with pytest.raises(BertError, match=r"old holds model.ckpt, which is a checkpoint of .*V1"):
+        locate(old)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(BertError, match=r"no checkpoint in the folder .*nothing in it"):
@@ -319,3 +326,16 @@ def test_path_that_does_not_exist(release: Path) -> None:
         locate(release.parent / "multi_cased_L-2_H-32_A2")
     with pytest.raises(BertError, match=r"The folder .* has "):
         locate(release / "zzzz" / "yyyy")
+
+
+@pytest.mark.parametrize("path", ["", "gs://bucket/bert_model.ckpt", "https://host/a.zip"])
+def test_no_path_of_this_machine(path: str) -> None:
+    with pytest.raises(BertError, match=r"no path on this machine"):
+        locate(path)
+
+
+def test_broken_link(release: Path) -> None:
+    (release / DATA).rename(release / "elsewhere")
+    (release / DATA).symlink_to(release / "gone")
+    with pytest.raises(BertError, match=rf"cannot read .*{DATA}: No such file"):
+        locate(release)

@@ -75,6 +75,9 @@ def describe(path: str | os.PathLike[str]) -> str | None:
     Returns:
         A clause to put behind the path ("is a Git-LFS pointer ..."), or None.
     """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return _describe_folder(path)
     kind = _kind(path)
     return _ADVICE[kind] if kind else None
 
@@ -87,10 +90,7 @@ def _head(path: str | os.PathLike[str], size: int = 512) -> bytes:
         return b""
 
 
-def _kind(path: str | os.PathLike[str]) -> str | None:
-    path = os.fspath(path)
-    if os.path.isdir(path):
-        return _folder_kind(path)
+def _kind(path: str) -> str | None:
     head = _head(path)
     text = head.lstrip().lower()
     if is_lfs_pointer(path):
@@ -125,18 +125,20 @@ def _zip_kind(path: str) -> str | None:
     return None
 
 
-def _folder_kind(path: str) -> str | None:
+def _describe_folder(path: str) -> str | None:
     try:
         names = sorted(os.listdir(path))
     except OSError:
         return None
     if "saved_model.pb" in names or "saved_model.pbtxt" in names:
-        return "savedmodel"
+        return _ADVICE["savedmodel"]
     # The variables of a SavedModel are a checkpoint by format, but its names are not BERT's.
     parent, own_name = os.path.split(os.path.abspath(path))
     if own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb")):
-        return "savedmodel"
+        return _ADVICE["savedmodel"]
     for name in names:
-        if name.endswith(_WEIGHTS):
-            return _kind(os.path.join(path, name))
+        if name.endswith(_WEIGHTS) or name.endswith(".ckpt"):  # the latter may be V1
+            kind = _kind(os.path.join(path, name))
+            if kind:
+                return f"holds {name}, which {_ADVICE[kind]}"
     return None

@@ -81,6 +81,11 @@ def locate(
         BertError: something is missing, of another kind or damaged; the message says what to do.
     """
     path = os.path.expanduser(os.fspath(path))
+    if not path or "://" in path:
+        raise BertError(
+            f"{path!r} is no path on this machine. Copy or download the checkpoint, then pass its "
+            "folder or .zip."
+        )
     if not _is_zip(path):
         return _located(path, config_path, vocab_path, need_config, need_vocab)
     unpacked = archive.unpack(path)
@@ -109,16 +114,17 @@ def _located(
 ) -> CheckpointFiles:
     """`locate` for a path that is no archive."""
     remarks: list[str] = []
-    prefix = _prefix_of(path, remarks)
-    _check_parts(prefix)
+    try:
+        prefix = _prefix_of(path, remarks)
+        _check_parts(prefix)
+        config = _companion("config", prefix, config_path, need_config)
+        vocab = _companion("vocab", prefix, vocab_path, need_vocab)
+    except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
+        raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
     step = _STEP.search(prefix)
+    name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
     return CheckpointFiles(
-        prefix,
-        _companion("config", prefix, config_path, need_config),
-        _companion("vocab", prefix, vocab_path, need_vocab),
-        int(step[1]) if step else None,
-        os.path.basename(os.path.dirname(os.path.abspath(prefix))),
-        tuple(remarks),
+        prefix, config, vocab, int(step[1]) if step else None, name, tuple(remarks)
     )
 
 
@@ -199,10 +205,7 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
 
 def _prefixes(folder: str) -> list[str]:
     """Checkpoints directly in the folder, also those that lack their index."""
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise BertError(f"cannot look into the folder {folder}: {error.strerror}.") from error
+    names = os.listdir(folder)
     visible = [name for name in names if not name.startswith(".")]
     stems = {name[: -len(".index")] for name in visible if name.endswith(".index")}
     stems = stems or {_DATA.sub("", name) for name in visible if _DATA.search(name)}
