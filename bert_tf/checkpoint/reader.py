@@ -225,6 +225,7 @@ class CheckpointReader:
         per_block = BLOCK_BYTES // info.dtype.itemsize
         scratch = None if flat.dtype == info.dtype else np.empty(per_block, info.dtype)
         checksum = 0
+        failure: BertError | None = None
         for start in range(0, flat.size, per_block):
             target = flat[start : start + per_block]
             block = target if scratch is None else scratch[: len(target)]
@@ -232,10 +233,15 @@ class CheckpointReader:
             self._pread(info, start * info.dtype.itemsize, raw)
             if self.verify:
                 checksum = crc.extend(checksum, raw.data)
-            if scratch is not None:
-                dtypes.cast_into(target, block, info.name)
+            if scratch is not None and failure is None:
+                try:
+                    dtypes.cast_into(target, block, info.name)
+                except BertError as error:
+                    failure = error  # kept until it is clear that the bytes are the right ones
         if self.verify:
             self._check(info, crc.mask(checksum))
+        if failure is not None:
+            raise failure
         if not out.flags.c_contiguous:
             dtypes.cast_into(out, flat.reshape(out.shape), info.name)
 
