@@ -36,7 +36,7 @@ def test_every_code_point(lower_case):
         tokenizer = tokenizer_for(characters, lower_case)
         texts = [f"a{c}b" for c in characters] + [f"{c}{c}\u0301a" for c in characters]
         for text, found in zip(texts, tokenizer.encode_batch(texts), strict=True):
-            if found != tokenizer._encode_exactly(text):
+            if found != tokenizer.encode_exactly(text):
                 wrong.append(ascii(text))
     assert not wrong
 
@@ -64,7 +64,7 @@ rust_texts = st.text(common | st.characters(max_codepoint=0x2FFF, exclude_catego
 def test_any_text(text, lower_case, special_tokens):
     text = text.replace("!", "[MASK]")
     tokenizer = tokenizer_for(text + TRICKY, lower_case, special_tokens)
-    expected = tokenizer._encode_exactly(text)
+    expected = tokenizer.encode_exactly(text)
     assert tokenizer.encode(text) == expected
     assert tokenizer.encode_batch(["", text, "a"])[1] == expected
     assert tokenizer.encode_ids_batch([text])[0] == expected.ids

@@ -7,6 +7,7 @@ import pickle
 import string
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ def test_equals_the_original(tokenizers, name, casing, file, count):
         expected = row[name][casing]
         assert tokenizer.words(text) == row["basic"][casing]
         assert tokenizer.tokenize(text) == expected["tokens"]
-        for found in (tokenizer.encode(text), tokenizer._encode_exactly(row["text"]), batch[index]):
+        for found in (tokenizer.encode(text), tokenizer.encode_exactly(row["text"]), batch[index]):
             assert found.tokens == expected["tokens"]
             assert found.ids == expected["ids"]
         assert quick[index] == expected["ids"]
@@ -144,7 +145,7 @@ def test_special_tokens_stay_whole_only_on_request():
 def test_special_tokens_next_to_odd_characters(text):
     tokenizer = small("x", "ας", "[", "]", "pad", "unk", special_tokens=True)
     found = tokenizer.encode(text)
-    assert found == tokenizer._encode_exactly(text)
+    assert found == tokenizer.encode_exactly(text)
     assert found.tokens.count("[MASK]") == text.count("[MASK]")
     assert {text[s:e] for t, (s, e) in zip(found.tokens, found.offsets) if t == "[MASK]"} <= {
         "[MASK]"
@@ -176,6 +177,7 @@ def test_one_text_is_not_a_batch():
 def test_batches_take_any_iterable_and_may_be_empty():
     tokenizer = small("a")
     assert tokenizer.encode_ids_batch(iter(["a", b"a a", ""])) == [[5], [5, 5], []]
+    assert tokenizer.encode_ids_batch(np.array(["a", "a\ue000"])) == [[5], [1]]
     assert tokenizer.encode_batch([]) == tokenizer.encode_ids_batch([]) == []
 
 
@@ -240,7 +242,8 @@ def test_the_source_of_a_word_gives_its_pieces_again(tokenizers, text):
             "it costs $3.50, or 1,000 yen; at 12:30",
         ),
         ("日 本 語 の 。 ok 中 国", "日本語の。 ok 中国"),
-        ("a . b", "a. b"),
+        ("a . b ( c . )", "a. b (c.)"),
+        ("x = y & z … the dogs ' house", "x = y & z… the dogs'house"),
         ("« да » — нет", "«да» — нет"),
         ("[CLS] a [MASK] . [SEP]", "[CLS] a [MASK]. [SEP]"),
         ("##ing", "##ing"),

@@ -58,13 +58,10 @@ def _space(before_previous: str, previous: str, word: str, following: str) -> bo
         return False
     if _is_wide(previous[-1]) and _is_wide(word[0]):
         return False
-    if word in _INSIDE_NUMBERS or previous in _INSIDE_NUMBERS:
-        inside = previous in _INSIDE_NUMBERS
-        left = before_previous if inside else previous
-        right = word if inside else following
-        if left[-1:].isdigit() and right[:1].isdigit():
-            return False
-        return inside
+    if word in _INSIDE_NUMBERS:
+        return False
+    if previous in _INSIDE_NUMBERS and before_previous[-1:].isdigit() and word[0].isdigit():
+        return False
     if word in _INSIDE_WORDS and _is_word(previous):
         return not _is_word(following) and word not in _APOSTROPHES
     if previous in _INSIDE_WORDS and _is_word(word):

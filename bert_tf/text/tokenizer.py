@@ -97,7 +97,7 @@ class BertTokenizer:
         """Ids, pieces and offsets of a text; arguments and errors as in `tokenize`."""
         text = as_text(text)
         if differences.occur(text, self.lower_case):
-            return self._encode_exactly(text)
+            return self.encode_exactly(text)
         found = self._rust.encode(text, add_special_tokens=False)
         return self._finish(text, found.ids, found.tokens, found.offsets)
 
@@ -113,7 +113,7 @@ class BertTokenizer:
                 for text, one in zip(plain, found)
             ]
             for index in exact:
-                results[start + index] = self._encode_exactly(part[index])
+                results[start + index] = self.encode_exactly(part[index])
         return results
 
     def encode_ids_batch(self, texts: Iterable[str | bytes]) -> list[list[int]]:
@@ -125,8 +125,28 @@ class BertTokenizer:
             start = len(results)
             results += [one.ids for one in found]
             for index in exact:
-                results[start + index] = self._encode_exactly(part[index]).ids
+                results[start + index] = self.encode_exactly(part[index]).ids
         return results
+
+    def encode_exactly(self, text: str | bytes) -> Encoding:
+        """`encode` in plain Python, right for every text; `encode` uses it where Rust is not.
+
+        It is public as a second witness: both give the same for every text.
+        """
+        text = as_text(text)
+        ids = self.vocab.ids
+        tokens: list[str] = []
+        offsets: list[tuple[int, int]] = []
+        for place, part, whole in self._parts(text):
+            if whole:
+                tokens.append(part)
+                offsets.append((place, place + len(part)))
+                continue
+            for word, sources in split_words(part, self.lower_case):
+                for piece, start, end in split_pieces(word, ids, self.vocab.longest):
+                    tokens.append(piece)
+                    offsets.append((place + sources[start], place + sources[end - 1] + 1))
+        return self._finish(text, [ids[token] for token in tokens], tokens, offsets)
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """Joins pieces to a line of text, for display: what spaces stood there is guessed.
@@ -161,22 +181,6 @@ class BertTokenizer:
                 yield match.start(), match.group(), True
                 end = match.end()
         yield end, text[end:], False
-
-    def _encode_exactly(self, text: str) -> Encoding:
-        """`encode` in plain Python, right for every text."""
-        ids = self.vocab.ids
-        tokens: list[str] = []
-        offsets: list[tuple[int, int]] = []
-        for place, part, whole in self._parts(text):
-            if whole:
-                tokens.append(part)
-                offsets.append((place, place + len(part)))
-                continue
-            for word, sources in split_words(part, self.lower_case):
-                for piece, start, end in split_pieces(word, ids, self.vocab.longest):
-                    tokens.append(piece)
-                    offsets.append((place + sources[start], place + sources[end - 1] + 1))
-        return self._finish(text, [ids[token] for token in tokens], tokens, offsets)
 
     def _finish(
         self, text: str, ids: list[int], tokens: list[str], offsets: list[tuple[int, int]]
