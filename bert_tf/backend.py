@@ -1,0 +1,137 @@
+"""Chooses the Keras backend and keeps the frameworks' own log lines off the screen.
+
+Only the command line uses this: `import bert_tf` changes nothing about the process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from bert_tf.errors import BertError
+
+BACKENDS = ("tensorflow", "jax", "openvino")
+
+
+def choose_backend(name: str | None = None) -> str:
+    """Sets the backend that Keras takes when it is imported.
+
+    Args:
+        name: one of `BACKENDS`; left out, the environment's KERAS_BACKEND, else "tensorflow".
+
+    Returns:
+        The backend's name.
+
+    Raises:
+        BertError: there is no such backend, its package is not installed, or Keras is imported
+            already with another one.
+    """
+    source = "--backend" if name else "KERAS_BACKEND"
+    name = name or os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in BACKENDS:
+        raise BertError(f"{source} is {name!r}; the backends are {', '.join(BACKENDS)}.")
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        running = keras.backend.backend()
+        if running != name:
+            raise BertError(
+                f"Keras runs on {running} already, and the backend cannot change after that. "
+                f"Choose {name} before Keras is imported, for example in a new process."
+            )
+    elif importlib.util.find_spec(name) is None:
+        package = "tensorflow" if name == "tensorflow" else f"'bert_tf[{name}]'"
+        raise BertError(f"the backend {name} is not installed. Install it: pip install {package}")
+    os.environ["KERAS_BACKEND"] = name
+    return name
+
+
+def silence() -> None:
+    """Hides what the frameworks log, and nothing else.
+
+    TensorFlow's C++ code writes to file descriptor 2 itself, in part before it reads the settings
+    that should keep it quiet. So descriptor 2 becomes a pipe to a small process that passes on
+    every line but the known ones. It lives on if this process crashes, so that the last words of
+    a crash are seen. Python's own stderr goes to the screen directly, as before.
+
+    Whoever wants to see the lines sets TF_CPP_MIN_LOG_LEVEL=0: then nothing is hidden.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only; works once the C++ log is set up
+    logging.disable(logging.WARNING)  # this process is ours, and we do not log
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"bert_tf\b")
+    if hasattr(os, "fork"):
+        _filter_stderr()
+
+
+# An absl log line: severity, date, time, thread, file:line]. Information and warnings are noise.
+_LOG_LINE = re.compile(rb"[IW]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w./-]+:\d+\] |[IW]0000 00:00:\d")
+# Errors that are none: what a machine without a GPU, or with two users of CUDA, says at the start,
+# and an integer product that oneDNN leaves to other code.
+_FALSE_ALARM = re.compile(
+    rb"E\d{4} .*(failed call to cuInit|Unable to register cu\w+ (factory|plugin)"
+    rb"|computation placer already registered|oneDNN supports DT_INT64 only)"
+)
+_PREAMBLE = (
+    b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+    b"To enable the following instructions: ",
+)
+
+
+def is_noise(line: bytes) -> bool:
+    """Whether a line on stderr is one of the frameworks' log lines that tell a user nothing."""
+    return bool(line.startswith(_PREAMBLE) or _LOG_LINE.match(line) or _FALSE_ALARM.match(line))
+
+
+def pass_on(lines: Iterable[bytes], screen: BinaryIO) -> None:
+    """Writes all lines but the noise."""
+    for line in lines:
+        if not is_noise(line):
+            screen.write(line)
+            screen.flush()
+
+
+def _filter_stderr() -> None:
+    """Puts a filtering process between file descriptor 2 and the screen."""
+    try:
+        sys.stderr.flush()
+        screen = os.dup(2)
+    except (OSError, ValueError, AttributeError):
+        return  # no stderr: nothing can be written there anyway
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        _run_filter(reading, writing, screen)
+    os.dup2(writing, 2)
+    os.close(writing)
+    os.close(reading)
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(screen, "w"),
+        encoding=sys.stderr.encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+        write_through=True,
+    )
+
+
+def _run_filter(reading: int, writing: int, screen: int) -> None:
+    """The life of the filtering process: until nobody can write to the pipe any more."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        os.close(writing)
+        for descriptor in (0, 1, 2):  # a reader of our stdout must not wait for this process
+            os.close(descriptor)
+        with open(reading, "rb") as lines, open(screen, "wb", buffering=0) as out:
+            pass_on(lines, out)
+    finally:
+        os._exit(0)

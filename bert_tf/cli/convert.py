@@ -1,0 +1,80 @@
+"""`bert_tf convert`: a checkpoint anew, in another type or without the optimizer's slots."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bert_tf.cli.options import add_release_options, positive, say
+
+if TYPE_CHECKING:
+    from bert_tf.checkpoint.convert import ConvertReport
+
+HELP = "write a checkpoint anew: other type, other shards, without the optimizer's slots"
+DESCRIPTION = """\
+Reads a checkpoint in the original format and writes bert_config.json, vocab.txt and
+bert_model.ckpt.* into a folder. The optimizer's slots, two thirds of what training leaves behind,
+are left out. No weight changes unless --dtype asks for it.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf convert output/model.ckpt-20000 released
+  bert_tf convert multi_cased_L-12_H-768_A-12.zip half --dtype float16
+  bert_tf convert released released --overwrite --shards 4
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("source", metavar="SOURCE", help="a folder, prefix, file or .zip")
+    parser.add_argument("target", metavar="TARGET", help="the folder to write into")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="type to store the weights in; each keeps its own when left out",
+    )
+    parser.add_argument(
+        "--keep-slots", action="store_true", help="keep the optimizer's slots, to train on"
+    )
+    parser.add_argument(
+        "--shards", type=positive, default=1, metavar="N", help="number of data files (1)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace such files in TARGET if they exist"
+    )
+    add_release_options(parser)
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    from bert_tf import convert_checkpoint
+
+    report = convert_checkpoint(
+        args.source,
+        args.target,
+        config_path=args.config,
+        vocab_path=args.vocab,
+        keep_slots=args.keep_slots,
+        dtype=args.dtype,
+        num_shards=args.shards,
+        overwrite=args.overwrite,
+    )
+    for remark in report.remarks:
+        say(remark)
+    print(show(report, args.dtype))
+    return 0
+
+
+def show(report: ConvertReport, dtype: str | None) -> str:
+    """What was done, as text for people."""
+    files = "1 data file" if report.num_shards == 1 else f"{report.num_shards} data files"
+    lines = [
+        f"wrote {report.prefix}: {len(report.written):,} tensors, "
+        f"{report.nbytes / 1e6:,.1f} MB in {files}"
+    ]
+    if report.cast:
+        lines.append(f"{len(report.cast):,} of them are {dtype} now")
+    if report.dropped:
+        some = ", ".join(report.dropped[:3]) + (", ..." if len(report.dropped) > 3 else "")
+        lines.append(f"left out {len(report.dropped):,} of the training state: {some}")
+    return "\n".join(lines)

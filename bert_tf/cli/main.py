@@ -1,0 +1,116 @@
+"""Finds the command, runs it, and turns what goes wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import bert_tf
+from bert_tf.cli import convert, mask, nsp
+from bert_tf.cli.options import Parser, plain_spelling
+from bert_tf.errors import BertError
+
+OK, BAD_INPUT, SOME_LINES_FAILED, INTERRUPTED, CLOSED_PIPE = 0, 2, 3, 130, 141
+
+EXIT_CODES = """\
+exit codes:
+  0    all went well
+  1    an error that is ours, with a traceback
+  2    bad input or bad usage, with a message
+  3    some lines of a file could not be answered; the others were
+  130  stopped with Ctrl-C
+  141  whoever read the output closed it
+"""
+
+EXAMPLES = """\
+examples:
+  bert_tf mask --checkpoint multi_cased_L-12_H-768_A-12 "Я пришел в [MASK] и купил [MASK]."
+  bert_tf nsp --checkpoint multi_cased_L-12_H-768_A-12 "I went to the store." "I bought milk."
+  bert_tf convert model.ckpt-20000 released
+
+"bert_tf mask --help" tells more about a command.
+"""
+
+COMMANDS = {"mask": mask, "nsp": nsp, "convert": convert}
+
+
+def build_parser() -> Parser:
+    """The parser of `bert_tf` with all its commands."""
+    parser = Parser(
+        prog="bert_tf",
+        description="BERT in Keras 3, read straight from Google's original checkpoints.",
+        epilog=f"{EXAMPLES}\n{EXIT_CODES}",
+    )
+    parser.add_argument("--version", action="version", version=f"bert_tf {bert_tf.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=f"{module.EXAMPLES}\n{EXIT_CODES}",
+        )
+        module.add_arguments(command)
+        command.set_defaults(answer=module.answer)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command in this process.
+
+    Args:
+        argv: the arguments without the program's name; those of the process when left out.
+
+    Returns:
+        The exit code. Bad usage and `--help` raise SystemExit, as argparse does.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser().parse_args(plain_spelling(arguments))
+    try:
+        code = args.answer(args)
+        sys.stdout.flush()
+        return code
+    except BertError as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return CLOSED_PIPE
+
+
+def complain(message: str) -> int:
+    """Prints an error and returns the exit code for bad input."""
+    sys.stdout.flush()
+    print(f"bert_tf: error: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def run(command: str | None = None) -> None:
+    """Runs the process's command and ends the process: what scripts and entry points call.
+
+    Args:
+        command: for a script that is a single command, its name.
+    """
+    from bert_tf.backend import silence
+
+    arguments = [*([command] if command else []), *sys.argv[1:]]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
+            stream.reconfigure(errors="backslashreplace")
+    if arguments and arguments[0] in ("mask", "nsp"):
+        silence()
+    code = _without_closed_pipes(lambda: main(arguments))
+    sys.exit(code)
+
+
+def _without_closed_pipes(action: Callable[[], int]) -> int:
+    """Runs an action; if stdout is closed by its reader, Python must not write to it at exit."""
+    try:
+        code = action()
+    except BrokenPipeError:
+        code = CLOSED_PIPE
+    if code == CLOSED_PIPE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code

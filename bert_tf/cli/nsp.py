@@ -1,0 +1,148 @@
+"""`bert_tf nsp`: how probable it is that one sentence follows another."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from bert_tf.cli.lines import open_source
+from bert_tf.cli.options import (
+    add_model_options,
+    add_stream_options,
+    check_checkpoint,
+    load_bert,
+    say,
+)
+from bert_tf.cli.output import answer_lines, open_output
+from bert_tf.cli.prompt import converse
+from bert_tf.errors import BertError
+from bert_tf.report import printable, shorten, table
+
+if TYPE_CHECKING:
+    from bert_tf.tasks import NextSentenceResult
+
+HELP = "how probable it is that one sentence follows another"
+DESCRIPTION = """\
+Tells for each pair of sentences how probable it is that the second follows the first.
+Without a sentence: answers the lines of standard input, or asks for sentences on a terminal.
+"""
+EXAMPLES = """\
+examples (with the checkpoint in $BERT_TF_CHECKPOINT):
+  bert_tf nsp "I went to the store." "I bought milk."
+  bert_tf nsp "First A." "First B." "Second A." "Second B."
+  bert_tf nsp --json --input pairs.tsv --output answers.jsonl
+
+a line of a file is one of
+  first sentence<TAB>second sentence
+  ["first sentence", "second sentence"]
+  {"first": "first sentence", "second": "second sentence"}
+"""
+
+Pair = tuple[str, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "sentences", nargs="*", metavar="SENTENCE", help="two sentences, or more pairs of them"
+    )
+    add_stream_options(parser, "a file with one pair a line, in UTF-8 (see below)")
+    add_model_options(parser)
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    check_checkpoint(args)
+    pairs = pairs_of(args.sentences)
+    source = open_source(args.input, args.sentences)
+    with open_output(args, show) as output:
+        bert = load_bert(args)
+        from bert_tf.tasks import NextSentence
+
+        judge = NextSentence(bert, batch_size=args.batch_size)
+        if source is not None:
+            return answer_lines(
+                source,
+                parse_pair,
+                lambda some: judge.stream(some, errors="yield"),
+                output,
+                args.batch_size,
+            )
+        if not pairs:
+            converse("Type two sentences.", ["first>  ", "second> "], judge, output)
+            return 0
+        results = judge(pairs)
+        for number, result in enumerate(results, 1):
+            if result.cut and len(pairs) > 1:
+                say(f"pair {number} was longer than the model takes, and was cut.")
+        if args.json or len(results) == 1:
+            for result in results:
+                output.result(result)
+        else:
+            output.text(show_many(results))
+        return 0
+
+
+def pairs_of(sentences: list[str]) -> list[Pair]:
+    """Sentences as pairs: first and second, third and fourth, ...
+
+    Raises:
+        BertError: one is left over.
+    """
+    if len(sentences) % 2:
+        raise BertError(
+            f"nsp takes pairs of sentences, and {len(sentences)} of them make no pairs. Put "
+            f"quotation marks around each sentence."
+        )
+    return list(zip(sentences[::2], sentences[1::2], strict=True))
+
+
+def parse_pair(line: str) -> Pair:
+    """The pair in a line of a file: two columns with a TAB between them, or JSON.
+
+    Raises:
+        BertError: it is neither.
+    """
+    columns = line.split("\t")
+    if len(columns) == 2:
+        return columns[0], columns[1]
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        value = [value.get("first"), value.get("second")]
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return value[0], value[1]
+    raise BertError(
+        f"a pair is two columns with one TAB between them, or JSON, and this line has "
+        f"{len(columns)} column{'s' if len(columns) > 1 else ''}."
+    )
+
+
+def show(result: NextSentenceResult) -> str:
+    """A result as text for people."""
+    lines = [
+        f"Sentence is okay: {round(100 * result.probability)} %",
+        f"probability that B follows A: {result.probability:.4f}",
+    ]
+    if result.cut:
+        lines.append("(the pair was longer than the model takes, and was cut)")
+    return "\n".join(lines)
+
+
+def show_many(results: list[NextSentenceResult]) -> str:
+    """Several results as a table."""
+    rows = [
+        [
+            f"{round(100 * result.probability)} %",
+            f"{result.probability:.4f}",
+            result.label,
+            shorten(printable(result.first), 40),
+            shorten(printable(result.second), 40),
+        ]
+        for result in results
+    ]
+    head = ["okay", "B follows A", "label", "A", "B"]
+    return table([head, *rows], ">>", indent="")

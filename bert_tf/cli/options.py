@@ -1,0 +1,168 @@
+"""What the commands' arguments have in common: the parser, the options of a model, its loading."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf import Bert
+
+CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
+
+NO_CHECKPOINT = f"""\
+no checkpoint given: pass --checkpoint PATH or set {CHECKPOINT_VARIABLE}.
+To get one, download a release from the list in the README of Google's bert repository
+(google-research/bert on GitHub), for example multi_cased_L-12_H-768_A-12.zip, which knows 104
+languages. Pass the .zip itself, or unpack it and pass the folder."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors read like the other errors of the program."""
+
+    def __init__(self, **options) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("allow_abbrev", False)  # so that new options break no script
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with a message and exit code 2."""
+        self.exit(2, f"bert_tf: error: {message} (see {self.prog} --help)\n")
+
+
+_SWITCHES = {"do_lower_case": "lower-case", "do_lower": "lower-case"}
+_TRUE, _FALSE = ("", "true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
+
+
+def plain_spelling(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the original code's spellings of switches replaced by ours.
+
+    `--do_lower_case`, `--do_lower_case=true` and `--nodo_lower_case` stand in users' scripts, and
+    `--do_lower` in the original's README. argparse knows no switch that takes "=false".
+    """
+    plain: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*plain, *arguments[place:]]
+        name, _, value = argument.partition("=")
+        name = name.removeprefix("--") if name.startswith("--") else ""
+        known = _SWITCHES.get(name) or _SWITCHES.get(name.removeprefix("no"))
+        if known is None or value.lower() not in (*_TRUE, *_FALSE):
+            plain.append(argument)
+            continue
+        on = (value.lower() in _TRUE) == (name in _SWITCHES)
+        plain.append(f"--{known}" if on else f"--no-{known}")
+    return plain
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number from 1 up."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return number
+
+
+def add_release_options(parser: argparse.ArgumentParser) -> None:
+    """Adds where config and vocabulary are, for all commands."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="bert_config.json, if it does not lie beside the checkpoint",
+    )
+    parser.add_argument("--bert_config_file", dest="config", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--vocab", metavar="FILE", help="vocab.txt, if it does not lie beside the checkpoint"
+    )
+    parser.add_argument("--vocab_file", dest="vocab", help=argparse.SUPPRESS)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what tells which model to load, and how to run it."""
+    model = parser.add_argument_group("the model")
+    model.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="a folder, a prefix (.../bert_model.ckpt), one of its files, or a .zip; "
+        f"${CHECKPOINT_VARIABLE} when left out",
+    )
+    model.add_argument("--init_checkpoint", dest="checkpoint", help=argparse.SUPPRESS)
+    add_release_options(model)  # type: ignore[arg-type]
+    model.add_argument(
+        "--lower-case",
+        action=argparse.BooleanOptionalAction,
+        help="whether text is lower-cased; inferred when left out. The original's spelling "
+        "--do_lower_case[=true|false] works too",
+    )
+    model.add_argument(
+        "--hidden-act",
+        metavar="NAME",
+        help="activation to use instead of the config's; gelu_exact for a checkpoint that was "
+        "converted from Hugging Face and says gelu",
+    )
+    model.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="tensorflow (default), jax or openvino (often the fastest on a CPU); "
+        "$KERAS_BACKEND when left out",
+    )
+    model.add_argument(
+        "--batch-size", type=positive, default=32, metavar="N", help="texts at a time (32)"
+    )
+    model.add_argument(
+        "--verbose", action="store_true", help="tell on stderr what was read from the checkpoint"
+    )
+
+
+def add_stream_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds where the texts come from and where the results go."""
+    streams = parser.add_argument_group("input and output")
+    streams.add_argument("--input", metavar="FILE", help=f"{what}; - is standard input")
+    streams.add_argument("--output", metavar="FILE", help="write the results there")
+    streams.add_argument("--json", action="store_true", help="one JSON object a result, one a line")
+
+
+def check_checkpoint(args: argparse.Namespace) -> None:
+    """Makes sure that a checkpoint is named, before anything slow starts.
+
+    Raises:
+        BertError: none is; the message says how to get one.
+    """
+    args.checkpoint = args.checkpoint or os.environ.get(CHECKPOINT_VARIABLE)
+    if not args.checkpoint:
+        raise BertError(NO_CHECKPOINT)
+
+
+def load_bert(args: argparse.Namespace) -> Bert:
+    """Loads the model that the arguments name, on the backend that they name."""
+    from bert_tf.backend import choose_backend
+
+    choose_backend(args.backend)
+    from bert_tf import load
+
+    bert = load(
+        args.checkpoint,
+        config=args.config,
+        vocab=args.vocab,
+        lower_case=args.lower_case,
+        hidden_act=args.hidden_act,
+    )
+    if args.verbose:
+        print(f"{bert!r}\n{bert.report}", file=sys.stderr)
+    else:
+        for remark in bert.report.remarks:
+            say(remark)
+    return bert
+
+
+def say(remark: str) -> None:
+    """Tells a remark on stderr, where it does not mix with the results."""
+    print(f"bert_tf: {remark}", file=sys.stderr)

@@ -1,0 +1,120 @@
+"""Writes results to the screen, to a pipe or to a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO, TypeVar
+
+from bert_tf.cli.lines import Line, Source, answers
+from bert_tf.cli.options import say
+from bert_tf.errors import BertError
+
+T = TypeVar("T")
+
+
+class Output:
+    """Where the results go, and in which form.
+
+    Args:
+        file: to write to.
+        as_json: a JSON object a line, instead of text for people.
+        show: one result as text for people.
+    """
+
+    def __init__(self, file: TextIO, as_json: bool, show: Callable[[Any], str]) -> None:
+        self._file = file
+        self._as_json = as_json
+        self._show = show
+        self._some_written = False
+
+    def result(self, result: Any) -> None:
+        """Writes a result, a frozen dataclass."""
+        if self._as_json:
+            self._json(dataclasses.asdict(result))
+        else:
+            self.text(self._show(result))
+
+    def text(self, text: str) -> None:
+        """Writes text for people, a blank line after what stood before."""
+        print(("\n" if self._some_written else "") + text, file=self._file, flush=True)
+        self._some_written = True
+
+    def bad_line(self, number: int, source: str, error: str) -> None:
+        """Tells on stderr what is wrong with a line, and in the results too if they are JSON."""
+        say(f"{source}, line {number}: {error}")
+        if self._as_json:
+            self._json({"line": number, "error": error})
+
+    def _json(self, value: dict[str, Any]) -> None:
+        print(json.dumps(value, ensure_ascii=False), file=self._file, flush=True)
+
+
+@contextlib.contextmanager
+def open_output(args: argparse.Namespace, show: Callable[[Any], str]) -> Iterator[Output]:
+    """Opens the file that `--output` names, else standard output.
+
+    Raises:
+        BertError: the file cannot be written, or is the input.
+    """
+    if args.output is None:
+        yield Output(sys.stdout, args.json, show)
+        return
+    if args.input not in (None, "-") and _same_file(args.input, args.output):
+        raise BertError(f"--input and --output are the same file, {args.output}.")
+    try:
+        file = open(args.output, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    except OSError as error:
+        raise BertError(f"cannot write {args.output}: {error.strerror}.") from error
+    with file:
+        yield Output(file, args.json, show)
+
+
+def _same_file(one: str, other: str) -> bool:
+    with contextlib.suppress(OSError):  # it need not exist yet
+        return os.path.samefile(one, other)
+    return False
+
+
+def answer_lines(
+    source: Source,
+    parse: Callable[[str], T],
+    answer: Callable[[list[T]], Iterable[Any]],
+    output: Output,
+    batch_size: int,
+) -> int:
+    """Answers all lines of a source; a bad one is told and the rest go on.
+
+    Returns:
+        The exit code: 3 if a line was bad.
+    """
+    chunks = source.chunks(parse, 16 * batch_size)  # room to sort texts by length
+    done = failed = 0
+    for line, result in answers(_with_progress(chunks, source), answer):
+        done += 1
+        if isinstance(result, str):
+            failed += 1
+            output.bad_line(line.number, source.name, result)
+        else:
+            output.result(result)
+    if not done:
+        say(f"{source.name} holds no text.")
+    return 3 if failed else 0
+
+
+def _with_progress(chunks: Iterable[list[Line[T]]], source: Source) -> Iterator[list[Line[T]]]:
+    """The same chunks, with a progress bar if it can stand on a terminal without the results."""
+    if source.is_stdin or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from chunks
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=source.count(), unit=" lines", file=sys.stderr) as progress:
+        for chunk in chunks:
+            yield chunk
+            progress.update(chunk[-1].number - progress.n)

@@ -1,0 +1,96 @@
+"""Text tables whose columns line up in any script."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def width(text: str) -> int:
+    """How many terminal cells the text takes.
+
+    East Asian wide characters take two, combining marks none.
+
+    >>> width("дом"), width("東京"), width("é")
+    (3, 4, 1)
+    """
+    return sum(_cells(character) for character in text)
+
+
+def _cells(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    if (
+        "\u1160" <= character <= "\u11ff"
+    ):  # the rest of a Hangul syllable in jamo, drawn with its start
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, so that it cannot steer the terminal."""
+    return "".join(
+        character if unicodedata.category(character) != "Cc" else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def shorten(text: str, cells: int) -> str:
+    """The text, with an ellipsis at its end if it takes more than `cells` cells.
+
+    >>> shorten("東京タワー", 5)
+    '東京…'
+    """
+    if width(text) <= cells:
+        return text
+    kept, used = [], 1
+    for character in text:
+        used += _cells(character)
+        if used > cells:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent with two decimals.
+
+    >>> percent(0.9912)
+    '99.12 %'
+    """
+    return f"{100 * share:.2f} %"
+
+
+def bar(share: float, cells: int = 20) -> str:
+    """A bar that is `cells` long for 1, in steps of an eighth of a cell.
+
+    >>> bar(0.5, 4)
+    '██'
+    """
+    eighths = round(8 * cells * min(max(share, 0.0), 1.0))
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "  ") -> str:
+    """Rows of cells as lines whose columns line up.
+
+    Args:
+        rows: all of the same length.
+        align: a letter for each column, "<" left or ">" right; left where there is none.
+        indent: what each line starts with.
+
+    >>> print(table([["дом", "9.1 %"], ["東京", "12.0 %"]], "<>"))
+      дом    9.1 %
+      東京  12.0 %
+    """
+    widths = [max(map(width, column)) for column in zip(*rows)]
+    lines = []
+    for row in rows:
+        cells = []
+        for place, (cell, cells_wide) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (cells_wide - width(cell))
+            cells.append(gap + cell if align[place : place + 1] == ">" else cell + gap)
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
