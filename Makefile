@@ -1,0 +1,43 @@
+# Each of these is enough by itself on a machine that has only Python 3.11 and make.
+#   make            sets up .venv and answers two questions with the tiny checkpoint of the tests
+#   make test       sets up .venv and runs the tests (a few minutes)
+#   make slow-test  likewise the tests that take minutes or gigabytes each
+#   make lint       likewise the checks of style and types
+#   make wheel      builds dist/bert_tf-*.whl
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+TINY = tests/golden/tiny_ckpt
+
+.PHONY: run test slow-test lint wheel setup clean
+
+run: setup
+	$(BIN)/python run_mask.py --checkpoint $(TINY) "the [MASK] is in the [MASK]."
+	$(BIN)/python run_nsp.py --checkpoint $(TINY) "the house is old." "it is in the city."
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+slow-test: setup
+	$(BIN)/python -m pytest -q -m slow
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+wheel: setup
+	$(BIN)/python -m build --wheel
+
+setup: $(READY)
+
+# Installed anew when a requirement changes. The mark is made last, so a broken install is repeated.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,125 @@
+"""Spellings of flags, bad usage and what needs no model."""
+
+import pytest
+
+from bert_tf.cli.main import build_parser, main
+from bert_tf.cli.options import plain_spelling
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("--do_lower_case", "--lower-case"),
+        ("--do_lower_case=true", "--lower-case"),
+        ("--do_lower_case=True", "--lower-case"),
+        ("--do_lower_case=false", "--no-lower-case"),
+        ("--do_lower_case=0", "--no-lower-case"),
+        ("--nodo_lower_case", "--no-lower-case"),
+        ("--do_lower=false", "--no-lower-case"),
+        ("--do_lower_case=perhaps", "--do_lower_case=perhaps"),
+        ("--lower-case", "--lower-case"),
+        ("do_lower_case", "do_lower_case"),
+    ],
+)
+def test_the_originals_spelling_of_switches(written, plain):
+    assert plain_spelling(["mask", written, "text"]) == ["mask", plain, "text"]
+
+
+def test_nothing_is_a_flag_after_two_dashes():
+    assert plain_spelling(["--", "--do_lower_case"]) == ["--", "--do_lower_case"]
+
+
+@pytest.mark.parametrize("command", ["mask", "nsp"])
+def test_commands_agree_on_the_model(command):
+    written = f"{command} --init_checkpoint=c --bert_config_file b --vocab_file v"
+    written += " --do_lower_case=false --hidden-act gelu_exact --backend jax"
+    args = build_parser().parse_args(plain_spelling(written.split()))
+    assert (args.checkpoint, args.config, args.vocab) == ("c", "b", "v")
+    assert args.lower_case is False
+    assert (args.hidden_act, args.backend) == ("gelu_exact", "jax")
+    assert build_parser().parse_args([command]).lower_case is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "COMMAND"),
+        (["fill"], "invalid choice"),
+        (["mask", "--top-k", "0", "a"], "whole number from 1 up"),
+        (["mask", "--top-k", "two", "a"], "whole number from 1 up"),
+        (["mask", "--mode", "both", "a"], "invalid choice"),
+        (["mask", "--do_lower_case=perhaps", "a"], "--do_lower_case=perhaps"),
+        (["mask", "--checkp", "c", "a"], "--checkp"),
+        (["convert", "source"], "TARGET"),
+    ],
+)
+def test_bad_usage_is_told_in_a_line(argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.startswith("bert_tf: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize("command", [[], ["mask"], ["nsp"], ["convert"]])
+def test_help_has_examples_and_exit_codes(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert "examples" in text
+    assert "exit codes:" in text
+
+
+def test_without_a_checkpoint_one_learns_how_to_get_one(monkeypatch, capsys):
+    monkeypatch.delenv("BERT_TF_CHECKPOINT", raising=False)
+    assert main(["mask", "a [MASK]"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bert_tf: error: no checkpoint given")
+    assert "multi_cased_L-12_H-768_A-12.zip" in error
+    assert "--checkpoint" in error
+
+
+def test_the_checkpoint_may_come_from_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("BERT_TF_CHECKPOINT", "no-such-folder")
+    assert main(["mask", "a [MASK]"]) == 2
+    assert "no-such-folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["nsp", "--checkpoint", "c", "only one"], "pairs of sentences"),
+        (["mask", "--checkpoint", "c", "--input", "f", "text"], "not both"),
+        (["mask", "--checkpoint", "c", "--input", "no-such-file"], "cannot read no-such-file"),
+        (["mask", "--checkpoint", "c", "--output", "no/such/file", "t"], "cannot write"),
+        (["mask", "--checkpoint", "c", "--backend", "torch", "t"], "the backends are"),
+        (["convert", "no-such-folder", "target"], "no-such-folder"),
+    ],
+)
+def test_bad_input_is_told_without_a_traceback(argv, message, capsys):
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bert_tf: error: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_input_and_output_must_differ(tmp_path, capsys):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a [MASK]\n")
+    argv = ["mask", "--checkpoint", "c", "--input", str(texts), "--output", str(texts)]
+    assert main(argv) == 2
+    assert texts.read_text() == "a [MASK]\n"
+
+
+def test_version_and_help_import_nothing_heavy(run_python):
+    code = (
+        "import sys\n"
+        "from bert_tf.cli.main import main\n"
+        "try:\n    main(['mask', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*sorted({'keras', 'numpy', 'tensorflow', 'jax'} & set(sys.modules)), 'heavy')\n"
+    )
+    assert run_python("-c", code).stdout.splitlines()[-1].strip() == "heavy"
