@@ -414,16 +414,18 @@ def _lacking_message(
 
 def _assign(layers: BertLayers, reader: CheckpointReader, wanted: list[Weight]) -> None:
     """Reads the tensors, two at a time, and hands each to its variable as soon as it is there."""
-    from bert_tf.models.weights import adopt, numpy_dtype, variable_at
+    from bert_tf.models.weights import assign, dtype_of, release, variable_at
 
     by_name = layers.by_name()
     variables = [variable_at(by_name[weight.layer], weight.attribute) for weight in wanted]
 
     def read(weight: Weight, variable: Any) -> np.ndarray:
-        value = allocate(weight.shape, numpy_dtype(variable))
+        value = allocate(weight.shape, dtype_of(variable))
         reader.read_into(weight.original, value)
         return np.ascontiguousarray(value.T) if weight.transpose else value
 
+    for variable in variables:
+        release(variable)  # a model that has weights already must not hold both
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for variable, value in zip(variables, pool.map(read, wanted, variables), strict=True):
-            adopt(variable, value)
+            assign(variable, value)

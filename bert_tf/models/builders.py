@@ -16,7 +16,6 @@ that are not simply `token_input != 0`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,8 +30,7 @@ from bert_tf.models.head_layers import (
     PieceScores,
     TopPieces,
 )
-from bert_tf.models.layers import AttentionBias
-from bert_tf.models.parts import BertLayers, Heads
+from bert_tf.models.parts import BertLayers, Heads, Trunk, ids_input
 
 Source = BertConfig | BertLayers
 
@@ -66,37 +64,10 @@ HEAD_TITLES = {
 }
 
 
-def _ids(name: str):
-    return keras.Input((None,), dtype="int32", name=name)
-
-
-@dataclasses.dataclass
-class _Trunk:
-    """The inputs that a model has so far, and what the encoder makes of them."""
-
-    inputs: list
-    embedded: Any
-    hidden: list
-    probs: list
-
-    @property
-    def sequence_output(self):
-        return self.hidden[-1]
-
-
-def _trunk(
-    layers: BertLayers, *, third: str | None = None, attention_mask: bool, probs: bool = False
-) -> _Trunk:
-    tokens, segments = _ids("token_input"), _ids("seg_input")
-    inputs = [tokens, segments]
-    if third is not None:
-        inputs.append(_ids(third))
-    if attention_mask:
-        inputs.append(_ids("attention_mask"))
-    attend = inputs[-1] if attention_mask else tokens
-    bias = AttentionBias(not attention_mask, dtype=layers.dtype, name="attention_bias")(attend)
-    embedded = layers.embed(tokens, segments)
-    return _Trunk(inputs, embedded, *layers.encode(embedded, bias, probs))
+def _inputs(trunk: Trunk, third: str) -> list:
+    """The trunk's inputs with one more in the third place; an attention mask comes last."""
+    tokens, segments, *mask = trunk.inputs
+    return [tokens, segments, ids_input(third), *mask]
 
 
 def build_encoder(
@@ -131,7 +102,7 @@ def build_encoder(
     if pooler is None:
         pooler = source.heads.pooler if isinstance(source, BertLayers) else True
     parts = _layers(source, dtype, pooler=pooler)
-    trunk = _trunk(parts, attention_mask=attention_mask, probs=attention_probs)
+    trunk = parts.trunk(attention_mask)
     outputs = {"sequence_output": trunk.sequence_output}
     if pooler:
         outputs["pooled_output"] = parts.pool(trunk.sequence_output)
@@ -145,8 +116,9 @@ def build_encoder(
                 f"(or -1, the last, to {-count})."
             )
         outputs[f"layer_{number % count}"] = trunk.hidden[number]
-    for number, probs in enumerate(trunk.probs):
-        outputs[f"attention_{number}"] = probs
+    if attention_probs:
+        for number, probs in enumerate(parts.attention_probs(trunk)):
+            outputs[f"attention_{number}"] = probs
     return keras.Model(trunk.inputs, outputs, name="bert_encoder")
 
 
@@ -173,13 +145,14 @@ def build_pretraining_model(
         BertError: the source lacks one of the heads.
     """
     parts = _layers(source, dtype, pooler=True, mlm=True, nsp=True)
-    trunk = _trunk(parts, third="mask_input", attention_mask=attention_mask)
+    trunk = parts.trunk(attention_mask)
+    inputs = _inputs(trunk, "mask_input")
     mlm = parts.predict_masked(trunk.sequence_output)
     nsp = parts.nsp_dense(parts.pool(trunk.sequence_output))
     if not logits:
-        mlm = MaskedProbabilities(name="mlm")(mlm, trunk.inputs[2])
+        mlm = MaskedProbabilities(name="mlm")(mlm, inputs[2])
         nsp = _softmax("nsp")(nsp)
-    return keras.Model(trunk.inputs, [mlm, nsp], name="bert_pretraining")
+    return keras.Model(inputs, [mlm, nsp], name="bert_pretraining")
 
 
 def build_mlm_model(
@@ -222,23 +195,24 @@ def build_mlm_model(
         )
     parts = _layers(source, dtype, mlm=True)
     asked = "position_input" if max_predictions is None else "mask_input"
-    trunk = _trunk(parts, third=asked, attention_mask=attention_mask)
+    trunk = parts.trunk(attention_mask)
+    inputs = _inputs(trunk, asked)
     if max_predictions is None:
-        positions, real = trunk.inputs[2], None
+        positions, real = inputs[2], None
     else:
-        positions, real = AskedPositions(max_predictions, name="asked_positions")(trunk.inputs[2])
+        positions, real = AskedPositions(max_predictions, name="asked_positions")(inputs[2])
     gathered = GatherPositions(dtype=parts.dtype, name="gather")(trunk.sequence_output, positions)
     logits = parts.predict_masked(gathered)
-    inputs = trunk.inputs
     if output == "logits":
         outputs = logits
     elif output == "probabilities":
-        outputs = _softmax("mlm")(logits) if real is None else MaskedProbabilities(name="mlm")(logits, real)
+        masked = MaskedProbabilities(name="mlm")
+        outputs = _softmax("mlm")(logits) if real is None else masked(logits, real)
     elif output == "top_k":
         ids, scores = TopPieces(min(top_k, parts.config.vocab_size), name="top")(logits)
         outputs = {"top_ids": ids, "top_log_probabilities": scores}
     else:
-        inputs = [*inputs, _ids("piece_input")]
+        inputs = [*inputs, ids_input("piece_input")]
         outputs = PieceScores(name="scores")(logits, inputs[-1])
     return keras.Model(inputs, outputs, name="bert_mlm")
 
@@ -254,7 +228,7 @@ def build_nsp_model(
         BertError: the source has no pooler or no next-sentence head.
     """
     parts = _layers(source, dtype, pooler=True, nsp=True)
-    trunk = _trunk(parts, attention_mask=attention_mask)
+    trunk = parts.trunk(attention_mask)
     nsp = parts.nsp_dense(parts.pool(trunk.sequence_output))
     return keras.Model(trunk.inputs, nsp if logits else _softmax("nsp")(nsp), name="bert_nsp")
 
@@ -289,7 +263,7 @@ def build_classifier(
         raise BertError(
             f"num_labels={num_labels}, but this model's head has {parts.heads.classifier} labels."
         )
-    trunk = _trunk(parts, attention_mask=attention_mask)
+    trunk = parts.trunk(attention_mask)
     scores = parts.classifier_dense(parts.classifier_dropout(parts.pool(trunk.sequence_output)))
     outputs = scores if logits else _softmax("classifier")(scores)
     return keras.Model(trunk.inputs, outputs, name="bert_classifier")
@@ -308,7 +282,7 @@ def build_span_model(
         BertError: the source has no span head.
     """
     parts = _layers(source, dtype, span=True)
-    trunk = _trunk(parts, attention_mask=attention_mask)
+    trunk = parts.trunk(attention_mask)
     return keras.Model(trunk.inputs, parts.span_dense(trunk.sequence_output), name="bert_span")
 
 

@@ -102,7 +102,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
         }
         bias = AttentionBias(dtype=layers.dtype, name="attention_bias")(inputs["padding_mask"])
         embedded = layers.embed(inputs["token_ids"], inputs["segment_ids"])
-        hidden, _ = layers.encode(embedded, bias)
+        hidden = layers.encode(embedded, bias)
         outputs = {"sequence_output": hidden[-1]}
         if pooler:
             outputs["pooled_output"] = layers.pool(hidden[-1])
@@ -137,6 +137,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
     @classmethod
     def from_layers(cls, layers: BertLayers, **kwargs: Any) -> BertEncoder:
         """An encoder on existing layers; it shares their weights."""
+        layers.trunk()  # their first use is in the models with our input names
         config = layers.config
         return cls(
             config.vocab_size,

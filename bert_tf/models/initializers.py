@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
-import ml_dtypes
-import numpy as np
-from keras import ops
+
+from bert_tf.models.buffers import untouched_zeros
 
 _blank = contextvars.ContextVar("bert_tf_blank_weights", default=False)
 
@@ -28,19 +26,6 @@ def blank_weights() -> Iterator[None]:
         yield
     finally:
         _blank.reset(token)
-
-
-def untouched_zeros(shape: tuple[int, ...], dtype: str) -> Any:
-    """A backend tensor of zeros whose memory the system has promised but not yet handed out."""
-    if keras.backend.backend() == "openvino":
-        return ops.zeros(shape, dtype)  # a graph node; nothing is computed before it is used
-    # The system hands out zero pages and backs them with memory only when they are written.
-    # TensorFlow and JAX take a buffer over without a copy if it starts at a multiple of 64.
-    numpy_dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    size = math.prod(shape) * numpy_dtype.itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return ops.convert_to_tensor(raw[start : start + size].view(numpy_dtype).reshape(shape))
 
 
 @keras.saving.register_keras_serializable(package="bert_tf")

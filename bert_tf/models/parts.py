@@ -34,6 +34,33 @@ class Heads:
     span: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Trunk:
+    """The symbolic tensors that every model on the same layers begins with.
+
+    Args:
+        inputs: `token_input`, `seg_input`, and `attention_mask` where there is one.
+        bias: the attention bias, (batch, 1, 1, length).
+        embedded: the embedding output, (batch, length, hidden).
+        hidden: each layer's output, (batch, length, hidden).
+    """
+
+    inputs: list
+    bias: Any
+    embedded: Any
+    hidden: list
+
+    @property
+    def sequence_output(self):
+        """The last layer's output."""
+        return self.hidden[-1]
+
+
+def ids_input(name: str):
+    """A symbolic int32 input of shape (batch, length)."""
+    return keras.Input((None,), dtype="int32", name=name)
+
+
 class BertLayers:
     """All layers of one BERT, unconnected; attributes are `None` for heads it does not have.
 
@@ -50,6 +77,7 @@ class BertLayers:
         self.config = config
         self.heads = heads = heads or Heads()
         self.dtype = dtype
+        self._trunks: dict[bool, Trunk] = {}
         std = config.initializer_range
         self.token_embedding = L.TokenEmbedding(
             config.vocab_size,
@@ -159,25 +187,52 @@ class BertLayers:
         x = self.embeddings_add([self.token_embedding(token_ids), self.segment_embedding(segment_ids)])
         return self.embeddings_dropout(self.embeddings_layer_norm(self.position_embedding(x)))
 
-    def encode(self, embedded, bias, attention_probs: bool = False) -> tuple[list, list]:
+    def encode(self, embedded, bias) -> list:
         """Runs the transformer layers.
 
         Args:
             embedded: (batch, length, hidden).
             bias: (batch, 1, 1, length), from `layers.AttentionBias`.
-            attention_probs: also collect the attention probabilities.
 
         Returns:
-            The output of each layer, (batch, length, hidden), first layer first; and each layer's
-            attention probabilities, (batch, heads, length, length), or an empty list.
+            The output of each layer, (batch, length, hidden), first layer first.
         """
-        x, hidden, probs = embedded, [], []
+        found = [embedded]
         for layer in self.transformer_layers:
-            if attention_probs:
-                probs.append(layer(x, bias, probabilities=True))
-            x = layer(x, bias)
-            hidden.append(x)
-        return hidden, probs
+            found.append(layer(found[-1], bias))
+        return found[1:]
+
+    def attention_probs(self, trunk: Trunk) -> list:
+        """Each layer's attention probabilities, (batch, heads, length, length)."""
+        inputs = [trunk.embedded, *trunk.hidden[:-1]]
+        return [
+            layer(x, trunk.bias, probabilities=True)
+            for layer, x in zip(self.transformer_layers, inputs, strict=True)
+        ]
+
+    def trunk(self, attention_mask: bool = False) -> Trunk:
+        """Inputs and encoder as symbolic tensors; made once, so that all models share them.
+
+        Sharing them is more than thrift: `model.get_layer(name).output` is the tensor of a
+        layer's first use, and must lie in the very model it is asked of.
+
+        Args:
+            attention_mask: the variant with a mask of its own as a further input.
+        """
+        if attention_mask not in self._trunks:
+            if attention_mask:
+                self.trunk()  # the usual variant is each layer's first use
+            tokens, segments = ids_input("token_input"), ids_input("seg_input")
+            inputs = [tokens, segments]
+            if attention_mask:
+                inputs.append(ids_input("attention_mask"))
+            to_bias = L.AttentionBias(not attention_mask, dtype=self.dtype, name="attention_bias")
+            bias = to_bias(inputs[-1] if attention_mask else tokens)
+            embedded = self.embed(tokens, segments)
+            self._trunks[attention_mask] = Trunk(
+                inputs, bias, embedded, self.encode(embedded, bias)
+            )
+        return self._trunks[attention_mask]
 
     def pool(self, sequence_output):
         """(batch, length, hidden) -> (batch, hidden), from [CLS]."""

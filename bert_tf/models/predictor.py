@@ -68,8 +68,10 @@ class Predictor:
 
 def _check_policy(model: keras.Model, precision: str | None) -> None:
     """On TensorFlow and JAX the layers themselves fix the precision, so it can only be confirmed."""
+    if precision is None:
+        return
     made = model.get_layer("transformer_layer_0").compute_dtype
-    if precision is not None and precision != made:
+    if precision != made:
         wanted = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         raise BertError(
             f"precision={precision!r}, but the model computes in {made}; load it with "

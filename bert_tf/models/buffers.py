@@ -1,0 +1,69 @@
+"""Backend tensors on numpy memory without a copy, so that loading holds every weight just once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """The numpy type of a Keras dtype name; bfloat16 is ml_dtypes'."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def adopt(value: np.ndarray) -> Any:
+    """A tensor of the backend on the memory of `value`, which must not be written to afterwards.
+
+    TensorFlow and JAX take a buffer over if it starts at a multiple of 64 bytes, OpenVINO any;
+    otherwise, and for types that the backend cannot exchange, the result is a copy.
+
+    Args:
+        value: C-contiguous array.
+    """
+    return _ADOPTERS[keras.backend.backend()](value)
+
+
+def untouched_zeros(shape: tuple[int, ...], dtype: str) -> Any:
+    """A tensor of zeros whose memory the system has promised but not yet handed out."""
+    if keras.backend.backend() == "openvino":
+        return keras.ops.zeros(shape, dtype)  # a graph node; nothing is computed before it is used
+    size = math.prod(shape) * numpy_dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)  # zero pages, backed by memory only when written
+    start = -raw.ctypes.data % 64
+    return adopt(raw[start : start + size].view(numpy_dtype(dtype)).reshape(shape))
+
+
+def _adopt_tensorflow(value: np.ndarray) -> Any:
+    import tensorflow as tf
+
+    if value.dtype == ml_dtypes.bfloat16:  # numpy has no DLPack type for it
+        return tf.constant(value)
+    # tf.constant and tf.convert_to_tensor copy numpy arrays, aligned or not; DLPack does not.
+    return tf.experimental.dlpack.from_dlpack(value.__dlpack__())
+
+
+def _adopt_jax(value: np.ndarray) -> Any:
+    import jax
+
+    return jax.device_put(value, may_alias=True)
+
+
+def _adopt_openvino(value: np.ndarray) -> Any:
+    from keras.src.backend.openvino.core import OpenVINOKerasTensor
+    from openvino import op
+
+    if value.dtype == ml_dtypes.bfloat16:
+        return keras.ops.convert_to_tensor(value)
+    # The constant keeps a reference to the array, so the memory lives as long as it does.
+    return OpenVINOKerasTensor(op.Constant(value, shared_memory=True).output(0))
+
+
+_ADOPTERS = {
+    "tensorflow": _adopt_tensorflow,
+    "jax": _adopt_jax,
+    "openvino": _adopt_openvino,
+}
