@@ -63,7 +63,7 @@ def silence() -> None:
 
     Whoever wants to see the lines sets TF_CPP_MIN_LOG_LEVEL=0: then nothing is hidden.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only; works once the C++ log is set up
     logging.disable(logging.WARNING)  # this process is ours, and we do not log

@@ -28,7 +28,15 @@ def tiny_ckpt() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def run_python(tmp_path_factory):
+def fresh_env() -> dict[str, str]:
+    """The environment of a user who has set nothing, with the checkout on Python's path."""
+    ours = ("TF_CPP", "BERT_TF", "KERAS_BACKEND")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.fixture(scope="session")
+def run_python(fresh_env, tmp_path_factory):
     """Runs Python in a fresh process, far from the checkout, with a backend if one is named.
 
     The result has `stdout`, `stderr` (both text) and `returncode`.
@@ -36,18 +44,15 @@ def run_python(tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(*arguments, backend=None, stdin="", timeout=120, **environment):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("TF_CPP", "BERT_TF"))}
-        env.pop("KERAS_BACKEND", None)
         if backend is not None:
-            env["KERAS_BACKEND"] = backend
-        env.update(PYTHONPATH=str(ROOT), PYTHONIOENCODING="utf-8", **environment)
+            environment["KERAS_BACKEND"] = backend
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             cwd=elsewhere,
             encoding="utf-8",
-            env=env,
+            env={**fresh_env, **environment},
             timeout=timeout,
             check=False,
         )

@@ -120,7 +120,7 @@ def answer(args: argparse.Namespace) -> int:
 
 def show(result: FilledText) -> str:
     """A result as text for people."""
-    parts = [printable(result.filled)]
+    parts = [printable(result.filled, keep="\n\t")]
     together = result.mode == "joint" and bool(result.combinations)
     if together:
         rows = [

@@ -12,12 +12,11 @@ from bert_tf.cli.options import (
     add_stream_options,
     check_checkpoint,
     load_bert,
-    say,
 )
 from bert_tf.cli.output import answer_lines, open_output
 from bert_tf.cli.prompt import converse
 from bert_tf.errors import BertError
-from bert_tf.report import printable, shorten, table
+from bert_tf.report import printable, shorten, width
 
 if TYPE_CHECKING:
     from bert_tf.tasks import NextSentenceResult
@@ -56,11 +55,14 @@ def answer(args: argparse.Namespace) -> int:
     check_checkpoint(args)
     pairs = pairs_of(args.sentences)
     source = open_source(args.input, args.sentences)
-    with open_output(args, show) as output:
+    many = source is not None or len(pairs) > 1
+    with open_output(args, show_row if many else show, "" if many else "\n") as output:
         bert = load_bert(args)
         from bert_tf.tasks import NextSentence
 
         judge = NextSentence(bert, batch_size=args.batch_size)
+        if many and not args.json:
+            output.text(_line("okay", "B follows A", "label", "A", "B"))
         if source is not None:
             return answer_lines(
                 source,
@@ -72,15 +74,8 @@ def answer(args: argparse.Namespace) -> int:
         if not pairs:
             converse("Type two sentences.", ["first>  ", "second> "], judge, output)
             return 0
-        results = judge(pairs)
-        for number, result in enumerate(results, 1):
-            if result.cut and len(pairs) > 1:
-                say(f"pair {number} was longer than the model takes, and was cut.")
-        if args.json or len(results) == 1:
-            for result in results:
-                output.result(result)
-        else:
-            output.text(show_many(results))
+        for result in judge(pairs):
+            output.result(result)
         return 0
 
 
@@ -132,17 +127,18 @@ def show(result: NextSentenceResult) -> str:
     return "\n".join(lines)
 
 
-def show_many(results: list[NextSentenceResult]) -> str:
-    """Several results as a table."""
-    rows = [
-        [
-            f"{round(100 * result.probability)} %",
-            f"{result.probability:.4f}",
-            result.label,
-            shorten(printable(result.first), 40),
-            shorten(printable(result.second), 40),
-        ]
-        for result in results
-    ]
-    head = ["okay", "B follows A", "label", "A", "B"]
-    return table([head, *rows], ">>", indent="")
+def show_row(result: NextSentenceResult) -> str:
+    """A result as a line of a table that can be printed while the next is not known yet."""
+    return _line(
+        f"{round(100 * result.probability)} %",
+        f"{result.probability:.4f}",
+        result.label + (", cut" if result.cut else ""),
+        result.first,
+        result.second,
+    )
+
+
+def _line(okay: str, probability: str, label: str, first: str, second: str) -> str:
+    first, second = (shorten(printable(text), 36) for text in (first, second))
+    first += " " * (36 - width(first))
+    return f"{okay:>5}  {probability:>11}  {label:<12}  {first}  {second}"

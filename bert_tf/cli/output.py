@@ -25,12 +25,16 @@ class Output:
         file: to write to.
         as_json: a JSON object a line, instead of text for people.
         show: one result as text for people.
+        separator: between two results for people.
     """
 
-    def __init__(self, file: TextIO, as_json: bool, show: Callable[[Any], str]) -> None:
+    def __init__(
+        self, file: TextIO, as_json: bool, show: Callable[[Any], str], separator: str = "\n"
+    ) -> None:
         self._file = file
         self._as_json = as_json
         self._show = show
+        self._separator = separator
         self._some_written = False
 
     def result(self, result: Any) -> None:
@@ -41,13 +45,13 @@ class Output:
             self.text(self._show(result))
 
     def text(self, text: str) -> None:
-        """Writes text for people, a blank line after what stood before."""
-        print(("\n" if self._some_written else "") + text, file=self._file, flush=True)
+        """Writes text for people, with the separator after what stood before."""
+        print((self._separator if self._some_written else "") + text, file=self._file, flush=True)
         self._some_written = True
 
     def bad_line(self, number: int, source: str, error: str) -> None:
         """Tells on stderr what is wrong with a line, and in the results too if they are JSON."""
-        say(f"{source}, line {number}: {error}")
+        say(f"error: {source}, line {number}: {error}")
         if self._as_json:
             self._json({"line": number, "error": error})
 
@@ -56,14 +60,21 @@ class Output:
 
 
 @contextlib.contextmanager
-def open_output(args: argparse.Namespace, show: Callable[[Any], str]) -> Iterator[Output]:
+def open_output(
+    args: argparse.Namespace, show: Callable[[Any], str], separator: str = "\n"
+) -> Iterator[Output]:
     """Opens the file that `--output` names, else standard output.
+
+    Args:
+        args: the command's arguments.
+        show: see `Output`.
+        separator: see `Output`.
 
     Raises:
         BertError: the file cannot be written, or is the input.
     """
     if args.output is None:
-        yield Output(sys.stdout, args.json, show)
+        yield Output(sys.stdout, args.json, show, separator)
         return
     if args.input not in (None, "-") and _same_file(args.input, args.output):
         raise BertError(f"--input and --output are the same file, {args.output}.")
@@ -72,7 +83,7 @@ def open_output(args: argparse.Namespace, show: Callable[[Any], str]) -> Iterato
     except OSError as error:
         raise BertError(f"cannot write {args.output}: {error.strerror}.") from error
     with file:
-        yield Output(file, args.json, show)
+        yield Output(file, args.json, show, separator)
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -29,10 +29,17 @@ def _cells(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def printable(text: str) -> str:
-    """The text with control characters spelled out, so that it cannot steer the terminal."""
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters spelled out, so that it cannot steer the terminal.
+
+    Args:
+        text: any text.
+        keep: control characters to leave as they are.
+    """
     return "".join(
-        character if unicodedata.category(character) != "Cc" else ascii(character)[1:-1]
+        character
+        if character in keep or unicodedata.category(character) != "Cc"
+        else ascii(character)[1:-1]
         for character in text
     )
 

@@ -1,0 +1,94 @@
+"""The commands as users start them: in a process of their own, on every backend."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+TEXT = "the [MASK] of the house."
+
+
+@pytest.fixture
+def start(fresh_env, tiny_ckpt, tmp_path):
+    """Starts a command with pipes, for one JSON result a line, and leaves it running."""
+    started = []
+
+    def start_it(command):
+        flags = ["--json", "--no-lower-case", "--checkpoint", tiny_ckpt]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bert_tf", command, *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=fresh_env,
+            encoding="utf-8",
+        )
+        started.append(process)
+        return process
+
+    yield start_it
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "openvino"])
+def test_both_scripts_answer_on_every_backend(backend, run_python, tiny_ckpt, request):
+    if backend != "tensorflow":
+        pytest.importorskip(backend)
+    root = request.config.rootpath
+    flags = ["--checkpoint", tiny_ckpt, "--backend", backend, "--json", "--do_lower_case=false"]
+    results = []
+    for script, texts in (("run_mask.py", [TEXT]), ("run_nsp.py", ["the house", "it is"])):
+        result = run_python(root / script, *flags, *texts)
+        assert result.stderr == ""
+        assert result.returncode == 0
+        results.append(json.loads(result.stdout))
+    guesses = results[0]["masks"][0]["guesses"]
+    assert guesses[0]["word"] == "à"
+    assert guesses[0]["probability"] == pytest.approx(0.01683, abs=1e-4)
+    assert results[1]["probability"] == pytest.approx(0.27758, abs=1e-4)
+
+
+def test_remarks_go_to_stderr_and_results_to_stdout(run_python, tiny_ckpt):
+    result = run_python("-m", "bert_tf", "nsp", "--checkpoint", tiny_ckpt, "the house", "it is")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Sentence is okay: 28 %\nprobability that B follows A: 0.2776")
+    assert len(result.stderr.splitlines()) == 1
+    assert "--lower-case" in result.stderr
+
+
+def test_a_folder_without_a_checkpoint_is_told_without_a_traceback(run_python, tmp_path):
+    result = run_python("-m", "bert_tf", "mask", "--checkpoint", tmp_path, TEXT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("bert_tf: error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_line_is_answered_before_the_next_one_comes(start):
+    process = start("mask")
+    for text in (TEXT, "a [MASK]"):
+        process.stdin.write(text + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["text"] == text
+    process.send_signal(signal.SIGINT)  # as Ctrl-C, while it waits for a line
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.strip() == ""
+
+
+def test_a_reader_that_leaves_is_no_error(start):
+    process = start("nsp")
+    process.stdin.write("the house\tit is\n")
+    process.stdin.flush()
+    process.stdout.readline()
+    process.stdout.close()
+    with contextlib.suppress(BrokenPipeError):  # it may have left already
+        process.stdin.write("the house\tit is\n" * 100)
+        process.stdin.flush()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == ""
