@@ -278,7 +278,7 @@ def load(
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
-        remarks = [*files.remarks, *_check_vocab(config, vocab)]
+        remarks = [*files.remarks, *vocab.remarks, *_check_vocab(config, vocab)]
         lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
         remarks += [remark] if remark else []
         with CheckpointReader(files.prefix, verify=verify) as reader:

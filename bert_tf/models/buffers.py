@@ -10,6 +10,10 @@ import ml_dtypes
 import numpy as np
 
 
+ALIGNMENT = 64
+"""Where a buffer must start for TensorFlow (EIGEN_MAX_ALIGN_BYTES) and XLA to use it in place."""
+
+
 def numpy_dtype(name: str) -> np.dtype:
     """The numpy type of a Keras dtype name; bfloat16 is ml_dtypes'."""
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
@@ -18,7 +22,7 @@ def numpy_dtype(name: str) -> np.dtype:
 def adopt(value: np.ndarray) -> Any:
     """A tensor of the backend on the memory of `value`, which must not be written to afterwards.
 
-    TensorFlow and JAX take a buffer over if it starts at a multiple of 64 bytes, OpenVINO any;
+    TensorFlow and JAX take a buffer over if it starts at a multiple of `ALIGNMENT`, OpenVINO any;
     otherwise, and for types that the backend cannot exchange, the result is a copy.
 
     Args:
@@ -32,15 +36,17 @@ def untouched_zeros(shape: tuple[int, ...], dtype: str) -> Any:
     if keras.backend.backend() == "openvino":
         return keras.ops.zeros(shape, dtype)  # a graph node; nothing is computed before it is used
     size = math.prod(shape) * numpy_dtype(dtype).itemsize
-    raw = np.zeros(size + 64, np.uint8)  # zero pages, backed by memory only when written
-    start = -raw.ctypes.data % 64
+    raw = np.zeros(size + ALIGNMENT, np.uint8)  # zero pages, backed by memory only when written
+    start = -raw.ctypes.data % ALIGNMENT
     return adopt(raw[start : start + size].view(numpy_dtype(dtype)).reshape(shape))
 
 
 def _adopt_tensorflow(value: np.ndarray) -> Any:
     import tensorflow as tf
 
-    if value.dtype == ml_dtypes.bfloat16:  # numpy has no DLPack type for it
+    # numpy has no DLPack type for bfloat16. And TensorFlow takes any address over, but aborts
+    # the process at the first operation on a tensor that is not aligned.
+    if value.dtype == ml_dtypes.bfloat16 or value.ctypes.data % ALIGNMENT:
         return tf.constant(value)
     # tf.constant and tf.convert_to_tensor copy numpy arrays, aligned or not; DLPack does not.
     return tf.experimental.dlpack.from_dlpack(value.__dlpack__())
