@@ -1,0 +1,91 @@
+"""The files around the code: one version, no paths of somebody's machine, packages complete."""
+
+import configparser
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import bert_tf
+
+SUFFIXES = {".py", ".md", ".cfg", ".toml", ".txt", ".json", ""}
+
+
+@pytest.fixture(scope="module")
+def root(request) -> pathlib.Path:
+    return request.config.rootpath
+
+
+@pytest.fixture(scope="module")
+def setup_cfg(root) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(root / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def files(root) -> list[pathlib.Path]:
+    """What is in the repository, or would be."""
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [root / line for line in listing.splitlines() if (root / line).is_file()]
+
+
+def test_the_version_stands_in_one_place(setup_cfg):
+    assert setup_cfg["metadata"]["version"] == "attr: bert_tf.__version__"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", bert_tf.__version__)
+
+
+def test_no_paths_of_a_machine(files):
+    path = re.compile(r"(?<![\w.:/*)-])/(work|root|tmp)/|\.\./shared")
+    for file in files:
+        if file.suffix in SUFFIXES and file.name != pathlib.Path(__file__).name:
+            if "golden" in file.parts and file.suffix != ".md":
+                continue
+            text = file.read_text(encoding="utf-8")
+            assert not path.search(text), f"{file}: {path.search(text)}"
+
+
+def test_constraints_pin_every_requirement(root, setup_cfg):
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (root / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    wanted = [
+        setup_cfg["options"]["install_requires"],
+        *setup_cfg["options.extras_require"].values(),
+    ]
+    for line in "\n".join(wanted).split():
+        name = re.split(r"[\[<>=!]", line)[0].lower().replace("_", "-")
+        assert name in {*pinned, "bert-tf"}, f"constraints.txt lacks {name}"
+
+
+def test_constraints_name_no_place(root):
+    for line in (root / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.+!]+", line), line
+
+
+def test_every_folder_of_the_package_is_packaged(root):
+    for folder in {path.parent for path in (root / "bert_tf").rglob("*.py")}:
+        assert (folder / "__init__.py").exists(), f"{folder} has no __init__.py"
+
+
+def test_scripts_and_checks_can_be_executed(root):
+    for name in ("run_mask.py", "run_nsp.py", ".ci/run"):
+        assert os.access(root / name, os.X_OK), name
+
+
+def test_the_packaging_stub_holds_no_metadata(root):
+    text = (root / "pyproject.toml").read_text()
+    assert re.findall(r"^\[(.*)\]$", text, re.MULTILINE) == ["build-system"]
