@@ -31,13 +31,16 @@ _PUBLIC = {
 __all__ = [*sorted(_PUBLIC), "__version__"]
 
 if TYPE_CHECKING:
-    from bert_tf.checkpoint import convert_checkpoint
-    from bert_tf.config import BertConfig
-    from bert_tf.errors import BertError
-    from bert_tf.loading import Bert, load
-    from bert_tf.models.encoder import BertEncoder
-    from bert_tf.tasks import FillMask, NextSentence
-    from bert_tf.text import BertTokenizer, Vocabulary
+    from bert_tf.checkpoint import convert_checkpoint as convert_checkpoint
+    from bert_tf.config import BertConfig as BertConfig
+    from bert_tf.errors import BertError as BertError
+    from bert_tf.loading import Bert as Bert
+    from bert_tf.loading import load as load
+    from bert_tf.models.encoder import BertEncoder as BertEncoder
+    from bert_tf.tasks import FillMask as FillMask
+    from bert_tf.tasks import NextSentence as NextSentence
+    from bert_tf.text import BertTokenizer as BertTokenizer
+    from bert_tf.text import Vocabulary as Vocabulary
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Checkpoint, config and vocabulary become one object, `Bert`: models on shared weights, and back."""
+"""Checkpoint, config and vocabulary become one `Bert`, models on shared weights, and back."""
 
 from __future__ import annotations
 
@@ -272,9 +272,9 @@ def load(
         need_vocab=not isinstance(vocab, Vocabulary),
     ) as files:
         if not isinstance(config, BertConfig):
-            config = BertConfig.from_file(files.config_path)
+            config = BertConfig.from_file(_found(files.config_path))
         if not isinstance(vocab, Vocabulary):
-            vocab = Vocabulary.load(files.vocab_path)
+            vocab = Vocabulary.load(_found(files.vocab_path))
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
@@ -318,6 +318,12 @@ def load(
             stored_dtypes=stored_dtypes,
             carried=carried,
         )
+
+
+def _found(path: str | None) -> str:
+    """`locate` gives None only for what it was told not to need."""
+    assert path is not None
+    return path
 
 
 def _check_heads(

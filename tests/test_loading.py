@@ -243,7 +243,9 @@ def test_a_classifier_of_run_classifier(variant, weights, tmp_path):
     e = np.exp(logits - logits.max(-1, keepdims=True))
     np.testing.assert_allclose(probabilities, e / e.sum(-1, keepdims=True), atol=1e-6)
     bert.save(tmp_path / "again")
-    assert same_bits(through_tensorflow(tmp_path / "again/bert_model.ckpt")["output_weights"], kernel)
+    assert same_bits(
+        through_tensorflow(tmp_path / "again/bert_model.ckpt")["output_weights"], kernel
+    )
     with pytest.raises(bert_tf.BertError, match="num_labels=2, but this model's head has 3"):
         bert.classifier_model(num_labels=2)
 
@@ -336,7 +338,7 @@ def test_another_models_checkpoint(tmp_path):
     tensors = {"model/wte": np.zeros((3, 2), np.float32)}
     vocab = (TINY / "vocab.txt").read_bytes()
     write_release(tmp_path, BertConfig.from_file(TINY / "bert_config.json"), vocab, tensors)
-    with pytest.raises(bert_tf.BertError, match="not of the original BERT.*model/wte"):
+    with pytest.raises(bert_tf.BertError, match=r"not of the original BERT.*model/wte"):
         bert_tf.load(tmp_path)
 
 
@@ -348,7 +350,7 @@ def test_a_flipped_byte_names_the_tensor(tmp_path):
     raw = bytearray(data.read_bytes())
     raw[offset + 17] ^= 4
     data.write_bytes(raw)
-    with pytest.raises(bert_tf.BertError, match="bert/pooler/dense/kernel.*damaged"):
+    with pytest.raises(bert_tf.BertError, match=r"bert/pooler/dense/kernel.*damaged"):
         bert_tf.load(tmp_path / "flipped")
     bert_tf.load(tmp_path / "flipped", verify=False)
 
@@ -361,7 +363,9 @@ def test_casing_by_argument_and_contradiction(variant):
     assert bert_tf.load(TINY, lower_case=True).lower_case is True
 
 
-@pytest.mark.parametrize("argument", [{"new_heads": "nsp"}, {"new_heads": ["foo"]}, {"parts": ["x"]}])
+@pytest.mark.parametrize(
+    "argument", [{"new_heads": "nsp"}, {"new_heads": ["foo"]}, {"parts": ["x"]}]
+)
 def test_heads_that_there_are_not(argument):
-    with pytest.raises(bert_tf.BertError, match="heads are|lists of names"):
+    with pytest.raises(bert_tf.BertError, match=r"heads are|lists of names"):
         bert_tf.load(TINY, **argument)

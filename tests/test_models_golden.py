@@ -16,7 +16,7 @@ from bert_tf.models.predictor import Predictor
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-4
-OUTPUTS = dict(layers="all", embeddings=True, attention_mask=True)
+OUTPUTS = {"layers": "all", "embeddings": True, "attention_mask": True}
 
 
 @pytest.fixture(scope="module")

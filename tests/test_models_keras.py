@@ -158,9 +158,9 @@ def test_new_models_from_a_config():
 def test_the_number_of_parameters():
     """Counted by hand for hidden H=32, layers 3, intermediate I=64, V=1000, positions 64, types 2.
 
-    Embeddings (1000+64+2)*32 + 2*32 = 34,176; a layer 4*(32*32+32) + 2*(2*32) + 32*64+64 + 64*32+32
-    = 4,224 + 128 + 2,112 + 2,080 = 8,544, three of them 25,632; pooler 1,056; MLM 1,056 + 64 + 1,000
-    = 2,120; NSP 2*32+2 = 66. Together 63,050.
+    Embeddings (1000+64+2)*32 + 2*32 = 34,176; a layer 4*(32*32+32) + 2*(2*32) + 32*64+64
+    + 64*32+32 = 4,224 + 128 + 2,112 + 2,080 = 8,544, three of them 25,632; pooler 1,056; MLM
+    1,056 + 64 + 1,000 = 2,120; NSP 2*32+2 = 66. Together 63,050.
     """
     config = BertConfig.from_file(TINY / "bert_config.json")
     assert models.build_pretraining_model(config).count_params() == 63050
@@ -207,9 +207,7 @@ def test_encoder_is_a_keras_hub_backbone(bert, batch, tmp_path):
 
 
 def test_backbone_keeps_what_its_parent_forgets(tmp_path):
-    encoder = bert_tf.BertEncoder(
-        50, 1, 2, 8, 16, 0.3, 10, 2, "gelu_exact", 0.05, 0.5, name="odd"
-    )
+    encoder = bert_tf.BertEncoder(50, 1, 2, 8, 16, 0.3, 10, 2, "gelu_exact", 0.05, 0.5, name="odd")
     encoder.save(tmp_path / "odd.keras")
     again = keras.saving.load_model(tmp_path / "odd.keras")
     assert (again.dropout, again.attention_dropout, again.hidden_act) == (0.3, 0.05, "gelu_exact")
@@ -224,7 +222,9 @@ def test_preset_round_trip(tmp_path):
     again = keras_hub.models.Backbone.from_preset(str(tmp_path / "preset"))
     for a, b in zip(again.weights, encoder.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-    assert json.loads((tmp_path / "preset/config.json").read_text())["config"]["hidden_act"] == "gelu"
+    assert (
+        json.loads((tmp_path / "preset/config.json").read_text())["config"]["hidden_act"] == "gelu"
+    )
 
 
 @pytest.mark.skipif(keras.backend.backend() == "openvino", reason="OpenVINO does not train")
@@ -255,7 +255,7 @@ def test_too_long_an_input_is_refused(bert):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("only TensorFlow runs models eagerly on arrays here")
     long = np.ones((1, 65), np.int32)
-    with pytest.raises(Exception, match="only 64 positions|has only\n"):
+    with pytest.raises(Exception, match=r"only 64 positions"):
         bert.encoder_model()([long, long * 0])
 
 

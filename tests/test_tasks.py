@@ -82,7 +82,9 @@ def test_whole_words_only_where_a_mask_stands_alone(bert, probabilities):
     # What is left out does not make the rest more probable.
     expected = probabilities(ids_of(bert, text))[1]
     for guess in result.masks[1].guesses:
-        np.testing.assert_allclose(guess.probability, expected[bert.vocab.id(guess.word)], rtol=1e-3)
+        np.testing.assert_allclose(
+            guess.probability, expected[bert.vocab.id(guess.word)], rtol=1e-3
+        )
 
 
 def test_special_tokens_are_never_offered(bert):
@@ -133,7 +135,7 @@ def test_joint_by_brute_force(bert, probabilities):
 
 
 def test_candidates_of_one_and_of_several_pieces(bert, probabilities):
-    """"Größe" is one piece, "dogs" is dog ##s, "kings" is king ##s: scored piece by piece."""
+    """Scored piece by piece: "Größe" is one piece, "dogs" is dog ##s."""
     text = "the [MASK] was in London"
     words = ["man", "dogs", "Größe"]
     assert [len(bert.tokenizer.encode(word).ids) for word in words] == [1, 2, 1]
@@ -199,7 +201,15 @@ def test_a_pair_inside_a_text(bert, probabilities):
     words = [[g.word for g in result.masks[0].guesses] for result in (plain, written)]
     assert words[0] == words[1]
     man, the = bert.vocab.id("man"), bert.vocab.id("the")
-    row = [bert.vocab.cls_id, the, man, bert.vocab.sep_id, the, bert.vocab.mask_id, bert.vocab.sep_id]
+    row = [
+        bert.vocab.cls_id,
+        the,
+        man,
+        bert.vocab.sep_id,
+        the,
+        bert.vocab.mask_id,
+        bert.vocab.sep_id,
+    ]
     inputs = {
         "token_input": np.array([row]),
         "seg_input": np.array([[0, 0, 0, 0, 1, 1, 1]]),
@@ -223,13 +233,16 @@ def test_a_text_without_a_mask(bert, text):
 def test_too_long_is_an_error_that_names_length_and_limit(bert):
     """40 x "the man" are 80 pieces; with [MASK], [CLS] and [SEP] 83; the model takes 64."""
     long = "the man " * 40 + "[MASK]"
-    with pytest.raises(bert_tf.BertError, match="83 word pieces.*takes 64"):
+    with pytest.raises(bert_tf.BertError, match=r"83 word pieces.*takes 64"):
         FillMask(bert)(long)
 
 
 def test_a_long_text_in_windows(bert):
-    """The mask stands at piece 80 of 161; with windows of 62 pieces every 31, the one from 62 to
-    124 has least 18 pieces beside it, the one from 31 to 93 has 12: the text of the former."""
+    """The window with the most context is chosen.
+
+    The mask stands at piece 80 of 161. Windows have 62 pieces and start every 31: from 62 on
+    there are 18 pieces before the mask, from 31 on only 12 behind it, so the former is asked.
+    """
     words = ["the", "man", "was", "in", "London"] * 32
     text = " ".join([*words[:80], "[MASK]", *words[80:160]])
     window = " ".join([*words[62:80], "[MASK]", *words[80:123]])

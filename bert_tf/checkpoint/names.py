@@ -115,8 +115,9 @@ PARTS = {
 
 
 def weights_of(config: BertConfig, parts: Iterable[str], labels: int | None = None) -> list[Weight]:
-    """All weights of the parts, layers in numerical order (as strings, `layer_10` sorts before
-    `layer_2`).
+    """All weights of the parts, layers in numerical order.
+
+    (Not in that of the names: as a string, `layer_10` sorts before `layer_2`.)
 
     Args:
         config: the architecture.

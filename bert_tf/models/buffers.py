@@ -9,7 +9,6 @@ import keras
 import ml_dtypes
 import numpy as np
 
-
 ALIGNMENT = 64
 """Where a buffer must start for TensorFlow (EIGEN_MAX_ALIGN_BYTES) and XLA to use it in place."""
 

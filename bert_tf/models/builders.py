@@ -1,4 +1,4 @@
-"""Functional Keras models on BERT's layers: encoder, pretraining, masked words, next sentence, heads.
+"""Functional Keras models on BERT's layers: the encoder, and what each head answers.
 
 Every builder takes a `BertConfig` (new layers with random weights) or a `BertLayers` (the given
 layers, their weights shared) and gives a plain functional `keras.Model`. Inputs are int32,
@@ -17,7 +17,7 @@ that are not simply `token_input != 0`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -73,7 +73,7 @@ def _inputs(trunk: Trunk, third: str) -> list:
 def build_encoder(
     source: Source,
     *,
-    layers: Sequence[int] | str = (),
+    layers: Sequence[int] | Literal["all"] = (),
     embeddings: bool = False,
     attention_probs: bool = False,
     attention_mask: bool = False,

@@ -1,4 +1,4 @@
-"""`BertEncoder`: the encoder as a keras-hub backbone, so that LoRA, presets and tasks work on it."""
+"""`BertEncoder`: the encoder as a keras-hub backbone; LoRA, presets and tasks work on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ keras_hub = _import_keras_hub()
 
 
 @register
-class BertEncoder(keras_hub.models.BertBackbone):
+class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
     """BERT's encoder with the inputs and outputs of keras-hub's `BertBackbone`.
 
     Unlike its parent it takes the activation, the attention dropout and the initial deviation

@@ -1,4 +1,4 @@
-"""The layers that only the heads need: which positions are asked for, and what is answered there."""
+"""The layers that only the heads need: what is asked for, and what is answered there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ class AskedPositions(keras.layers.Layer):
 
 @register
 class GatherPositions(keras.layers.Layer):
-    """Picks positions out of hidden states: (batch, length, hidden) and (batch, n) -> (batch, n, hidden)."""
+    """Picks positions out of hidden states.
+
+    `layer(hidden, positions)` maps (batch, length, hidden) and (batch, n) int32 to
+    (batch, n, hidden).
+    """
 
     def call(self, hidden, positions):
         return ops.take_along_axis(hidden, ops.expand_dims(positions, 2), axis=1)

@@ -41,7 +41,7 @@ def activation_function(name: str):
 
 
 def layer_norm(name: str, dtype: Any = None) -> keras.layers.LayerNormalization:
-    """A layer normalisation with BERT's epsilon; Keras's default of 1e-3 gives errors of order 1."""
+    """A layer norm with BERT's epsilon; Keras's default of 1e-3 gives errors of order 1."""
     return keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
@@ -306,9 +306,7 @@ class TransformerLayer(keras.layers.Layer):
 
     def call(self, inputs, bias=None, training=None, probabilities: bool = False):
         """Maps (batch, length, hidden) to the same shape; see `SelfAttention.call` for the rest."""
-        attended = self.attention(
-            inputs, bias, training=training, probabilities=probabilities
-        )
+        attended = self.attention(inputs, bias, training=training, probabilities=probabilities)
         if probabilities:
             return attended
         attended = self.attention_residual_dropout(attended, training=training)

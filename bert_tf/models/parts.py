@@ -1,4 +1,4 @@
-"""`BertLayers`: the layers of one BERT, made once and shared by every model that is built on them."""
+"""`BertLayers`: the layers of one BERT, made once and shared by every model built on them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from typing import Any
 import keras
 
 from bert_tf.config import BertConfig
-from bert_tf.models import layers as L
 from bert_tf.models.head_layers import OutputBias
 from bert_tf.models.initializers import BertInitializer, blank_weights
+from bert_tf.models.layers import (
+    Activation,
+    AttentionBias,
+    FirstToken,
+    PositionEmbedding,
+    TokenEmbedding,
+    TransformerLayer,
+    dense,
+    layer_norm,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +88,7 @@ class BertLayers:
         self.dtype = dtype
         self._trunks: dict[bool, Trunk] = {}
         std = config.initializer_range
-        self.token_embedding = L.TokenEmbedding(
+        self.token_embedding = TokenEmbedding(
             config.vocab_size,
             config.hidden_size,
             embeddings_initializer=BertInitializer(std),
@@ -94,16 +103,16 @@ class BertLayers:
             name="segment_embedding",
         )
         self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
-        self.position_embedding = L.PositionEmbedding(
+        self.position_embedding = PositionEmbedding(
             config.max_position_embeddings, std, dtype=dtype, name="position_embedding"
         )
-        self.embeddings_layer_norm = L.layer_norm("embeddings_layer_norm", dtype)
+        self.embeddings_layer_norm = layer_norm("embeddings_layer_norm", dtype)
         # Dropout comes after the norm here, as in the original.
         self.embeddings_dropout = keras.layers.Dropout(
             config.hidden_dropout_prob, dtype=dtype, name="embeddings_dropout"
         )
         self.transformer_layers = [
-            L.TransformerLayer(
+            TransformerLayer(
                 num_heads=config.num_attention_heads,
                 intermediate_size=config.intermediate_size,
                 hidden_act=config.hidden_act,
@@ -115,29 +124,32 @@ class BertLayers:
             )
             for i in range(config.num_hidden_layers)
         ]
-        self.first_token = self.pooled_dense = None
+        self.first_token: Any = None
+        self.pooled_dense: Any = None
         if heads.pooler:
-            self.first_token = L.FirstToken(dtype=dtype, name="first_token")
-            self.pooled_dense = L.dense(config.hidden_size, "pooled_dense", std, dtype)
+            self.first_token = FirstToken(dtype=dtype, name="first_token")
+            self.pooled_dense = dense(config.hidden_size, "pooled_dense", std, dtype)
             # Always tanh, whatever hidden_act says (google-research/bert, modeling.py).
             self.pooled_dense.activation = keras.activations.tanh
-        self.mlm_transform = self.mlm_activation = self.mlm_layer_norm = self.mlm_bias = None
+        self.mlm_transform: Any = None
+        self.mlm_activation: Any = None
+        self.mlm_layer_norm: Any = None
+        self.mlm_bias: Any = None
         if heads.mlm:
-            self.mlm_transform = L.dense(config.hidden_size, "mlm_transform", std, dtype)
-            self.mlm_activation = L.Activation(
-                config.hidden_act, dtype=dtype, name="mlm_activation"
-            )
-            self.mlm_layer_norm = L.layer_norm("mlm_layer_norm", dtype)
+            self.mlm_transform = dense(config.hidden_size, "mlm_transform", std, dtype)
+            self.mlm_activation = Activation(config.hidden_act, dtype=dtype, name="mlm_activation")
+            self.mlm_layer_norm = layer_norm("mlm_layer_norm", dtype)
             self.mlm_bias = OutputBias(dtype=dtype, name="mlm_logits")
-        self.nsp_dense = L.dense(2, "nsp_logits", std, dtype) if heads.nsp else None
-        self.classifier_dropout = self.classifier_dense = None
+        self.nsp_dense: Any = dense(2, "nsp_logits", std, dtype) if heads.nsp else None
+        self.classifier_dropout: Any = None
+        self.classifier_dense: Any = None
         if heads.classifier is not None:
             # 0.1 whatever the config says: run_classifier.py drops with a fixed keep_prob of 0.9.
             self.classifier_dropout = keras.layers.Dropout(
                 0.1, dtype=dtype, name="classifier_dropout"
             )
-            self.classifier_dense = L.dense(heads.classifier, "classifier_logits", std, dtype)
-        self.span_dense = L.dense(2, "span_logits", std, dtype) if heads.span else None
+            self.classifier_dense = dense(heads.classifier, "classifier_logits", std, dtype)
+        self.span_dense: Any = dense(2, "span_logits", std, dtype) if heads.span else None
 
     def build(self, fresh: Collection[str] = ()) -> None:
         """Makes all variables now: zeros without memory behind them, to be assigned.
@@ -184,7 +196,9 @@ class BertLayers:
 
     def embed(self, token_ids, segment_ids):
         """The embedding output: (batch, length) ids twice -> (batch, length, hidden)."""
-        x = self.embeddings_add([self.token_embedding(token_ids), self.segment_embedding(segment_ids)])
+        x = self.embeddings_add(
+            [self.token_embedding(token_ids), self.segment_embedding(segment_ids)]
+        )
         return self.embeddings_dropout(self.embeddings_layer_norm(self.position_embedding(x)))
 
     def encode(self, embedded, bias) -> list:
@@ -226,7 +240,7 @@ class BertLayers:
             inputs = [tokens, segments]
             if attention_mask:
                 inputs.append(ids_input("attention_mask"))
-            to_bias = L.AttentionBias(not attention_mask, dtype=self.dtype, name="attention_bias")
+            to_bias = AttentionBias(not attention_mask, dtype=self.dtype, name="attention_bias")
             bias = to_bias(inputs[-1] if attention_mask else tokens)
             embedded = self.embed(tokens, segments)
             self._trunks[attention_mask] = Trunk(

@@ -67,7 +67,7 @@ class Predictor:
 
 
 def _check_policy(model: keras.Model, precision: str | None) -> None:
-    """On TensorFlow and JAX the layers themselves fix the precision, so it can only be confirmed."""
+    """On TensorFlow and JAX the layers fix the precision, so it can only be confirmed."""
     if precision is None:
         return
     made = model.get_layer("transformer_layer_0").compute_dtype

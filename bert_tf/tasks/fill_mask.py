@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, overload
@@ -100,13 +99,11 @@ class FillMask:
         searching = mode == "joint" or max_pieces > 1
         self._model = MaskedWordModel(bert, self._beam if searching else top_k, batch_size)
         self._candidates = (
-            None
-            if candidates is None
-            else words.pieces_of_candidates(candidates, bert.tokenizer)
+            None if candidates is None else words.pieces_of_candidates(candidates, bert.tokenizer)
         )
 
-    @overload
-    def __call__(self, texts: str) -> FilledText: ...
+    @overload  # a str is an Iterable[str] too; the first signature that fits is the one meant
+    def __call__(self, texts: str) -> FilledText: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(self, texts: Iterable[str]) -> list[FilledText]: ...
@@ -251,9 +248,7 @@ class FillMask:
             )
         else:
             by_mask = [
-                words.find_words(
-                    text, mask, self.max_pieces, self._beam, self._model, self._rows
-                )
+                words.find_words(text, mask, self.max_pieces, self._beam, self._model, self._rows)
                 for mask in range(len(text.masks))
             ]
         answers = [
@@ -270,9 +265,7 @@ class FillMask:
             for piece, score in zip(pieces, scores, strict=True)
         )
 
-    def _guess(
-        self, text: MaskedText, mask: int, pieces: tuple[int, ...], score: float
-    ) -> Guess:
+    def _guess(self, text: MaskedText, mask: int, pieces: tuple[int, ...], score: float) -> Guess:
         spelled = tuple(self.bert.vocab.token(piece) for piece in pieces)
         word = spelled[0] + "".join(piece.removeprefix("##") for piece in spelled[1:])
         return Guess(word, math.exp(score), spelled, text.with_words({mask: word}))
@@ -280,7 +273,7 @@ class FillMask:
     def _result(self, text: MaskedText, answers: Sequence[tuple[Guess, ...]]) -> FilledText:
         best = {mask: guesses[0].word for mask, guesses in enumerate(answers) if guesses}
         masks = tuple(
-            MaskAnswer(*span, guesses)
-            for span, guesses in itertools.zip_longest(text.spans, answers, fillvalue=())
+            MaskAnswer(start, end, guesses)
+            for (start, end), guesses in zip(text.spans, answers, strict=True)
         )
         return FilledText(text.text, text.with_words(best), self.mode, masks)
