@@ -16,6 +16,18 @@ _SUFFIXES = (".index", ".json", ".txt")
 graph of up to 1 GB, is needed by nobody here."""
 
 
+_MOST_FILES = 1000
+"""A release has four files; an archive with so many wants to fill the disk with their names."""
+
+
+class DamagedArchiveError(BertError):
+    """It is no .zip, or not as it was packed."""
+
+
+class NoRoomError(BertError):
+    """The disk has no room for what is in it."""
+
+
 def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
     """Unpacks what a checkpoint consists of; folders in the archive keep their names.
 
@@ -30,6 +42,37 @@ def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
             folder, or is larger unpacked than the disk has room for.
     """
     try:
+        folder = tempfile.TemporaryDirectory(prefix="bert_tf_")
+        try:
+            extract(
+                path, folder.name, advice="Unpack it elsewhere and pass the folder, or set TMPDIR"
+            )
+        except BaseException:
+            folder.cleanup()
+            raise
+        return folder
+    except OSError as error:
+        raise BertError(f"cannot unpack the archive {path}: {error.strerror}.") from error
+
+
+def extract(
+    path: str, folder: str, *, advice: str, limit: int | None = None, durable: bool = False
+) -> None:
+    """Unpacks what a checkpoint consists of into an empty folder; every file's checksum is checked.
+
+    Args:
+        path: of the .zip.
+        folder: to unpack into; what an error leaves in it is the caller's to remove.
+        advice: what to do if the disk has no room for it.
+        limit: the most bytes that it may have unpacked.
+        durable: return only when it is on the disk.
+
+    Raises:
+        BertError: as `unpack` says; `DamagedArchiveError` if another copy may be better,
+            `NoRoomError` if another disk may.
+        OSError: the disk is full or otherwise does not do its work.
+    """
+    try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if _wanted(m)]
             if not any(m.filename.endswith(".index") for m in members):
@@ -40,28 +83,23 @@ def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
             targets = [_safe_name(path, m) for m in members]
             if len(set(targets)) < len(targets):
                 raise BertError(f"the archive {path} holds the same file twice.")
-            folder = tempfile.TemporaryDirectory(prefix="bert_tf_")
-            try:
-                _check_room(path, sum(m.file_size for m in members), folder.name)
-                for member, target in zip(members, targets):
-                    target = os.path.join(folder.name, target)
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
-                    # A file longer than it claims is cut there, and then its checksum fails.
-                    with archive.open(member) as source, open(target, "xb") as out:
-                        shutil.copyfileobj(source, out, 1 << 20)
-            except BaseException:
-                folder.cleanup()
-                raise
-            return folder
+            _check_room(path, members, folder, advice, limit)
+            for member, target in zip(members, targets):
+                target = os.path.join(folder, target)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                # A file longer than it claims is cut there, and then its checksum fails.
+                with archive.open(member) as source, open(target, "xb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+                    if durable:
+                        out.flush()
+                        os.fsync(out.fileno())
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise BertError(
+        raise DamagedArchiveError(
             f"the archive {path} is damaged ({error}). Copy or download it again."
         ) from None
     except (RuntimeError, NotImplementedError) as error:
         # zipfile says so of encrypted members and of compressions that it does not know.
         raise BertError(f"the archive {path} cannot be unpacked: {error}.") from None
-    except OSError as error:
-        raise BertError(f"cannot unpack the archive {path}: {error.strerror}.") from error
 
 
 def _wanted(member: zipfile.ZipInfo) -> bool:
@@ -89,12 +127,21 @@ def _safe_name(path: str, member: zipfile.ZipInfo) -> str:
     return os.path.join(*pieces)
 
 
-def _check_room(path: str, size: int, folder: str) -> None:
+def _check_room(
+    path: str, members: list[zipfile.ZipInfo], folder: str, advice: str, limit: int | None
+) -> None:
+    size = sum(member.file_size for member in members)
+    if len(members) > _MOST_FILES or (limit is not None and size > limit):
+        raise BertError(
+            f"the archive {path} is not safe: it has {len(members):,} files and "
+            f"{size / 1e6:,.0f} MB unpacked, far more than a checkpoint of its kind. Nothing was "
+            "unpacked."
+        )
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise BertError(
-            f"the archive {path} needs {size / 1e6:.0f} MB unpacked, and {tempfile.gettempdir()} "
-            f"has {free / 1e6:.0f} MB left. Unpack it elsewhere and pass the folder, or set TMPDIR."
+        raise NoRoomError(
+            f"the archive {path} needs {size / 1e6:.0f} MB unpacked, and {os.path.dirname(folder)} "
+            f"has {free / 1e6:.0f} MB left. {advice}."
         )
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 
-from bert_tf.checkpoint import archive, foreign
+from bert_tf.checkpoint import archive, catalog, foreign, store
 from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 
@@ -72,6 +72,7 @@ def locate(
         path: a folder, a prefix (`.../bert_model.ckpt`), the `.index`, a `.data-*` or `.meta`
             file, the `checkpoint` file, or a `.zip` as Google ships it. With several checkpoints
             in a folder the `checkpoint` file decides, else the highest step, else the newest.
+            What is no path may be the name of a downloaded release, e.g. "multi_cased".
         config_path: of the config, if it does not lie beside the checkpoint; or its folder.
         vocab_path: of the vocabulary; likewise.
         need_config: whether a missing config is an error.
@@ -86,6 +87,8 @@ def locate(
             f"{path!r} is no path on this machine. Copy or download the checkpoint, then pass its "
             "folder or .zip."
         )
+    if not os.path.exists(path) and not os.path.exists(path + ".index"):
+        path = store.by_name(path) or path
     if not _is_zip(path):
         return _located(path, config_path, vocab_path, need_config, need_vocab)
     unpacked = archive.unpack(path)
@@ -336,6 +339,9 @@ def _suggestion(path: str) -> str:
     close = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5)
     if close:
         return f" Did you mean {' or '.join(os.path.join(parent, n) for n in close)}?"
+    released = "" if os.path.dirname(path) else catalog.suggestion(path)
+    if released:
+        return released
     return f" The folder {parent} has {_listing(parent)}."
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import convert, mask, nsp
+from bert_tf.cli import convert, download, mask, nsp, releases
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
@@ -25,14 +25,21 @@ exit codes:
 
 EXAMPLES = """\
 examples:
-  bert_tf mask --checkpoint multi_cased_L-12_H-768_A-12 "Я пришел в [MASK] и купил [MASK]."
-  bert_tf nsp --checkpoint multi_cased_L-12_H-768_A-12 "I went to the store." "I bought milk."
+  bert_tf download multi_cased
+  bert_tf mask --checkpoint multi_cased "Я пришел в [MASK] и купил [MASK]."
+  bert_tf nsp --checkpoint multi_cased "I went to the store." "I bought milk."
   bert_tf convert model.ckpt-20000 released
 
 "bert_tf mask --help" tells more about a command.
 """
 
-COMMANDS = {"mask": mask, "nsp": nsp, "convert": convert}
+COMMANDS = {
+    "mask": mask,
+    "nsp": nsp,
+    "convert": convert,
+    "download": download,
+    "list": releases,
+}
 
 
 def build_parser() -> Parser:

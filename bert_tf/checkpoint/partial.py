@@ -1,0 +1,105 @@
+"""What is kept of a download that was broken off, and how to know the rest of the same file."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import email.message
+import json
+import os
+import re
+
+
+@dataclasses.dataclass(frozen=True)
+class Remote:
+    """The file at the other end, as its server describes it; noted beside the `.part`.
+
+    Args:
+        url: its address.
+        size: in bytes, if the server says.
+        validator: its ETag, if strong, else when it was changed: to ask for the rest of this file
+            and of no other (If-Range, RFC 9110, section 13.1.5).
+        crc32c: its checksum, if the server says. Google's does, in `x-goog-hash`, in base64 and
+            big-endian: https://cloud.google.com/storage/docs/xml-api/reference-headers#xgooghash
+    """
+
+    url: str
+    size: int | None
+    validator: str | None
+    crc32c: int | None
+
+    @classmethod
+    def described(cls, url: str, headers: email.message.Message) -> Remote:
+        """Takes it from the headers of a whole answer (200)."""
+        length = headers.get("Content-Length", "")
+        etag = headers.get("ETag", "")
+        # A weak one ("W/...") may stand for two files that differ.
+        validator = etag if etag.startswith('"') else headers.get("Last-Modified")
+        crc = re.search(r"crc32c=([A-Za-z0-9+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
+        raw = b""
+        with contextlib.suppress(ValueError):
+            raw = base64.b64decode(crc[1]) if crc else b""
+        return cls(
+            url,
+            int(length) if length.isdecimal() else None,
+            validator,
+            int.from_bytes(raw, "big") if len(raw) == 4 else None,
+        )
+
+    def continues(self, headers: email.message.Message, have: int) -> bool:
+        """Whether a partial answer (206) is the rest of this file, from byte `have` on."""
+        given = headers.get("Content-Range", "").strip()
+        piece = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given)
+        if piece is None or int(piece[1]) != have:
+            return False
+        if self.size is not None and piece[3] not in ("*", str(self.size)):
+            return False
+        etag = headers.get("ETag")
+        return etag is None or not str(self.validator).startswith('"') or etag == self.validator
+
+
+def kept(url: str, part: str) -> tuple[Remote | None, int]:
+    """What an earlier try left, if it can be gone on with, and how many bytes that are."""
+    try:
+        with open(_note_path(part), encoding="utf-8") as file:
+            remote = Remote(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return None, 0
+    have = size(part)
+    if remote.url != url or (remote.size is not None and have > remote.size):
+        return None, 0
+    if not remote.validator and have != remote.size:
+        return None, 0
+    return remote, have
+
+
+def write_note(part: str, remote: Remote) -> None:
+    """Notes what the part is a part of; whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = _note_path(part)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(remote), file)
+    os.replace(path + ".new", path)
+
+
+def discard(part: str) -> None:
+    """Removes what has come, so that the next try starts anew."""
+    for path in (_note_path(part), part):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def size(path: str) -> int:
+    """Size of a file in bytes; 0 if it is not there."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _note_path(part: str) -> str:
+    return part + ".json"

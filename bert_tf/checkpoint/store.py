@@ -1,0 +1,174 @@
+"""Where downloaded checkpoints lie, and which are there.
+
+A store is a folder with a folder for each checkpoint, named as the release: Google's names tell
+the casing. Besides there may be `<folder>.download.json`, the checksum of what was downloaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from typing import Any
+
+import bert_tf
+from bert_tf.checkpoint import catalog
+from bert_tf.checkpoint.catalog import Release
+from bert_tf.errors import BertError
+
+HOME_VARIABLE = "BERT_TF_HOME"
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """A checkpoint that is here.
+
+    Args:
+        name: what to type to load it.
+        path: its folder.
+        release: what it is, if it is one of Google's.
+    """
+
+    name: str
+    path: str
+    release: Release | None
+
+
+def home() -> str:
+    """The folder to download into.
+
+    `$BERT_TF_HOME`; else `checkpoints` of the source checkout that runs, if it can be written; else
+    a cache folder of the user, where the platform has it.
+    """
+    return next(store for store in _stores() if store[1])[0]
+
+
+def homes() -> list[str]:
+    """All folders to look in, the one to download into first."""
+    return list(dict.fromkeys([home(), *(path for path, _ in _stores())]))
+
+
+def _stores() -> list[tuple[str, bool]]:
+    """The folders to look in, and whether each is for downloading into."""
+    stores = []
+    moved = os.environ.get(HOME_VARIABLE)
+    if moved:
+        stores.append((os.path.abspath(os.path.expanduser(moved)), True))
+    checkout = _checkout()
+    if checkout is not None:
+        stores.append((os.path.join(checkout, "checkpoints"), os.access(checkout, os.W_OK)))
+    return [*stores, (_cache(), True)]
+
+
+def _checkout() -> str | None:
+    """The source checkout that the package lies in, if it is not installed."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(bert_tf.__file__)))
+    return folder if os.path.isfile(os.path.join(folder, "setup.cfg")) else None
+
+
+def _cache() -> str:
+    """The user's cache folder for us.
+
+    By the XDG base directory specification, which has relative paths ignored, and by what is usual
+    on Windows and macOS.
+    """
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
+    return os.path.join(base, "bert_tf")
+
+
+def installed() -> list[Installed]:
+    """The checkpoints in all folders: Google's in the order of the table, then others by name."""
+    found: dict[str, Installed] = {}
+    by_folder = {release.folder: release for release in catalog.RELEASES}
+    for store in homes():
+        for folder in _folders(store):
+            path = os.path.join(store, folder)
+            if folder not in found and has_checkpoint(path):
+                release = by_folder.get(folder)
+                found[folder] = Installed(release.name if release else folder, path, release)
+    order = {folder: place for place, folder in enumerate(by_folder)}
+    return [found[f] for f in sorted(found, key=lambda f: (order.get(f, len(order)), f))]
+
+
+def find(name: str) -> str | None:
+    """The folder of a checkpoint that is here.
+
+    Args:
+        name: of a release, or of a folder in one of the places to look in.
+
+    Returns:
+        Its path, or None.
+    """
+    release = catalog.lookup(name)
+    folder = release.folder if release else name
+    if folder in ("", ".", "..") or os.path.basename(folder) != folder:
+        return None
+    paths = (os.path.join(store, folder) for store in homes())
+    return next((path for path in paths if has_checkpoint(path)), None)
+
+
+def by_name(name: str) -> str | None:
+    """What `find` says, for callers that need the checkpoint.
+
+    Returns:
+        The folder, or None if the name is that of nothing known.
+
+    Raises:
+        BertError: it is known, but not here; the message has the command that fetches it.
+    """
+    path = find(name)
+    release = catalog.lookup(name)
+    if path is None and release is not None:
+        raise BertError(
+            f"{name} is not here yet. Download it (about {release.nbytes / 1e6:,.0f} MB) with "
+            f"`python -m bert_tf download {release.name}`. Looked for {release.folder} in "
+            f"{', '.join(homes())}."
+        )
+    return path
+
+
+def has_checkpoint(path: str) -> bool:
+    """Whether a folder holds a checkpoint, by the names of its files."""
+    return any(name.endswith(".index") and name[0] != "." for name in _list(path))
+
+
+def record_path(store: str, release: Release) -> str:
+    """The file in which a store keeps the checksum of a release."""
+    return os.path.join(store, f"{release.folder}.download.json")
+
+
+def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
+    """What is known of an earlier download: from this store, else from any other.
+
+    Returns:
+        The path of the record and what it holds, with at least `sha256`; None if there is none
+        that can be read.
+    """
+    for place in dict.fromkeys([store, *homes()]):
+        path = record_path(place, release)
+        try:
+            with open(path, encoding="utf-8") as file:
+                record = json.load(file)
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("sha256"), str):
+            return path, record
+    return None
+
+
+def _folders(store: str) -> list[str]:
+    return sorted(name for name in _list(store) if name[0] != ".")
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (OSError, ValueError):  # not there, not a folder, not ours to read, no possible name
+        return []

@@ -1,0 +1,40 @@
+"""`bert_tf download`: fetches released checkpoints by name."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "fetch one of Google's released checkpoints by its name"
+DESCRIPTION = """\
+Downloads a released checkpoint, checks it, and puts it where --checkpoint NAME finds it:
+$BERT_TF_HOME; else checkpoints/ of the source checkout; else a cache folder. Prints its folder.
+What is here already is not fetched again. Broken off, the same command goes on where it stopped.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf download multi_cased
+  bert_tf download tiny mini --to checkpoints
+  BERT_TF_URL=https://mirror.example.org/bert_models bert_tf download base_uncased
+
+"bert_tf list" shows all names.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("names", nargs="+", metavar="NAME", help="of a release, e.g. multi_cased")
+    parser.add_argument("--to", metavar="FOLDER", help="put the checkpoints' folders there")
+    parser.add_argument(
+        "--force", action="store_true", help="download again, in place of what is here"
+    )
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    from bert_tf.checkpoint import catalog, download
+
+    for name in args.names:  # a misspelt name must not show after an hour
+        catalog.get(name)
+    for name in args.names:
+        print(download(name, folder=args.to, force=args.force), flush=True)
+    return 0

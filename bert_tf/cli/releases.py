@@ -1,0 +1,98 @@
+"""`bert_tf list`: which checkpoints have a name, and which of them are here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from bert_tf.report import printable, table
+
+HELP = "the checkpoints that have a name, and which of them are here"
+DESCRIPTION = """\
+Lists Google's released checkpoints: names, sizes, what they are, and where those lie that are
+here. "bert_tf download NAME" fetches one; --checkpoint NAME uses it.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf list
+  bert_tf list --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a checkpoint and line")
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    rows = _rows()
+    if args.json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    else:
+        print(show(rows))
+    return 0
+
+
+def _rows() -> list[dict[str, Any]]:
+    """All that is known, then what else is here; with the same keys."""
+    from bert_tf.checkpoint import RELEASES, installed
+
+    here = installed()
+    paths = {found.name: found.path for found in here}
+    rows = [
+        {
+            "name": release.name,
+            "folder": release.folder,
+            "released": release.date,
+            "layers": release.layers,
+            "hidden": release.hidden,
+            "heads": release.heads,
+            "parameters": release.parameters,
+            "bytes": release.nbytes,
+            "lower_case": release.lower_case,
+            "languages": release.languages,
+            "about": release.about,
+            "url": release.url(),
+            "path": paths.get(release.name),
+        }
+        for release in RELEASES
+    ]
+    nothing = dict.fromkeys(rows[0])
+    others = [found for found in here if found.release is None]
+    return [*rows, *({**nothing, "name": o.name, "path": o.path} for o in others)]
+
+
+def show(rows: list[dict[str, Any]]) -> str:
+    """The table as text for people."""
+    from bert_tf.checkpoint import store
+
+    titles = ["name", "layers x hidden", "casing", "MB", "here", "what"]
+    cells = [titles, *([_cell(row, title) for title in titles] for row in rows)]
+    there = [printable(f"{row['name']}: {row['path']}") for row in rows if row["path"]]
+    return "\n".join(
+        [
+            table(cells, "<><><<", indent=""),
+            "",
+            "here:" if there else "none of them is here; to get one: bert_tf download NAME",
+            *(f"  {line}" for line in there),
+            f"downloads go to {printable(store.home())}",
+        ]
+    )
+
+
+def _cell(row: dict[str, Any], title: str) -> str:
+    if title == "name":
+        return printable(row["name"])
+    if title == "here":
+        return "yes" if row["path"] else ""
+    if row["layers"] is None:
+        return "not one of Google's releases" if title == "what" else ""
+    return {
+        "layers x hidden": f"{row['layers']} x {row['hidden']}",
+        "casing": "uncased" if row["lower_case"] else "cased",
+        "MB": f"{row['bytes'] / 1e6:,.0f}",
+        "what": f"{row['languages']}: {row['about']}",
+    }[title]
