@@ -14,8 +14,8 @@ TINY = tests/golden/tiny_ckpt
 .PHONY: run test slow-test lint wheel setup clean
 
 run: setup
-	$(BIN)/python run_mask.py --checkpoint $(TINY) "the [MASK] is in the [MASK]."
-	$(BIN)/python run_nsp.py --checkpoint $(TINY) "the house is old." "it is in the city."
+	$(BIN)/python run_mask.py --checkpoint $(TINY) --no-lower-case "the [MASK] is in the [MASK]."
+	$(BIN)/python run_nsp.py --checkpoint $(TINY) --no-lower-case "the house is old." "it is in the city."
 
 test: setup
 	$(BIN)/python -m pytest -q
