@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 # name -> the module that defines it; imported when first used
 _PUBLIC = {
-    "Bert": "bert_tf.loading",
+    "Bert": "bert_tf.bert",
     "BertConfig": "bert_tf.config",
     "BertEncoder": "bert_tf.models.encoder",
     "BertError": "bert_tf.errors",
@@ -31,10 +31,10 @@ _PUBLIC = {
 __all__ = [*sorted(_PUBLIC), "__version__"]
 
 if TYPE_CHECKING:
+    from bert_tf.bert import Bert as Bert
     from bert_tf.checkpoint import convert_checkpoint as convert_checkpoint
     from bert_tf.config import BertConfig as BertConfig
     from bert_tf.errors import BertError as BertError
-    from bert_tf.loading import Bert as Bert
     from bert_tf.loading import load as load
     from bert_tf.models.encoder import BertEncoder as BertEncoder
     from bert_tf.tasks import FillMask as FillMask

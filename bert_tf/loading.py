@@ -1,220 +1,26 @@
-"""Checkpoint, config and vocabulary become one `Bert`, models on shared weights, and back."""
+"""Checkpoint, config and vocabulary become one `Bert`."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
-import itertools
 import os
-from collections.abc import Collection, Iterator
-from functools import cached_property
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.checkpoint import (
-    CheckpointReader,
-    allocate,
-    is_training_state,
-    locate,
-    write_release,
-)
+from bert_tf.bert import Bert
+from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
 from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
+from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
+from bert_tf.text import Vocabulary, infer_casing
 
 if TYPE_CHECKING:
-    import keras
-
-    from bert_tf.models.encoder import BertEncoder
     from bert_tf.models.parts import BertLayers
 
 Path = str | os.PathLike[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadReport:
-    """What became of a checkpoint's tensors.
-
-    Args:
-        checkpoint: the prefix that was read.
-        read: names of the tensors that are in the model now.
-        slots: optimizer slots and the step counter that the file holds besides.
-        unused: other tensors that this model has no place for, such as other heads.
-        missing: heads that the file lacks and that were not asked for; the model does without.
-        fresh: heads that start from random weights because the caller asked for them.
-        kept: whether `slots` and `unused` are carried along for `Bert.save`.
-        remarks: what else is worth knowing, one sentence each.
-    """
-
-    checkpoint: str
-    read: tuple[str, ...]
-    slots: tuple[str, ...]
-    unused: tuple[str, ...]
-    missing: tuple[str, ...]
-    fresh: tuple[str, ...]
-    kept: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
-        if self.slots:
-            lines.append(self._besides(self.slots, "optimizer slots and step counters"))
-        if self.unused:
-            lines.append(self._besides(self.unused, "tensors that this model has no place for"))
-        if self.fresh:
-            heads = ", ".join(PARTS[part] for part in self.fresh)
-            lines.append(f"new, with random weights: {heads}")
-        if self.missing:
-            heads = ", ".join(PARTS[part] for part in self.missing)
-            lines.append(f"not in the file: {heads}")
-        return "\n".join([*lines, *self.remarks])
-
-    def _besides(self, names: tuple[str, ...], what: str) -> str:
-        fate = "kept" if set(names) <= set(self.kept) else "left out"
-        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return f"{fate} {len(names)} {what} ({some})"
-
-
-class Bert:
-    """A BERT read from a checkpoint: its config, vocabulary, tokenizer and Keras models.
-
-    Made by `bert_tf.load`. All models share one set of weights, so that fine-tuning one changes
-    the others; they depend no more on the files.
-
-    Attributes:
-        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
-        config: the architecture, a `BertConfig`.
-        vocab: the `Vocabulary`.
-        lower_case: whether text is lower-cased.
-        layers: the `BertLayers` that every model is built on.
-        report: the `LoadReport`.
-        carried: tensors that `save` writes besides the weights, by their original name.
-    """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        config: BertConfig,
-        vocab: Vocabulary,
-        lower_case: bool,
-        layers: BertLayers,
-        report: LoadReport,
-        stored_dtypes: dict[str, np.dtype],
-        carried: dict[str, np.ndarray],
-    ) -> None:
-        self.name = name
-        self.config = config
-        self.vocab = vocab
-        self.lower_case = lower_case
-        self.layers = layers
-        self.report = report
-        self.carried = carried
-        self._stored_dtypes = stored_dtypes
-
-    def __repr__(self) -> str:
-        heads = [part for part in PARTS if part != "encoder" and self.has(part)]
-        return (
-            f"<Bert {self.name}: {self.config.num_hidden_layers} layers x "
-            f"{self.config.hidden_size}, {len(self.vocab):,} pieces, "
-            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(['encoder', *heads])}>"
-        )
-
-    def has(self, part: str) -> bool:
-        """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier` or `span`."""
-        return part == "encoder" or bool(getattr(self.layers.heads, part))
-
-    @cached_property
-    def tokenizer(self) -> BertTokenizer:
-        """Google's tokenizer; "[MASK]" in a text is split like any other text."""
-        return BertTokenizer(self.vocab, self.lower_case)
-
-    @cached_property
-    def mask_tokenizer(self) -> BertTokenizer:
-        """The same, but `[MASK]`, `[SEP]` and `[CLS]` in a text stay whole."""
-        return BertTokenizer(self.vocab, self.lower_case, special_tokens=True)
-
-    @cached_property
-    def encoder(self) -> BertEncoder:
-        """The encoder as a keras-hub `BertBackbone`, on the same weights."""
-        from bert_tf.models.encoder import BertEncoder
-
-        return BertEncoder.from_layers(self.layers)
-
-    def encoder_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_encoder`."""
-        from bert_tf.models import build_encoder
-
-        return build_encoder(self.layers, **options)
-
-    def pretraining_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_pretraining_model`."""
-        from bert_tf.models import build_pretraining_model
-
-        return build_pretraining_model(self.layers, **options)
-
-    def mlm_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_mlm_model`."""
-        from bert_tf.models import build_mlm_model
-
-        return build_mlm_model(self.layers, **options)
-
-    def nsp_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_nsp_model`."""
-        from bert_tf.models import build_nsp_model
-
-        return build_nsp_model(self.layers, **options)
-
-    def classifier_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_classifier`."""
-        from bert_tf.models import build_classifier
-
-        return build_classifier(self.layers, **options)
-
-    def span_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_span_model`."""
-        from bert_tf.models import build_span_model
-
-        return build_span_model(self.layers, **options)
-
-    def weights(self) -> Iterator[tuple[str, np.ndarray]]:
-        """The weights by their original name, laid out as in a checkpoint, one at a time."""
-        from bert_tf.models.weights import value_at
-
-        layers = self.layers.by_name()
-        for weight in _weights(self.config, self.layers):
-            value = value_at(layers[weight.layer], weight.attribute)
-            yield weight.original, value.T if weight.transpose else value
-
-    def save(self, folder: Path, *, dtype: str | None = None, overwrite: bool = False) -> None:
-        """Writes `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` that Google's code reads.
-
-        Args:
-            folder: where to; made if it does not exist.
-            dtype: `"float32"`, `"float16"` or `"bfloat16"` for all weights. Left out, each weight
-                keeps the type it was stored in if no value changes by that (so an untouched
-                model comes out bit for bit), else it becomes float32.
-            overwrite: replace such files if they exist.
-
-        Raises:
-            BertError: the files exist, cannot be written, or a value does not fit into `dtype`.
-        """
-        tensors = itertools.chain(
-            ((name, self._as_stored(name, value)) for name, value in self.weights()),
-            self.carried.items(),
-        )
-        write_release(
-            folder, self.config, self.vocab.raw, tensors, dtype=dtype, overwrite=overwrite
-        )
-
-    def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:
-        """The value in the type it was stored in if that changes no bit of it, else float32."""
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            stored = value.astype(self._stored_dtypes.get(name, np.dtype("float32")))
-            unchanged = np.array_equal(stored.astype(value.dtype), value, equal_nan=True)
-        return stored if unchanged else value.astype(np.float32)
 
 
 def load(
@@ -291,7 +97,7 @@ def load(
                 raise BertError(_lacking_message(files.prefix, lacking, shapes, wanted))
             layers = BertLayers(config, Heads(**heads), dtype)
             layers.build(fresh=new_heads)
-            _assign(layers, reader, wanted)
+            assign_weights(layers, reader, wanted)
             names = {weight.original for weight in wanted}
             slot_names = tuple(n for n in shapes if n not in names and is_training_state(n))
             unused = tuple(n for n in shapes if n not in names and not is_training_state(n))
@@ -394,11 +200,6 @@ def _parts(heads: dict[str, Any]) -> list[str]:
     return ["encoder", *(name for name, there in heads.items() if there)]
 
 
-def _weights(config: BertConfig, layers: BertLayers) -> list[Weight]:
-    heads = dataclasses.asdict(layers.heads)
-    return weights_of(config, _parts(heads), heads["classifier"])
-
-
 def _lacking_message(
     prefix: str, lacking: list[str], shapes: dict[str, Any], wanted: list[Weight]
 ) -> str:
@@ -418,7 +219,7 @@ def _lacking_message(
     return f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}.{advice}"
 
 
-def _assign(layers: BertLayers, reader: CheckpointReader, wanted: list[Weight]) -> None:
+def assign_weights(layers: BertLayers, reader: CheckpointReader, wanted: list[Weight]) -> None:
     """Reads the tensors, two at a time, and hands each to its variable as soon as it is there."""
     from bert_tf.models.weights import assign, dtype_of, release, variable_at
 

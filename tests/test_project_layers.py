@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "text": set(),
     "report": set(),
     "models": set(),
-    "loading": {"checkpoint", "text", "models"},
-    "data": {"checkpoint", "text", "models", "loading"},
-    "training": {"checkpoint", "text", "models", "loading", "data"},
-    "tasks": {"checkpoint", "text", "models", "loading", "data", "training"},
-    "export": {"checkpoint", "text", "models", "loading", "data", "training", "tasks"},
-    "cli": {"checkpoint", "text", "report", "loading", "data", "training", "tasks", "export"}
-    | {"backend", "__init__"},
+    "bert": {"checkpoint", "text", "models"},
+    "loading": {"checkpoint", "text", "models", "bert"},
+    "data": {"checkpoint", "text", "models", "bert", "loading"},
+    "training": {"checkpoint", "text", "models", "bert", "loading", "data"},
+    "tasks": {"checkpoint", "text", "models", "bert", "loading", "data", "training"},
+    "export": {"checkpoint", "text", "models", "bert", "loading", "data", "training", "tasks"},
+    "cli": {"checkpoint", "text", "report", "bert", "loading", "data", "training", "tasks"}
+    | {"export", "backend", "__init__"},
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
     "_register": set(),

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.loading import Bert
 from bert_tf.tasks.masked_text import Row
 from bert_tf.text import batches_by_length, pad_batch
 

@@ -9,8 +9,8 @@ from typing import Literal, overload
 
 import numpy as np
 
+from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.loading import Bert
 from bert_tf.tasks import masked_text, words
 from bert_tf.tasks.asking import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedText, Row

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
+from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.loading import Bert
 from bert_tf.tasks.results import NextSentenceResult
 from bert_tf.tasks.streaming import stream_in_chunks
 from bert_tf.text import Packed, batches_by_length, pack, pad_batch

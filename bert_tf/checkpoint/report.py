@@ -1,0 +1,51 @@
+"""`LoadReport`: what became of a checkpoint's tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bert_tf.checkpoint.names import PARTS
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's tensors.
+
+    Args:
+        checkpoint: the prefix that was read.
+        read: names of the tensors that are in the model now.
+        slots: optimizer slots and the step counter that the file holds besides.
+        unused: other tensors that this model has no place for, such as other heads.
+        missing: heads that the file lacks and that were not asked for; the model does without.
+        fresh: heads that start from random weights because the caller asked for them.
+        kept: whether `slots` and `unused` are carried along for `Bert.save`.
+        remarks: what else is worth knowing, one sentence each.
+    """
+
+    checkpoint: str
+    read: tuple[str, ...]
+    slots: tuple[str, ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+    fresh: tuple[str, ...]
+    kept: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
+        if self.slots:
+            lines.append(self._besides(self.slots, "optimizer slots and step counters"))
+        if self.unused:
+            lines.append(self._besides(self.unused, "tensors that this model has no place for"))
+        if self.fresh:
+            heads = ", ".join(PARTS[part] for part in self.fresh)
+            lines.append(f"new, with random weights: {heads}")
+        if self.missing:
+            heads = ", ".join(PARTS[part] for part in self.missing)
+            lines.append(f"not in the file: {heads}")
+        return "\n".join([*lines, *self.remarks])
+
+    def _besides(self, names: tuple[str, ...], what: str) -> str:
+        fate = "kept" if set(names) <= set(self.kept) else "left out"
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return f"{fate} {len(names)} {what} ({some})"
