@@ -104,14 +104,14 @@ def _small() -> list[Release]:
         for hidden, heads in ((128, 2), (256, 4), (512, 8), (768, 12)):
             plain = f"uncased_L-{layers}_H-{hidden}"
             folder = f"{plain}_A-{heads}"
-            name, about = plain, "small model"
+            name, about = plain, "small"
             aliases: tuple[str, ...] = ()
             if (layers, hidden) in named:
                 name, aliases = named[layers, hidden], (plain,)
-                about = f"small model, called BERT-{name.capitalize()}"
+                about = f"small, called BERT-{name.capitalize()}"
             elif (layers, hidden) == (12, 768):
                 # Other weights under the folder name of 2018: it needs a name of its own.
-                name, about = "base_uncased_2020", "base_uncased trained anew like the small ones"
+                name, about = "base_uncased_2020", "base_uncased, trained anew"
                 folder = f"{folder}_2020"
             archive = f"2020_02_20/{plain}_A-{heads}"
             releases.append(
@@ -127,7 +127,7 @@ RELEASES: tuple[Release, ...] = (
         119547,
         False,
         "104 languages",
-        "multilingual; the one to take for most languages",
+        "the one to take for most",
         ("base_multilingual_cased", "multilingual_cased"),
     ),
     Release(
@@ -136,7 +136,7 @@ RELEASES: tuple[Release, ...] = (
         105879,
         True,
         "102 languages",
-        "multilingual, older, loses accents; take multi_cased instead",
+        "old; take multi_cased",
         ("base_multilingual_uncased", "multilingual_uncased", "multilingual"),
     ),
     Release(
@@ -145,7 +145,7 @@ RELEASES: tuple[Release, ...] = (
         21128,
         True,
         "Chinese",
-        "simplified and traditional characters",
+        "simplified and traditional",
         ("base_chinese",),
     ),
     Release(
@@ -162,7 +162,7 @@ RELEASES: tuple[Release, ...] = (
         _CASED,
         False,
         _ENGLISH,
-        "where capitals matter, as in finding names",
+        "capitals kept, for names",
     ),
     Release(
         "large_uncased", "2018_10_18/uncased_L-24_H-1024_A-16", _UNCASED, True, _ENGLISH, "large"
@@ -173,7 +173,7 @@ RELEASES: tuple[Release, ...] = (
         _CASED,
         False,
         _ENGLISH,
-        "large, where capitals matter",
+        "large, capitals kept",
     ),
     Release(
         "large_uncased_wwm",
@@ -181,7 +181,7 @@ RELEASES: tuple[Release, ...] = (
         _UNCASED,
         True,
         _ENGLISH,
-        "large, trained by masking whole words",
+        "large, whole words masked",
         ("large_uncased_whole_word_masking",),
     ),
     Release(
@@ -190,7 +190,7 @@ RELEASES: tuple[Release, ...] = (
         _CASED,
         False,
         _ENGLISH,
-        "large, where capitals matter, trained by masking whole words",
+        "large, capitals kept, words masked",
         ("large_cased_whole_word_masking",),
     ),
     *_small(),
@@ -229,6 +229,7 @@ def suggestion(name: str) -> str:
     """The names most like a misspelt one, as a sentence with a space before it, or nothing."""
     plain = _plain(name)
     close = [known for known in _BY_NAME if plain and known.startswith(plain)]
+    close.sort(key=lambda known: known != _plain(_BY_NAME[known].name))  # short names first
     close += difflib.get_close_matches(plain, list(_BY_NAME), n=6, cutoff=0.7)
     names = list(dict.fromkeys(_BY_NAME[match].name for match in close))[:3]
     return f" Did you mean {' or '.join(names)}?" if names else ""

@@ -14,7 +14,6 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-import bert_tf
 from bert_tf.checkpoint import partial
 from bert_tf.checkpoint.partial import Remote
 from bert_tf.checkpoint.progress import Progress
@@ -98,7 +97,7 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
     remote, have = partial.kept(url, part)
     if remote is not None and have and have == remote.size:
         return remote
-    headers = {"User-Agent": f"bert_tf/{bert_tf.__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "bert_tf", "Accept-Encoding": "identity"}
     if remote is not None and have:
         headers |= {"Range": f"bytes={have}-", "If-Range": str(remote.validator)}
     with _open(urllib.request.Request(url, headers=headers), part) as response:

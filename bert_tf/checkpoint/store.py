@@ -12,7 +12,6 @@ import os
 import sys
 from typing import Any
 
-import bert_tf
 from bert_tf.checkpoint import catalog
 from bert_tf.checkpoint.catalog import Release
 from bert_tf.errors import BertError
@@ -63,7 +62,8 @@ def _stores() -> list[tuple[str, bool]]:
 
 def _checkout() -> str | None:
     """The source checkout that the package lies in, if it is not installed."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(bert_tf.__file__)))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folder = os.path.dirname(package)
     return folder if os.path.isfile(os.path.join(folder, "setup.cfg")) else None
 
 
