@@ -78,6 +78,7 @@ def test_without_a_checkpoint_one_learns_how_to_get_one(monkeypatch, capsys):
     assert main(["mask", "a [MASK]"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("bert_tf: error: no checkpoint given")
+    assert "bert_tf download multi_cased" in error
     assert "multi_cased_L-12_H-768_A-12.zip" in error
     assert "--checkpoint" in error
 

@@ -17,9 +17,11 @@ CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
 
 NO_CHECKPOINT = f"""\
 no checkpoint given: pass --checkpoint PATH or set {CHECKPOINT_VARIABLE}.
-To get one, download a release from the list in the README of Google's bert repository
-(google-research/bert on GitHub), for example multi_cased_L-12_H-768_A-12.zip, which knows 104
-languages. Pass the .zip itself, or unpack it and pass the folder."""
+To get one, fetch it by name, once:
+  bert_tf download multi_cased          (104 languages; "bert_tf list" shows all names)
+and then pass --checkpoint multi_cased. Or download a release by hand from the list in the README
+of Google's bert repository (google-research/bert on GitHub), for example
+multi_cased_L-12_H-768_A-12.zip, and pass the .zip itself or the folder in it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,7 +93,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="a folder, a prefix (.../bert_model.ckpt), one of its files, or a .zip; "
+        help="a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name "
+        "of a release; "
         f"${CHECKPOINT_VARIABLE} when left out",
     )
     model.add_argument("--init_checkpoint", dest="checkpoint", help=argparse.SUPPRESS)
