@@ -190,7 +190,7 @@ RELEASES: tuple[Release, ...] = (
         _CASED,
         False,
         _ENGLISH,
-        "large, capitals kept, words masked",
+        "large, whole words masked",
         ("large_cased_whole_word_masking",),
     ),
     *_small(),
