@@ -1,7 +1,7 @@
 """How long a checkpoint of multi_cased's size takes to load, and how much memory that costs.
 
-    python benchmarks/make_checkpoint.py /tmp/multi_cased_random
-    python benchmarks/loading.py /tmp/multi_cased_random
+    python benchmarks/make_checkpoint.py benchmarks/out/multi_cased_random
+    python benchmarks/loading.py benchmarks/out/multi_cased_random
 
 Every figure comes from processes of their own, ours and TensorFlow's reader in turn, with the
 file in the page cache. A process first touches and frees 2 GB, because a virtual machine hands
