@@ -25,15 +25,18 @@ from bert_tf import loading
 from bert_tf.checkpoint import CheckpointReader, locate
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.models import BertLayers, Heads
-np.array(keras.ops.ones(3))  # the backend is up
 
 def anonymous():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) * 1024
 
 np.ones(2 << 27)  # touched and freed
+from bert_tf.models.weights import assign, variable_at
+
 files = locate(sys.argv[1])
+np.array(keras.ops.ones(3))  # the backend is up
 config = bert_tf.BertConfig.from_file(files.config_path)
+wanted = weights_of(config, ("encoder", "pooler", "mlm", "nsp"))
 base = peak = anonymous()
 done = threading.Event()
 
@@ -50,8 +53,10 @@ layers.build()
 built = time.perf_counter()
 with CheckpointReader(files.prefix) as reader:
     size = sum(info.nbytes for info in reader.tensors.values())
-    parts = ("encoder", "pooler", "mlm", "nsp")
-    loading.assign_weights(layers, reader, weights_of(config, parts))
+    arrays = loading.read_weights(reader, wanted)
+by_name = layers.by_name()
+for weight in wanted:
+    assign(variable_at(by_name[weight.layer], weight.attribute), arrays.pop(weight.original))
 assigned = time.perf_counter()
 peak = max(peak, anonymous())
 done.set()

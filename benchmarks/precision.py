@@ -25,7 +25,7 @@ def main() -> None:
     import numpy as np
 
     import bert_tf
-    from bert_tf.models.predictor import Predictor
+    from bert_tf.runtime.predictor import Predictor
 
     rng = np.random.default_rng(0)
     exact = bert_tf.load(args.checkpoint)

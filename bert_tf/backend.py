@@ -1,12 +1,13 @@
 """Chooses the Keras backend and keeps the frameworks' own log lines off the screen.
 
-Only the command line uses this: `import bert_tf` changes nothing about the process.
+`import bert_tf` changes nothing about the process; only the command line chooses and silences.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import logging
 import os
 import re
@@ -51,6 +52,25 @@ def choose_backend(name: str | None = None) -> str:
         raise BertError(f"the backend {name} is not installed. Install it: pip install {package}")
     os.environ["KERAS_BACKEND"] = name
     return name
+
+
+def current() -> str:
+    """The backend that Keras runs on, or will run on if it is imported now.
+
+    Keras itself is not imported: on OpenVINO a prediction may do without it.
+    """
+    keras = sys.modules.get("keras")
+    if keras is not None and hasattr(keras, "backend"):
+        return keras.backend.backend()
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"]
+    # What Keras reads where the environment is silent (keras.io, "Configuring your backend").
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    try:
+        with open(os.path.join(home, "keras.json"), encoding="utf-8") as file:
+            return str(json.load(file).get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
 
 
 def silence() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf import backend
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.names import PARTS, Weight, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.models.heads import Heads
+from bert_tf.runtime import profile
 from bert_tf.text import BertTokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -22,6 +25,25 @@ if TYPE_CHECKING:
 
     from bert_tf.models.encoder import BertEncoder
     from bert_tf.models.parts import BertLayers
+    from bert_tf.runtime.predictor import Predictor
+
+
+MODELS: dict[str, tuple[str, ...]] = {
+    "encoder": (),
+    "pretraining": ("pooler", "mlm", "nsp"),
+    "mlm": ("mlm",),
+    "nsp": ("pooler", "nsp"),
+    "classifier": ("pooler", "classifier"),
+    "span": ("span",),
+}
+"""The models by name, and the heads that each needs."""
+
+
+def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
+    from bert_tf.models import builders
+
+    model = name if name in ("encoder", "classifier") else f"{name}_model"
+    return getattr(builders, f"build_{model}")(layers, **options)
 
 
 class Bert:
@@ -35,7 +57,8 @@ class Bert:
         config: the architecture, a `BertConfig`.
         vocab: the `Vocabulary`.
         lower_case: whether text is lower-cased.
-        layers: the `BertLayers` that every model is built on.
+        heads: which heads it has.
+        precision: what predictions are computed in; None follows the layers' dtype.
         report: the `LoadReport`.
         carried: tensors that `save` writes besides the weights, by their original name.
     """
@@ -47,7 +70,10 @@ class Bert:
         config: BertConfig,
         vocab: Vocabulary,
         lower_case: bool,
-        layers: BertLayers,
+        heads: Heads,
+        weights: dict[str, np.ndarray],
+        dtype: Any,
+        precision: str | None,
         report: LoadReport,
         stored_dtypes: dict[str, np.dtype],
         carried: dict[str, np.ndarray],
@@ -56,7 +82,10 @@ class Bert:
         self.config = config
         self.vocab = vocab
         self.lower_case = lower_case
-        self.layers = layers
+        self.heads = heads
+        self.precision = precision
+        self._weights = weights
+        self._dtype = dtype
         self.report = report
         self.carried = carried
         self._stored_dtypes = stored_dtypes
@@ -71,7 +100,7 @@ class Bert:
 
     def has(self, part: str) -> bool:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier` or `span`."""
-        return part == "encoder" or bool(getattr(self.layers.heads, part))
+        return part == "encoder" or bool(getattr(self.heads, part))
 
     @cached_property
     def tokenizer(self) -> BertTokenizer:
@@ -84,6 +113,23 @@ class Bert:
         return BertTokenizer(self.vocab, self.lower_case, special_tokens=True)
 
     @cached_property
+    def layers(self) -> BertLayers:
+        """The `BertLayers` that every model is built on; made when first asked for."""
+        from bert_tf.models.parts import BertLayers
+        from bert_tf.models.weights import assign, variable_at
+
+        with profile.phase("build"):
+            layers = BertLayers(self.config, self.heads, self._dtype)
+            layers.build(fresh=self.report.fresh)
+            by_name = layers.by_name()
+            for weight in self._names():
+                if weight.original in self._weights:
+                    variable = variable_at(by_name[weight.layer], weight.attribute)
+                    # Popped: from here on the variable is the one place of the weight.
+                    assign(variable, self._weights.pop(weight.original))
+        return layers
+
+    @cached_property
     def encoder(self) -> BertEncoder:
         """The encoder as a keras-hub `BertBackbone`, on the same weights."""
         from bert_tf.models.encoder import BertEncoder
@@ -92,39 +138,85 @@ class Bert:
 
     def encoder_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_encoder`."""
-        from bert_tf.models import build_encoder
-
-        return build_encoder(self.layers, **options)
+        return _build("encoder", self.layers, options)
 
     def pretraining_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_pretraining_model`."""
-        from bert_tf.models import build_pretraining_model
-
-        return build_pretraining_model(self.layers, **options)
+        return _build("pretraining", self.layers, options)
 
     def mlm_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_mlm_model`."""
-        from bert_tf.models import build_mlm_model
-
-        return build_mlm_model(self.layers, **options)
+        return _build("mlm", self.layers, options)
 
     def nsp_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_nsp_model`."""
-        from bert_tf.models import build_nsp_model
-
-        return build_nsp_model(self.layers, **options)
+        return _build("nsp", self.layers, options)
 
     def classifier_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_classifier`."""
-        from bert_tf.models import build_classifier
-
-        return build_classifier(self.layers, **options)
+        return _build("classifier", self.layers, options)
 
     def span_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_span_model`."""
-        from bert_tf.models import build_span_model
+        return _build("span", self.layers, options)
 
-        return build_span_model(self.layers, **options)
+    def predictor(
+        self,
+        model: keras.Model | str,
+        *,
+        values: Mapping[str, np.ndarray] | None = None,
+        **options: Any,
+    ) -> Predictor:
+        """A compiled model in this BERT's precision: numpy arrays in, numpy arrays out.
+
+        Args:
+            model: a functional Keras model; or which of this BERT's: `"encoder"`,
+                `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"` or `"span"`. By name it starts
+                faster on OpenVINO, whose graph may be kept from an earlier time.
+            values: weights to set that no checkpoint holds, by `layer.attribute`.
+            options: of the model, by name.
+
+        Raises:
+            BertError: there is no such model, or the checkpoint lacks what it needs.
+        """
+        from bert_tf.runtime.predictor import Predictor
+
+        if not isinstance(model, str):
+            return Predictor(model, self.precision)
+        if model not in MODELS:
+            raise BertError(f"there is no model {model!r}; there are {', '.join(MODELS)}.")
+        self.heads.require(*MODELS[model])
+        untouched = "layers" not in self.__dict__ and not self.report.fresh
+        if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
+            from bert_tf.runtime.openvino import GraphPredictor
+
+            return GraphPredictor(
+                lambda layers: _build(model, layers, options),
+                f"{model} {sorted(options.items())}",
+                self.config,
+                self._needed(model, options),
+                self._weights,
+                values or {},
+                self.precision,
+            )
+        built = _build(model, self.layers, options)
+        for path, value in (values or {}).items():
+            layer, _, attribute = path.partition(".")
+            getattr(built.get_layer(layer), attribute).assign(value)
+        return Predictor(built, self.precision)
+
+    def _needed(self, model: str, options: Mapping[str, Any]) -> Heads:
+        """The heads that a model uses, out of those that there are."""
+        used = set(MODELS[model])
+        if model == "encoder" and options.get("pooler", True):
+            used.add("pooler")
+        return Heads(
+            pooler="pooler" in used and self.heads.pooler,
+            mlm="mlm" in used,
+            nsp="nsp" in used,
+            classifier=self.heads.classifier if "classifier" in used else None,
+            span="span" in used,
+        )
 
     def weights(self) -> Iterator[tuple[str, np.ndarray]]:
         """The weights by their original name, laid out as in a checkpoint, one at a time."""
@@ -159,9 +251,7 @@ class Bert:
         )
 
     def _names(self) -> list[Weight]:
-        heads = dataclasses.asdict(self.layers.heads)
-        there = ["encoder", *(name for name, value in heads.items() if value)]
-        return weights_of(self.config, there, heads["classifier"])
+        return weights_of(self.config, self.heads.parts, self.heads.classifier)
 
     def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:
         """The value in the type it was stored in if that changes no bit of it, else float32."""

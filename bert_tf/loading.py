@@ -5,20 +5,22 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bert_tf import backend
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
+from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.models.heads import Heads
+from bert_tf.runtime import profile
+from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
-
-if TYPE_CHECKING:
-    from bert_tf.models.parts import BertLayers
 
 Path = str | os.PathLike[str]
 
@@ -30,6 +32,7 @@ def load(
     vocab: Path | Vocabulary | None = None,
     lower_case: bool | None = None,
     hidden_act: str | None = None,
+    precision: str | None = None,
     dtype: Any = None,
     new_heads: Collection[str] = (),
     num_labels: int | None = None,
@@ -48,8 +51,10 @@ def load(
         lower_case: whether text is lower-cased; inferred, with a remark, when left out.
         hidden_act: overrides the config's; `"gelu_exact"` for a checkpoint that was converted
             from Hugging Face and says `gelu`.
-        dtype: Keras dtype policy of the model, e.g. `"mixed_bfloat16"`. Stored weights are
-            widened or narrowed to its variables' type.
+        precision: `"float32"` or `"bfloat16"`, what predictions are computed in. On TensorFlow
+            and JAX the weights are then held in it too.
+        dtype: instead of `precision`, the Keras dtype policy of the layers, e.g.
+            `"mixed_bfloat16"` for training: computes in bfloat16 on float32 weights.
         new_heads: heads to make with random weights: `"pooler"`, `"mlm"`, `"nsp"`,
             `"classifier"`, `"span"`.
         num_labels: labels of a new classifier.
@@ -65,9 +70,13 @@ def load(
         BertError: a file is missing, damaged or does not fit the others; the message says which
             and what to do.
     """
-    from bert_tf.models.parts import BertLayers, Heads
-
     _check_heads(new_heads, num_labels, parts)
+    check_precision(precision)
+    if precision is not None and dtype is not None:
+        raise BertError("pass precision=... for prediction or dtype=... for training, not both.")
+    if precision is not None:
+        # OpenVINO narrows by itself when it compiles, from weights in float32.
+        dtype = "float32" if backend.current() == "openvino" else precision
     config_path = None if isinstance(config, BertConfig) else config
     vocab_path = None if isinstance(vocab, Vocabulary) else vocab
     with locate(
@@ -90,15 +99,14 @@ def load(
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
-            present = [part for part in _parts(heads) if part not in new_heads]
-            wanted = weights_of(config, present, heads["classifier"])
+            present = [part for part in heads.parts if part not in new_heads]
+            wanted = weights_of(config, present, heads.classifier)
             lacking = check_shapes(wanted, shapes, files.prefix, config_where)
             if lacking:
                 raise BertError(_lacking_message(files.prefix, lacking, shapes, wanted))
-            layers = BertLayers(config, Heads(**heads), dtype)
-            layers.build(fresh=new_heads)
-            assign_weights(layers, reader, wanted)
-            names = {weight.original for weight in wanted}
+            with profile.phase("read"):
+                weights = read_weights(reader, wanted, dtype if dtype in FLOATS else "float32")
+            names = set(weights)
             slot_names = tuple(n for n in shapes if n not in names and is_training_state(n))
             unused = tuple(n for n in shapes if n not in names and not is_training_state(n))
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
@@ -119,7 +127,10 @@ def load(
             config=config,
             vocab=vocab,
             lower_case=lower_case,
-            layers=layers,
+            heads=heads,
+            weights=weights,
+            dtype=dtype,
+            precision=precision,
             report=report,
             stored_dtypes=stored_dtypes,
             carried=carried,
@@ -172,7 +183,7 @@ def _choose_heads(
     new_heads: Collection[str],
     num_labels: int | None,
     parts: Collection[str] | None,
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Heads, list[str]]:
     """Which heads the model gets, and which it does without because the file lacks them."""
     found = parts_in(shapes)
     wanted = {part for part in found if parts is None or part in parts} | set(new_heads)
@@ -193,11 +204,7 @@ def _choose_heads(
             raise BertError("output_weights in the checkpoint has no axis of labels.")
         heads["classifier"] = shape[0]
     missing = [part for part in ("pooler", "mlm", "nsp") if part not in found | set(new_heads)]
-    return heads, missing
-
-
-def _parts(heads: dict[str, Any]) -> list[str]:
-    return ["encoder", *(name for name, there in heads.items() if there)]
+    return Heads(**heads), missing
 
 
 def _lacking_message(
@@ -219,20 +226,32 @@ def _lacking_message(
     return f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}.{advice}"
 
 
-def assign_weights(layers: BertLayers, reader: CheckpointReader, wanted: list[Weight]) -> None:
-    """Reads the tensors, two at a time, and hands each to its variable as soon as it is there."""
-    from bert_tf.models.weights import assign, dtype_of, release, variable_at
+def read_weights(
+    reader: CheckpointReader, wanted: list[Weight], dtype: str = "float32"
+) -> dict[str, np.ndarray]:
+    """Reads and checks tensors, two at a time, into memory that a backend can take over.
 
-    by_name = layers.by_name()
-    variables = [variable_at(by_name[weight.layer], weight.attribute) for weight in wanted]
+    Args:
+        reader: an open checkpoint.
+        wanted: which weights.
+        dtype: `"float32"`, `"bfloat16"` or `"float16"`; what is stored otherwise is cast.
 
-    def read(weight: Weight, variable: Any) -> np.ndarray:
-        value = allocate(weight.shape, dtype_of(variable))
+    Returns:
+        Arrays by the original's names, laid out as Keras has them.
+
+    Raises:
+        BertError: a tensor is damaged.
+    """
+
+    def read(weight: Weight) -> np.ndarray:
+        value = allocate(weight.shape, FLOATS[dtype])
         reader.read_into(weight.original, value)
-        return np.ascontiguousarray(value.T) if weight.transpose else value
+        if weight.transpose:
+            turned = allocate(value.T.shape, value.dtype)
+            turned[...] = value.T
+            return turned
+        return value
 
-    for variable in variables:
-        release(variable)  # a model that has weights already must not hold both
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for variable, value in zip(variables, pool.map(read, wanted, variables), strict=True):
-            assign(variable, value)
+        arrays = list(pool.map(read, wanted))
+    return dict(zip((weight.original for weight in wanted), arrays, strict=True))

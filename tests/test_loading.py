@@ -11,7 +11,7 @@ import pytest
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.config import BertConfig
-from bert_tf.models.predictor import Predictor
+from bert_tf.runtime.predictor import Predictor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 TINY = Path(__file__).parent / "golden/tiny_ckpt"

@@ -12,7 +12,7 @@ import reference
 
 import bert_tf
 from bert_tf.config import BertConfig
-from bert_tf.models.predictor import Predictor
+from bert_tf.runtime.predictor import Predictor
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-4

@@ -11,6 +11,8 @@ import bert_tf
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 
+_BELOW = {"backend", "checkpoint", "text", "models", "runtime"}
+
 # What each part may import of ours besides itself, `errors` and `config`; in the order of the data.
 MAY_IMPORT = {
     "errors": set(),
@@ -20,14 +22,15 @@ MAY_IMPORT = {
     "text": set(),
     "report": set(),
     "models": set(),
-    "bert": {"checkpoint", "text", "models"},
-    "loading": {"checkpoint", "text", "models", "bert"},
-    "data": {"checkpoint", "text", "models", "bert", "loading"},
-    "training": {"checkpoint", "text", "models", "bert", "loading", "data"},
-    "tasks": {"checkpoint", "text", "models", "bert", "loading", "data", "training"},
-    "export": {"checkpoint", "text", "models", "bert", "loading", "data", "training", "tasks"},
-    "cli": {"checkpoint", "text", "report", "bert", "loading", "data", "training", "tasks"}
-    | {"export", "backend", "__init__"},
+    "runtime": {"checkpoint", "models", "__init__"},
+    "bert": {"backend", "checkpoint", "text", "models", "runtime"},
+    "loading": _BELOW | {"bert"},
+    "data": _BELOW | {"bert", "loading"},
+    "training": _BELOW | {"bert", "loading", "data"},
+    "tasks": _BELOW | {"bert", "loading", "data", "training"},
+    "export": _BELOW | {"bert", "loading", "data", "training", "tasks"},
+    "cli": _BELOW
+    | {"report", "bert", "loading", "data", "training", "tasks", "export", "__init__"},
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
     "_register": set(),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bert_tf
-from bert_tf.models.predictor import Predictor
+from bert_tf.runtime.predictor import Predictor
 from bert_tf.tasks import FillMask, NextSentence
 from bert_tf.text import pack
 

@@ -83,6 +83,14 @@ def _cache() -> str:
     return os.path.join(base, "bert_tf")
 
 
+def compiled_folder() -> str:
+    """The folder for what was compiled: in `$BERT_TF_HOME`, else in the user's cache folder."""
+    moved = os.environ.get(HOME_VARIABLE)
+    return os.path.join(
+        os.path.abspath(os.path.expanduser(moved)) if moved else _cache(), ".compiled"
+    )
+
+
 def installed() -> list[Installed]:
     """The checkpoints in all folders: Google's in the order of the table, then others by name."""
     found: dict[str, Installed] = {}

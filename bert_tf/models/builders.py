@@ -30,7 +30,8 @@ from bert_tf.models.head_layers import (
     PieceScores,
     TopPieces,
 )
-from bert_tf.models.parts import BertLayers, Heads, Trunk, ids_input
+from bert_tf.models.heads import Heads
+from bert_tf.models.parts import BertLayers, Trunk, ids_input
 
 Source = BertConfig | BertLayers
 
@@ -45,23 +46,8 @@ def _layers(source: Source, dtype: Any, **needed: Any) -> BertLayers:
             "dtype cannot be chosen for layers that exist already; pass it where they are made, "
             "e.g. bert_tf.load(path, dtype='mixed_bfloat16')."
         )
-    lacking = [name for name, value in needed.items() if value and not getattr(source.heads, name)]
-    if lacking:
-        raise BertError(
-            f"this model has no {' and no '.join(HEAD_TITLES[name] for name in lacking)}; "
-            f"its checkpoint lacks them. Ask for a fresh, untrained one with "
-            f"bert_tf.load(path, new_heads={lacking!r})."
-        )
+    source.heads.require(*(name for name, value in needed.items() if value))
     return source
-
-
-HEAD_TITLES = {
-    "pooler": "pooler",
-    "mlm": "masked-word head (cls/predictions)",
-    "nsp": "next-sentence head (cls/seq_relationship)",
-    "classifier": "classification head (output_weights, output_bias)",
-    "span": "answer-span head (cls/squad)",
-}
 
 
 def _inputs(trunk: Trunk, third: str) -> list:

@@ -11,6 +11,7 @@ import keras
 
 from bert_tf.config import BertConfig
 from bert_tf.models.head_layers import OutputBias
+from bert_tf.models.heads import Heads
 from bert_tf.models.initializers import BertInitializer, blank_weights
 from bert_tf.models.layers import (
     Activation,
@@ -22,25 +23,6 @@ from bert_tf.models.layers import (
     dense,
     layer_norm,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Heads:
-    """Which heads a model has beside the encoder.
-
-    Args:
-        pooler: tanh layer on [CLS]; next sentence and classification stand on it.
-        mlm: masked-word head; its decoder is the word-embedding table.
-        nsp: next-sentence head.
-        classifier: number of labels of a `run_classifier.py` head, or None.
-        span: start-and-end head of a SQuAD model.
-    """
-
-    pooler: bool = True
-    mlm: bool = False
-    nsp: bool = False
-    classifier: int | None = None
-    span: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

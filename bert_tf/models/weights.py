@@ -29,21 +29,12 @@ def value_at(layer: Any, path: str) -> np.ndarray:
     return keras.ops.convert_to_numpy(operator.attrgetter(path)(layer))
 
 
-def dtype_of(variable: Any) -> np.dtype:
-    """The numpy type of a variable's values."""
-    return buffers.numpy_dtype(keras.backend.standardize_dtype(variable.dtype))
-
-
-def release(variable: Any) -> None:
-    """Gives a variable's memory back before its next value is read, so that only one is held."""
-    variable.assign(buffers.untouched_zeros(tuple(variable.shape), dtype_of(variable).name))
-
-
 def assign(variable: Any, value: np.ndarray) -> None:
     """Assigns `value`; the variable takes its memory over, so do not write to it afterwards.
 
     Args:
         variable: a Keras variable.
-        value: C-contiguous array of the variable's shape and type (`dtype_of`).
+        value: C-contiguous array of the variable's shape; cast if it is of another type.
     """
-    variable.assign(buffers.adopt(value))
+    dtype = buffers.numpy_dtype(keras.backend.standardize_dtype(variable.dtype))
+    variable.assign(buffers.adopt(value.astype(dtype, copy=False)))

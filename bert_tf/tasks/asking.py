@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class MaskedWordModel:
         self.batch_size = batch_size
         self.allowed = {kind: self._allowed(kind) for kind in KINDS}
         self.k = k
-        self._predictors: dict[str, object] = {}
+        self._predictors: dict[str, Any] = {}
 
     def _allowed(self, kind: str) -> np.ndarray:
         vocab, rows = self.bert.vocab, self.bert.config.vocab_size
@@ -64,15 +64,17 @@ class MaskedWordModel:
 
     def _predictor(self, kind: str):
         if kind not in self._predictors:
-            from bert_tf.models.predictor import Predictor
-
             if kind == "scores":
-                model = self.bert.mlm_model(max_predictions=None, output="scores")
+                made = self.bert.predictor("mlm", max_predictions=None, output="scores")
             else:
-                model = self.bert.mlm_model(max_predictions=None, output="top_k", top_k=self.k)
-                blocked = (~self.allowed[kind]).astype(np.float32)
-                model.get_layer("top").blocked.assign(blocked)
-            self._predictors[kind] = Predictor(model)
+                made = self.bert.predictor(
+                    "mlm",
+                    values={"top.blocked": (~self.allowed[kind]).astype(np.float32)},
+                    max_predictions=None,
+                    output="top_k",
+                    top_k=self.k,
+                )
+            self._predictors[kind] = made
         return self._predictors[kind]
 
     def top(self, rows: Sequence[Row], kind: str = "any") -> list[Top]:

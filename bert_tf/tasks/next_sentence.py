@@ -109,9 +109,7 @@ class NextSentence:
 
     def _run(self, pairs: list[_PackedPair]) -> list[NextSentenceResult]:
         if self._predictor is None:
-            from bert_tf.models.predictor import Predictor
-
-            self._predictor = Predictor(self.bert.nsp_model())
+            self._predictor = self.bert.predictor("nsp")
         probabilities = np.empty(len(pairs))
         lengths = [len(pair.packed.token_ids) for pair in pairs]
         limit = self.bert.config.max_position_embeddings

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.runtime import profile
 
-Arrays = Mapping[str, np.ndarray]
+if TYPE_CHECKING:
+    import keras
+
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
+Structure = None | int | Sequence[str]
+"""What the outputs are packed into: None for one array, a number for a list, keys for a dict."""
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-"""Our names of the precisions, and OpenVINO's."""
+PRECISIONS = ("float32", "bfloat16")
+
+
+def check_precision(precision: str | None) -> None:
+    """Refuses a precision that is not known.
+
+    Raises:
+        BertError: it is neither None nor one of `PRECISIONS`.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise BertError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}.")
 
 
 class Predictor:
-    """A compiled function of a functional Keras model's weights as they are at the first call.
+    """A compiled functional Keras model: numpy arrays in, numpy arrays out.
 
     `model.predict` would do, but: on OpenVINO it compiles with default properties, which on
     processors with bfloat16 units means bfloat16 (hidden states off by 0.1 and more), and anew
     for every shape; on TensorFlow it makes a data set and a callback list for every call.
+
+    On OpenVINO the weights are those at the first call; on the others they stay the model's.
 
     Args:
         model: a functional model with named inputs.
@@ -31,19 +46,31 @@ class Predictor:
             than that is an error.
 
     Raises:
-        BertError: a precision that is not known or that the model was not made with.
+        BertError: a precision that is not known.
     """
 
+    names: list[str]
+    structure: Structure
+
     def __init__(self, model: keras.Model, precision: str | None = None) -> None:
-        if precision is not None and precision not in PRECISIONS:
-            raise BertError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}.")
+        check_precision(precision)
         self.model = model
         self.precision = precision
-        self._names = [tensor.name for tensor in model.inputs]
-        self._structure = model.output
+        self.names = [tensor.name for tensor in model.inputs]
+        self.structure = structure_of(model)
         self._run: Run | None = None  # compiled at the first call
 
-    def __call__(self, inputs: Arrays) -> Any:
+    def compile(self) -> Run:
+        """Compiles the model for the current backend.
+
+        Raises:
+            BertError: the model was not made with the precision asked for.
+        """
+        import keras
+
+        return _COMPILERS[keras.backend.backend()](self.model, self.precision)
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> Any:
         """Runs one batch.
 
         Args:
@@ -55,15 +82,30 @@ class Predictor:
         Raises:
             BertError: an input is missing or not known.
         """
-        if set(inputs) != set(self._names):
+        if set(inputs) != set(self.names):
             raise BertError(
-                f"the model takes the inputs {', '.join(self._names)}; given were "
+                f"the model takes the inputs {', '.join(self.names)}; given were "
                 f"{', '.join(inputs)}."
             )
         if self._run is None:
-            self._run = _COMPILERS[keras.backend.backend()](self.model, self.precision)
-        arrays = [np.ascontiguousarray(inputs[name], dtype=np.int32) for name in self._names]
-        return keras.tree.pack_sequence_as(self._structure, self._run(arrays))
+            with profile.phase("compile"):
+                self._run = self.compile()
+        arrays = [np.ascontiguousarray(inputs[name], dtype=np.int32) for name in self.names]
+        with profile.phase("run"):
+            outputs = self._run(arrays)
+        if self.structure is None:
+            return outputs[0]
+        if isinstance(self.structure, int):
+            return outputs
+        return dict(zip(self.structure, outputs, strict=True))
+
+
+def structure_of(model: keras.Model) -> Structure:
+    """How the model packs its outputs."""
+    output = model.output
+    if isinstance(output, dict):
+        return sorted(output)  # the order in which Keras flattens a dict
+    return len(output) if isinstance(output, list | tuple) else None
 
 
 def _check_policy(model: keras.Model, precision: str | None) -> None:
@@ -72,14 +114,14 @@ def _check_policy(model: keras.Model, precision: str | None) -> None:
         return
     made = model.get_layer("transformer_layer_0").compute_dtype
     if precision != made:
-        wanted = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         raise BertError(
             f"precision={precision!r}, but the model computes in {made}; load it with "
-            f"dtype={wanted!r}."
+            f"bert_tf.load(path, precision={precision!r})."
         )
 
 
 def _compile_tensorflow(model: keras.Model, precision: str | None) -> Run:
+    import keras
     import tensorflow as tf
 
     _check_policy(model, precision)
@@ -91,13 +133,15 @@ def _compile_tensorflow(model: keras.Model, precision: str | None) -> Run:
         return keras.tree.flatten(model(list(arrays), training=False))
 
     traced = run.get_concrete_function()  # calling it directly skips the search for a trace
-    return lambda arrays: [output.numpy() for output in traced(*map(tf.constant, arrays))]
+    return lambda arrays: [_numpy(output.numpy()) for output in traced(*map(tf.constant, arrays))]
 
 
 def _compile_jax(model: keras.Model, precision: str | None) -> Run:
     import jax
+    import keras
 
     _check_policy(model, precision)
+    _keep_compiled_jax()
 
     @jax.jit
     def run(trainable, non_trainable, arrays):
@@ -112,31 +156,35 @@ def _compile_jax(model: keras.Model, precision: str | None) -> Run:
         spare = (1 << (rows - 1).bit_length()) - rows
         padded = [np.pad(array, ((0, spare), (0, 0))) for array in arrays]
         outputs = run(trainable, non_trainable, padded)
-        return [np.asarray(output)[:rows] for output in outputs]
+        return [_numpy(np.asarray(output))[:rows] for output in outputs]
 
     return call
 
 
+def _keep_compiled_jax() -> None:
+    """Has JAX keep what it compiles on disk; its own cache is keyed by the computation."""
+    import os
+
+    import jax
+
+    from bert_tf.runtime import cache
+
+    place = cache.folder()
+    if place is not None and not jax.config.values.get("jax_compilation_cache_dir"):
+        jax.config.update("jax_compilation_cache_dir", os.path.join(place, "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
 def _compile_openvino(model: keras.Model, precision: str | None) -> Run:
-    import openvino as ov
-    import openvino.opset13 as ops13
-    from keras.src.backend.openvino.core import OpenVINOKerasTensor
+    from bert_tf.runtime.openvino import compile_graph, trace
 
-    parameters = [ops13.parameter([-1, -1], ov.Type.i32, name=t.name) for t in model.inputs]
-    outputs = model([OpenVINOKerasTensor(p.output(0)) for p in parameters], training=False)
-    results = [ops13.result(output.output) for output in keras.tree.flatten(outputs)]
-    graph = ov.Model(results, parameters, model.name)
-    hint = PRECISIONS[precision or "float32"]
-    compiled = ov.Core().compile_model(
-        graph, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    )
-    request = compiled.create_infer_request()
+    return compile_graph(trace(model), precision)
 
-    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        request.infer(arrays, share_inputs=True)
-        return [request.get_output_tensor(i).data.copy() for i in range(len(results))]
 
-    return run
+def _numpy(array: np.ndarray) -> np.ndarray:
+    """Results in a type that numpy itself knows; bfloat16 it does not."""
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 _COMPILERS: dict[str, Callable[[keras.Model, str | None], Run]] = {

@@ -1,0 +1,70 @@
+"""Files that spare work at the next start: keyed by what they depend on, whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+
+from bert_tf.checkpoint.store import compiled_folder
+
+VARIABLE = "BERT_TF_CACHE"
+"""Environment variable: another folder for the cache, or 0 for none."""
+
+_MAGIC = b"bert_tf cache 1\n"
+
+
+def folder() -> str | None:
+    """Where the cache lies; None if it is switched off."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen == "0":
+        return None
+    return os.path.abspath(os.path.expanduser(chosen)) if chosen else compiled_folder()
+
+
+def key(kind: str, parts: Iterable[object]) -> str:
+    """A file name that changes with everything the content depends on.
+
+    Args:
+        kind: what it is, the beginning of the name.
+        parts: what the content depends on; their `repr` counts.
+    """
+    digest = hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()
+    return f"{kind}-{digest[:32]}"
+
+
+def load(name: str) -> bytes | None:
+    """The content kept under a name; None if there is none or it is damaged."""
+    place = folder()
+    if place is None:
+        return None
+    try:
+        with open(os.path.join(place, name), "rb") as file:
+            found = file.read()
+    except OSError:
+        return None
+    start = len(_MAGIC) + 32
+    content = found[start:]
+    if found[:start] != _MAGIC + hashlib.sha256(content).digest():
+        return None
+    return content
+
+
+def save(name: str, content: bytes) -> None:
+    """Keeps content under a name, atomically; a cache that cannot be written is done without."""
+    place = folder()
+    if place is None:
+        return
+    temporary = None
+    try:
+        os.makedirs(place, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=place)
+        with open(handle, "wb") as file:
+            file.write(_MAGIC + hashlib.sha256(content).digest() + content)
+        os.replace(temporary, os.path.join(place, name))
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
