@@ -85,9 +85,10 @@ def _panel(axis: Any, precision: str, bars: dict[str, dict[str, dict[str, Any]]]
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
             label=title,
         )
-        axis.bar_label(drawn, [f"{h:.1f}" for h in heights], padding=2, fontsize=8)
+        labels = axis.bar_label(drawn, [f"{h:.1f}" for h in heights], padding=2, fontsize=8)
+        for label in labels:  # readable where the line of 1 runs through
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axis.axhline(1, color="#333333", linewidth=1, linestyle="--")
-    axis.text(-0.58, 1, "1", va="center", ha="right", fontsize=8)
     axis.set_xticks(range(len(bars)), [LABELS[task] for task in bars])
     axis.set_xlim(-0.55, len(bars) - 0.45)
     axis.margins(y=0.15)

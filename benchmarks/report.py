@@ -19,6 +19,10 @@ TASKS = {
 }
 """The tasks in the order of the report, with their titles."""
 
+NOISE = 0.05
+"""Share of the processors' time that others may take. OpenMP's threads, which PyTorch's are, wait
+for each other: one that is held up holds up all, and the ratios shift."""
+
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -116,9 +120,11 @@ def task_table(task: dict[str, Any], goals: list[dict[str, Any]]) -> str:
     titles = {name: f"{entry['title']}, {entry['precision']}" for name, entry in entries.items()}
     rated = any("rate" in entry for entry in entries.values())
     weighed = any(entry.get("memory") for entry in entries.values())
+    compared = any("of_peak" in entry for entry in entries.values())
     header = ["", "precision", "median", "quartiles", "min"]
     header += [task["rate_unit"]] if rated else []
     header += ["peak memory"] if weighed else []
+    header += ["of what products reach"] if compared else []
     header += ["times as fast as Hugging Face", "goal", "reached"]
     rows = [header, ["---"] * len(header)]
     for name, entry in entries.items():
@@ -127,6 +133,7 @@ def task_table(task: dict[str, Any], goals: list[dict[str, Any]]) -> str:
         row += [f"{low} to {high}", duration(entry["min"])]
         row += [f"{entry['rate']:.1f}"] if rated else []
         row += [f"{entry['memory'] / 1e6:,.0f} MB" if entry.get("memory") else ""] * weighed
+        row += [f"{entry['of_peak']:.0%}" if "of_peak" in entry else ""] * compared
         ratio = entry.get("ratio")
         text = (
             f"**{ratio['median']:.2f}** ({ratio['q1']:.2f} to {ratio['q3']:.2f})" if ratio else ""
@@ -140,12 +147,26 @@ def _machine(machine: dict[str, Any]) -> str:
     flags = ", ".join(machine["flags"]) or "none of those looked for"
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     load = machine["load_average"][0]
+    rates = machine.get("operations_a_second", {})
+    products = " and ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
     return (
         f"{machine['cpu']} ({machine['cpu_detail']}), {machine['cores']} cores, "
         f"{'virtual, ' if machine['virtual'] else ''}{machine['memory_gb']:g} GB; "
-        f"instructions: {flags}; load average at the start {load:g}; {machine['system']}, "
+        f"instructions: {flags}; "
+        f"{f'matrix products reach {products} GFLOP/s; ' if products else ''}"
+        f"load average at the start {load:g}; {machine['system']}, "
         f"Python {machine['python']}; {packages}."
     )
+
+
+def _quiet(disturbance: dict[str, float]) -> str:
+    told = (
+        f"Meanwhile other processes took {disturbance['others']:.0%} of the processors' time, and "
+        f"the host {disturbance['host']:.0%}."
+    )
+    if sum(disturbance.values()) > NOISE:
+        told += " **That is too much: the figures below are worth little.**"
+    return told
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -174,6 +195,7 @@ def markdown(results: dict[str, Any]) -> str:
             f"All gave the same words, and the same hidden states but for {told}, before anything "
             f"was timed.",
         ]
+    lines += [_quiet(results["disturbance"])] if results["disturbance"] else []
     lines += [f"Note: {remark}." for remark in results["remarks"]]
     for name, title in TASKS.items():
         task = results["tasks"].get(name)

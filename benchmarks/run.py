@@ -17,6 +17,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,8 @@ def main(argv: list[str] | None = None) -> None:
     folders, config, vocab = prepare(args, chosen)
     size = f"{config.num_hidden_layers} layers x {config.hidden_size}, {len(vocab):,} pieces"
     kind = "the checkpoint" if args.checkpoint else "random weights,"
+    if "encoder" in args.only:
+        described["operations_a_second"] = machine.multiplication_rate(args.threads)
     results: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": described,
@@ -152,15 +155,17 @@ def main(argv: list[str] | None = None) -> None:
         "agreement": {},
         "tasks": {},
     }
+    before, began = machine.processor_seconds(), time.perf_counter()
     try:
         if "read" in args.only:
             results["tasks"]["read"] = tasks.run_read(args, chosen, folders)
         if "cold" in args.only:
-            results["tasks"]["cold"] = tasks.run_cold(args, chosen, folders, config, vocab)
+            results["tasks"]["cold"] = tasks.run_cold(args, chosen, folders, config, vocab, remarks)
         if {"mask", "encoder", "bulk"} & set(args.only):
             tasks.run_warm(args, chosen, folders, config, vocab, results)
     except (check.MismatchError, contenders.WorkerError) as error:
         sys.exit(f"run.py: {error}")
+    results["disturbance"] = machine.disturbance(before, time.perf_counter() - began)
     results["goals"] = [] if args.quick else report.judge(results["tasks"])
     write(args, results)
 

@@ -50,7 +50,10 @@ def test_goals_are_judged_and_shown():
     table = report.task_table(tasks["mask"], goals)
     assert "| 4 x Hugging Face, float32 | yes (6.00) |" in table
     assert "**no** (1.00)" in table
-    assert len({line.count("|") for line in table.splitlines()}) == 1
+    for more in ({}, {"memory": 1e9}, {"of_peak": 0.5}):
+        entries["tensorflow-float32"] |= more
+        table = report.task_table(tasks["mask"], goals)
+        assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
 def test_goals_name_contenders_that_exist():
@@ -216,6 +219,34 @@ def test_names_in_hugging_face():
         ("cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
     ):
         assert weights.hugging_face_name(ours) == theirs
+
+
+def test_operations_of_a_layer():
+    import tasks
+
+    from bert_tf.config import BertConfig
+
+    config = BertConfig(
+        vocab_size=10,
+        hidden_size=2,
+        num_hidden_layers=3,
+        num_attention_heads=1,
+        intermediate_size=8,
+    )
+    # A row of 5: four 2x2 products, a 2x8 and an 8x2, scores and their sum over 5 keys.
+    by_hand = 2 * 3 * 5 * (4 * 4 + 16 + 16 + 2 * 5 + 2 * 5)
+    assert tasks.operations(config, 1, 5) == by_hand
+
+
+def test_disturbance_is_told():
+    import machine
+    import report
+
+    before = machine.processor_seconds()
+    shares = machine.disturbance(before, 1)
+    assert all(share >= 0 for share in shares.values())
+    assert "worth little" not in report._quiet({"others": 0.02, "host": 0.01})
+    assert "worth little" in report._quiet({"others": 0.02, "host": 0.04})
 
 
 def test_the_machine_is_described():
