@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import io
 import json
@@ -20,13 +22,16 @@ from typing import BinaryIO
 from bert_tf.errors import BertError
 
 BACKENDS = ("tensorflow", "jax", "openvino")
+AUTO = "auto"
 
 
-def choose_backend(name: str | None = None) -> str:
+def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
     """Sets the backend that Keras takes when it is imported.
 
     Args:
-        name: one of `BACKENDS`; left out, the environment's KERAS_BACKEND, else "tensorflow".
+        name: one of `BACKENDS`, or `AUTO`: OpenVINO if `predict` and it is installed, else
+            "tensorflow". Left out, the environment's KERAS_BACKEND, else `AUTO`.
+        predict: whether nothing will be trained; OpenVINO cannot train.
 
     Returns:
         The backend's name.
@@ -36,10 +41,16 @@ def choose_backend(name: str | None = None) -> str:
             already with another one.
     """
     source = "--backend" if name else "KERAS_BACKEND"
-    name = name or os.environ.get("KERAS_BACKEND") or "tensorflow"
-    if name not in BACKENDS:
-        raise BertError(f"{source} is {name!r}; the backends are {', '.join(BACKENDS)}.")
+    name = name or os.environ.get("KERAS_BACKEND") or AUTO
+    if name not in (*BACKENDS, AUTO):
+        raise BertError(f"{source} is {name!r}; the backends are {', '.join((*BACKENDS, AUTO))}.")
     keras = sys.modules.get("keras")
+    if name == AUTO:
+        if keras is not None:
+            name = keras.backend.backend()
+        else:
+            fast = predict and importlib.util.find_spec("openvino") is not None
+            name = "openvino" if fast else "tensorflow"
     if keras is not None:
         running = keras.backend.backend()
         if running != name:
@@ -60,7 +71,8 @@ def current() -> str:
     Keras itself is not imported: on OpenVINO a prediction may do without it.
     """
     keras = sys.modules.get("keras")
-    if keras is not None and hasattr(keras, "backend"):
+    # Another thread may be importing it this moment; then it takes what the environment says.
+    if keras is not None and not getattr(keras.__spec__, "_initializing", False):
         return keras.backend.backend()
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"]
@@ -71,6 +83,27 @@ def current() -> str:
             return str(json.load(file).get("backend", "tensorflow"))
     except (OSError, ValueError, AttributeError):
         return "tensorflow"
+
+
+def set_threads(number: int) -> None:
+    """Has every backend compute with so many threads; before any of them is imported.
+
+    Args:
+        number: of threads; more than there are cores is of no use.
+    """
+    for variable in ("BERT_TF_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ[variable] = str(number)
+    # JAX has no setting of its own: it takes as many threads as there are cores to run on.
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:number])
+
+
+def preload(name: str) -> None:
+    """Imports what a backend needs; what fails here fails again, and is told, where it is used."""
+    modules = ["openvino"] if name == "openvino" else [name, "keras", "bert_tf.models.builders"]
+    with contextlib.suppress(Exception):
+        for module in modules:
+            importlib.import_module(module)
 
 
 def silence() -> None:

@@ -184,7 +184,9 @@ def test_lines_with_pairs(monkeypatch, capsys):
     assert main(["nsp", "--json"]) == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert list(lines[0]) == ["first", "second", "probability", "label", "cut"]
-    assert lines[0] == lines[1] == lines[2]
+    # The last digits of a probability depend on the row's neighbours in the batch.
+    rounded = [{**line, "probability": round(line["probability"], 5)} for line in lines[:3]]
+    assert rounded[0] == rounded[1] == rounded[2]
     assert [line["line"] for line in lines[3:]] == [4, 5, 6, 7]
 
 

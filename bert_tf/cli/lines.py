@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -146,9 +147,9 @@ def _as_they_come(lines: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def answers(
-    chunks: Iterable[Sequence[Line[T]]], answer: Callable[[list[T]], Iterable[R | BertError]]
+    chunks: Iterable[Sequence[Line[T]]], answer: Callable[[Iterable[T]], Iterable[R | BertError]]
 ) -> Iterator[tuple[Line[T], R | str]]:
-    """Each line with its result, or with what is wrong with it, in order.
+    """Each line with its result, or with what is wrong with it, in order; a chunk at a time.
 
     Args:
         chunks: the lines.
@@ -156,10 +157,25 @@ def answers(
             of a value that it cannot answer.
     """
     for chunk in chunks:
-        results = iter(answer([line.value for line in chunk if line.value is not None]))
-        for line in chunk:
-            if line.value is None:
-                yield line, line.error or "unreadable"
-            else:
-                result = next(results)
-                yield line, str(result) if isinstance(result, BertError) else result
+        yield from streamed_answers(chunk, answer)
+
+
+def streamed_answers(
+    lines: Iterable[Line[T]], answer: Callable[[Iterable[T]], Iterable[R | BertError]]
+) -> Iterator[tuple[Line[T], R | str]]:
+    """As `answers`, but `answer` takes the lines as fast as it likes, in a thread of its own."""
+    taken: collections.deque[Line[T]] = collections.deque()
+
+    def values() -> Iterator[T]:
+        for line in lines:
+            taken.append(line)
+            if line.value is not None:
+                yield line.value
+
+    for result in answer(values()):
+        while taken[0].value is None:
+            line = taken.popleft()
+            yield line, line.error or "unreadable"
+        yield taken.popleft(), str(result) if isinstance(result, BertError) else result
+    for line in taken:
+        yield line, line.error or "unreadable"

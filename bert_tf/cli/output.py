@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, TypeVar
 
-from bert_tf.cli.lines import Line, Source, answers
+from bert_tf.cli.lines import Line, Source, answers, streamed_answers
 from bert_tf.cli.options import say
 from bert_tf.errors import BertError
 
@@ -95,18 +95,24 @@ def _same_file(one: str, other: str) -> bool:
 def answer_lines(
     source: Source,
     parse: Callable[[str], T],
-    answer: Callable[[list[T]], Iterable[Any]],
+    answer: Callable[[Iterable[T]], Iterable[Any]],
     output: Output,
     batch_size: int,
 ) -> int:
     """Answers all lines of a source; a bad one is told and the rest go on.
 
+    A file is read ahead, so that its lines are tokenized while the model runs. Standard input is
+    answered as it comes.
+
     Returns:
         The exit code: 3 if a line was bad.
     """
-    chunks = source.chunks(parse, 16 * batch_size)  # room to sort texts by length
+    if source.is_stdin:
+        results = answers(source.chunks(parse, 16 * batch_size), answer)
+    else:
+        results = _with_progress(streamed_answers(source.lines(parse), answer), source)
     done = failed = 0
-    for line, result in answers(_with_progress(chunks, source), answer):
+    for line, result in results:
         done += 1
         if isinstance(result, str):
             failed += 1
@@ -118,14 +124,16 @@ def answer_lines(
     return 3 if failed else 0
 
 
-def _with_progress(chunks: Iterable[list[Line[T]]], source: Source) -> Iterator[list[Line[T]]]:
-    """The same chunks, with a progress bar if it can stand on a terminal without the results."""
-    if source.is_stdin or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from chunks
+def _with_progress(
+    results: Iterable[tuple[Line[T], Any]], source: Source
+) -> Iterator[tuple[Line[T], Any]]:
+    """The same results, with a progress bar if it can stand on a terminal without them."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from results
         return
     from tqdm import tqdm
 
     with tqdm(total=source.count(), unit=" lines", file=sys.stderr) as progress:
-        for chunk in chunks:
-            yield chunk
-            progress.update(chunk[-1].number - progress.n)
+        for line, result in results:
+            yield line, result
+            progress.update(line.number - progress.n)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf import backend
 from bert_tf.errors import BertError
 from bert_tf.runtime import profile
 
@@ -51,6 +52,11 @@ class Predictor:
 
     names: list[str]
     structure: Structure
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether every new shape is compiled anew, so that only a few should be used."""
+        return backend.current() == "jax"
 
     def __init__(self, model: keras.Model, precision: str | None = None) -> None:
         check_precision(precision)

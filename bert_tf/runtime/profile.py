@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -22,6 +23,17 @@ def phase(name: str) -> Iterator[None]:
 def add(name: str, seconds: float) -> None:
     """Adds seconds to a phase."""
     _seconds[name] = _seconds.get(name, 0.0) + seconds
+
+
+def since_start() -> float | None:
+    """Seconds since the process was made, by the clock of the system; None where unknown."""
+    try:
+        with open("/proc/self/stat", encoding="ascii") as file:
+            # Field 22 is the start in clock ticks since boot; names may hold spaces (proc(5)).
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
 
 
 def report() -> dict[str, float]:

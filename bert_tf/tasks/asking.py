@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.runtime.predictor import Predictor
 from bert_tf.tasks.masked_text import Row
-from bert_tf.text import batches_by_length, pad_batch
+from bert_tf.text import Packed, batches_by_length, batches_of_like_length, pad_batch
+from bert_tf.text.batching import Batch
 
 KINDS = ("any", "whole", "continuation")
 """Which pieces may be listed: all, only those that start a word, only those that go on with it.
@@ -52,7 +54,7 @@ class MaskedWordModel:
         self.batch_size = batch_size
         self.allowed = {kind: self._allowed(kind) for kind in KINDS}
         self.k = k
-        self._predictors: dict[str, Any] = {}
+        self._predictors: dict[str, Predictor] = {}
 
     def _allowed(self, kind: str) -> np.ndarray:
         vocab, rows = self.bert.vocab, self.bert.config.vocab_size
@@ -62,7 +64,7 @@ class MaskedWordModel:
             allowed[: len(vocab)] &= vocab.continuation == (kind == "continuation")
         return allowed
 
-    def _predictor(self, kind: str):
+    def _predictor(self, kind: str) -> Predictor:
         if kind not in self._predictors:
             if kind == "scores":
                 made = self.bert.predictor("mlm", max_predictions=None, output="scores")
@@ -86,11 +88,12 @@ class MaskedWordModel:
         """
         results: list[Top | None] = [None] * len(rows)
         k = min(self.k, int(self.allowed[kind].sum()))
-        for indices, length in self._batches([row.packed for row in rows]):
+        predictor = self._predictor(kind)
+        for indices, length in self._batches([row.packed for row in rows], predictor):
             batch = [rows[i] for i in indices]
             inputs = pad_batch([row.packed for row in batch], length)
-            inputs["position_input"] = _rectangle([row.positions for row in batch])
-            found = self._predictor(kind)(inputs)
+            inputs["position_input"] = _rectangle([row.positions for row in batch], predictor)
+            found = predictor(inputs)
             for place, (i, row) in enumerate(zip(indices, batch, strict=True)):
                 n = len(row.positions)
                 results[i] = Top(
@@ -110,26 +113,35 @@ class MaskedWordModel:
             For each row float32, (number of its pieces,).
         """
         results: list[np.ndarray] = [np.empty(0)] * len(rows)
-        for indices, length in self._batches([row.packed for row in rows]):
+        predictor = self._predictor("scores")
+        for indices, length in self._batches([row.packed for row in rows], predictor):
             inputs = pad_batch([rows[i].packed for i in indices], length)
-            inputs["position_input"] = _rectangle([rows[i].positions for i in indices])
-            inputs["piece_input"] = _rectangle([pieces[i] for i in indices])
-            found = self._predictor("scores")(inputs)
+            inputs["position_input"] = _rectangle([rows[i].positions for i in indices], predictor)
+            inputs["piece_input"] = _rectangle([pieces[i] for i in indices], predictor)
+            found = predictor(inputs)
             for place, i in enumerate(indices):
                 results[i] = found[place, : len(pieces[i])]
         return results
 
-    def _batches(self, packed: Sequence) -> Sequence:
+    def _batches(self, packed: Sequence[Packed], predictor: Predictor) -> list[Batch]:
         lengths = [len(row.token_ids) for row in packed]
-        return batches_by_length(lengths, self.batch_size, max_positions=self.limit)
+        return batches_for(predictor, lengths, self.batch_size, self.limit)
 
 
-def _rectangle(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Rows of differing length as one int32 array, filled up with 0.
+def batches_for(
+    predictor: Predictor, lengths: Sequence[int], batch_size: int, limit: int
+) -> list[Batch]:
+    """Batches of a kind that suits the backend: in few shapes, or with little padding."""
+    if predictor.fixed_shapes:
+        return batches_by_length(lengths, batch_size, max_positions=limit)
+    return batches_of_like_length(lengths, batch_size)
 
-    The width is rounded up to a power of two: JAX compiles anew for every shape.
-    """
-    width = 1 << (max(map(len, rows)) - 1).bit_length()
+
+def _rectangle(rows: Sequence[Sequence[int]], predictor: Predictor) -> np.ndarray:
+    """Rows of differing length as one int32 array, filled up with 0."""
+    width = max(map(len, rows))
+    if predictor.fixed_shapes:
+        width = 1 << (width - 1).bit_length()
     array = np.zeros((len(rows), width), np.int32)
     for i, row in enumerate(rows):
         array[i, : len(row)] = row

@@ -9,9 +9,10 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.tasks.asking import batches_for
 from bert_tf.tasks.results import NextSentenceResult
 from bert_tf.tasks.streaming import stream_in_chunks
-from bert_tf.text import Packed, batches_by_length, pack, pad_batch
+from bert_tf.text import Packed, pack, pad_batch
 
 Pair = tuple[str, str]
 
@@ -113,7 +114,7 @@ class NextSentence:
         probabilities = np.empty(len(pairs))
         lengths = [len(pair.packed.token_ids) for pair in pairs]
         limit = self.bert.config.max_position_embeddings
-        for indices, length in batches_by_length(lengths, self.batch_size, max_positions=limit):
+        for indices, length in batches_for(self._predictor, lengths, self.batch_size, limit):
             inputs = pad_batch([pairs[i].packed for i in indices], length)
             probabilities[list(indices)] = self._predictor(inputs)[:, FOLLOWS]
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -24,11 +25,14 @@ def stream_in_chunks(
 ) -> Iterator[Any]:
     """Yields the result of each item, in the order of the items.
 
+    While the model runs one chunk, another thread takes and tokenizes the next.
+
     Args:
         items: what comes in.
         prepare: turns one item into what `run` takes; may raise `BertError`.
         run: turns a list of prepared items into as many results.
-        batch_size: rows of a batch; so many times `CHUNK_BATCHES` items are held at once.
+        batch_size: rows of a batch; so many times `CHUNK_BATCHES` items make a chunk, and two
+            chunks are held at once.
         errors: `"raise"`, or `"yield"` to give a `BertError` as the result of its item.
 
     Raises:
@@ -37,15 +41,29 @@ def stream_in_chunks(
     if errors not in ("raise", "yield"):
         raise BertError(f"errors={errors!r} is not one of 'raise', 'yield'.")
     iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, batch_size * CHUNK_BATCHES)):
+
+    def take() -> list[U | BertError]:
         prepared: list[U | BertError] = []
-        for item in chunk:
+        for item in itertools.islice(iterator, batch_size * CHUNK_BATCHES):
             try:
                 prepared.append(prepare(item))
             except BertError as error:
-                if errors == "raise":
-                    raise
                 prepared.append(error)
-        results = iter(run([one for one in prepared if not isinstance(one, BertError)]))
-        for one in prepared:
-            yield one if isinstance(one, BertError) else next(results)
+        return prepared
+
+    with concurrent.futures.ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(take)
+        while chunk := coming.result():
+            coming = ahead.submit(take)
+            if errors == "raise":
+                # What stands before the first bad item is still answered.
+                bad = next((i for i, one in enumerate(chunk) if isinstance(one, BertError)), None)
+                chunk = chunk if bad is None else chunk[: bad + 1]
+            results = iter(run([one for one in chunk if not isinstance(one, BertError)]))
+            for one in chunk:
+                if not isinstance(one, BertError):
+                    yield next(results)
+                elif errors == "raise":
+                    raise one
+                else:
+                    yield one
