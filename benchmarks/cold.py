@@ -83,8 +83,7 @@ def run(start: Start, log: Path) -> tuple[float, int, str]:
         seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        words = log.read_text("utf-8", "replace").strip()[-2000:]
-        raise WorkerError(f"{start.name} ended with code {process.returncode}: {words}")
+        raise WorkerError(start.name, process.returncode, log)
     return seconds, usage.ru_maxrss * 1024, printed
 
 

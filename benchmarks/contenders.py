@@ -18,7 +18,18 @@ WORKER = [sys.executable, str(ROOT / "benchmarks" / "worker.py")]
 
 
 class WorkerError(Exception):
-    """A contender's process ended or answered nonsense; the message holds its last words."""
+    """A contender's process ended or answered nonsense.
+
+    Args:
+        name: whose.
+        code: its exit code.
+        log: file with what it said on stderr.
+    """
+
+    def __init__(self, name: str, code: int, log: Path) -> None:
+        words = log.read_text("utf-8", "replace").strip()
+        super().__init__(f"{name} ended with code {code}:\n{words[-2000:]}")
+        self.brief = f"{name} ended with code {code}: {words.splitlines()[-1] if words else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +146,7 @@ class Worker:
         except json.JSONDecodeError:
             self._process.kill()
             code = self._process.wait()
-            words = self.log.read_text("utf-8", "replace").strip()[-2000:]
-            raise WorkerError(f"{self.contender.name} ended with code {code}: {words}") from None
+            raise WorkerError(self.contender.name, code, self.log) from None
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """Sends a question and waits for the reply; see `worker.answer`."""
@@ -190,6 +200,7 @@ def start(
             about[worker.contender.name] = worker.receive()
             workers.append(worker)
         except WorkerError as failure:
-            remarks.append(f"left out: {failure}")
+            print(failure, file=sys.stderr)
+            remarks.append(f"left out: {failure.brief}")
             worker.close()
     return workers, about, remarks

@@ -81,9 +81,7 @@ def run_warm(
     say(f"loading {', '.join(c.name for c in chosen)}")
     workers, about, remarks = contenders.start(chosen, folders, args.threads, args.out / "logs")
     try:
-        for remark in remarks:
-            say(remark)
-        results["remarks"] += [remark.splitlines()[0] for remark in remarks]
+        results["remarks"] += remarks
         taking_part = [w.contender for w in workers]
         if not workers:
             sys.exit("run.py: no contender could start")
@@ -172,7 +170,7 @@ def run_cold(
         try:
             found = cold.guesses(way, cold.run(way, log)[2], known)
         except contenders.WorkerError as error:
-            remarks.append(f"cold start left out: {str(error).splitlines()[0]}")
+            remarks.append(f"cold start left out: {error.brief}")
             say(str(error))
             continue
         expected = expected or found
@@ -222,7 +220,8 @@ def run_read(
         "to a model with all weights in memory, ours with each checksum verified; the file in "
         "the page cache; memory beyond a process that has loaded nothing"
     )
-    result = task(seconds, ways, note)
+    rivals = {way.name: way.rival for way in ways if way.kind != "reader"}  # it makes no model
+    result = task(seconds, ways, note, rivals=rivals)
     for name, entry in result["contenders"].items():
         entry["memory"] = int(np.median(memory[name])) if memory[name] else None
     return result
