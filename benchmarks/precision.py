@@ -2,8 +2,8 @@
 
     python benchmarks/precision.py CHECKPOINT --backend tensorflow
 
-Rows of random pieces, each with one mask; both precisions see the same rows. On TensorFlow and
-JAX the second model is loaded with dtype="mixed_bfloat16", on OpenVINO it is compiled for it.
+Rows of random pieces, each with one mask; both precisions see the same rows. With --training the
+second model is loaded with dtype="mixed_bfloat16" instead of precision="bfloat16".
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ def main() -> None:
     parser.add_argument("--backend", default="tensorflow")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--length", type=int, default=32)
+    parser.add_argument("--training", action="store_true", help="mixed_bfloat16")
     args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = args.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
 
     import bert_tf
-    from bert_tf.runtime.predictor import Predictor
 
     rng = np.random.default_rng(0)
     exact = bert_tf.load(args.checkpoint)
-    narrow = args.backend != "openvino"
-    near = bert_tf.load(args.checkpoint, dtype="mixed_bfloat16") if narrow else exact
+    way = {"dtype": "mixed_bfloat16"} if args.training else {"precision": "bfloat16"}
+    near = bert_tf.load(args.checkpoint, **way)
     length = min(args.length, exact.config.max_position_embeddings)
     ids = rng.integers(5, len(exact.vocab), (args.rows, length)).astype(np.int32)
     ids[:, 0], ids[:, -1] = exact.vocab.cls_id, exact.vocab.sep_id
@@ -38,10 +38,10 @@ def main() -> None:
     x = {"token_input": ids, "seg_input": np.zeros_like(ids)}
     asked = {**x, "position_input": np.full((args.rows, 1), length // 2, np.int32)}
     found = []
-    for bert, precision in ((exact, "float32"), (near, "bfloat16")):
-        hidden = Predictor(bert.encoder_model(), precision)(x)["sequence_output"]
-        nsp = Predictor(bert.nsp_model(), precision)(x)
-        mlm = Predictor(bert.mlm_model(max_predictions=None, output="logits"), precision)(asked)
+    for bert in (exact, near):
+        hidden = bert.predictor("encoder")(x)["sequence_output"]
+        nsp = bert.predictor("nsp")(x)
+        mlm = bert.predictor("mlm", max_predictions=None, output="logits")(asked)
         found.append([np.asarray(a, np.float64) for a in (hidden, nsp, mlm)])
     (h0, n0, m0), (h1, n1, m1) = found
     best = [m[:, 0].argmax(-1) for m in (m0, m1)]
