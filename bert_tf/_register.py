@@ -13,7 +13,11 @@ import importlib.util
 import sys
 from types import ModuleType
 
-MODULES = ("bert_tf.models.layers", "bert_tf.models.head_layers")
+MODULES = (
+    "bert_tf.models.layers",
+    "bert_tf.models.transformer",
+    "bert_tf.models.head_layers",
+)
 """The modules that register classes needed to load a saved model."""
 
 

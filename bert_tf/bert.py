@@ -188,7 +188,7 @@ class Bert:
         self.heads.require(*MODELS[model])
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
-            from bert_tf.runtime.openvino import GraphPredictor
+            from bert_tf.runtime.graph_predictor import GraphPredictor
 
             return GraphPredictor(
                 lambda layers: _build(model, layers, options),

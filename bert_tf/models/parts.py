@@ -19,10 +19,10 @@ from bert_tf.models.layers import (
     FirstToken,
     PositionEmbedding,
     TokenEmbedding,
-    TransformerLayer,
     dense,
     layer_norm,
 )
+from bert_tf.models.transformer import TransformerLayer
 
 
 @dataclasses.dataclass(frozen=True)
