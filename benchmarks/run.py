@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run: {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a tiny model and few rounds")
     parser.add_argument("--checkpoint", help="instead of random weights of multi_cased's size")
-    parser.add_argument("--runs", type=int, help="rounds of a short task (15); a third of a long")
+    parser.add_argument("--runs", type=int, help="rounds of a short task (15), fewer of a long")
     parser.add_argument("--threads", type=int, default=2, help="for each contender (2)")
     parser.add_argument("--backends", default="openvino,tensorflow,jax", help="which of ours")
     parser.add_argument(

@@ -122,7 +122,8 @@ def run_warm(
             results["tasks"][name] = done
         if "bulk" in args.only:
             say("fill-mask, many sentences")
-            seconds = rounds(workers, {"do": "fill", "texts": texts}, long_runs, 1)
+            count = max(2, args.runs // 5)  # a round takes minutes
+            seconds = rounds(workers, {"do": "fill", "texts": texts}, count, 1)
             note = f"{len(texts)} sentences of {lengths(texts, vocab)} pieces, in batches of 32"
             bulk = task(seconds, taking_part, note, len(texts), "sentences/s")
             results["tasks"]["bulk"] = bulk
