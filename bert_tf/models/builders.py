@@ -187,8 +187,9 @@ def build_mlm_model(
         positions, real = inputs[2], None
     else:
         positions, real = AskedPositions(max_predictions, name="asked_positions")(inputs[2])
-    gathered = GatherPositions(dtype=parts.dtype, name="gather")(trunk.sequence_output, positions)
-    logits = parts.predict_masked(gathered)
+    gather = GatherPositions(dtype=parts.dtype, name="gather")
+    # The last layer is needed at the asked positions alone, the vocabulary projection likewise.
+    logits = parts.predict_masked(parts.last_layer_at(trunk, lambda x: gather(x, positions)))
     if output == "logits":
         outputs = logits
     elif output == "probabilities":
@@ -215,7 +216,7 @@ def build_nsp_model(
     """
     parts = _layers(source, dtype, pooler=True, nsp=True)
     trunk = parts.trunk(attention_mask)
-    nsp = parts.nsp_dense(parts.pool(trunk.sequence_output))
+    nsp = parts.nsp_dense(parts.pool_alone(trunk))
     return keras.Model(trunk.inputs, nsp if logits else _softmax("nsp")(nsp), name="bert_nsp")
 
 
@@ -250,7 +251,7 @@ def build_classifier(
             f"num_labels={num_labels}, but this model's head has {parts.heads.classifier} labels."
         )
     trunk = parts.trunk(attention_mask)
-    scores = parts.classifier_dense(parts.classifier_dropout(parts.pool(trunk.sequence_output)))
+    scores = parts.classifier_dense(parts.classifier_dropout(parts.pool_alone(trunk)))
     outputs = scores if logits else _softmax("classifier")(scores)
     return keras.Model(trunk.inputs, outputs, name="bert_classifier")
 

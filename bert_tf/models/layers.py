@@ -155,10 +155,20 @@ class AttentionBias(keras.layers.Layer):
 
 @register
 class FirstToken(keras.layers.Layer):
-    """Takes the hidden state of [CLS]: (batch, length, hidden) -> (batch, hidden)."""
+    """Takes the hidden state of [CLS]: (batch, length, hidden) -> (batch, hidden).
+
+    With `keep_axis=True` the result is (batch, 1, hidden).
+    """
+
+    def __init__(self, keep_axis: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.keep_axis = keep_axis
 
     def call(self, inputs):
-        return inputs[:, 0, :]
+        return inputs[:, :1, :] if self.keep_axis else inputs[:, 0, :]
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[2])
+        return (input_shape[0], 1, input_shape[2]) if self.keep_axis else input_shape[::2]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keep_axis": self.keep_axis}

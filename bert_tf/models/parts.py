@@ -230,9 +230,26 @@ class BertLayers:
             )
         return self._trunks[attention_mask]
 
+    def last_layer_at(self, trunk: Trunk, pick: Any):
+        """The last layer's output at some positions alone; the others are never computed there.
+
+        Args:
+            trunk: the encoder.
+            pick: takes the rows to compute, (batch, n, hidden), out of the last layer's input.
+
+        Returns:
+            (batch, n, hidden), equal to the same rows of `trunk.sequence_output`.
+        """
+        below = [trunk.embedded, *trunk.hidden][-2]
+        return self.transformer_layers[-1](below, trunk.bias, queries=pick(below))
+
     def pool(self, sequence_output):
         """(batch, length, hidden) -> (batch, hidden), from [CLS]."""
         return self.pooled_dense(self.first_token(sequence_output))
+
+    def pool_alone(self, trunk: Trunk):
+        """The pooled output of a model that needs no other position: (batch, hidden)."""
+        return self.pool(self.last_layer_at(trunk, FirstToken(True, name="first_row")))
 
     def predict_masked(self, hidden):
         """MLM logits of hidden states: (batch, n, hidden) -> (batch, n, vocab)."""

@@ -11,10 +11,12 @@ from bert_tf.errors import BertError
 from bert_tf.models.layers import activation_function, dense, layer_norm, register
 
 
-def attention_spec(layer, inputs, probabilities: bool) -> keras.KerasTensor:
+def attention_spec(layer, inputs, queries, probabilities: bool) -> keras.KerasTensor:
     """Shape and dtype of what `SelfAttention` and `TransformerLayer` give."""
-    batch, length = inputs.shape[:2]
-    shape = (batch, layer.num_heads, length, length) if probabilities else inputs.shape
+    rows = inputs if queries is None else queries
+    shape = rows.shape
+    if probabilities:
+        shape = (rows.shape[0], layer.num_heads, rows.shape[1], inputs.shape[1])
     return keras.KerasTensor(shape, dtype=layer.compute_dtype)
 
 
@@ -54,9 +56,9 @@ class SelfAttention(keras.layers.Layer):
         self.probs_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
         self.built = True
 
-    def _split(self, x, length):
+    def _split(self, x):
         # (batch, length, hidden) -> (batch, length, heads, head_size)
-        return ops.reshape(x, (-1, length, self.num_heads, self.head_size))
+        return ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_size))
 
     def _probabilities(self, query, key, bias):
         # (batch, length, heads, head_size) twice -> (batch, heads, length, length)
@@ -66,36 +68,40 @@ class SelfAttention(keras.layers.Layer):
             scores = scores + ops.cast(bias, "float32")
         return ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
 
-    def call(self, inputs, bias=None, training=None, probabilities: bool = False):
-        """Attends from every position to every position.
+    def call(self, inputs, bias=None, queries=None, training=None, probabilities: bool = False):
+        """Attends from every position, or from some, to every position.
 
         Args:
             inputs: (batch, length, hidden).
             bias: (batch, 1, 1, length), added to the scores.
+            queries: (batch, n, hidden), the rows of `inputs` to attend from; all when left out.
             training: whether dropout acts.
             probabilities: give the attention probabilities instead of the result, before dropout.
                 (Instead, because Keras wants the same number of outputs at every call of a
                 shared layer.)
 
         Returns:
-            (batch, length, hidden), or the probabilities, (batch, heads, length, length).
+            (batch, length or n, hidden), or the probabilities, (batch, heads, length or n,
+            length).
         """
-        length = ops.shape(inputs)[1]
-        query = self._split(self.query(inputs), length)
-        key = self._split(self.key(inputs), length)
+        query = self._split(self.query(inputs if queries is None else queries))
+        key = self._split(self.key(inputs))
         if probabilities:
             return self._probabilities(query, key, bias)
-        value = self._split(self.value(inputs), length)
+        value = self._split(self.value(inputs))
         if self.dropout and training:
             probs = self.probs_dropout(self._probabilities(query, key, bias), training=training)
             context = ops.einsum("bnqk,bknd->bqnd", probs, value)
         else:
             context = ops.dot_product_attention(query, key, value, bias=bias)
-        context = ops.reshape(context, (-1, length, self.num_heads * self.head_size))
+        width = self.num_heads * self.head_size
+        context = ops.reshape(context, (-1, ops.shape(context)[1], width))
         return self.output_dense(context)
 
-    def compute_output_spec(self, inputs, bias=None, training=None, probabilities=False):
-        return attention_spec(self, inputs, probabilities)
+    def compute_output_spec(
+        self, inputs, bias=None, queries=None, training=None, probabilities=False
+    ):
+        return attention_spec(self, inputs, queries, probabilities)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -162,13 +168,15 @@ class TransformerLayer(keras.layers.Layer):
         self.output_residual_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
         self.built = True
 
-    def call(self, inputs, bias=None, training=None, probabilities: bool = False):
+    def call(self, inputs, bias=None, queries=None, training=None, probabilities: bool = False):
         """Maps (batch, length, hidden) to the same shape; see `SelfAttention.call` for the rest."""
-        attended = self.attention(inputs, bias, training=training, probabilities=probabilities)
+        attended = self.attention(
+            inputs, bias, queries=queries, training=training, probabilities=probabilities
+        )
         if probabilities:
             return attended
         attended = self.attention_residual_dropout(attended, training=training)
-        x = self.attention_norm(attended + inputs)
+        x = self.attention_norm(attended + (inputs if queries is None else queries))
         inner = self.intermediate(x)
         if training:
             inner = self._activation(inner)
@@ -181,8 +189,10 @@ class TransformerLayer(keras.layers.Layer):
         fed = self.output_residual_dropout(fed, training=training)
         return self.output_norm(fed + x)
 
-    def compute_output_spec(self, inputs, bias=None, training=None, probabilities=False):
-        return attention_spec(self, inputs, probabilities)
+    def compute_output_spec(
+        self, inputs, bias=None, queries=None, training=None, probabilities=False
+    ):
+        return attention_spec(self, inputs, queries, probabilities)
 
     def get_config(self) -> dict[str, Any]:
         return {

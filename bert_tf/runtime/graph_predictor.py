@@ -10,6 +10,7 @@ it takes as long, 0.75 s, as compiling the filled graph.)
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -82,9 +83,16 @@ class GraphPredictor(Predictor):
 
 
 def _versions() -> tuple[str, ...]:
-    from bert_tf import __version__
+    """What else the graph comes from: the libraries, and our own code to the letter."""
+    import bert_tf.models
 
-    return (__version__, *(metadata.version(name) for name in ("keras", "openvino")))
+    digest = hashlib.sha256()
+    for folder in bert_tf.models.__path__:
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name), "rb") as file:
+                    digest.update(file.read())
+    return (digest.hexdigest(), *(metadata.version(name) for name in ("keras", "openvino")))
 
 
 def _template(
