@@ -122,3 +122,15 @@ def test_the_second_start_needs_no_keras_and_answers_alike(place, run_python):
         for guess, other in zip(mask["guesses"], found["guesses"], strict=True):
             assert guess["word"] == other["word"]
             assert abs(guess["probability"] - other["probability"]) < 1e-5
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax_keeps_what_it_compiles(place, run_python):
+    code = START.format(tiny=TINY)
+    for _ in range(2):
+        result = run_python("-c", code, backend="jax", BERT_TF_CACHE=str(place))
+        assert result.returncode == 0, result.stderr
+    kept = {path.name for path in (place / "jax").iterdir() if path.name.endswith("-cache")}
+    assert kept
+    result = run_python("-c", code, backend="jax", BERT_TF_CACHE=str(place))
+    assert {p.name for p in (place / "jax").iterdir() if p.name.endswith("-cache")} == kept
