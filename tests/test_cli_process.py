@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import heed_ctrl_c
 
 TEXT = "the [MASK] of the house."
 
@@ -26,6 +27,7 @@ def start(fresh_env, tiny_ckpt, tmp_path):
             cwd=tmp_path,
             env=fresh_env,
             encoding="utf-8",
+            preexec_fn=heed_ctrl_c,
         )
         started.append(process)
         return process

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 from loopback import TINY, Loopback, home_fixture, loopback_fixture, names, pack, release_files  # noqa: F401
+from processes import heed_ctrl_c
 
 from bert_tf.checkpoint import download, lock, partial
 from bert_tf.errors import BertError
@@ -236,7 +237,12 @@ def start(fresh_env, home, loopback):
     def start_it():
         command = [sys.executable, "-m", "bert_tf", "download", "tiny", "--to", str(home)]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, encoding="utf-8"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            encoding="utf-8",
+            preexec_fn=heed_ctrl_c,
         )
         started.append(process)
         return process
