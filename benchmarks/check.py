@@ -87,8 +87,9 @@ def check(
         path = str(folder / f"{name}.npz")
         with np.load(worker.ask(do="hidden", path=path, **encoding)["path"]) as arrays:
             hidden[name] = (arrays["hidden"].astype(np.float64), arrays["pooled"])
-        rival = worker.contender.kind != "ours"
-        count = min(TOP_K + (_SPARE if rival else 0), int(offerable.sum()))
+        # The reference names more words, to look up those that are nearly as probable.
+        spare = worker is reference or worker.contender.kind != "ours"
+        count = min(TOP_K + (_SPARE if spare else 0), int(offerable.sum()))
         answers = worker.ask(do="answers", texts=texts, top_k=count)["answers"]
         words[name] = [[(i, p) for i, p in answer if offerable[i]] for answer in answers]
     wanted_hidden, wanted_pooled = hidden[reference.contender.name]
