@@ -287,3 +287,9 @@ def test_predictor_refuses_a_precision_that_the_layers_do_not_have(bert, batch):
         Predictor(bert.nsp_model(), "bfloat16")(
             {name: batch[name] for name in ("token_input", "seg_input")}
         )
+
+
+def test_predictor_refuses_googles_input_mask_as_mask_input(bert, batch):
+    attention = (batch["token_input"] != 0).astype(np.int32)
+    with pytest.raises(bert_tf.BertError, match="Google's input_mask"):
+        Predictor(bert.pretraining_model())({**batch, "mask_input": attention})

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "text": set(),
     "report": set(),
     "models": set(),
-    "runtime": {"backend", "checkpoint", "models", "__init__"},
+    "runtime": {"backend", "checkpoint", "text", "models", "__init__"},
     "bert": {"backend", "checkpoint", "text", "models", "runtime"},
     "loading": _BELOW | {"bert"},
     "data": _BELOW | {"bert", "loading"},

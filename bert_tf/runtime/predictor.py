@@ -10,6 +10,7 @@ import numpy as np
 from bert_tf import backend
 from bert_tf.errors import BertError
 from bert_tf.runtime import profile
+from bert_tf.text import check_mask_input
 
 if TYPE_CHECKING:
     import keras
@@ -86,13 +87,15 @@ class Predictor:
             The outputs as numpy arrays, in the model's structure (array, list or dict).
 
         Raises:
-            BertError: an input is missing or not known.
+            BertError: an input is missing or not known, or `mask_input` is an attention mask.
         """
         if set(inputs) != set(self.names):
             raise BertError(
                 f"the model takes the inputs {', '.join(self.names)}; given were "
                 f"{', '.join(inputs)}."
             )
+        if "mask_input" in inputs:  # a functional model cannot check it by itself
+            check_mask_input(inputs["token_input"], inputs["mask_input"])
         if self._run is None:
             with profile.phase("compile"):
                 self._run = self.compile()
