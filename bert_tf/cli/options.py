@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from bert_tf.errors import BertError
@@ -27,12 +27,25 @@ multi_cased_L-12_H-768_A-12.zip, and pass the .zip itself or the folder in it.""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors read like the other errors of the program."""
+    """A parser whose errors read like the other errors of the program.
+
+    Attributes:
+        respell: turns arguments into spellings that argparse knows, before it reads them.
+    """
+
+    respell: Callable[[Sequence[str]], list[str]] | None = None
 
     def __init__(self, **options) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         options.setdefault("allow_abbrev", False)  # so that new options break no script
         super().__init__(**options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, on arguments that were respelled first."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        if self.respell is not None:
+            arguments = self.respell(arguments)
+        return super().parse_known_args(arguments, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with a message and exit code 2."""
