@@ -1,0 +1,3 @@
+"""Training: where the weights start from, and how they change."""
+
+__all__: list[str] = []

@@ -1,0 +1,251 @@
+"""Counts which pieces stand near which in a corpus, and makes associations of the counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from bert_tf.errors import BertError
+
+WINDOW = (1.0, 0.7, 0.4)
+"""What a pair counts whose pieces stand 1, 2 and 3 places apart."""
+
+_BLOCK = 4_000_000  # pieces at a time: about 150 MB of pair codes
+
+
+class TokenArrays(Protocol):
+    """What is read of a token corpus: plain or memory-mapped arrays."""
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Piece ids of all documents one after the other."""
+
+    @property
+    def sentences(self) -> np.ndarray:
+        """(sentences + 1): offset of each sentence in `tokens`."""
+
+    @property
+    def documents(self) -> np.ndarray:
+        """(documents + 1): offset of each document in `sentences`."""
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(documents): the group, such as a language, of each; those of a group lie together."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many pieces the vocabulary has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """How often pieces and pairs of near pieces occur.
+
+    Args:
+        pieces: (vocab) float64, occurrences with each group weighted as in training.
+        pairs: (vocab, vocab) symmetric CSR matrix, float64: nearby pairs, weighted by distance
+            and by group. Both orders of a pair are added up, so that a piece beside itself
+            counts twice, and the sum over a row is what the piece has of neighbours.
+        evidence: the same pairs in the same order with all groups weighing 1: how much was seen.
+    """
+
+    pieces: np.ndarray
+    pairs: Any
+    evidence: Any
+
+
+def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
+    """How much an occurrence in each group counts, so that groups have their share of training.
+
+    Args:
+        pieces: (groups) pieces of each; 0 is allowed.
+        smoothing: a group's share goes with its pieces to this power; 1 leaves it as it is.
+
+    Returns:
+        (groups) float64, 1 on average over all pieces; 0 for an empty group.
+    """
+    pieces = np.asarray(pieces, np.float64)
+    filled = pieces > 0
+    share = np.where(filled, pieces, 1) ** smoothing * filled
+    return share / share.sum() * pieces.sum() / np.where(filled, pieces, 1)
+
+
+def count_neighbours(
+    corpus: TokenArrays,
+    *,
+    documents: np.ndarray | None = None,
+    smoothing: float = 0.7,
+    ignored: Collection[int] = (0,),
+    window: tuple[float, ...] = WINDOW,
+    progress: Callable[[str], None] | None = None,
+    block: int = _BLOCK,
+) -> Counts:
+    """Counts the pieces of a corpus and the pairs that stand close together in one document.
+
+    A pair may cross the border of a sentence, never that of a document. The corpus is read block
+    by block, so memory goes with the number of different pairs.
+
+    Args:
+        corpus: the arrays.
+        documents: (documents) bool, which to use; all if left out.
+        smoothing: share of a group in training goes with its pieces to this power.
+        ignored: ids that count as if they stood nowhere (their places stay empty).
+        window: weight of a pair by distance, from distance 1.
+        progress: is told how far it is, in words.
+        block: pieces to take at a time.
+
+    Raises:
+        BertError: the arrays do not fit together, or no piece is left to count.
+    """
+    import scipy.sparse
+
+    size, starts, used = corpus.vocab_size, *_borders(corpus, documents)
+    lengths = np.diff(starts)
+    numbers = np.unique(corpus.groups)
+    sums = [int(lengths[used & (corpus.groups == number)].sum()) for number in numbers]
+    if not sum(sums):
+        raise BertError(
+            "there are no pieces to count: the documents chosen of the corpus are empty."
+        )
+    weights = group_weights(np.asarray(sums), smoothing)
+    pieces = np.zeros(size)
+    pairs = evidence = scipy.sparse.csr_array((size, size), dtype=np.float64)
+    done = 0
+    for number, weight, total in zip(numbers, weights, sums, strict=True):
+        chosen = used & (corpus.groups == number)
+        seen = np.zeros(size, np.int64)
+        near = scipy.sparse.csr_array((size, size), dtype=np.float64)
+        for ids, document, first in _blocks(corpus, starts, chosen, block, len(window)):
+            kept = np.isin(ids, list(ignored), invert=True)
+            seen += np.bincount(ids[:first][kept[:first]], minlength=size)
+            for distance, worth in enumerate(window, start=1):
+                left, right = ids[:first], ids[distance : first + distance]
+                left = left[: len(right)]
+                n = len(right)
+                fits = document[:n] == document[distance : distance + n]
+                fits &= kept[:n] & kept[distance : distance + n]
+                near = near + _upper(left[fits], right[fits], size) * worth
+            done += first
+            if progress:
+                progress(f"counted {done:,} of {sum(sums):,} pieces")
+        if total:
+            pieces += weight * seen
+            pairs = pairs + near * weight
+            evidence = evidence + near
+    return Counts(pieces, (pairs + pairs.T).tocsr(), (evidence + evidence.T).tocsr())
+
+
+def associations(counts: Counts, *, power: float = 0.75, at_least: float = 3.0) -> Any:
+    """Positive pointwise mutual information of nearby pieces, the mean of both directions.
+
+    With p(i, j) the share of a pair, p(i) = sum_j p(i, j) and the context's share smoothed,
+    q(j) = p(j)**power / sum_k p(k)**power, a direction is max(0, log(p(i, j) / (p(i) q(j)))):
+    Levy, Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
+    Embeddings, 2015 (there with power 0.75 too: it takes from rare contexts what is chance).
+
+    Args:
+        counts: the pairs.
+        power: exponent of the contexts' counts.
+        at_least: pairs whose evidence is not above this are left out.
+
+    Returns:
+        (vocab, vocab) symmetric CSR matrix, float32, without stored zeros.
+    """
+    import scipy.sparse
+
+    pairs = counts.pairs.tocoo()
+    sums = np.asarray(counts.pairs.sum(axis=1)).ravel()
+    context = sums**power
+    context /= context.sum() or 1.0
+    enough = counts.evidence.tocoo().data > at_least
+    row, column, value = pairs.coords[0][enough], pairs.coords[1][enough], pairs.data[enough]
+    # p(i, j) / p(i) = count(i, j) / sums(i)
+    both = np.maximum(np.log(value / (sums[row] * context[column])), 0)
+    both += np.maximum(np.log(value / (sums[column] * context[row])), 0)
+    kept = both > 0
+    data = (both[kept] / 2).astype(np.float32)
+    return scipy.sparse.csr_array((data, (row[kept], column[kept])), shape=pairs.shape)
+
+
+def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The offsets of the documents in the tokens, (documents + 1), and which are used."""
+    starts = np.asarray(corpus.sentences)[np.asarray(corpus.documents)]
+    count = len(starts) - 1
+    if len(corpus.groups) != count:
+        raise BertError(
+            f"the corpus has {count:,} documents, but groups of {len(corpus.groups):,}; its files "
+            "do not belong together. Tokenize it again."
+        )
+    if starts[-1] > len(corpus.tokens):
+        raise BertError(
+            f"the corpus holds {len(corpus.tokens):,} pieces where its sentences need "
+            f"{starts[-1]:,}; it was cut off. Tokenize it again."
+        )
+    if chosen is None:
+        return starts, np.ones(count, bool)
+    chosen = np.asarray(chosen)
+    if chosen.dtype != bool or chosen.shape != (count,):
+        raise BertError(
+            f"documents is an array {chosen.dtype} of shape {list(chosen.shape)}; it must be bool "
+            f"and say of each of the {count:,} documents whether to use it."
+        )
+    return starts, chosen
+
+
+def _blocks(
+    corpus: TokenArrays, starts: np.ndarray, chosen: np.ndarray, block: int, reach: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """The pieces of the chosen documents in blocks.
+
+    Yields:
+        Ids int64 and the number of the document of each, and how many of them are of this block:
+        the up to `reach` further ones begin the next, there as partners only.
+    """
+    where = np.flatnonzero(chosen)
+    ends = np.cumsum(starts[where + 1] - starts[where])  # in the text of the chosen ones alone
+    begins = ends - (starts[where + 1] - starts[where])
+    total = int(ends[-1]) if len(ends) else 0
+    for low in range(0, total, block):
+        high, last = min(low + block, total), min(low + block + reach, total)
+        first = int(np.searchsorted(ends, low, "right"))
+        after = int(np.searchsorted(begins, last, "left"))
+        some = range(first, after)
+        cuts = [
+            (max(low - int(begins[i]), 0), min(last, int(ends[i])) - int(begins[i])) for i in some
+        ]
+        ids = np.concatenate(
+            [
+                corpus.tokens[starts[where[i]] + cut[0] : starts[where[i]] + cut[1]]
+                for i, cut in zip(some, cuts, strict=True)
+            ]
+        ).astype(np.int64)
+        if ids.min() < 0 or ids.max() >= corpus.vocab_size:
+            raise BertError(
+                f"the corpus holds the id {ids.max() if ids.min() >= 0 else ids.min()}, but its "
+                f"vocabulary has {corpus.vocab_size:,} pieces; they do not belong together. "
+                "Tokenize the text with this vocabulary."
+            )
+        yield (
+            ids,
+            np.repeat(np.arange(first, after), [end - begin for begin, end in cuts]),
+            high - low,
+        )
+
+
+def _upper(left: np.ndarray, right: np.ndarray, size: int) -> Any:
+    """How often each unordered pair occurs: CSR (size, size), smaller id first."""
+    import scipy.sparse
+
+    code = np.minimum(left, right) * size + np.maximum(left, right)
+    if size <= 2**16:
+        code = code.astype(np.uint32)  # half the memory to sort
+    code.sort()
+    edge = np.flatnonzero(np.concatenate([[True], code[1:] != code[:-1]])) if len(code) else code
+    count = np.diff(np.append(edge, len(code))).astype(np.float64)
+    row, column = np.divmod(code[edge], np.array(size, code.dtype))
+    start = np.searchsorted(row, np.arange(size + 1))
+    # Sorted codes are a CSR matrix in order already.
+    return scipy.sparse.csr_array((count, column.astype(np.int32), start), shape=(size, size))

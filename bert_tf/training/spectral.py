@@ -1,0 +1,292 @@
+"""Start weights: drawn at random as the original does, or read off the statistics of the corpus.
+
+From random weights a small masked language model spends a good part of a small budget at the level
+of guessing by frequency. It leaves that level when two things are there at once: a token table in
+which like pieces lie near each other, and heads that read the neighbours. Both can be computed:
+the table by factorising the pieces' associations, as word vectors are (Levy and Goldberg, Neural
+Word Embedding as Implicit Matrix Factorization, 2014), the heads because a rotation turns the sine
+and cosine of one position into those of another (Vaswani et al., Attention Is All You Need, 2017).
+Only the initial numbers differ from the original's: any checkpoint reader can begin from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bert_tf.checkpoint.names import weights_of
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.training.cooccurrence import Counts, TokenArrays, associations, count_neighbours
+
+PARTS = ("encoder", "pooler", "mlm", "nsp")
+"""The parts of a model in pretraining, all of which a start has."""
+
+OFFSETS = ((-1, 1, -2, 2), (-1, 1, -3, 3))
+"""Where the heads of the first and of the second layer look; with more heads, over again."""
+
+SHORTEST, LONGEST = 4.0, 600.0
+"""Wavelengths of the position table, in positions."""
+
+_SCALE = 0.02  # root mean square of a token row, and amplitude of the position table
+_SMALL = 0.002  # standard deviation of what is to be next to nothing, but not equal
+_LONGEST_ROW = 2.5  # in norms of the root mean square row
+_SHARPNESS = 2.05  # score of the looked-at place in a head; see `_look`
+_OUTPUT = (1.0, 0.5)  # how much of what the heads of the two layers read is added
+_FADED = 0.77  # of the position, what the second layer still sees; measured, the same at all widths
+
+
+def random_start(config: BertConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """New weights as the original draws them.
+
+    Kernels and tables come from a normal distribution of the config's `initializer_range`, drawn
+    again beyond two standard deviations (`truncated_normal_initializer`); biases and betas are 0
+    and gammas 1.
+
+    Args:
+        config: the architecture.
+        seed: the same seed gives the same numbers.
+
+    Returns:
+        float32 arrays by the original's name, in its layout: a checkpoint to begin from.
+    """
+    rng = np.random.default_rng(seed)
+    return {
+        weight.original: _drawn(rng, weight.original, weight.shape, config.initializer_range)
+        for weight in weights_of(config, PARTS)
+    }
+
+
+def _drawn(
+    rng: np.random.Generator, name: str, shape: tuple[int, ...], deviation: float
+) -> np.ndarray:
+    last = name.rsplit("/", 1)[-1]
+    if last == "gamma":
+        return np.ones(shape, np.float32)
+    if last in ("beta", "bias", "output_bias"):
+        return np.zeros(shape, np.float32)
+    value = rng.standard_normal(shape, np.float32)
+    while (beyond := np.abs(value) > 2).any():
+        value[beyond] = rng.standard_normal(int(beyond.sum()), np.float32)
+    return value * np.float32(deviation)
+
+
+def spectral_start(
+    config: BertConfig,
+    corpus: TokenArrays,
+    *,
+    documents: np.ndarray | None = None,
+    smoothing: float = 0.7,
+    seed: int = 0,
+    mask_id: int,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Weights that know which pieces are alike and read the neighbours, before any training.
+
+    The first quarter of the width holds the position, the rest the piece:
+
+    1. Token table: a factorisation of the pieces' associations in the rest of the dimensions;
+       the position's are next to 0. Pieces that were not seen, `[MASK]` and `[PAD]` get small
+       random rows.
+    2. Position table: sines and cosines in the position dimensions, 0 elsewhere.
+    3. Each head of the first two layers puts about a tenth of its attention on the place at its
+       offset (see `OFFSETS`) in a text of 64 pieces, reads a random orthonormal projection of
+       the piece there and adds it at its own place.
+    4. The masked-word head begins with the identity and the frequencies of the pieces.
+
+    All else is as in `random_start`, but the segment table: small, and 0 in the position
+    dimensions, for it is added to every piece and would drown both.
+
+    Args:
+        config: the architecture; `hidden_size` at least 8.
+        corpus: the arrays, of which `tokens`, `sentences`, `documents` and `groups` are read.
+        documents: (documents) bool, those to count: not what is held out.
+        smoothing: share of a group in training goes with its pieces to this power.
+        seed: the same seed gives the same numbers on the same machine.
+        mask_id: id of `[MASK]`.
+        progress: is told how far it is, in words.
+
+    Returns:
+        float32 arrays by the original's name, in its layout: a checkpoint to begin from.
+
+    Raises:
+        BertError: the model is too narrow, the corpus does not fit it or is empty, or
+            scikit-learn is not installed.
+    """
+    if corpus.vocab_size != config.vocab_size:
+        raise BertError(
+            f"the corpus was tokenized with {corpus.vocab_size:,} pieces, but vocab_size in the "
+            f"BERT config is {config.vocab_size:,}; use the vocabulary of the model for both."
+        )
+    if not 0 <= mask_id < config.vocab_size:
+        raise BertError(
+            f"mask_id={mask_id} is not in the vocabulary; pass the id of [MASK], from 0 to "
+            f"{config.vocab_size - 1:,}."
+        )
+    if config.hidden_size < 8 or config.head_size < 2:
+        raise BertError(
+            f"hidden_size {config.hidden_size} with num_attention_heads "
+            f"{config.num_attention_heads} leaves no room for the position's sines: the spectral "
+            "start needs a hidden_size of at least 8 and heads at least 2 wide. Make the model "
+            "wider, or start from random weights."
+        )
+    counts = count_neighbours(
+        corpus,
+        documents=documents,
+        smoothing=smoothing,
+        ignored=(0, mask_id),
+        progress=progress,
+    )
+    rng = np.random.default_rng([seed, 1])
+    start = random_start(config, seed)
+    table = _token_table(config, counts, rng, progress)
+    start["bert/embeddings/word_embeddings"] = table
+    start["bert/embeddings/position_embeddings"] = _position_table(config)
+    segments = _noise(rng, (config.type_vocab_size, config.hidden_size))
+    segments[:, : position_size(config)] = 0
+    start["bert/embeddings/token_type_embeddings"] = segments
+    amplitude = _amplitude(config, table, counts.pieces)
+    for layer in range(min(len(OFFSETS), config.num_hidden_layers)):
+        _look(start, config, layer, amplitude * _FADED**layer)
+        _read(start, config, layer, rng)
+    start["cls/predictions/transform/dense/kernel"] = np.eye(config.hidden_size, dtype=np.float32)
+    often = counts.pieces + 1
+    start["cls/predictions/output_bias"] = np.log(often / often.sum()).astype(np.float32)
+    return start
+
+
+def position_size(config: BertConfig) -> int:
+    """How many dimensions, the first ones, the spectral start keeps for the position: even."""
+    return config.hidden_size // 8 * 2
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32) * np.float32(_SMALL)
+
+
+def _token_table(
+    config: BertConfig,
+    counts: Counts,
+    rng: np.random.Generator,
+    progress: Callable[[str], None] | None,
+) -> np.ndarray:
+    """Rows U S^0.5 of the associations behind the position dimensions, (vocab, hidden)."""
+    svd = _truncated_svd()
+    matrix = associations(counts)
+    positions = position_size(config)
+    rank = min(config.hidden_size - positions, config.vocab_size)
+    if progress:
+        progress(f"factorising {matrix.nnz:,} associations of pieces at rank {rank}")
+    table = _noise(rng, (config.vocab_size, config.hidden_size))
+    if not matrix.nnz:
+        raise BertError(
+            "no two pieces of the corpus stand near each other more often than chance has it and "
+            "more than 3 times; take more text, or start from random weights."
+        )
+    left, values, _ = svd(matrix, rank, random_state=int(rng.integers(2**31)))
+    rows = left * np.sqrt(values)
+    known = np.diff(matrix.indptr) > 0
+    rows = rows[known] * (_SCALE / np.sqrt(np.mean(rows[known] ** 2)))
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    limit = _LONGEST_ROW * np.sqrt(np.mean(norms**2))
+    rows *= np.minimum(1, limit / np.maximum(norms, limit * 1e-6))
+    table[known, positions : positions + rank] = rows
+    return table
+
+
+def _truncated_svd() -> Any:
+    """Halko, Martinsson and Tropp's randomized method, as scikit-learn has it."""
+    try:
+        from sklearn.utils.extmath import randomized_svd
+    except ImportError as error:
+        raise BertError(
+            "the spectral start needs scikit-learn, which is not installed: "
+            'pip install "bert_tf[train]", or start from random weights.'
+        ) from error
+    return randomized_svd
+
+
+def _wavelengths(count: int) -> np.ndarray:
+    return np.geomspace(SHORTEST, LONGEST, count)
+
+
+def _position_table(config: BertConfig) -> np.ndarray:
+    """Sine and cosine in turn of each wavelength, shortest first, (positions, hidden)."""
+    width = position_size(config)
+    angle = 2 * np.pi * np.arange(config.max_position_embeddings)[:, None]
+    angle = angle / _wavelengths(width // 2)
+    table = np.zeros((config.max_position_embeddings, config.hidden_size), np.float32)
+    table[:, 0:width:2] = _SCALE * np.sin(angle)
+    table[:, 1:width:2] = _SCALE * np.cos(angle)
+    return table
+
+
+def _amplitude(config: BertConfig, table: np.ndarray, pieces: np.ndarray) -> float:
+    """What the position's amplitude becomes in the embedding norm, mean over the corpus.
+
+    The norm scales each sum of rows to the length sqrt(hidden).
+    """
+    squares = (table**2).sum(axis=1) + _SCALE**2 * position_size(config) / 2
+    scales = np.sqrt(config.hidden_size / squares)
+    return float(_SCALE * np.average(scales, weights=pieces))
+
+
+def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitude: float) -> None:
+    """Lets each head of a layer look at its offset: sets query and key.
+
+    With (sin, cos) of a wavelength at place t turned by the angle of the offset o in the query
+    and left alone in the key, the score of place s is a sum over the wavelengths of
+    weight * cos(angle * (t + o - s)), greatest at s = t + o. Weights go with 1 / wavelength and
+    add up to `_SHARPNESS`: in a text of 64 pieces that place then gets 0.100 of the attention,
+    the ones beside it 0.043, all further ones 0.015 and less.
+    """
+    width, size = position_size(config) // 2, config.head_size
+    waves = _wavelengths(width)
+    taken = np.unique(np.linspace(0, width - 1, min(width, size // 2)).round().astype(int))
+    weight = 1 / waves[taken]
+    weight *= _SHARPNESS * np.sqrt(size) / amplitude**2 / weight.sum()
+    scale = np.sqrt(weight)
+    name = f"bert/encoder/layer_{layer}/attention/self"
+    query, key = (np.zeros_like(start[f"{name}/{role}/kernel"]) for role in ("query", "key"))
+    offsets = OFFSETS[layer]
+    for head in range(config.num_attention_heads):
+        turn = 2 * np.pi * offsets[head % len(offsets)] / waves[taken]
+        sine, column = 2 * taken, head * size + 2 * np.arange(len(taken))
+        key[sine, column] = key[sine + 1, column + 1] = scale
+        # sin(a + b) = sin a cos b + cos a sin b, cos(a + b) = cos a cos b - sin a sin b
+        query[sine, column] = query[sine + 1, column + 1] = scale * np.cos(turn)
+        query[sine + 1, column] = scale * np.sin(turn)
+        query[sine, column + 1] = -scale * np.sin(turn)
+        # Columns left over start as ever: where query and key are both 0 nothing is ever learnt.
+        left = slice(head * size + 2 * len(taken), (head + 1) * size)
+        query[:, left] = start[f"{name}/query/kernel"][:, left]
+        key[:, left] = start[f"{name}/key/kernel"][:, left]
+    start[f"{name}/query/kernel"], start[f"{name}/key/kernel"] = query, key
+
+
+def _read(
+    start: dict[str, np.ndarray], config: BertConfig, layer: int, rng: np.random.Generator
+) -> None:
+    """Lets each head carry a part of the piece it sees: sets value and attention output.
+
+    Heads with the same offset read parts that are orthogonal to each other, so that together
+    they carry more of the piece.
+    """
+    positions, size = position_size(config), config.head_size
+    rest = config.hidden_size - positions
+    name = f"bert/encoder/layer_{layer}/attention"
+    value = start[f"{name}/self/value/kernel"]
+    output = start[f"{name}/output/dense/kernel"]
+    value[:positions] = 0
+    output[:, :positions] = 0
+    for offset in range(len(OFFSETS[layer])):
+        columns = [
+            head * size + column
+            for head in range(offset, config.num_attention_heads, len(OFFSETS[layer]))
+            for column in range(size)
+        ][:rest]
+        basis, _ = np.linalg.qr(rng.standard_normal((rest, len(columns))))
+        value[positions:, columns] = basis
+        output[columns, positions:] = basis.T * _OUTPUT[layer]
