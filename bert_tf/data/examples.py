@@ -1,0 +1,239 @@
+"""`tf.train.Example`, many at once, encoded and decoded without TensorFlow.
+
+An Example is protobuf: `Example{1: Features}`, `Features{1: map<string, Feature>}`, a map being
+repeated `{1: key, 2: value}`, `Feature{1: BytesList | 2: FloatList | 3: Int64List}`, each list `{1:
+values}`, packed: varints for int64, four bytes for float (tensorflow/core/example/*.proto).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bert_tf.checkpoint.proto import BYTES, FIXED32, FIXED64, VARINT, read_varint, write_varint
+from bert_tf.errors import BertError
+
+_FLOATS, _INTEGERS = 2, 3
+"""Fields of `Feature`."""
+
+
+def encode_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Writes Examples as TensorFlow does, the features in the order given.
+
+    Args:
+        features: name to an array of shape (n, values), integers or floats, which become int64
+            and float features.
+
+    Returns:
+        n Examples, as bytes.
+    """
+    names = list(features)
+    payloads = [_payloads(features[name]) for name in names]
+    heads: list[dict[int, bytes]] = [{} for _ in names]  # by size, of which there are few
+    examples = []
+    for row in range(len(features[names[0]])):
+        parts = [b""]
+        for feature, (data, ends) in enumerate(payloads):
+            start, end = ends[row], ends[row + 1]
+            head = heads[feature].get(end - start)
+            if head is None:
+                is_float = features[names[feature]].dtype.kind == "f"
+                head = _head(names[feature], is_float, end - start)
+                heads[feature][end - start] = head
+            parts.append(head)
+            parts.append(data[start:end])
+        parts[0] = b"\x0a" + write_varint(sum(map(len, parts)))
+        examples.append(b"".join(parts))
+    return examples
+
+
+def decode_examples(
+    examples: Sequence[bytes], wanted: Mapping[str, np.dtype | type]
+) -> dict[str, np.ndarray]:
+    """Reads Examples that any writer made; features that are not wanted are skipped.
+
+    Args:
+        examples: one or more Examples, as bytes.
+        wanted: name to the type of the result; an integer type reads an int64 feature, a float
+            type a float feature.
+
+    Returns:
+        name to an array of shape (n, values).
+
+    Raises:
+        BertError: the bytes are no Example, a wanted feature is missing or of the other kind, or
+            the Examples do not all have equally many values of it.
+    """
+    parts: dict[str, list[bytes]] = {name: [] for name in wanted}
+    fields = {
+        name.encode(): (_FLOATS if np.dtype(kind).kind == "f" else _INTEGERS, parts[name])
+        for name, kind in wanted.items()
+    }
+    for number, example in enumerate(examples):
+        for entry in _submessages(example, 1):
+            for key, feature in _entries(entry):
+                if key not in fields:
+                    continue
+                kind, found = fields[key]
+                payload = _payload(feature, kind, key.decode())
+                if len(found) > number:  # of two entries with a key the last one holds
+                    found.pop()
+                found.append(payload)
+        for name, found in parts.items():
+            if len(found) <= number:
+                raise BertError(f"an example has no feature {name!r}")
+    return {name: _values(found, np.dtype(wanted[name]), name) for name, found in parts.items()}
+
+
+def encode_varints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers in seven bits a byte, lowest first.
+
+    Args:
+        values: integers of any shape and sign.
+
+    Returns:
+        (bytes, sizes): uint8, all numbers one after the other; and int64, the bytes of each.
+    """
+    flat = values.reshape(-1)
+    lowest, highest = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
+    if lowest >= 0 and highest < 128:
+        return flat.astype(np.uint8), np.ones(flat.size, np.int64)
+    flat = flat.astype(np.int64, copy=False).view(np.uint64) if lowest < 0 else flat
+    width = 10 if lowest < 0 else (highest.bit_length() + 6) // 7
+    matrix = np.empty((flat.size, width), np.uint8)
+    used = np.empty((flat.size, width), bool)
+    used[:, 0] = True
+    rest = flat
+    for byte in range(width):
+        np.bitwise_and(rest, 0x7F, out=matrix[:, byte], casting="unsafe")
+        if byte + 1 < width:
+            rest = rest >> 7
+            np.not_equal(rest, 0, out=used[:, byte + 1])
+            matrix[:, byte] |= used[:, byte + 1].view(np.uint8) << 7
+    return matrix[used], used.sum(axis=1)
+
+
+def decode_varints(data: np.ndarray) -> np.ndarray:
+    """The int64 numbers in an array of bytes; see `encode_varints`.
+
+    Raises:
+        BertError: the last number is cut off, or one is longer than 64 bits.
+    """
+    ends = np.flatnonzero(data < 0x80)
+    if data.size and (not ends.size or ends[-1] != data.size - 1):
+        raise BertError("a number is cut off")
+    starts = np.empty_like(ends)
+    starts[:1] = 0
+    starts[1:] = ends[:-1] + 1
+    sizes = ends - starts + 1
+    values = (data[starts] & 0x7F).astype(np.uint64)
+    longest = int(sizes.max()) if sizes.size else 0
+    if longest > 10:
+        raise BertError("a number is longer than 64 bits")
+    for byte in range(1, longest):
+        longer = np.flatnonzero(sizes > byte)
+        bits = (data[starts[longer] + byte] & 0x7F).astype(np.uint64)
+        values[longer] |= bits << np.uint64(7 * byte)
+    return values.view(np.int64)
+
+
+def _payloads(values: np.ndarray) -> tuple[bytes, list[int]]:
+    """The packed values of all rows one after the other, and where each row ends, from 0 on."""
+    rows, width = values.shape
+    if values.dtype.kind == "f":
+        size = 4 * width
+        return values.astype("<f4").tobytes(), list(range(0, size * rows + 1, size or 1))
+    data, sizes = encode_varints(values)
+    ends = np.zeros(rows + 1, np.int64)
+    np.cumsum(sizes.reshape(rows, width).sum(axis=1), out=ends[1:])
+    return data.tobytes(), ends.tolist()
+
+
+def _head(name: str, is_float: bool, size: int) -> bytes:
+    """All of an entry of the map that stands before its values, which take `size` bytes."""
+    head = b"\x0a" + write_varint(size)  # field 1, packed
+    for tag in (b"\x12" if is_float else b"\x1a", b"\x12"):  # in Feature; its place in the entry
+        head = tag + write_varint(len(head) + size) + head
+    key = name.encode()
+    head = b"\x0a" + write_varint(len(key)) + key + head
+    return b"\x0a" + write_varint(len(head) + size) + head
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(number, wire type, value as bytes) of each field; a varint's value is its own bytes."""
+    at, size = 0, len(data)
+    while at < size:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = read_varint(data, at - 1)
+        wire = tag & 7
+        start = at
+        if wire == BYTES:
+            length, start = read_varint(data, at)
+            at = start + length
+        elif wire == VARINT:
+            _, at = read_varint(data, at)
+        elif wire in (FIXED32, FIXED64):
+            at += 4 if wire == FIXED32 else 8
+        else:
+            raise BertError(f"a field has the unknown wire type {wire}")
+        if at > size:
+            raise BertError("a field is cut off")
+        yield tag >> 3, wire, data[start:at]
+
+
+def _submessages(data: bytes, wanted: int) -> Iterator[bytes]:
+    for number, wire, value in _fields(data):
+        if number == wanted and wire == BYTES:
+            yield value
+
+
+def _entries(features: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(key, Feature) of each entry of the map."""
+    for entry in _submessages(features, 1):
+        key = feature = b""
+        for number, wire, value in _fields(entry):
+            if wire == BYTES and number == 1:
+                key = value
+            elif wire == BYTES and number == 2:
+                feature = value
+        yield key, feature
+
+
+def _payload(feature: bytes, kind: int, name: str) -> bytes:
+    """The values of a Feature, packed; also where they were written one field each."""
+    payload = b""
+    for number, wire, value in _fields(feature):
+        if wire != BYTES or number > _INTEGERS:
+            continue
+        if number != kind:
+            is_kind, other = ("a float", "int64") if kind == _FLOATS else ("an int64", "float")
+            raise BertError(
+                f"the feature {name!r} is not {is_kind} list but {other if number != 1 else 'text'}"
+            )
+        unpacked = FIXED32 if kind == _FLOATS else VARINT
+        values = [v for n, w, v in _fields(value) if n == 1 and w in (BYTES, unpacked)]
+        payload = values[0] if len(values) == 1 else b"".join(values)
+    return payload
+
+
+def _values(payloads: list[bytes], kind: np.dtype, name: str) -> np.ndarray:
+    """The numbers of all Examples as (n, values)."""
+    data = np.frombuffer(b"".join(payloads), np.uint8)
+    ends = np.cumsum([len(payload) for payload in payloads])
+    if kind.kind == "f":
+        if data.size % 4:
+            raise BertError(f"the feature {name!r} holds a part of a number")
+        numbers, upto = data.view("<f4"), ends // 4
+    else:
+        numbers = decode_varints(data)
+        upto = np.concatenate([[0], np.cumsum(data < 0x80)])[ends]
+    counts = np.diff(upto, prepend=0)
+    if counts.size and (counts != counts[0]).any():
+        some = sorted({int(count) for count in counts})
+        raise BertError(
+            f"the feature {name!r} has {some[0]} values in one example and {some[-1]} in another"
+        )
+    return numbers.astype(kind).reshape(len(payloads), -1)
