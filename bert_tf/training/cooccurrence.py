@@ -42,19 +42,19 @@ class TokenArrays(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How often pieces and pairs of near pieces occur.
+    """How often pieces and pairs of near pieces occur, each group weighted as in training.
 
     Args:
-        pieces: (vocab) float64, occurrences with each group weighted as in training.
-        pairs: (vocab, vocab) symmetric CSR matrix, float64: nearby pairs, weighted by distance
-            and by group. Both orders of a pair are added up, so that a piece beside itself
-            counts twice, and the sum over a row is what the piece has of neighbours.
-        evidence: the same pairs in the same order with all groups weighing 1: how much was seen.
+        pieces: (vocab) float64, occurrences.
+        neighbours: (vocab) float64, what each piece has of neighbours: all its pairs, weighted
+            by distance; a pair of equal pieces counts twice.
+        pairs: (vocab, vocab) symmetric CSR matrix, float64: the pairs of which enough were seen,
+            weighted likewise.
     """
 
     pieces: np.ndarray
+    neighbours: np.ndarray
     pairs: Any
-    evidence: Any
 
 
 def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
@@ -80,6 +80,7 @@ def count_neighbours(
     smoothing: float = 0.7,
     ignored: Collection[int] = (0,),
     window: tuple[float, ...] = WINDOW,
+    at_least: float = 3.0,
     progress: Callable[[str], None] | None = None,
     block: int = _BLOCK,
 ) -> Counts:
@@ -94,6 +95,7 @@ def count_neighbours(
         smoothing: share of a group in training goes with its pieces to this power.
         ignored: ids that count as if they stood nowhere (their places stay empty).
         window: weight of a pair by distance, from distance 1.
+        at_least: pairs are left out whose sum is not above this with all groups weighing 1.
         progress: is told how far it is, in words.
         block: pieces to take at a time.
 
@@ -135,36 +137,39 @@ def count_neighbours(
             pieces += weight * seen
             pairs = pairs + near * weight
             evidence = evidence + near
-    return Counts(pieces, (pairs + pairs.T).tocsr(), (evidence + evidence.T).tocsr())
+    neighbours = np.asarray(pairs.sum(axis=0) + pairs.sum(axis=1)).ravel()
+    # The two sums were made alike, so that their entries are in the same order.
+    row = np.repeat(np.arange(size, dtype=np.int32), np.diff(evidence.indptr))
+    seen_twice = np.where(row == evidence.indices, 2, 1)
+    enough = evidence.data * seen_twice > at_least
+    data = pairs.data[enough]
+    pairs = scipy.sparse.csr_array((data, (row[enough], evidence.indices[enough])), pairs.shape)
+    return Counts(pieces, neighbours, (pairs + pairs.T).tocsr())
 
 
-def associations(counts: Counts, *, power: float = 0.75, at_least: float = 3.0) -> Any:
+def associations(counts: Counts, *, power: float = 0.75) -> Any:
     """Positive pointwise mutual information of nearby pieces, the mean of both directions.
 
-    With p(i, j) the share of a pair, p(i) = sum_j p(i, j) and the context's share smoothed,
-    q(j) = p(j)**power / sum_k p(k)**power, a direction is max(0, log(p(i, j) / (p(i) q(j)))):
-    Levy, Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
-    Embeddings, 2015 (there with power 0.75 too: it takes from rare contexts what is chance).
+    With n(i, j) the pairs, n(i) the neighbours of i and q(j) = n(j)**power / sum_k n(k)**power
+    the smoothed share of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
+    Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
+    Embeddings, 2015, with their power: without it rare contexts get too much.
 
     Args:
-        counts: the pairs.
+        counts: of the corpus.
         power: exponent of the contexts' counts.
-        at_least: pairs whose evidence is not above this are left out.
 
     Returns:
         (vocab, vocab) symmetric CSR matrix, float32, without stored zeros.
     """
     import scipy.sparse
 
-    pairs = counts.pairs.tocoo()
-    sums = np.asarray(counts.pairs.sum(axis=1)).ravel()
+    pairs, sums = counts.pairs.tocoo(), counts.neighbours
     context = sums**power
     context /= context.sum() or 1.0
-    enough = counts.evidence.tocoo().data > at_least
-    row, column, value = pairs.coords[0][enough], pairs.coords[1][enough], pairs.data[enough]
-    # p(i, j) / p(i) = count(i, j) / sums(i)
-    both = np.maximum(np.log(value / (sums[row] * context[column])), 0)
-    both += np.maximum(np.log(value / (sums[column] * context[row])), 0)
+    row, column = pairs.coords
+    both = np.maximum(np.log(pairs.data / (sums[row] * context[column])), 0)
+    both += np.maximum(np.log(pairs.data / (sums[column] * context[row])), 0)
     kept = both > 0
     data = (both[kept] / 2).astype(np.float32)
     return scipy.sparse.csr_array((data, (row[kept], column[kept])), shape=pairs.shape)
