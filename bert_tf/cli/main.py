@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import convert, download, mask, nsp, releases
+from bert_tf.cli import convert, download, mask, nsp, releases, vocab
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
@@ -40,6 +40,7 @@ COMMANDS = {
     "convert": convert,
     "download": download,
     "list": releases,
+    "vocab": vocab,
 }
 
 

@@ -1,0 +1,120 @@
+"""`bert_tf vocab`: trains a word-piece vocabulary on plain text."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.options import Parser, say
+from bert_tf.errors import BertError
+from bert_tf.report import percent, table
+
+if TYPE_CHECKING:
+    from bert_tf.data.vocabulary import TrainedVocabulary
+
+HELP = "train a vocabulary of word pieces on plain text"
+DESCRIPTION = """\
+Trains a vocab.txt on plain text, gzipped or not, in the layout of the original's: [PAD] first,
+[UNK], [CLS], [SEP] and [MASK] at 100 to 103, then single characters, then longer pieces. Each
+pattern of --input_file is a group, such as a language; small groups get more than their share.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf vocab --input_file=text.txt --output_file=vocab.txt --vocab_size=8000
+  bert_tf vocab --input_file=en.txt.gz,'ja/*.txt' --output_file=vocab.txt --vocab_size=32000
+  bert_tf vocab --input_file=en.txt --output_file=vocab.txt --do_lower_case
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the command's arguments."""
+    flags = OriginalFlags(parser)
+    flags.text(
+        "input_file",
+        None,
+        "text files or patterns of them, with commas between; each pattern is a group",
+        required=True,
+        aliases=["input"],
+    )
+    flags.text("output_file", None, "the vocab.txt to write", required=True, aliases=["output"])
+    flags.integer("vocab_size", 30000, "number of pieces (30000)", minimum=1)
+    flags.switch(
+        "do_lower_case",
+        False,
+        "lower-case text and drop accents (false)",
+        aliases=["lower_case", "do_lower"],
+    )
+    flags.number(
+        "smoothing",
+        0.7,
+        "a group of n characters gets a share of n**X: 1 is its true share, 0 the same for all "
+        "groups (0.7)",
+        minimum=0,
+        maximum=1,
+    )
+    flags.integer(
+        "min_char_count",
+        None,
+        "each character that occurs N times in all files becomes a piece; left out, 99.99%% of the "
+        "letters of each group and --ideograph_coverage decide",
+        minimum=1,
+        aliases=["min_character_count"],
+    )
+    flags.number(
+        "ideograph_coverage",
+        0.998,
+        "share of each group's characters up to which rare ideographs and Hangul syllables are "
+        "left out (0.998)",
+        minimum=0,
+        maximum=1,
+    )
+    flags.switch("overwrite", False, "replace the output if it exists (false)")
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    from bert_tf.data.vocabulary import check_output, save_vocabulary, train_vocabulary
+
+    patterns = comma_separated(args.input_file)
+    if len(set(patterns)) < len(patterns):
+        raise BertError(f"--input_file={args.input_file} names a pattern twice.")
+    check_output(args.output_file, args.overwrite)
+    trained = train_vocabulary(
+        {pattern: [pattern] for pattern in patterns},
+        args.vocab_size,
+        args.do_lower_case,
+        smoothing=args.smoothing,
+        min_character_count=args.min_char_count,
+        ideograph_coverage=args.ideograph_coverage,
+        progress=True,
+    )
+    save_vocabulary(trained.vocabulary, args.output_file)
+    for remark in trained.remarks:
+        say(remark)
+    print(show(trained, args.output_file))
+    return 0
+
+
+def show(trained: TrainedVocabulary, path: str) -> str:
+    """What the vocabulary holds and how it fits each group, as text for people."""
+    rows = [
+        ["group", "characters", "share", "words", "pieces a word", "pieces a character", "unknown"]
+    ]
+    for group in trained.groups:
+        rows.append(
+            [
+                group.name,
+                f"{group.characters:,}",
+                percent(group.share),
+                f"{group.words:,}",
+                f"{group.pieces / group.words:.3f}",
+                f"{group.pieces / group.characters:.3f}",
+                f"{100 * group.unknown / group.words:.3f} %",
+            ]
+        )
+    return (
+        f"wrote {path}: {len(trained.vocabulary):,} pieces, {trained.characters:,} of them single "
+        f"characters, {trained.continuations:,} such characters inside words, {trained.longer:,} "
+        f"longer pieces\n{table(rows, '<>>>>>>')}"
+    )
