@@ -1,4 +1,4 @@
-"""Training data: texts, piece ids on disk, pairs of segments, masks, and endless batches of them."""
+"""Training data: texts, piece ids on disk, pairs of segments, masks, and endless batches."""
 
 from bert_tf.data.documents import find_files, read_documents, read_sources
 from bert_tf.data.dynamic import PretrainingStream
