@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import convert, download, mask, nsp, releases, vocab
+from bert_tf.cli import convert, download, mask, nsp, pretraining_data, releases, vocab
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
@@ -41,6 +41,7 @@ COMMANDS = {
     "download": download,
     "list": releases,
     "vocab": vocab,
+    "pretraining-data": pretraining_data,
 }
 
 

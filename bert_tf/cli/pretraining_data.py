@@ -1,0 +1,200 @@
+"""`bert_tf pretraining-data`: plain text to TFRecord files, as create_pretraining_data.py does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.options import Parser, say
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    import argparse
+    import pathlib
+
+    from bert_tf.data.create import PretrainingDataReport
+
+HELP = "make TFRecord files of masked pairs from plain text, to pretrain on"
+DESCRIPTION = """\
+Makes what the original's create_pretraining_data.py makes, with its flags and their meaning: from
+plain text with a sentence a line and a blank line between documents, TFRecord files of pairs of
+segments with masked pieces. The text may be larger than memory. The same text and seed give the
+same bytes, however many processes work.
+"""
+EXAMPLES = """\
+examples:
+  python create_pretraining_data.py --input_file=text.txt --output_file=out.tfrecord \\
+    --vocab_file=vocab.txt --do_lower_case=False --max_seq_length=128
+  python create_pretraining_data.py --input_file='wiki/*.txt.gz,books.txt' \\
+    --output_file=a.tfrecord,b.tfrecord --vocab_file=vocab.txt --do_whole_word_mask
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the command's arguments."""
+    flags = OriginalFlags(parser)
+    flags.group("files")
+    flags.text(
+        "input_file",
+        None,
+        "text files or patterns such as 'wiki/*.txt', comma separated; also .gz",
+        required=True,
+    )
+    flags.text("output_file", None, "TFRecord files to write, comma separated", required=True)
+    flags.text("vocab_file", None, "the vocab.txt of the model", required=True, aliases=["vocab"])
+    flags.group("examples")
+    flags.switch(
+        "do_lower_case",
+        None,
+        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
+        aliases=["lower_case", "do_lower"],
+    )
+    flags.switch("do_whole_word_mask", False, "mask all pieces of a word or none (false)")
+    flags.integer("max_seq_length", 128, "pieces in an example at most (128)", minimum=5)
+    flags.integer(
+        "max_predictions_per_seq", 20, "masked pieces in an example at most (20)", minimum=1
+    )
+    flags.number(
+        "masked_lm_prob", 0.15, "share of the pieces that is masked (0.15)", minimum=0, maximum=1
+    )
+    flags.number(
+        "short_seq_prob",
+        0.1,
+        "share of the examples that is made shorter than they could be (0.1)",
+        minimum=0,
+        maximum=1,
+    )
+    flags.integer("dupe_factor", 10, "passes, each with pairs and masks of its own (10)", minimum=1)
+    flags.integer("random_seed", 12345, "seed of all that is random (12345)", minimum=0)
+    flags.group("beyond the original")
+    flags.integer("num_workers", None, "processes that work at once; all cores", minimum=1)
+    flags.switch(
+        "group_by_pattern",
+        False,
+        "take a random second segment from the files of the same pattern of --input_file, for "
+        "patterns that stand for a language each (false: from all files)",
+    )
+    flags.text(
+        "sources",
+        None,
+        "tables (.tsv, with a header and a row for each document), one for each input file, that "
+        "tell which source a document is part of: a random second segment is never from the "
+        "source of the first",
+    )
+    flags.text("sources_column", "source", "name or number of the column in them (source)")
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    from bert_tf.data.create import create_pretraining_data
+    from bert_tf.data.masking import MaskRules
+    from bert_tf.data.pairs import PairRules
+    from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
+
+    if args.num_workers:
+        limit_threads(args.num_workers)
+    files = groups_of(comma_separated(args.input_file), args.group_by_pattern)
+    sources = read_tables(files, args.sources, args.sources_column) if args.sources else None
+    vocab = Vocabulary.load(args.vocab_file)
+    lower_case, remark = infer_casing(args.vocab_file, vocab, args.do_lower_case)
+    for told in (remark, *vocab.remarks, *rule_remarks(args)):
+        if told:
+            say(told)
+    report = create_pretraining_data(
+        files,
+        comma_separated(args.output_file),
+        BertTokenizer(vocab, lower_case),
+        pair_rules=PairRules(args.max_seq_length, args.short_seq_prob),
+        mask_rules=MaskRules(
+            args.masked_lm_prob, args.max_predictions_per_seq, args.do_whole_word_mask
+        ),
+        seed=args.random_seed,
+        dupe_factor=args.dupe_factor,
+        num_workers=args.num_workers,
+        sources=sources,
+    )
+    for told in report.remarks:
+        say(told)
+    print(show(report))
+    return 0
+
+
+def groups_of(patterns: list[str], by_pattern: bool) -> dict[str, list[pathlib.Path]]:
+    """The input files of each group: of each pattern, or of one group for all.
+
+    Raises:
+        BertError: a pattern matches nothing.
+    """
+    from bert_tf.data.documents import find_files
+
+    if not by_pattern:
+        return {"the text": find_files(patterns)}
+    groups = {pattern: find_files([pattern]) for pattern in dict.fromkeys(patterns)}
+    taken: set[pathlib.Path] = set()
+    for pattern, paths in groups.items():
+        if twice := taken.intersection(paths):
+            raise BertError(f"{min(twice)} is in two groups, one of them {pattern}.")
+        taken.update(paths)
+    return groups
+
+
+def read_tables(
+    files: dict[str, list[pathlib.Path]], patterns: str, column: str
+) -> dict[str, list[str]]:
+    """The source of each document of each group.
+
+    Raises:
+        BertError: there is not one table for each input file, or one cannot be read.
+    """
+    from bert_tf.data.documents import find_files, read_sources
+
+    tables = find_files(comma_separated(patterns))
+    count = sum(map(len, files.values()))
+    if len(tables) != count:
+        raise BertError(
+            f"--sources names {len(tables)} tables for {count} input files; it takes one for each, "
+            "in the same order."
+        )
+    rest = iter(tables)
+    number = int(column) if column.isdigit() else column
+    return {
+        name: [source for _ in paths for source in read_sources(next(rest), number)]
+        for name, paths in files.items()
+    }
+
+
+def limit_threads(number: int) -> None:
+    """Lets the tokenizer, which works before the processes do, use so many threads too."""
+    import os
+
+    os.environ.setdefault("RAYON_NUM_THREADS", str(number))
+
+
+def rule_remarks(args: argparse.Namespace) -> list[str]:
+    """What is odd about the numbers asked for."""
+    wanted = round(args.max_seq_length * args.masked_lm_prob)
+    if wanted > args.max_predictions_per_seq:
+        return [
+            f"--max_predictions_per_seq={args.max_predictions_per_seq} is less than "
+            f"{args.masked_lm_prob:.0%} of {args.max_seq_length} pieces: long examples get fewer "
+            f"masks. {wanted} would do."
+        ]
+    return []
+
+
+def show(report: PretrainingDataReport) -> str:
+    """What was made, as text for people."""
+    files = report.files[0] if len(report.files) == 1 else f"{len(report.files)} files"
+    whole = sum(report.seconds.values())
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items())
+    return "\n".join(
+        [
+            f"wrote {files}: {report.examples:,} examples",
+            f"from {report.documents:,} documents, {report.sentences:,} sentences, "
+            f"{report.pieces:,} pieces",
+            f"second segment random in {report.random / report.examples:.1%}; "
+            f"{report.length / report.examples:.1f} pieces an example; "
+            f"{report.masked:,} masked, {report.masked / report.length:.1%} of them",
+            f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} pieces/s written",
+        ]
+    )
