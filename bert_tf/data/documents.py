@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import io
@@ -15,6 +16,16 @@ from bert_tf.errors import BertError
 
 _MOST_SINGLE = 0.9
 """Share of documents of one sentence from which on blank lines are taken for a mistake."""
+
+_NO_TEXT = (
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    *((b"BZh%d1AY&SY" % level, "compressed by bzip2") for level in range(1, 10)),
+)
+"""How files start that would be read as rubbish, since invalid bytes are dropped."""
 
 
 def find_files(patterns: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
@@ -67,32 +78,24 @@ def read_documents(
     Raises:
         BertError: the file cannot be read, or its compression is broken.
     """
-    try:
-        with open(path, "rb") as raw:
-            lines = _open_text(raw)
-            told = 0
-            document: list[str] = []
-            for line in lines:
-                text = line.decode("utf-8", "ignore").strip()
-                if text:
-                    document.append(text)
-                    continue
-                if document:
-                    yield document
-                    document = []
-                if on_bytes is not None and raw.tell() != told:
-                    on_bytes(raw.tell() - told)
-                    told = raw.tell()
+    with _opened(path) as (raw, lines):
+        told = 0
+        document: list[str] = []
+        for line in lines:
+            text = line.decode("utf-8", "ignore").strip()
+            if text:
+                document.append(text)
+                continue
             if document:
                 yield document
-            if on_bytes is not None:
+                document = []
+            if on_bytes is not None and raw.tell() != told:
                 on_bytes(raw.tell() - told)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BertError(
-            f"{os.fspath(path)} is broken or cut off as a gzip file: {error}"
-        ) from error
-    except OSError as error:
-        raise BertError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
+                told = raw.tell()
+        if document:
+            yield document
+        if on_bytes is not None:
+            on_bytes(raw.tell() - told)
 
 
 def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
@@ -113,7 +116,8 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
         BertError: the table cannot be read, has no such column, or a line is too short or its
             field is blank.
     """
-    rows = [line.rstrip("\r\n").split("\t") for line in _read_lines(path)]
+    with _opened(path) as (_, lines):
+        rows = [line.decode("utf-8", "ignore").rstrip("\r\n").split("\t") for line in lines]
     if not rows:
         raise BertError(f"{os.fspath(path)} is empty; its first line names the columns")
     names = rows[0]
@@ -167,24 +171,22 @@ def _matches(pattern: str) -> list[pathlib.Path]:
     return [pathlib.Path(name) for name in names if os.path.isfile(name)]
 
 
-def _open_text(raw: IO[bytes]) -> Iterable[bytes]:
-    """The lines of a file, unpacked if it is compressed."""
-    is_gzip = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if is_gzip else raw
-
-
-def _read_lines(path: str | os.PathLike[str]) -> list[str]:
-    return [line for document in _raw_lines(path) for line in document]
-
-
-def _raw_lines(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[bytes]]]:
+    """The file, and its lines, unpacked if it is compressed; raises as `read_documents` does."""
+    name = os.fspath(path)
     try:
         with open(path, "rb") as raw:
-            yield [line.decode("utf-8", "replace") for line in _open_text(raw)]
+            head = raw.read(16)
+            raw.seek(0)
+            for start, kind in _NO_TEXT:
+                if head.startswith(start):
+                    raise BertError(f"{name} is {kind}; give plain text in UTF-8, or that in gzip")
+            if head.startswith(b"\x1f\x8b"):
+                yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)
+            else:
+                yield raw, raw
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BertError(
-            f"{os.fspath(path)} is broken or cut off as a gzip file: {error}"
-        ) from error
+        raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
     except OSError as error:
-        raise BertError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
+        raise BertError(f"cannot read {name}: {error.strerror or error}") from error

@@ -193,11 +193,11 @@ class PretrainingStream:
             corpus.vocab_sha256,
             len(corpus.tokens),
             len(corpus.sentences),
-            self.batch_size,
+            int(self.batch_size),
             self.pair_rules,
             self.mask_rules,
-            smoothing,
-            self.seed,
+            float(smoothing),
+            int(self.seed),
             WINDOW_PIECES,
         )
         digest = hashlib.sha256(repr(settings).encode())

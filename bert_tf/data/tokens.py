@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self
@@ -179,15 +178,15 @@ def tokenize_corpus(
     paths = {group: find_files(patterns) for group, patterns in files.items()}
     if not paths:
         raise BertError("no input files; give text files, one sentence a line")
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(os.path.abspath(folder))
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BertError(f"{folder} exists and is not empty; remove it or name another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+        temporary.mkdir()
         try:
-            _write(paths, tokenizer, pathlib.Path(temporary), sources, progress)
-            os.chmod(temporary, 0o755)  # mkdtemp lets only the owner in
+            _write(paths, tokenizer, temporary, sources, progress)
             os.replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
