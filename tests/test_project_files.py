@@ -82,7 +82,13 @@ def test_every_folder_of_the_package_is_packaged(root):
 
 
 def test_scripts_and_checks_can_be_executed(root):
-    for name in ("run_mask.py", "run_nsp.py", "create_vocab.py", ".ci/run"):
+    for name in (
+        "run_mask.py",
+        "run_nsp.py",
+        "create_vocab.py",
+        "create_pretraining_data.py",
+        ".ci/run",
+    ):
         assert os.access(root / name, os.X_OK), name
 
 
