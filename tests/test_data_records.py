@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from bert_tf.data.examples import decode_examples, decode_varints, encode_examples, encode_varints
-from bert_tf.data.records import FEATURES, RecordStream, frame
+from bert_tf.data.records import FEATURES, RecordStream, find_records, frame
 from bert_tf.data.shuffle import DiskShuffle
 from bert_tf.errors import BertError
 
@@ -257,6 +257,18 @@ def test_padding_that_is_not_zero_is_made_so(tmp_path):
     batch = RecordStream([tmp_path / "x.tfrecord"], batch_size=2, seed=0).next_batch()
     assert (batch["token_input"][:, -2:] == 0).all()
     assert (batch["token_input"][:, :-2] != 0).all()
+
+
+def test_patterns_stand_for_files(tmp_path):
+    for name in ("b1", "b0", "a", "[x]"):
+        (tmp_path / name).touch()
+    patterns = [tmp_path / "b*", tmp_path / "a", tmp_path / "[x]", tmp_path / "b1"]
+    names = [path.removeprefix(f"{tmp_path}/") for path in find_records(patterns)]
+    assert names == ["b0", "b1", "a", "[x]"]
+    with pytest.raises(BertError, match="no file matches .*c"):
+        find_records([tmp_path / "a", tmp_path / "c*"])
+    with pytest.raises(BertError, match="no TFRecord files given"):
+        find_records([])
 
 
 def damaged(path, at, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import glob
 import mmap
 import os
 import struct
@@ -36,6 +37,26 @@ def frame(data: bytes) -> bytes:
     length = struct.pack("<Q", len(data))
     checksums = struct.pack("<I", crc.masked(length)), struct.pack("<I", crc.masked(data))
     return b"".join((length, checksums[0], data, checksums[1]))
+
+
+def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The files that names and patterns such as `data/*.tfrecord` stand for, none twice.
+
+    Raises:
+        BertError: one matches nothing, or there is none.
+    """
+    found: dict[str, None] = {}
+    for pattern in map(os.fspath, patterns):
+        matches = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
+        if not matches:
+            raise BertError(
+                f"no file matches {pattern}; give TFRecord files, as create_pretraining_data.py "
+                "makes them."
+            )
+        found.update(dict.fromkeys(matches))
+    if not found:
+        raise BertError("no TFRecord files given.")
+    return list(found)
 
 
 class _Block(NamedTuple):
