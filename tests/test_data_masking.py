@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from corpora import within_five_sigma
+from placed_corpora import within_five_sigma
 
 from bert_tf.data import MaskRules, mask_pieces
 from bert_tf.data.masking import choose_words

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from corpora import FIRST, document_of, make_corpus, within_five_sigma
+from placed_corpora import FIRST, document_of, make_corpus, within_five_sigma
 
 from bert_tf.data import PairRules, Pairs, assemble, draw_pairs
 from bert_tf.data.pairs import truncated_lengths

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from corpora import make_corpus
+from placed_corpora import make_corpus
 
 from bert_tf.data import TokenCorpus, read_documents, split_by_source, tokenize_corpus
 from bert_tf.errors import BertError
