@@ -46,7 +46,8 @@ def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
         BertError: one matches nothing, or there is none.
     """
     found: dict[str, None] = {}
-    for pattern in map(os.fspath, patterns):
+    for given in patterns:
+        pattern = os.fspath(given)
         matches = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
         if not matches:
             raise BertError(
