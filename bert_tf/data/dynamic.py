@@ -179,8 +179,14 @@ class PretrainingStream:
                 "the state of the training data is of another run: texts, held-out documents, "
                 "batch size, lengths, masking, smoothing and seed must be those it was taken with"
             )
-        for group, place in zip(self._groups, places):
-            group.go_to(*place)
+        before = [(group.epoch, group.window, group.position) for group in self._groups]
+        try:
+            for group, place in zip(self._groups, places):
+                group.go_to(*place)
+        except BertError:
+            for group, place in zip(self._groups, before):
+                group.go_to(*place)
+            raise
         self._batch = batch
 
     def epochs(self) -> dict[str, float]:
@@ -252,14 +258,22 @@ class _Group:
                 self._start_window(self.window + 1)
 
     def go_to(self, epoch: int, window: int, position: int) -> None:
-        """Goes to a place that this group was at before."""
-        self._start_epoch(epoch)
-        if not 0 <= window < len(self._ends):
-            raise BertError(
-                f"the state of the training data names a window {window}; none is there"
-            )
-        self._start_window(window)
-        self.position = position
+        """Goes to a place that a stream stood at before, and draws its window.
+
+        Raises:
+            BertError: there is no such place.
+        """
+        if epoch >= 0:
+            self._start_epoch(epoch)
+            if 0 <= window < len(self._ends):
+                self._start_window(window)
+                if 0 <= position <= len(self._pairs()):
+                    self.position = position
+                    return
+        raise BertError(
+            f"the state of the training data is damaged: {[epoch, window, position]} is no place "
+            f"in {self._corpus.group_names[self.number]}; take the state as `state()` gave it"
+        )
 
     def progress(self) -> float:
         """Epochs so far."""
