@@ -20,9 +20,11 @@ import bert_tf.data.create
 import bert_tf.data.example_work
 from bert_tf.cli.main import build_parser, main
 from bert_tf.cli.options import plain_spelling
-from bert_tf.data.example_work import workers
-from bert_tf.data.records import RecordStream
+from bert_tf.data import MaskRules, PairRules, RecordStream, tokenize_corpus
+from bert_tf.data.example_work import Job, workers
+from bert_tf.data.shuffle import DiskShuffle
 from bert_tf.errors import BertError
+from bert_tf.text import BertTokenizer, Vocabulary
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 DOCUMENTS, SENTENCES, WORDS = 12, 9, 7
@@ -373,10 +375,16 @@ def test_a_full_disk_is_told(here, monkeypatch, capsys):
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_a_killed_worker_is_told():
+def test_a_killed_worker_is_told(here):
+    vocab = Vocabulary.load("vocab.txt")
+    tokenize_corpus({"a": ["a.txt"]}, BertTokenizer(vocab, False), "tokens")
+    shuffle = DiskShuffle(here, 1, np.uint16, 1)
+    job = Job("tokens", vocab, PairRules(), MaskRules(), 0, shuffle, "", 1)
+    with workers(2, job) as run_tasks:
+        assert list(run_tasks(abs, [-1, 2])) == [1, 2]
     with (
         pytest.raises(BertError, match=r"a worker process was killed.*--num_workers"),
-        workers(2, None) as run_tasks,
+        workers(2, job) as run_tasks,
     ):
         list(run_tasks(os._exit, [1]))
 

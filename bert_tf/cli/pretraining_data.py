@@ -112,9 +112,8 @@ def answer(args: argparse.Namespace) -> int:
         dupe_factor=args.dupe_factor,
         num_workers=args.num_workers,
         sources=sources,
+        on_remark=say,
     )
-    for told in report.remarks:
-        say(told)
     print(show(report))
     return 0
 

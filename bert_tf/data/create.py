@@ -6,13 +6,13 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from bert_tf.data.documents import find_files
-from bert_tf.data.example_work import HEAD, Job, draw, finish, items_of, workers
+from bert_tf.data.example_work import HEAD, Job, available_cores, draw, finish, items_of, workers
 from bert_tf.data.masking import MaskRules
 from bert_tf.data.output_files import append, checked_outputs, scratch_folder, temporary_files
 from bert_tf.data.pairs import PairRules
@@ -63,6 +63,7 @@ def create_pretraining_data(
     num_workers: int | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
+    on_remark: Callable[[str], None] | None = None,
 ) -> PretrainingDataReport:
     """Makes what the original's create_pretraining_data.py makes, on all processor cores.
 
@@ -84,6 +85,7 @@ def create_pretraining_data(
         sources: group to the source of each of its documents; a random second segment never comes
             from the source of the first. By default each document is a source.
         progress: show bars, if standard error is a terminal.
+        on_remark: is told each remark on the text as soon as it is tokenized, long before the end.
 
     Raises:
         BertError: a file cannot be read or written, a group has no second source, or a number is
@@ -97,6 +99,9 @@ def create_pretraining_data(
             found, tokenizer, folder / "corpus", sources=sources, progress=progress
         )
         seconds = time.perf_counter() - start
+        if on_remark is not None:
+            for remark in corpus.info["remarks"]:
+                on_remark(remark)
         report = write_records(
             corpus,
             outputs,
@@ -145,7 +150,7 @@ def write_records(
         raise BertError(f"dupe_factor is {dupe_factor}; it must be at least 1.")
     if seed < 0:
         raise BertError(f"the seed is {seed}; it must not be negative.")
-    num_workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+    num_workers = available_cores() if num_workers is None else num_workers
     if num_workers < 1:
         raise BertError(f"num_workers is {num_workers}; it must be at least 1.")
     corpus.check_vocabulary(vocab)

@@ -91,10 +91,10 @@ _job: Job | None = None
 _corpus: TokenCorpus | None = None
 
 
-def _begin(job: Job) -> None:
-    """Makes a process ready for `draw` and `finish`."""
+def _begin(job: Job | None) -> None:
+    """Makes a process ready for `draw` and `finish`; None lets the corpus's files go."""
     global _job, _corpus
-    _job, _corpus = job, TokenCorpus.open(job.corpus)
+    _job, _corpus = job, None if job is None else TokenCorpus.open(job.corpus)
 
 
 def draw(item: Item) -> Drawn:
@@ -175,6 +175,13 @@ def _specials() -> dict[str, int]:
     return {"cls_id": _job.vocab.cls_id, "sep_id": _job.vocab.sep_id}
 
 
+def available_cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def workers(
     count: int, job: Job
@@ -186,7 +193,10 @@ def workers(
     """
     if count == 1:
         _begin(job)
-        yield map
+        try:
+            yield map
+        finally:
+            _begin(None)
         return
     # Not forked: the tokenizer has left threads behind, and a fork amid threads can hang.
     context = multiprocessing.get_context("spawn")
@@ -204,7 +214,9 @@ def workers(
         yield run
     except BrokenProcessPool as error:
         raise BertError(
-            "a worker process was killed, perhaps for lack of memory. Try a smaller --num_workers."
+            "a worker process was killed, perhaps for lack of memory: try a smaller --num_workers. "
+            'In a script of your own, call this under if __name__ == "__main__", as every process '
+            "imports the script."
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
