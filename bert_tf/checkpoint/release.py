@@ -73,6 +73,22 @@ def write_release(
     return prefix
 
 
+def write_side_files(folder: str | os.PathLike[str], config: BertConfig, vocab: bytes) -> None:
+    """Writes `bert_config.json` and `vocab.txt` into a folder that exists, replacing older ones.
+
+    Raises:
+        BertError: they cannot be written.
+    """
+    for name, data in ((CONFIG_NAME, _json(config)), (VOCAB_NAME, vocab)):
+        path = os.path.join(os.path.expanduser(os.fspath(folder)), name)
+        try:
+            with open(path + ".tmp", "wb") as file:
+                file.write(data)
+            os.replace(path + ".tmp", path)
+        except OSError as error:
+            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+
+
 def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype:
     """The type to store a tensor in, if weights are to be stored as `wanted`."""
     if wanted is None or not dtypes.is_float(dtype):

@@ -25,6 +25,8 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.models.head_layers import (
     AskedPositions,
+    ClsAndPositions,
+    DropFirst,
     GatherPositions,
     MaskedProbabilities,
     PieceScores,
@@ -139,6 +141,37 @@ def build_pretraining_model(
         mlm = MaskedProbabilities(name="mlm")(mlm, inputs[2])
         nsp = _softmax("nsp")(nsp)
     return keras.Model(inputs, [mlm, nsp], name="bert_pretraining")
+
+
+def build_gathered_pretraining_model(
+    source: Source, *, attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """What pretraining trains: both heads, each computed only where its loss looks.
+
+    The last layer is computed at [CLS] and the asked positions alone, the vocabulary projection
+    at the asked positions: of 128 positions with 20 asked for, that is a sixth of both.
+
+    Args:
+        source: a config or existing layers.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input` and `position_input`, (batch, n) int32, the
+        original's `masked_lm_positions`, to two outputs: `[0]` MLM logits, (batch, n, vocab);
+        `[1]` NSP logits, (batch, 2), index 0 "B follows A", index 1 "B is random".
+
+    Raises:
+        BertError: the source lacks one of the heads.
+    """
+    parts = _layers(source, dtype, pooler=True, mlm=True, nsp=True)
+    trunk = parts.trunk(attention_mask)
+    inputs = _inputs(trunk, "position_input")
+    pick = ClsAndPositions(dtype=parts.dtype, name="cls_and_positions")
+    hidden = parts.last_layer_at(trunk, lambda x: pick(x, inputs[2]))
+    mlm = parts.predict_masked(DropFirst(dtype=parts.dtype, name="asked")(hidden))
+    nsp = parts.nsp_dense(parts.pool(hidden))
+    return keras.Model(inputs, [mlm, nsp], name="bert_gathered_pretraining")
 
 
 def build_mlm_model(

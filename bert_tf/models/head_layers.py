@@ -68,6 +68,37 @@ class GatherPositions(keras.layers.Layer):
 
 
 @register
+class ClsAndPositions(keras.layers.Layer):
+    """Picks [CLS] and some positions out of hidden states.
+
+    `layer(hidden, positions)` maps (batch, length, hidden) and (batch, n) int32 to
+    (batch, 1 + n, hidden).
+    """
+
+    def call(self, hidden, positions):
+        picked = ops.take_along_axis(hidden, ops.expand_dims(positions, 2), axis=1)
+        return ops.concatenate([hidden[:, :1, :], picked], axis=1)
+
+    def compute_output_spec(self, hidden, positions):
+        batch, count = positions.shape
+        count = None if count is None else 1 + count
+        return keras.KerasTensor((batch, count, hidden.shape[-1]), dtype=hidden.dtype)
+
+
+@register
+class DropFirst(keras.layers.Layer):
+    """Leaves out the first row of each text: (batch, 1 + n, hidden) -> (batch, n, hidden)."""
+
+    def call(self, inputs):
+        return inputs[:, 1:, :]
+
+    def compute_output_spec(self, inputs):
+        batch, count, width = inputs.shape
+        count = None if count is None else count - 1
+        return keras.KerasTensor((batch, count, width), dtype=inputs.dtype)
+
+
+@register
 class OutputBias(keras.layers.Layer):
     """Adds one learned number to each vocabulary entry's logit (`cls/predictions/output_bias`)."""
 

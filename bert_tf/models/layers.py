@@ -10,6 +10,7 @@ from keras import ops
 
 from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
+from bert_tf.models.fused import fused
 from bert_tf.models.initializers import BertInitializer
 
 register = keras.saving.register_keras_serializable(package="bert_tf")
@@ -40,9 +41,39 @@ def activation_function(name: str):
     return ACTIVATIONS[name]
 
 
-def layer_norm(name: str, dtype: Any = None) -> keras.layers.LayerNormalization:
+@functools.cache
+def training_activation(name: str):
+    """The same function for training: computed in float32, and compiled where that pays."""
+    function = activation_function(name)
+    return fused(lambda x: ops.cast(function(ops.cast(x, "float32")), x.dtype))
+
+
+@functools.cache
+def _training_norm(epsilon: float):
+    """Layer norm over the last axis for training: computed in float32, in the input's type."""
+
+    def normalize(x, gamma, beta):
+        wide = ops.cast(x, "float32")
+        centered = wide - ops.mean(wide, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+        return ops.cast(centered * ops.rsqrt(variance + epsilon) * gamma + beta, x.dtype)
+
+    return fused(normalize)
+
+
+@register
+class LayerNorm(keras.layers.LayerNormalization):
+    """Keras's layer norm over the last axis, one compiled loop in training where that pays."""
+
+    def call(self, inputs, training=None):
+        if not training:
+            return super().call(inputs)
+        return _training_norm(self.epsilon)(inputs, self.gamma, self.beta)
+
+
+def layer_norm(name: str, dtype: Any = None) -> LayerNorm:
     """A layer norm with BERT's epsilon; Keras's default of 1e-3 gives errors of order 1."""
-    return keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
+    return LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
 def dense(units: int, name: str, initializer_range: float, dtype: Any = None) -> keras.layers.Dense:
@@ -62,8 +93,8 @@ class Activation(keras.layers.Layer):
         self._function = activation_function(hidden_act)
         self.supports_masking = True
 
-    def call(self, inputs):
-        return self._function(inputs)
+    def call(self, inputs, training=None):
+        return training_activation(self.hidden_act)(inputs) if training else self._function(inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -85,7 +116,11 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
             return super().call(inputs)
         # einsum lets the backend read the table as it lies; Keras's own reverse call transposes
         # it first, which for 119,547 x 768 copies 367 MB where the backend does not fold it.
-        return ops.einsum("bph,vh->bpv", inputs, ops.cast(self.embeddings, inputs.dtype))
+        # Flat, since TensorFlow makes as many small products as there are texts otherwise.
+        count, width = ops.shape(inputs)[1], inputs.shape[-1]
+        flat = ops.reshape(inputs, (-1, width))
+        logits = ops.einsum("nh,vh->nv", flat, ops.cast(self.embeddings, inputs.dtype))
+        return ops.reshape(logits, (-1, count, self.input_dim))
 
 
 @register

@@ -1,0 +1,217 @@
+"""`TrainingCheckpoints`: a training's whole state in the original format, kept and found again."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from bert_tf.checkpoint import CheckpointReader
+from bert_tf.checkpoint.names import weights_of
+from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
+from bert_tf.checkpoint.writer import CheckpointWriter
+from bert_tf.errors import BertError
+from bert_tf.models.parts import BertLayers
+from bert_tf.models.weights import assign, variable_at
+from bert_tf.training.optimizer import BertAdam
+
+BASE = "model.ckpt"
+"""Checkpoints are called `model.ckpt-<step>`, as the original's Estimator called them."""
+
+STATE = ".training.json"
+"""Ending of the file beside a checkpoint with what the original format has no place for."""
+
+_NAME = re.compile(re.escape(BASE) + r"-(\d+)\.index")
+
+
+class TrainingCheckpoints:
+    """Saves and restores weights, Adam's slots, step, random states and the place in the data.
+
+    A checkpoint is three files, `model.ckpt-<step>.data-*`, `.training.json` and `.index`, and
+    the index gets its name last: who finds it finds all. So a process that is killed while it
+    writes leaves the checkpoint before as the last one, and some hidden files that the next
+    start removes. The file `checkpoint` names the last one, as TensorFlow expects.
+
+    Args:
+        folder: made if it is not there.
+        layers: whose weights these are.
+        model: the trained model, for the states of its random generators.
+        optimizer: built.
+        keep: how many checkpoints are kept; older ones are removed once a new one is complete.
+
+    Raises:
+        BertError: the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        layers: BertLayers,
+        model: keras.Model,
+        optimizer: BertAdam,
+        keep: int = 2,
+    ) -> None:
+        self.folder = os.path.expanduser(os.fspath(folder))
+        self._model = model
+        self._optimizer = optimizer
+        self._keep = max(1, keep)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise BertError(f"cannot make the folder {self.folder}: {error.strerror}.") from error
+        by_name = layers.by_name()
+        self._weights = [
+            (weight, variable_at(by_name[weight.layer], weight.attribute))
+            for weight in weights_of(layers.config, layers.heads.parts, layers.heads.classifier)
+        ]
+
+    def prefix(self, step: int) -> str:
+        """The path of the checkpoint of a step, without an ending."""
+        return os.path.join(self.folder, f"{BASE}-{step}")
+
+    def save(self, step: int, state: Mapping[str, Any]) -> str:
+        """Writes a checkpoint, all of it or nothing.
+
+        Args:
+            step: how many steps were trained.
+            state: what JSON can hold: the place in the data and the like.
+
+        Returns:
+            Its prefix.
+
+        Raises:
+            BertError: the disk is full or cannot be written; older checkpoints are untouched.
+        """
+        prefix = self.prefix(step)
+        written = {"state": dict(state), "random": self._random_states()}
+        with CheckpointWriter(prefix) as writer:
+            writer.add_file(os.path.basename(prefix) + STATE, json.dumps(written).encode())
+            for name, value in self._tensors():
+                writer.add(name, value)
+            writer.add(STEP, np.asarray(step, np.int64))
+        self._name_last(step)
+        for old in self.steps()[: -self._keep]:
+            self._remove(old)
+        return prefix
+
+    def steps(self) -> list[int]:
+        """The steps of all complete checkpoints, ascending."""
+        found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def restore_last(self) -> tuple[int, dict[str, Any]] | None:
+        """Goes back to the last checkpoint.
+
+        Returns:
+            Its step and the state that it was saved with; None if there is no checkpoint.
+
+        Raises:
+            BertError: it is damaged, or of another model.
+        """
+        self._remove_unfinished()
+        steps = self.steps()
+        if not steps:
+            return None
+        prefix = self.prefix(steps[-1])
+        try:
+            with open(prefix + STATE, encoding="utf-8") as file:
+                written = json.load(file)
+            state, random = dict(written["state"]), written["random"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BertError(
+                f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
+                f"Remove this checkpoint to go on from the one before, or give another output "
+                f"folder and this checkpoint as --init_checkpoint."
+            ) from error
+        with CheckpointReader(prefix) as reader:
+            for weight, variable in self._weights:
+                m, v = self._optimizer.slots(variable)
+                for name, target in (("", variable), (ADAM_M, m), (ADAM_V, v)):
+                    self._read(reader, weight.original + name, target, weight.transpose)
+        self._optimizer.iterations.assign(steps[-1])
+        self._set_random_states(random, prefix)
+        return steps[-1], state
+
+    def _read(self, reader: CheckpointReader, name: str, variable: Any, transpose: bool) -> None:
+        if name not in reader.tensors:
+            raise BertError(
+                f"{reader.prefix} lacks the tensor {name}, so that training cannot go on from "
+                f"it; give another output folder, and this checkpoint as --init_checkpoint."
+            )
+        value = reader.read(name)
+        value = np.ascontiguousarray(value.T) if transpose else value
+        if value.shape != tuple(variable.shape):
+            raise BertError(
+                f"{reader.prefix} is of another model: its {name} has the shape "
+                f"{list(value.shape)}, here it is {list(variable.shape)}. Give another output "
+                f"folder, or the config that this one was begun with."
+            )
+        assign(variable, value)
+
+    def _tensors(self) -> Iterator[tuple[str, np.ndarray]]:
+        for weight, variable in self._weights:
+            m, v = self._optimizer.slots(variable)
+            for name, source in (("", variable), (ADAM_M, m), (ADAM_V, v)):
+                value = keras.ops.convert_to_numpy(source)
+                yield weight.original + name, value.T if weight.transpose else value
+
+    def _random_states(self) -> list[list[int]]:
+        """The states of dropout's generators, in the model's order."""
+        return [
+            [int(x) for x in keras.ops.convert_to_numpy(variable).reshape(-1)]
+            for variable in self._random_variables()
+        ]
+
+    def _random_variables(self) -> list[Any]:
+        return [
+            variable
+            for variable in self._model.non_trainable_variables
+            if "seed_generator" in variable.path
+        ]
+
+    def _set_random_states(self, states: list[list[int]], prefix: str) -> None:
+        variables = self._random_variables()
+        if len(states) != len(variables):
+            raise BertError(
+                f"{prefix} was trained with another dropout: it has {len(states)} random states, "
+                f"this model {len(variables)}. Continue with the same config."
+            )
+        for variable, state in zip(variables, states, strict=True):
+            variable.assign(np.asarray(state).reshape(tuple(variable.shape)))
+
+    def _name_last(self, step: int) -> None:
+        """Writes the small text file by which TensorFlow finds the last checkpoint."""
+        path = os.path.join(self.folder, "checkpoint")
+        kept = self.steps()[-self._keep :]
+        lines = [f'model_checkpoint_path: "{BASE}-{step}"']
+        lines += [f'all_model_checkpoint_paths: "{BASE}-{number}"' for number in kept]
+        try:
+            with open(path + ".tmp", "w", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+            os.replace(path + ".tmp", path)
+        except OSError as error:
+            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+
+    def _remove(self, step: int) -> None:
+        prefix = self.prefix(step)
+        # The index first: without it the rest is no checkpoint any more.
+        for path in (prefix + ".index", prefix + STATE, *glob.glob(glob.escape(prefix) + ".data-*")):
+            with contextlib.suppress(OSError):
+                os.remove(path)
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process left: hidden files, and data without an index."""
+        whole = {f"{BASE}-{step}" for step in self.steps()}
+        for name in os.listdir(self.folder):
+            hidden = name.startswith(f".{BASE}-") and name.endswith(".tmp")
+            match = re.match(re.escape(BASE) + r"-\d+", name)
+            if hidden or (match and match.group() not in whole):
+                with contextlib.suppress(OSError):
+                    os.remove(os.path.join(self.folder, name))

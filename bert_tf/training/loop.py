@@ -1,0 +1,266 @@
+"""`run_training`: steps, log rows and checkpoints, from where the last start ended to the end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from bert_tf.errors import BertError
+from bert_tf.training.checkpoints import TrainingCheckpoints
+from bert_tf.training.step import TrainingStep
+
+Row = dict[str, float]
+
+
+class Stream(Protocol):
+    """Endless batches that go on from any place: see `bert_tf.data.PretrainingStream`."""
+
+    def next_batch(self) -> dict[str, np.ndarray]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Any) -> None: ...
+
+
+class Rhythm(NamedTuple):
+    """When something happens, in steps.
+
+    Attributes:
+        total: where training ends.
+        save: between checkpoints.
+        log: between rows of the log.
+        evaluate: between evaluations; 0 for none but the last.
+    """
+
+    total: int
+    save: int = 1000
+    log: int = 100
+    evaluate: int = 0
+
+
+class Hooks(NamedTuple):
+    """What the loop calls.
+
+    Attributes:
+        metrics: turns the sums of a window, added up, into the numbers of a row; `loss` among
+            them is watched.
+        on_row: is given each row, `step` first.
+        evaluate: judges the present weights; None for no evaluation.
+        on_resume: is told the step that training goes on from.
+    """
+
+    metrics: Callable[[np.ndarray], Row]
+    on_row: Callable[[Row], None]
+    evaluate: Callable[[], Row] | None = None
+    on_resume: Callable[[int], None] = lambda step: None
+
+
+class Outcome(NamedTuple):
+    """How a call of `run_training` ended.
+
+    Attributes:
+        step: the last step trained.
+        prefix: the checkpoint of it.
+        interrupted: whether a signal ended it before the total.
+    """
+
+    step: int
+    prefix: str
+    interrupted: bool
+
+
+def run_training(
+    step: TrainingStep,
+    stream: Stream,
+    checkpoints: TrainingCheckpoints,
+    rhythm: Rhythm,
+    hooks: Hooks,
+    *,
+    progress: bool = True,
+) -> Outcome:
+    """Trains until `rhythm.total`, or until a SIGTERM or SIGINT, and saves at its end.
+
+    If the folder of `checkpoints` holds one, training goes on from the last as if it had never
+    stopped: same weights, optimizer, random numbers and data. The next batch is made while the
+    present one is computed.
+
+    Args:
+        step: the compiled step.
+        stream: the batches; its state is saved with each checkpoint.
+        checkpoints: where the state is kept.
+        rhythm: when what happens.
+        hooks: what is called.
+        progress: whether to show a progress bar (on a terminal only).
+
+    Returns:
+        How it ended.
+
+    Raises:
+        BertError: the loss is not a number any more or runs away (nothing is saved then; the
+            last checkpoint is untouched), a checkpoint cannot be written or read.
+    """
+    restored = checkpoints.restore_last()
+    done, window, watch = 0, None, _LossWatch()
+    if restored is not None:
+        done, state = restored
+        stream.restore(state["stream"])
+        window = np.asarray(state["window"]) if state["window"] else None
+        watch = _LossWatch(*state["watch"])
+        step.reload()
+        hooks.on_resume(done)
+    saved = done if restored else None
+
+    def save(number: int, stream_state: Any) -> str:
+        step.sync()
+        kept = [] if window is None else [float(x) for x in window]
+        state = {"stream": stream_state, "window": kept, "watch": watch.state()}
+        return checkpoints.save(number, state)
+
+    last_state = stream.state()
+    with (
+        _Interruption() as interruption,
+        _batches(stream, rhythm.total - done) as batches,
+        tqdm(
+            total=rhythm.total, initial=done, unit="step", disable=None if progress else True
+        ) as bar,
+    ):
+        clock, pieces, since = time.perf_counter(), 0, done
+        for batch, last_state in batches:
+            sums = np.asarray(step(batch), np.float64)
+            done += 1
+            bar.update()
+            watch.check(hooks.metrics(sums)["loss"], done)
+            window = sums if window is None else window + sums
+            pieces += int(np.count_nonzero(batch["token_input"]))
+            at_end = done == rhythm.total
+            if done % rhythm.log == 0 or at_end:
+                passed = time.perf_counter() - clock
+                row: Row = {"step": done, **hooks.metrics(window)}
+                row["pieces_per_second"] = pieces / passed
+                row["steps_per_second"] = (done - since) / passed
+                if hooks.evaluate and (at_end or rhythm.evaluate and done % rhythm.evaluate == 0):
+                    step.sync()
+                    row |= {f"eval_{name}": value for name, value in hooks.evaluate().items()}
+                hooks.on_row(row)
+                bar.set_postfix_str(_shown(row))
+                clock, pieces, since, window = time.perf_counter(), 0, done, None
+            if done % rhythm.save == 0 or at_end or interruption.came:
+                save(done, last_state)
+                saved = done
+            if interruption.came:
+                break
+    if saved != done:
+        save(done, last_state)
+    return Outcome(done, checkpoints.prefix(done), done < rhythm.total)
+
+
+def _shown(row: Row) -> str:
+    wanted = ("loss", "mlm_accuracy", "nsp_accuracy", "accuracy", "pieces_per_second")
+    return ", ".join(f"{name} {row[name]:.4g}" for name in wanted if name in row)
+
+
+class _LossWatch:
+    """Notices a loss that is not a number, or that runs away from the best it has been.
+
+    A running mean over some 100 steps is compared with its own minimum; 3 nats above it is far
+    more than noise and a long way before the weights overflow.
+    """
+
+    RISE = 3.0
+    SHARE = 0.01
+
+    def __init__(self, mean: float | None = None, lowest: float | None = None) -> None:
+        self._mean = mean
+        self._lowest = lowest
+
+    def state(self) -> list[float | None]:
+        return [self._mean, self._lowest]
+
+    def check(self, loss: float, step: int) -> None:
+        advice = (
+            "Nothing was saved since the last checkpoint. Lower --learning_rate or lengthen the "
+            "warm-up (--num_warmup_steps), and start again."
+        )
+        if not math.isfinite(loss):
+            raise BertError(f"at step {step} the loss is {loss}. {advice}")
+        mean = loss if self._mean is None else self._mean + self.SHARE * (loss - self._mean)
+        lowest = mean if self._lowest is None else min(mean, self._lowest)
+        self._mean, self._lowest = mean, lowest
+        if mean > lowest + self.RISE:
+            raise BertError(
+                f"at step {step} the loss has run away: about {mean:.2f}, after {lowest:.2f} at "
+                f"its best. {advice}"
+            )
+
+
+class _Interruption:
+    """Notes SIGTERM and SIGINT, so that the present step is ended and saved; a second one kills."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    def _note(self, *_: object) -> None:
+        self.came = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
+@contextlib.contextmanager
+def _batches(stream: Stream, count: int) -> Iterator[Iterator[tuple[dict, Any]]]:
+    """`count` batches, each with the stream's state behind it, made ahead by another thread."""
+    ready: queue.Queue = queue.Queue(maxsize=4)
+    stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def make() -> None:
+        try:
+            for _ in range(count):
+                if stopped.is_set():
+                    return
+                put((stream.next_batch(), stream.state()))
+            put(None)
+        except BaseException as error:  # handed on to the thread that trains
+            put(error)
+
+    def take() -> Iterator[tuple[dict, Any]]:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = threading.Thread(target=make, name="batches", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,170 @@
+"""The original's optimizer and schedule: Adam with decoupled weight decay, warm-up, linear decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+from keras import ops
+
+from bert_tf.errors import BertError
+from bert_tf.models.fused import fused
+
+register = keras.saving.register_keras_serializable(package="bert_tf")
+
+NOT_DECAYED = ("gamma", "beta", "bias")
+"""Names of the variables that do not decay: layer norms and biases. (The original excludes what
+matches "LayerNorm", "layer_norm" or "bias"; in Keras a layer norm's variables are called gamma
+and beta, and "LayerNorm" matches nothing.) The embedding tables do decay."""
+
+
+@register
+class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to the peak in the warm-up, then along the line that falls to 0 at the last step.
+
+    That line is counted from step 0, as in the original (optimization.py, create_optimizer), so
+    that the rate after the warm-up is a little below the peak: with `warmup_steps` of 10 % it is
+    0.9 of it.
+
+    Args:
+        peak: the learning rate that the line would have at step 0.
+        total_steps: the step at which the rate reaches 0; it stays there.
+        warmup_steps: steps during which the rate is `peak * step / warmup_steps` instead.
+
+    Raises:
+        BertError: a number is negative, or there is no step.
+    """
+
+    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
+        if total_steps < 1 or warmup_steps < 0 or peak < 0:
+            raise BertError(
+                f"a schedule of {total_steps} steps with a warm-up of {warmup_steps} to the rate "
+                f"{peak} cannot be; give at least one step and no negative number."
+            )
+        self.peak = float(peak)
+        self.total_steps = int(total_steps)
+        self.warmup_steps = int(warmup_steps)
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        left = 1.0 - ops.minimum(step, float(self.total_steps)) / float(self.total_steps)
+        rate = self.peak * left
+        if self.warmup_steps:
+            warming = self.peak * step / float(self.warmup_steps)
+            rate = ops.where(step < float(self.warmup_steps), warming, rate)
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+@register
+class BertAdam(keras.optimizers.Optimizer):
+    """Adam with decoupled weight decay, as BERT was trained with; bias correction by choice.
+
+    The update is `w -= rate * (m / (sqrt(v) + epsilon) + weight_decay * w)` with running means
+    `m` of the gradient and `v` of its square (google-research/bert, optimization.py,
+    AdamWeightDecayOptimizer). Keras's own AdamW always corrects the bias of `m` and `v`.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: of everything but `NOT_DECAYED`.
+        beta_1: of the running mean of the gradient.
+        beta_2: of the running mean of its square.
+        epsilon: added to the root.
+        bias_correction: divide `m` by `1 - beta_1**t` and `v` by `1 - beta_2**t` at step t, as
+            Adam's paper does. The original does not; for fine-tuning on little data it is safer.
+        global_clipnorm: the gradients are scaled so that their common norm is at most this; None
+            leaves them alone. Not Keras's `clipnorm`, which clips each variable by itself.
+        kwargs: what any Keras optimizer takes.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-4,
+        weight_decay: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        bias_correction: bool = False,
+        global_clipnorm: float | None = 1.0,
+        name: str = "bert_adam",
+        **kwargs: Any,
+    ) -> None:
+        # Keras would decay before the step, by a factor; here it is a summand of the update.
+        super().__init__(
+            learning_rate=learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs
+        )
+        self.decay = float(weight_decay)
+        self.beta_1 = float(beta_1)
+        self.beta_2 = float(beta_2)
+        self.epsilon = float(epsilon)
+        self.bias_correction = bool(bias_correction)
+        self._new_moments = fused(self._moments)
+        self._new_value = fused(self._value)
+
+    def build(self, variables: Iterable[Any]) -> None:
+        if self.built:
+            return
+        variables = list(variables)
+        super().build(variables)
+        self._m, self._v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
+        self._decays = [
+            0.0 if variable.path.rsplit("/", 1)[-1] in NOT_DECAYED else self.decay
+            for variable in variables
+        ]
+
+    def slots(self, variable: Any) -> tuple[Any, Any]:
+        """The two running means that belong to a variable, `adam_m` and `adam_v`."""
+        index = self._get_variable_index(variable)
+        return self._m[index], self._v[index]
+
+    def _moments(self, gradient, m, v):
+        m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+        v = self.beta_2 * v + (1.0 - self.beta_2) * ops.square(gradient)
+        return m, v
+
+    def _value(self, variable, m, v, rate, decay, correction_1, correction_2):
+        direction = (m / correction_1) / (ops.sqrt(v / correction_2) + self.epsilon)
+        return variable - rate * (direction + decay * variable)
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """One step of one variable; Keras calls it."""
+        index = self._get_variable_index(variable)
+        kind = variable.dtype
+        number = lambda x: ops.cast(x, kind)  # noqa: E731
+        one = number(1.0)
+        correction_1 = correction_2 = one
+        if self.bias_correction:
+            step = number(self.iterations + 1)
+            correction_1 = one - ops.power(number(self.beta_1), step)
+            correction_2 = one - ops.power(number(self.beta_2), step)
+        m, v = self._new_moments(ops.cast(gradient, kind), self._m[index], self._v[index])
+        self.assign(self._m[index], m)
+        self.assign(self._v[index], v)
+        value = self._new_value(
+            variable,
+            m,
+            v,
+            number(learning_rate),
+            number(self._decays[index]),
+            correction_1,
+            correction_2,
+        )
+        self.assign(variable, value)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(
+            weight_decay=self.decay,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+            bias_correction=self.bias_correction,
+        )
+        return config
