@@ -17,6 +17,7 @@ MODULES = (
     "bert_tf.models.layers",
     "bert_tf.models.transformer",
     "bert_tf.models.head_layers",
+    "bert_tf.training.optimizer",
 )
 """The modules that register classes needed to load a saved model."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bert_tf.checkpoint import CheckpointReader
+from bert_tf.checkpoint import CheckpointReader, allocate
+from bert_tf.checkpoint.lock import lock
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
 from bert_tf.checkpoint.writer import CheckpointWriter
@@ -72,6 +74,28 @@ class TrainingCheckpoints:
             for weight in weights_of(layers.config, layers.heads.parts, layers.heads.classifier)
         ]
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from training in the same folder meanwhile.
+
+        Raises:
+            BertError: one does.
+        """
+
+        def refuse() -> None:
+            raise BertError(
+                f"another process is training in {self.folder}. Wait for its end, or give another "
+                f"output folder."
+            )
+
+        path = os.path.join(self.folder, ".training.lock")
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(path, refuse))
+            except OSError as error:
+                raise BertError(f"cannot write {path}: {error.strerror}.") from error
+            yield
+
     def prefix(self, step: int) -> str:
         """The path of the checkpoint of a step, without an ending."""
         return os.path.join(self.folder, f"{BASE}-{step}")
@@ -87,13 +111,21 @@ class TrainingCheckpoints:
             Its prefix.
 
         Raises:
-            BertError: the disk is full or cannot be written; older checkpoints are untouched.
+            BertError: the disk is full or cannot be written, or a weight is not a number any
+                more; older checkpoints are untouched.
         """
         prefix = self.prefix(step)
         written = {"state": dict(state), "random": self._random_states()}
         with CheckpointWriter(prefix) as writer:
             writer.add_file(os.path.basename(prefix) + STATE, json.dumps(written).encode())
             for name, value in self._tensors():
+                # The loss shows it one step later: what is saved here would be of no use.
+                if not np.isfinite(value).all():
+                    raise BertError(
+                        f"after step {step} {name} holds numbers that are not finite; this "
+                        f"checkpoint was not saved. Lower --learning_rate or lengthen the "
+                        f"warm-up (--num_warmup_steps), and start again."
+                    )
                 writer.add(name, value)
             writer.add(STEP, np.asarray(step, np.int64))
         self._name_last(step)
@@ -123,7 +155,8 @@ class TrainingCheckpoints:
         try:
             with open(prefix + STATE, encoding="utf-8") as file:
                 written = json.load(file)
-            state, random = dict(written["state"]), written["random"]
+            state = dict(written["state"])
+            random = [[int(x) for x in numbers] for numbers in written["random"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BertError(
                 f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
@@ -145,15 +178,17 @@ class TrainingCheckpoints:
                 f"{reader.prefix} lacks the tensor {name}, so that training cannot go on from "
                 f"it; give another output folder, and this checkpoint as --init_checkpoint."
             )
-        value = reader.read(name)
-        value = np.ascontiguousarray(value.T) if transpose else value
-        if value.shape != tuple(variable.shape):
+        shape = tuple(variable.shape)[:: -1 if transpose else 1]
+        if reader.tensors[name].shape != shape:
             raise BertError(
                 f"{reader.prefix} is of another model: its {name} has the shape "
-                f"{list(value.shape)}, here it is {list(variable.shape)}. Give another output "
-                f"folder, or the config that this one was begun with."
+                f"{list(reader.tensors[name].shape)}, here it is {list(shape)}. Give another "
+                f"output folder, or the config that this one was begun with."
             )
-        assign(variable, value)
+        # Memory of its own, not a view of the file: the variable takes it over.
+        value = allocate(shape, np.float32)
+        reader.read_into(name, value)
+        assign(variable, np.ascontiguousarray(value.T) if transpose else value)
 
     def _tensors(self) -> Iterator[tuple[str, np.ndarray]]:
         for weight, variable in self._weights:
@@ -178,10 +213,10 @@ class TrainingCheckpoints:
 
     def _set_random_states(self, states: list[list[int]], prefix: str) -> None:
         variables = self._random_variables()
-        if len(states) != len(variables):
+        if [len(state) for state in states] != [math.prod(v.shape) for v in variables]:
             raise BertError(
                 f"{prefix} was trained with another dropout: it has {len(states)} random states, "
-                f"this model {len(variables)}. Continue with the same config."
+                f"this model {len(variables)}. Continue with the same dropout."
             )
         for variable, state in zip(variables, states, strict=True):
             variable.assign(np.asarray(state).reshape(tuple(variable.shape)))
@@ -202,7 +237,8 @@ class TrainingCheckpoints:
     def _remove(self, step: int) -> None:
         prefix = self.prefix(step)
         # The index first: without it the rest is no checkpoint any more.
-        for path in (prefix + ".index", prefix + STATE, *glob.glob(glob.escape(prefix) + ".data-*")):
+        data = glob.glob(glob.escape(prefix) + ".data-*")
+        for path in (prefix + ".index", prefix + STATE, *data):
             with contextlib.suppress(OSError):
                 os.remove(path)
 

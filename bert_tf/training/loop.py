@@ -24,11 +24,14 @@ Row = dict[str, float]
 class Stream(Protocol):
     """Endless batches that go on from any place: see `bert_tf.data.PretrainingStream`."""
 
-    def next_batch(self) -> dict[str, np.ndarray]: ...
+    def next_batch(self) -> dict[str, np.ndarray]:
+        """The next batch."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """Where it stands; JSON can hold it."""
 
-    def restore(self, state: Any) -> None: ...
+    def restore(self, state: Any) -> None:
+        """Goes there."""
 
 
 class Rhythm(NamedTuple):
@@ -38,7 +41,7 @@ class Rhythm(NamedTuple):
         total: where training ends.
         save: between checkpoints.
         log: between rows of the log.
-        evaluate: between evaluations; 0 for none but the last.
+        evaluate: between evaluations, each of which gives a row too; 0 for none but the last.
     """
 
     total: int
@@ -91,7 +94,7 @@ def run_training(
 
     If the folder of `checkpoints` holds one, training goes on from the last as if it had never
     stopped: same weights, optimizer, random numbers and data. The next batch is made while the
-    present one is computed.
+    present one is computed. A signal is heeded between two steps; no evaluation is begun after it.
 
     Args:
         step: the compiled step.
@@ -106,15 +109,26 @@ def run_training(
 
     Raises:
         BertError: the loss is not a number any more or runs away (nothing is saved then; the
-            last checkpoint is untouched), a checkpoint cannot be written or read.
+            last checkpoint is untouched), a checkpoint cannot be written or read, the one there
+            is of another run, or another process trains in the folder.
     """
+    with checkpoints.alone():
+        return _train(step, stream, checkpoints, rhythm, hooks, progress)
+
+
+def _train(
+    step: TrainingStep,
+    stream: Stream,
+    checkpoints: TrainingCheckpoints,
+    rhythm: Rhythm,
+    hooks: Hooks,
+    progress: bool,
+) -> Outcome:
     restored = checkpoints.restore_last()
     done, window, watch = 0, None, _LossWatch()
     if restored is not None:
         done, state = restored
-        stream.restore(state["stream"])
-        window = np.asarray(state["window"]) if state["window"] else None
-        watch = _LossWatch(*state["watch"])
+        window, watch = _take_up(state, stream, checkpoints.prefix(done))
         step.reload()
         hooks.on_resume(done)
     saved = done if restored else None
@@ -142,12 +156,14 @@ def run_training(
             window = sums if window is None else window + sums
             pieces += int(np.count_nonzero(batch["token_input"]))
             at_end = done == rhythm.total
-            if done % rhythm.log == 0 or at_end:
+            judged = at_end or (rhythm.evaluate > 0 and done % rhythm.evaluate == 0)
+            judged = judged and hooks.evaluate is not None and not interruption.came
+            if done % rhythm.log == 0 or at_end or judged:
                 passed = time.perf_counter() - clock
                 row: Row = {"step": done, **hooks.metrics(window)}
                 row["pieces_per_second"] = pieces / passed
                 row["steps_per_second"] = (done - since) / passed
-                if hooks.evaluate and (at_end or rhythm.evaluate and done % rhythm.evaluate == 0):
+                if hooks.evaluate and judged:
                     step.sync()
                     row |= {f"eval_{name}": value for name, value in hooks.evaluate().items()}
                 hooks.on_row(row)
@@ -161,6 +177,28 @@ def run_training(
     if saved != done:
         save(done, last_state)
     return Outcome(done, checkpoints.prefix(done), done < rhythm.total)
+
+
+def _take_up(
+    state: dict[str, Any], stream: Stream, prefix: str
+) -> tuple[np.ndarray | None, _LossWatch]:
+    """Puts the stream where it stood; gives the sums of the begun window and the watch."""
+    try:
+        window = np.asarray(state["window"], np.float64) if state["window"] else None
+        watch = _LossWatch(*state["watch"])
+        stream.restore(state["stream"])
+    except BertError as error:
+        reason = str(error).rstrip(".")
+        raise BertError(
+            f"{prefix} cannot be continued from: {reason}. Or give another output folder, and "
+            f"this checkpoint as --init_checkpoint."
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BertError(
+            f"{prefix} cannot be continued from: its state of training is damaged. Remove this "
+            f"checkpoint to go on from the one before."
+        ) from error
+    return window, watch
 
 
 def _shown(row: Row) -> str:
@@ -212,7 +250,8 @@ class _Interruption:
     def __enter__(self) -> _Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                # None: set by other than Python code, and so not to be given back.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
         return self
 

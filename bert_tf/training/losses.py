@@ -59,5 +59,5 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
         ops.cast(ops.shape(pairs)[1], "float32"),
     ]
     # 1e-5 as in run_pretraining.py: a batch without any masked word has no loss, not NaN.
-    loss = sums[0] / (sums[2] + 1e-5) + sums[3] / sums[5]
+    loss = sums[0] / (sums[2] + 1e-5) + sums[3] / ops.maximum(sums[5], 1.0)
     return loss, ops.stack([ops.convert_to_tensor(x) for x in sums])

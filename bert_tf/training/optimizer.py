@@ -1,4 +1,4 @@
-"""The original's optimizer and schedule: Adam with decoupled weight decay, warm-up, linear decay."""
+"""The original's optimizer, Adam with decoupled weight decay, and its schedule."""
 
 from __future__ import annotations
 
@@ -114,15 +114,27 @@ class BertAdam(keras.optimizers.Optimizer):
         variables = list(variables)
         super().build(variables)
         self._m, self._v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
-        self._decays = [
-            0.0 if variable.path.rsplit("/", 1)[-1] in NOT_DECAYED else self.decay
-            for variable in variables
-        ]
+        self._decays = [self.decay if self._is_decayed(v) else 0.0 for v in variables]
 
     def slots(self, variable: Any) -> tuple[Any, Any]:
         """The two running means that belong to a variable, `adam_m` and `adam_v`."""
         index = self._get_variable_index(variable)
         return self._m[index], self._v[index]
+
+    def apply(self, grads, trainable_variables=None) -> None:
+        """One step of all variables; Keras calls it."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # A table's gradient comes as rows, the same row perhaps several times: their norm is
+            # that of the sum, and the running means change in all other rows as well.
+            grads = [None if g is None else tf.convert_to_tensor(g) for g in grads]
+        super().apply(grads, trainable_variables)
+
+    def _is_decayed(self, variable: Any) -> bool:
+        # The second: what a user named in Keras's `exclude_from_weight_decay`.
+        name = variable.path.rsplit("/", 1)[-1]
+        return name not in NOT_DECAYED and self._use_weight_decay(variable)
 
     def _moments(self, gradient, m, v):
         m = self.beta_1 * m + (1.0 - self.beta_1) * gradient

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, locate, write_release
-from bert_tf.checkpoint.release import write_side_files
 from bert_tf.checkpoint.names import Weight, check_shapes, parts_in, weights_of
+from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
@@ -164,6 +165,11 @@ def pretrain(
             and whatever `run_training` raises.
     """
     _check(plan)
+    if len(vocab) > config.vocab_size:
+        raise BertError(
+            f"the vocabulary has {len(vocab):,} pieces, but vocab_size in the BERT config is "
+            f"{config.vocab_size:,}; use the vocabulary that belongs to the config."
+        )
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 
@@ -183,26 +189,32 @@ def pretrain(
         _with_dropout(config, plan.dropout), Heads(pooler=True, mlm=True, nsp=True), policy
     )
     layers.build()
-    _assign(layers, weights_of(config, PARTS), start)
     model = build_gathered_pretraining_model(layers)
     schedule = WarmUpLinearDecay(plan.learning_rate, plan.steps, plan.warmup_steps)
     optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
-    step = TrainingStep(model, pretraining_loss, optimizer)
 
     def evaluate() -> Row:
         assert eval_stream is not None
         batches = eval_stream()
         sums = [np.asarray(step.evaluate(batches.next_batch())) for _ in range(plan.eval_batches)]
-        return metrics_of(np.sum(sums, axis=0, dtype=np.float64))
+        return metrics_of(np.asarray(sums, np.float64).sum(axis=0))
+
+    def resumed(number: int) -> None:
+        write_side_files(output_dir, config, vocab.raw)
+        on_resume(number)
 
     checkpoints = TrainingCheckpoints(output_dir, layers, model, optimizer, plan.keep)
-    write_side_files(output_dir, config, vocab.raw)
+    if not checkpoints.steps():
+        _assign(layers, weights_of(config, PARTS), start)
+        # Else not before the checkpoint is known to be of this config.
+        write_side_files(output_dir, config, vocab.raw)
+    step = TrainingStep(model, pretraining_loss, optimizer)
     outcome = run_training(
         step,
         stream,
         checkpoints,
         Rhythm(plan.steps, plan.save_every, plan.log_every, plan.evaluate_every),
-        Hooks(metrics_of, on_row, evaluate if eval_stream else None, on_resume),
+        Hooks(metrics_of, on_row, evaluate if eval_stream else None, resumed),
         progress=progress,
     )
     if not outcome.interrupted:
@@ -214,6 +226,9 @@ def _check(plan: PretrainingPlan) -> None:
     for name in ("steps", "save_every", "log_every", "keep", "eval_batches"):
         if getattr(plan, name) < 1:
             raise BertError(f"{name} is {getattr(plan, name)}; it must be at least 1.")
+    for name, limit in (("evaluate_every", sys.maxsize), ("seed", 2**32 - 1)):
+        if not 0 <= getattr(plan, name) <= limit:
+            raise BertError(f"{name} is {getattr(plan, name)}; it must lie from 0 to {limit}.")
     if plan.precision not in ("float32", "bfloat16"):
         raise BertError(
             f"precision is {plan.precision!r}; training computes in float32 or bfloat16."

@@ -135,6 +135,7 @@ class _JaxEngine:
         )
         self._train = jax.jit(train, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(evaluate)
+        self._state: list[Any] = []
         self.reload()
 
     def train(self, batch: Batch) -> Any:
@@ -158,5 +159,4 @@ class _JaxEngine:
         self._state = [[jnp.copy(v.value) for v in group] for group in self._variables]
 
 
-_ENGINES = {"tensorflow": _TensorFlowEngine, "jax": _JaxEngine}
-
+_ENGINES: dict[str, Any] = {"tensorflow": _TensorFlowEngine, "jax": _JaxEngine}
