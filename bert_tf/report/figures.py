@@ -1,0 +1,175 @@
+"""What all pictures share: colours, a canvas of their own, names that can be drawn, and saving.
+
+Nothing here goes through `matplotlib.pyplot`, which keeps the open figures and the choice of a
+window system for the whole process: a library must leave those to its user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pathlib
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bert_tf.errors import BertError
+from bert_tf.report.tables import printable, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+GREY = "#6B6B6B"
+PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+"""Okabe and Ito's colours (jfly.uni-koeln.de/color), which colour-blind people can tell apart; for
+series in this order. Their yellow is left out: too light for lines on white."""
+
+# DejaVu comes with matplotlib. The others have what it lacks, where they are installed.
+_FAMILIES = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "IPAGothic",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+    "Noto Sans Bengali",
+    "Noto Sans Tamil",
+    "Noto Sans Thai",
+    "Nirmala UI",
+    "FreeSerif",
+)
+
+
+class Names(NamedTuple):
+    """Labels as a picture can show them."""
+
+    shown: tuple[str, ...]
+    """One for each label, all different; `$` is escaped, so nothing is taken for a formula."""
+    remark: str
+    """What to say beside the picture about labels shown by their number; "" if there are none."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure on an Agg canvas, whose parts are kept apart by constrained layout.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Raises:
+        BertError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise BertError(
+            "a picture was asked for, and matplotlib is not installed; "
+            "type: pip install 'bert_tf[train]'."
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain_axes(axes: Axes, grid: str | None = "both") -> None:
+    """Takes the frame's upper and right side away and draws a light grid behind the data.
+
+    Args:
+        axes: where.
+        grid: lines of which axis: "x", "y", "both", or None.
+    """
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    if grid is not None:
+        axes.grid(axis=grid, color="#E3E3E3", linewidth=0.8)  # type: ignore[arg-type]
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) -> None:
+    """Writes a PNG, whole or not at all; width and height are inches times `dpi`.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_fontfamily(list(_installed()))
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        figure.savefig(temporary, dpi=dpi, format="png")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
+    """Labels made fit for a picture.
+
+    Control characters are spelled out, long labels are cut, and a label with a character that no
+    installed font has, which would come out as boxes, is shown by its number from 0.
+
+    Args:
+        labels: any texts.
+        cells: how long a name may become; a wide character takes two cells.
+    """
+    shown: list[str] = []
+    numbered: list[str] = []
+    for number, label in enumerate(labels):
+        name = shorten(printable(str(label)), cells)
+        if not name.strip():
+            name = f"label {number} (blank)"
+        elif not _has_glyphs(name):
+            name = f"label {number}"
+            numbered.append(name)
+        if name in shown:  # cut to the same beginning
+            name = f"{shorten(name, max(cells - 2 - len(str(number)), 4))} #{number}"
+        shown.append(name)
+    remark = ""
+    if numbered:
+        few = ", ".join(numbered[:4]) + (", …" if len(numbered) > 4 else "")
+        remark = f"{few}: counted from 0; no installed font has all characters of the name"
+    return Names(tuple(name.replace("$", r"\$") for name in shown), remark)
+
+
+def _has_glyphs(text: str) -> bool:
+    return all(
+        any(ord(character) in charmap for charmap in _installed().values())
+        for character in text
+        if not character.isspace()
+    )
+
+
+@functools.cache
+def _installed() -> dict[str, Any]:
+    """The families that are there, with the characters of each."""
+    from matplotlib import font_manager
+
+    there = {entry.name for entry in font_manager.fontManager.ttflist}
+    found = {}
+    for family in _FAMILIES:
+        if family in there:
+            properties = font_manager.FontProperties(family=[family])
+            font = font_manager.get_font(font_manager.findfont(properties))
+            found[family] = frozenset(font.get_charmap())
+    return found
