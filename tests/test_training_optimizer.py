@@ -41,8 +41,8 @@ def in_numpy(rate, clip=1.0, decay=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-6)
     """
     start, gradients = start_and_gradients()
     w = dict(start)
-    m = {name: 0.0 for name in w}
-    v = {name: 0.0 for name in w}
+    m = dict.fromkeys(w, 0.0)
+    v = dict.fromkeys(w, 0.0)
     clipped = 0
     for number, step in enumerate(gradients):
         norm = np.sqrt(sum((g**2).sum() for g in step.values()))

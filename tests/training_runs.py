@@ -252,9 +252,8 @@ def main() -> None:
     # The imports of a training, before the first fork.
     import keras
 
-    import bert_tf.training.pretraining
     from bert_tf.models import builders  # noqa: F401
-    from bert_tf.training import checkpoints, losses, step  # noqa: F401
+    from bert_tf.training import checkpoints, losses, pretraining, step  # noqa: F401
 
     if keras.backend.backend() == "jax":
         import jax.numpy  # noqa: F401
