@@ -1,0 +1,140 @@
+"""Labels and a model's outputs as the metrics take them, checked."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def sklearn_metrics() -> types.ModuleType:
+    """`sklearn.metrics`, imported when it is first needed.
+
+    Raises:
+        BertError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn import metrics
+    except ImportError as error:
+        raise BertError(
+            "metrics are computed by scikit-learn, which is not installed; "
+            "type: pip install 'bert_tf[train]'."
+        ) from error
+    return metrics
+
+
+def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The values as float64 of this shape.
+
+    Args:
+        values: numbers.
+        what: their name in a message.
+        shape: with None for any length above 0.
+
+    Raises:
+        BertError: they are no numbers, have another shape, are empty, or are not all finite.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise BertError(f"{what} must be numbers: {error}.") from error
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, array.shape)
+    )
+    if not fits:
+        wanted = ", ".join("examples" if length is None else str(length) for length in shape)
+        raise BertError(f"{what} have the shape {array.shape}; it must be ({wanted}).")
+    if array.size == 0:
+        raise BertError("there is no example to evaluate.")
+    if not np.isfinite(array).all():
+        place = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise BertError(
+            f"{what} hold {array.ravel()[~np.isfinite(array.ravel())][0]} in example {place} "
+            "(counted from 0); if a training gave them, it diverged: lower the learning rate."
+        )
+    return array
+
+
+def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
+    """Labels as int64 (examples,).
+
+    Raises:
+        BertError: their number is another, or one is not in [0, classes).
+    """
+    import numpy as np
+
+    numbers = finite(labels, "labels", (examples,))
+    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise BertError(
+            f"label {numbers[place]:g} of example {place} (counted from 0) is no class; "
+            f"labels are whole numbers from 0 to {classes - 1}."
+        )
+    return numbers.astype(np.int64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (examples, classes) of logits."""
+    import numpy as np
+
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def shares(values: np.ndarray) -> np.ndarray:
+    """The values, if all are in [0, 1].
+
+    Raises:
+        BertError: one is not.
+    """
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        raise BertError(
+            f"{values[outside][0]:g} is no probability; pass from_logits=True if these are logits."
+        )
+    return values
+
+
+def normalized(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves.
+
+    Raises:
+        BertError: a row sums to something else, or holds what is no probability.
+    """
+    import numpy as np
+
+    sums = shares(probabilities).sum(axis=1, keepdims=True)
+    if (np.abs(sums - 1) > 0.02).any():
+        place = int(np.argmax(np.abs(sums - 1)))
+        raise BertError(
+            f"the probabilities of example {place} (counted from 0) sum to {sums[place, 0]:g}, "
+            "not to 1; pass from_logits=True if these are logits."
+        )
+    return probabilities / sums
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, each for itself; by tanh, which cannot overflow."""
+    import numpy as np
+
+    return 0.5 * (1 + np.tanh(0.5 * logits))
+
+
+def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """In nats, float64 (examples, labels); bounded by float64's step below 1, as log loss is.
+
+    Args:
+        right: bool (examples, labels).
+        probabilities: float64 (examples, labels).
+    """
+    import numpy as np
+
+    said = np.where(right, probabilities, 1 - probabilities)
+    return -np.log(np.maximum(said, np.finfo(np.float64).eps))

@@ -1,0 +1,144 @@
+"""The names of metrics, which way each is better, and the one that each task is judged by."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import NamedTuple
+
+from bert_tf.errors import BertError
+
+CLASSES = "classes"
+MULTILABEL = "multilabel"
+REGRESSION = "regression"
+KINDS = (CLASSES, MULTILABEL, REGRESSION)
+
+
+class Metric(NamedTuple):
+    """A number that an evaluation gives."""
+
+    name: str
+    kinds: tuple[str, ...]
+    """The kinds of task that have it."""
+    higher_is_better: bool
+    meaning: str
+
+
+_C, _M, _R = (CLASSES,), (MULTILABEL,), (REGRESSION,)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", _C, True, "share of right answers"),
+        Metric("loss", KINDS, False, "mean cross-entropy in nats; for a number, mean square error"),
+        Metric("matthews", _C, True, "Matthews correlation"),
+        Metric("macro_f1", _C + _M, True, "plain mean of the labels' F1"),
+        Metric("weighted_f1", _C + _M, True, "mean of the labels' F1 by their frequency"),
+        Metric("micro_f1", _C + _M, True, "F1 of all decisions together"),
+        Metric("macro_precision", _C + _M, True, "plain mean of the labels' precision"),
+        Metric("macro_recall", _C + _M, True, "plain mean of the labels' recall"),
+        Metric("f1", _C, True, "F1 of the second of two classes"),
+        Metric("f1_accuracy", _C, True, "mean of f1 and accuracy, for two classes"),
+        Metric("roc_auc", _C, True, "area under the ROC curve, for two classes"),
+        Metric("average_precision", _C + _M, True, "area under precision by recall"),
+        Metric("subset_accuracy", _M, True, "share of texts with all labels right"),
+        Metric("pearson", _R, True, "Pearson correlation"),
+        Metric("spearman", _R, True, "Spearman rank correlation"),
+        Metric("pearson_spearman", _R, True, "mean of pearson and spearman"),
+        Metric("mse", _R, False, "mean square error"),
+        Metric("mae", _R, False, "mean absolute error"),
+        Metric("r2", _R, True, "share of the variance explained"),
+    )
+}
+
+# Of the kinds for a user's own data; and of GLUE (Wang et al. 2018, table 1) and XNLI by name. Of
+# MNLI and XNLI each development set has its own accuracy.
+_MAIN_OF_KIND = {CLASSES: "accuracy", MULTILABEL: "micro_f1", REGRESSION: "pearson_spearman"}
+_MAIN_OF_TASK = {
+    "cola": "matthews",
+    "sst-2": "accuracy",
+    "mrpc": "f1_accuracy",
+    "sts-b": "pearson_spearman",
+    "qqp": "f1_accuracy",
+    "mnli": "accuracy",
+    "qnli": "accuracy",
+    "rte": "accuracy",
+    "wnli": "accuracy",
+    "xnli": "accuracy",
+}
+
+
+def main_metric(kind: str, task_name: str | None = None) -> str:
+    """The metric that a task is judged by.
+
+    Args:
+        kind: "classes", "multilabel" or "regression".
+        task_name: of GLUE, or "XNLI", in any case, with or without its hyphen. Any other name, or
+            none, gets what is usual for the kind.
+
+    Raises:
+        BertError: there is no such kind.
+
+    >>> main_metric("classes", "CoLA"), main_metric("regression", "sts_b"), main_metric("classes")
+    ('matthews', 'pearson_spearman', 'accuracy')
+    """
+    _check_kind(kind)
+    name = (task_name or "").lower().replace("_", "-")
+    name = {"sst2": "sst-2", "stsb": "sts-b", "mnli-mm": "mnli"}.get(name, name)
+    found = _MAIN_OF_TASK.get(name)
+    return found if found and kind in METRICS[found].kinds else _MAIN_OF_KIND[kind]
+
+
+def metric_for(name: str, kind: str, labels: int | None = None) -> Metric:
+    """The metric of a name, for a choice such as what early stopping watches.
+
+    Args:
+        name: as in `METRICS`; "eval_" before it and hyphens do no harm.
+        kind: "classes", "multilabel" or "regression".
+        labels: how many classes there are; with three and more, what only two classes have is
+            refused.
+
+    Raises:
+        BertError: there is no such metric, or not for this kind of task.
+    """
+    _check_kind(kind)
+    wanted = name.strip().lower().replace("-", "_").removeprefix("eval_")
+    two_only = {"f1", "f1_accuracy", "roc_auc"}
+    if kind == CLASSES:
+        two_only = two_only | {"average_precision"}
+    offered = [
+        metric.name
+        for metric in METRICS.values()
+        if kind in metric.kinds
+        and not (labels is not None and labels != 2 and metric.name in two_only)
+    ]
+    if wanted in offered:
+        return METRICS[wanted]
+    if wanted in METRICS:
+        of = f"{labels} classes" if kind in METRICS[wanted].kinds else f"a {kind} task"
+        problem = f"the metric {name!r} is not measured for {of}"
+    else:
+        near = difflib.get_close_matches(wanted, offered, n=1)
+        problem = f"there is no metric {name!r}" + (f" (do you mean {near[0]!r}?)" if near else "")
+    raise BertError(f"{problem}; take one of {', '.join(offered)}.")
+
+
+def is_better(name: str, new: float | None, best: float | None) -> bool:
+    """Whether a value is strictly better than the best so far.
+
+    A value that is undefined (None, or no number) is never better, and any other is better than
+    none: a correlation is undefined while all predictions are the same.
+
+    >>> is_better("loss", 0.4, 0.5), is_better("accuracy", 0.4, 0.5), is_better("f1", None, None)
+    (True, False, False)
+    """
+    if new is None or math.isnan(new):
+        return False
+    if best is None or math.isnan(best):
+        return True
+    return new > best if METRICS[name].higher_is_better else new < best
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise BertError(f"there is no kind of task {kind!r}; take one of {', '.join(KINDS)}.")

@@ -1,0 +1,194 @@
+"""From labels and what a model says about them to all metrics, computed by scikit-learn.
+
+One function for each kind of task: `measure_classes`, `measure_multilabel`, `measure_regression`.
+Correlations are SciPy's, which scikit-learn brings along. What is undefined, such as the area under
+the ROC curve where only one class occurs, is None, never NaN.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.errors import BertError
+from bert_tf.training import metric_input, metric_names, metric_parts, resampled
+from bert_tf.training.intervals import Interval, bootstrap_confusion, bootstrap_rows, wilson
+from bert_tf.training.metric_results import ClassesResult, MultilabelResult, RegressionResult
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def measure_classes(
+    labels: Any,
+    outputs: Any,
+    label_names: Sequence[str],
+    *,
+    from_logits: bool = False,
+    intervals: bool = True,
+) -> ClassesResult:
+    """Evaluates a task in which each example has one class.
+
+    Args:
+        labels: int (examples,), places in `label_names`.
+        outputs: float (examples, classes), probabilities, whose rows sum to 1, or logits. The
+            predicted class is the first of the highest.
+        label_names: of the classes, at least two. Of two, the second is the positive one.
+        from_logits: whether `outputs` are logits.
+        intervals: whether to compute confidence intervals, a second or so for large sets; they
+            are of no use while a training is merely watched.
+
+    Raises:
+        BertError: shapes do not fit, there is no example, a label is no class, an output is not
+            finite or no probability, or scikit-learn is not installed.
+    """
+    sklearn = metric_input.sklearn_metrics()
+    classes = len(label_names)
+    if classes < 2:
+        raise BertError(f"a classification needs at least 2 classes; {classes} given.")
+    given = metric_input.finite(outputs, "outputs", (None, classes))
+    convert = metric_input.softmax if from_logits else metric_input.normalized
+    probabilities = convert(given)
+    right = metric_input.class_numbers(labels, len(given), classes)
+    predicted = given.argmax(axis=1)
+
+    confusion = sklearn.confusion_matrix(right, predicted, labels=range(classes))
+    hits = int(confusion.trace())
+    two = None
+    statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "macro_f1": resampled.macro_f1,
+        "matthews": resampled.matthews,
+    }
+    if classes == 2:
+        two = metric_parts.two_classes(right, predicted, probabilities[:, 1], label_names)
+        statistics["f1"] = resampled.second_f1
+        statistics["f1_accuracy"] = resampled.second_f1_accuracy
+    found: dict[str, Interval | None] = {}
+    if intervals:
+        found = {"accuracy": wilson(hits, len(right))}
+        found |= bootstrap_confusion(confusion, statistics)
+    with warnings.catch_warnings():  # of a single class, whose correlation is 0 by convention
+        warnings.simplefilter("ignore")
+        matthews = float(sklearn.matthews_corrcoef(right, predicted))
+    return ClassesResult(
+        kind=metric_names.CLASSES,
+        examples=len(right),
+        loss=float(sklearn.log_loss(right, probabilities, labels=range(classes))),
+        intervals=found,
+        accuracy=hits / len(right),
+        matthews=matthews,
+        labels=metric_parts.label_scores(
+            label_names, confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        ),
+        averages=metric_parts.averages(right, predicted),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        calibration=metric_parts.calibration(probabilities.max(axis=1), right == predicted),
+        two_classes=two,
+    )
+
+
+def measure_multilabel(
+    labels: Any,
+    outputs: Any,
+    label_names: Sequence[str],
+    *,
+    from_logits: bool = False,
+    threshold: float = 0.5,
+    intervals: bool = True,
+) -> MultilabelResult:
+    """Evaluates a task in which each example has any number of the labels.
+
+    Args:
+        labels: 0 or 1 (examples, labels).
+        outputs: float (examples, labels), each label's own probability or logit.
+        label_names: of the labels.
+        from_logits: whether `outputs` are logits.
+        threshold: a label is predicted where its probability reaches it.
+        intervals: whether to compute confidence intervals.
+
+    Raises:
+        BertError: as `measure_classes` does.
+    """
+    import numpy as np
+
+    sklearn = metric_input.sklearn_metrics()
+    given = metric_input.finite(outputs, "outputs", (None, len(label_names)))
+    convert = metric_input.sigmoid if from_logits else metric_input.shares
+    probabilities = convert(given)
+    numbers = metric_input.finite(labels, "labels", given.shape)
+    if not np.isin(numbers, (0, 1)).all():
+        raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")
+    right, predicted = numbers == 1, probabilities >= threshold
+
+    precisions = [
+        float(sklearn.average_precision_score(truth, probability)) if truth.any() else None
+        for truth, probability in zip(right.T, probabilities.T)
+    ]
+    defined = [value for value in precisions if value is not None]
+    exact = int((right == predicted).all(axis=1).sum())
+    found: dict[str, Interval | None] = {}
+    if intervals:
+        found = {"subset_accuracy": wilson(exact, len(right))}
+        found |= bootstrap_rows(len(right), resampled.multilabel_f1(right, predicted))
+    return MultilabelResult(
+        kind=metric_names.MULTILABEL,
+        examples=len(right),
+        loss=float(metric_input.binary_cross_entropy(right, probabilities).mean()),
+        intervals=found,
+        threshold=float(threshold),
+        subset_accuracy=exact / len(right),
+        average_precision=sum(defined) / len(defined) if defined else None,
+        labels=metric_parts.label_scores(
+            label_names, (right & predicted).sum(0), right.sum(0), predicted.sum(0), precisions
+        ),
+        averages=metric_parts.averages(right.astype(int), predicted.astype(int)),
+    )
+
+
+def measure_regression(labels: Any, outputs: Any, *, intervals: bool = True) -> RegressionResult:
+    """Evaluates a task in which each example has a number.
+
+    Args:
+        labels: float (examples,).
+        outputs: float (examples,) or (examples, 1).
+        intervals: whether to compute confidence intervals.
+
+    Raises:
+        BertError: as `measure_classes` does.
+    """
+    import numpy as np
+
+    sklearn = metric_input.sklearn_metrics()
+    from scipy import stats
+
+    if np.ndim(outputs) == 2 and np.shape(outputs)[1] == 1:
+        outputs = np.asarray(outputs)[:, 0]
+    given = metric_input.finite(outputs, "outputs", (None,))
+    right = metric_input.finite(labels, "labels", given.shape)
+    pearson = spearman = None
+    if np.ptp(right) > 0 and np.ptp(given) > 0:
+        with warnings.catch_warnings():  # of numbers that differ by no more than rounding
+            warnings.simplefilter("ignore")
+            pearson = _defined(stats.pearsonr(right, given).statistic)
+            spearman = _defined(stats.spearmanr(right, given).statistic)
+    found: dict[str, Interval | None] = {}
+    if intervals:
+        found = bootstrap_rows(len(right), resampled.correlations(right, given))
+    mse = float(sklearn.mean_squared_error(right, given))
+    return RegressionResult(
+        kind=metric_names.REGRESSION,
+        examples=len(right),
+        loss=mse,
+        intervals=found,
+        pearson=pearson,
+        spearman=spearman,
+        mse=mse,
+        mae=float(sklearn.mean_absolute_error(right, given)),
+        r2=float(sklearn.r2_score(right, given)) if np.ptp(right) > 0 else None,
+    )
+
+
+def _defined(value: float) -> float | None:
+    """None for NaN."""
+    return float(value) if value == value else None
