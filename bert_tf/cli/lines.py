@@ -64,6 +64,8 @@ class Source:
                     yield Line(number, parse(text))
                 except BertError as error:
                     yield Line(number, None, str(error))
+        if not self.is_stdin:
+            self._file.close()  # else Python may remark on stderr that it was left open
 
     def chunks(self, parse: Callable[[str], T], size: int) -> Iterator[list[Line[T]]]:
         """The lines in lists of at most `size`.
