@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,11 @@ def test_narrower_and_back(tmp_path: Path, name: str) -> None:
         assert half[tensor].dtype == expected.dtype
         assert half[tensor].tobytes() == expected.tobytes()
     assert len(report.cast) == 62
-    back = arrays(convert_checkpoint(tmp_path / "half", tmp_path / "back", dtype="float32").prefix)
+    assert len(report.remarks) == 1
+    assert re.search(rf"in {name}\..*Google's own code cannot.*--dtype float32", report.remarks[0])
+    wide = convert_checkpoint(tmp_path / "half", tmp_path / "back", dtype="float32")
+    assert wide.remarks == ()
+    back = arrays(wide.prefix)
     for tensor, value in back.items():
         assert value.dtype == np.float32
         assert np.array_equal(value, half[tensor].astype(np.float32))

@@ -14,6 +14,13 @@ from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 
+_NARROW = (dtypes.FLOATS["float16"], dtypes.FLOATS["bfloat16"])
+
+_NARROWED = (
+    "Its weights are in {type}. bert_tf widens them on loading; Google's own code cannot, it needs "
+    'what dtype="float32" (--dtype float32) writes.'
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ConvertReport:
@@ -26,7 +33,7 @@ class ConvertReport:
         cast: names of those stored in another type than before.
         nbytes: bytes of the new data files together.
         num_shards: how many these are.
-        remarks: choices that were made on reading, a sentence each.
+        remarks: choices that were made on reading, and who cannot read the result.
     """
 
     prefix: str
@@ -96,6 +103,7 @@ def convert_checkpoint(
             overwrite=overwrite,
         )
         sizes = {n: reader.tensors[n].nbytes // reader.tensors[n].dtype.itemsize for n in kept}
+        narrow = sorted({types[n].name for n in kept if types[n] in _NARROW})
         return ConvertReport(
             prefix,
             tuple(kept),
@@ -103,7 +111,7 @@ def convert_checkpoint(
             tuple(name for name in kept if types[name] != reader.tensors[name].dtype),
             sum(sizes[name] * types[name].itemsize for name in kept),
             num_shards,
-            files.remarks,
+            (*files.remarks, *(_NARROWED.format(type=name) for name in narrow)),
         )
 
 

@@ -20,6 +20,7 @@ EXAMPLES = """\
 examples:
   bert_tf convert output/model.ckpt-20000 released
   bert_tf convert multi_cased_L-12_H-768_A-12.zip half --dtype float16
+  bert_tf convert demo_multi_cased wide --dtype float32   (for Google's own code)
   bert_tf convert released released --overwrite --shards 4
 """
 
