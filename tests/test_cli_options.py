@@ -3,7 +3,7 @@
 import pytest
 
 from bert_tf.cli.main import build_parser, main
-from bert_tf.cli.options import plain_spelling
+from bert_tf.cli.options import check_checkpoint, plain_spelling
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,47 @@ def test_help_has_examples_and_exit_codes(command, capsys):
     assert "exit codes:" in text
 
 
-def test_without_a_checkpoint_one_learns_how_to_get_one(monkeypatch, capsys):
+def without_a_checkpoint(monkeypatch, embedded):
     monkeypatch.delenv("BERT_TF_CHECKPOINT", raising=False)
-    assert main(["mask", "a [MASK]"]) == 2
+    monkeypatch.setattr("bert_tf.checkpoint.embedded", lambda: embedded)
+
+
+def test_without_a_checkpoint_the_one_that_comes_along_answers(monkeypatch):
+    without_a_checkpoint(monkeypatch, "checkpoints/demo_multi_cased")
+    for command in ("mask", "nsp"):
+        args = build_parser().parse_args([command])
+        check_checkpoint(args)
+        assert args.checkpoint == "checkpoints/demo_multi_cased"
+        assert args.demonstration
+        assert args.lower_case is False
+    args = build_parser().parse_args(["mask", "--lower-case"])
+    check_checkpoint(args)
+    assert args.lower_case is True  # as asked for, to be refused on loading
+
+
+@pytest.mark.parametrize("named", ["argument", "environment"])
+def test_a_checkpoint_that_is_named_is_taken(named, monkeypatch):
+    without_a_checkpoint(monkeypatch, "checkpoints/demo_multi_cased")
+    argv = ["mask", "--checkpoint", "mine"] if named == "argument" else ["mask"]
+    if named == "environment":
+        monkeypatch.setenv("BERT_TF_CHECKPOINT", "mine")
+    args = build_parser().parse_args(argv)
+    check_checkpoint(args)
+    assert (args.checkpoint, args.demonstration, args.lower_case) == ("mine", False, None)
+
+
+@pytest.mark.parametrize(
+    ("embedded", "argv"),
+    [
+        (None, ["mask", "a [MASK]"]),
+        ("checkpoints/demo_multi_cased", ["mask", "--vocab", "mine.txt", "a [MASK]"]),
+        ("checkpoints/demo_multi_cased", ["nsp", "--bert_config_file", "mine.json", "a", "b"]),
+    ],
+    ids=["it was taken away", "the vocabulary of another", "the config of another"],
+)
+def test_without_a_checkpoint_one_learns_how_to_get_one(embedded, argv, monkeypatch, capsys):
+    without_a_checkpoint(monkeypatch, embedded)
+    assert main(argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("bert_tf: error: no checkpoint given")
     assert "bert_tf download multi_cased" in error

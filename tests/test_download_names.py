@@ -22,7 +22,16 @@ from loopback import (  # noqa: F401
 )
 
 import bert_tf
-from bert_tf.checkpoint import RELEASES, catalog, download, find, installed, locate, store
+from bert_tf.checkpoint import (
+    RELEASES,
+    catalog,
+    download,
+    embedded,
+    find,
+    installed,
+    locate,
+    store,
+)
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
@@ -145,6 +154,41 @@ def test_a_checkout_has_its_own_folder(home: Path, monkeypatch, tmp_path) -> Non
     assert len(store.homes()) == 2
     monkeypatch.setenv("BERT_TF_HOME", "~/somewhere")
     assert store.home() == str(Path.home() / "somewhere")
+
+
+@pytest.mark.parametrize("place", ["checkout", "installed"])
+def test_one_comes_along(home: Path, place, monkeypatch, tmp_path, capsys) -> None:
+    """Beside the package in a checkout, in it where it is installed; no download goes there."""
+    root = tmp_path / "root"
+    ours = root / ("checkpoints" if place == "checkout" else "bert_tf/embedded") / store.EMBEDDED
+    (root / "bert_tf").mkdir(parents=True)
+    monkeypatch.setattr(store, "_package", lambda: str(root / "bert_tf"))
+    monkeypatch.setattr(store, "_checkout", lambda: str(root) if place == "checkout" else None)
+    assert embedded() is None
+    assert find(store.EMBEDDED) is None
+    shutil.copytree(GOLDEN, ours)
+    assert embedded() == find(store.EMBEDDED) == str(ours)
+    assert [(i.name, i.path, i.release) for i in installed()] == [(store.EMBEDDED, str(ours), None)]
+    assert store.home() == str(home)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith("demo_multi_cased "))
+    assert re.fullmatch(r"\S+ +3 x 32 +cased +\d +yes +6 languages: small, for demonstra.*", row)
+    assert f"  {store.EMBEDDED}: {ours}" in lines
+    shutil.copytree(GOLDEN, home / store.EMBEDDED)  # by name the user's own, by default ours
+    assert find(store.EMBEDDED) == str(home / store.EMBEDDED)
+    assert embedded() == str(ours)
+
+
+def test_the_one_that_comes_along_is_listed_even_if_damaged(
+    home: Path, monkeypatch, tmp_path, capsys
+) -> None:
+    monkeypatch.setattr(store, "_package", lambda: str(tmp_path))
+    ours = tmp_path / "embedded" / store.EMBEDDED
+    shutil.copytree(GOLDEN, ours)
+    (ours / "bert_model.ckpt.index").write_bytes(b"damaged")
+    assert main(["list"]) == 0
+    assert f"  {store.EMBEDDED}: {ours}" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("relative", ["", "cache"])

@@ -8,10 +8,11 @@ from bert_tf.checkpoint.locate import CheckpointFiles, locate
 from bert_tf.checkpoint.reader import CheckpointReader, allocate
 from bert_tf.checkpoint.release import write_release
 from bert_tf.checkpoint.slots import is_slot, is_training_state
-from bert_tf.checkpoint.store import Installed, find, installed
+from bert_tf.checkpoint.store import EMBEDDED, Installed, embedded, find, installed
 from bert_tf.checkpoint.writer import CheckpointWriter, write_checkpoint
 
 __all__ = [
+    "EMBEDDED",
     "RELEASES",
     "CheckpointFiles",
     "CheckpointReader",
@@ -24,6 +25,7 @@ __all__ = [
     "allocate",
     "convert_checkpoint",
     "download",
+    "embedded",
     "find",
     "installed",
     "is_slot",

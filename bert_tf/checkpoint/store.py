@@ -2,6 +2,8 @@
 
 A store is a folder with a folder for each checkpoint, named as the release: Google's names tell
 the casing. Besides there may be `<folder>.download.json`, the checksum of what was downloaded.
+One small checkpoint comes along: in `checkpoints` of a source checkout, and in the package where
+that is installed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from bert_tf.checkpoint.catalog import Release
 from bert_tf.errors import BertError
 
 HOME_VARIABLE = "BERT_TF_HOME"
+
+EMBEDDED = "demo_multi_cased"
+"""Name and folder of the small checkpoint for demonstration that comes along."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +62,24 @@ def _stores() -> list[tuple[str, bool]]:
     checkout = _checkout()
     if checkout is not None:
         stores.append((os.path.join(checkout, "checkpoints"), os.access(checkout, os.W_OK)))
-    return [*stores, (_cache(), True)]
+    stores.append((_cache(), True))
+    packaged = _packaged()
+    return [*stores, (packaged, False)] if os.path.isdir(packaged) else stores
 
 
 def _checkout() -> str | None:
     """The source checkout that the package lies in, if it is not installed."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    folder = os.path.dirname(package)
+    folder = os.path.dirname(_package())
     return folder if os.path.isfile(os.path.join(folder, "setup.cfg")) else None
+
+
+def _packaged() -> str:
+    """Where setup.py puts the checkpoint that comes along; not there in a checkout."""
+    return os.path.join(_package(), "embedded")
+
+
+def _package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def _cache() -> str:
@@ -119,6 +134,20 @@ def find(name: str) -> str | None:
     if folder in ("", ".", "..") or os.path.basename(folder) != folder:
         return None
     paths = (os.path.join(store, folder) for store in homes())
+    return next((path for path in paths if has_checkpoint(path)), None)
+
+
+def embedded() -> str | None:
+    """The folder of the small checkpoint that comes along.
+
+    Never one of the same name that a user keeps elsewhere.
+
+    Returns:
+        Its path; None if somebody took it away.
+    """
+    checkout = _checkout()
+    stores = [] if checkout is None else [os.path.join(checkout, "checkpoints")]
+    paths = (os.path.join(store, EMBEDDED) for store in (*stores, _packaged()))
     return next((path for path in paths if has_checkpoint(path)), None)
 
 

@@ -26,7 +26,7 @@ Fills each [MASK] in the texts: prints the filled text, then the best words for 
 Without a text: answers the lines of standard input, or asks for texts on a terminal.
 """
 EXAMPLES = """\
-examples (with the checkpoint in $BERT_TF_CHECKPOINT):
+examples (with the small model that comes along, unless $BERT_TF_CHECKPOINT names another):
   bert_tf mask "Я пришел в [MASK] и купил [MASK]."
   bert_tf mask --top-k 10 --candidates дом,магазин,театр "Я пришел в [MASK]."
   bert_tf mask --mode joint "He plays the [MASK] in a [MASK]."

@@ -27,7 +27,7 @@ Tells for each pair of sentences how probable it is that the second follows the 
 Without a sentence: answers the lines of standard input, or asks for sentences on a terminal.
 """
 EXAMPLES = """\
-examples (with the checkpoint in $BERT_TF_CHECKPOINT):
+examples (with the small model that comes along, unless $BERT_TF_CHECKPOINT names another):
   bert_tf nsp "I went to the store." "I bought milk."
   bert_tf nsp "First A." "First B." "Second A." "Second B."
   bert_tf nsp --json --input pairs.tsv --output answers.jsonl

@@ -25,6 +25,10 @@ and then pass --checkpoint multi_cased. Or download a release by hand from the l
 of Google's bert repository (google-research/bert on GitHub), for example
 multi_cased_L-12_H-768_A-12.zip, and pass the .zip itself or the folder in it."""
 
+DEMONSTRATION = """\
+no --checkpoint, so {name} answers, a small model for demonstration that knows little. For good \
+answers: `python -m bert_tf download multi_cased`, once, and then --checkpoint multi_cased."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors read like the other errors of the program.
@@ -109,9 +113,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="PATH",
         help="a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name "
-        "of a release; "
-        f"${CHECKPOINT_VARIABLE} when left out",
+        f"of a release; ${CHECKPOINT_VARIABLE} when left out, and else the small model for "
+        "demonstration that comes along",
     )
+    parser.set_defaults(demonstration=False)
     model.add_argument("--init_checkpoint", dest="checkpoint", help=argparse.SUPPRESS)
     add_release_options(model)  # type: ignore[arg-type]
     model.add_argument(
@@ -160,20 +165,33 @@ def add_stream_options(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def check_checkpoint(args: argparse.Namespace) -> None:
-    """Makes sure that a checkpoint is named, before anything slow starts.
+    """Makes sure that there is a checkpoint, before anything slow starts.
+
+    Where none is named it is the one that comes along; `args.demonstration` is true then. A config
+    or vocabulary that is named belongs to another.
 
     Raises:
-        BertError: none is; the message says how to get one.
+        BertError: there is none; the message says how to get one.
     """
     args.checkpoint = args.checkpoint or os.environ.get(CHECKPOINT_VARIABLE)
-    if not args.checkpoint:
+    if args.checkpoint:
+        return
+    from bert_tf.checkpoint import embedded
+
+    args.checkpoint = None if args.config or args.vocab else embedded()
+    if args.checkpoint is None:
         raise BertError(NO_CHECKPOINT)
+    args.demonstration = True
+    if args.lower_case is None:
+        args.lower_case = False  # as its name says; inferred, that would be one more remark
 
 
 def load_bert(args: argparse.Namespace) -> Bert:
     """Loads the model that the arguments name, on the backend that they name."""
     from bert_tf.backend import AUTO, choose_backend, preload, set_threads
 
+    if args.demonstration:
+        say(DEMONSTRATION.format(name=os.path.basename(args.checkpoint)))
     if args.threads:
         set_threads(args.threads)
     chosen = choose_backend(args.backend, predict=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from bert_tf.report import printable, table
+
+if TYPE_CHECKING:
+    from bert_tf.checkpoint import Installed
 
 HELP = "the checkpoints that have a name, and which of them are here"
 DESCRIPTION = """\
 Lists Google's released checkpoints: names, sizes, what they are, and where those lie that are
-here. "bert_tf download NAME" fetches one; --checkpoint NAME uses it.
+here; then what else is here. "bert_tf download NAME" fetches one; --checkpoint NAME uses it.
 """
 EXAMPLES = """\
 examples:
@@ -62,7 +66,35 @@ def _rows() -> list[dict[str, Any]]:
     ]
     nothing = dict.fromkeys(rows[0])
     others = [found for found in here if found.release is None]
-    return [*rows, *({**nothing, "name": o.name, "path": o.path} for o in others)]
+    return [*rows, *({**nothing, "name": o.name, "path": o.path, **_known(o)} for o in others)]
+
+
+def _known(found: Installed) -> dict[str, Any]:
+    """What is known of a checkpoint that is none of Google's: of the one that comes along, all."""
+    from bert_tf.checkpoint import CheckpointReader, embedded, locate
+    from bert_tf.config import BertConfig
+    from bert_tf.errors import BertError
+
+    if found.path != embedded():
+        return {}
+    try:
+        with locate(found.path) as files, CheckpointReader(files.prefix) as reader:
+            config = BertConfig.from_file(str(files.config_path))
+            tensors = reader.tensors
+    except BertError:  # damaged; loading it tells how
+        return {}
+    sizes = {name: info.nbytes // info.dtype.itemsize for name, info in tensors.items()}
+    return {
+        "folder": os.path.basename(found.path),
+        "layers": config.num_hidden_layers,
+        "hidden": config.hidden_size,
+        "heads": config.num_attention_heads,
+        "parameters": sum(n for name, n in sizes.items() if name.startswith("bert/")),
+        "bytes": sum(info.nbytes for info in tensors.values()),
+        "lower_case": False,
+        "languages": "6 languages",
+        "about": "small, for demonstration; comes along",
+    }
 
 
 def show(rows: list[dict[str, Any]]) -> str:
