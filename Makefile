@@ -1,5 +1,5 @@
 # Each of these is enough by itself on a machine that has only Python 3.11 and make.
-#   make            sets up .venv and answers two questions with the tiny checkpoint of the tests
+#   make            sets up .venv and answers two questions with checkpoints/demo_multi_cased
 #   make test       sets up .venv and runs the tests (a few minutes)
 #   make slow-test  likewise the tests that take minutes or gigabytes each
 #   make lint       likewise the checks of style and types
@@ -9,13 +9,12 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-TINY = tests/golden/tiny_ckpt
 
 .PHONY: run test slow-test lint wheel setup clean
 
 run: setup
-	$(BIN)/python run_mask.py --checkpoint $(TINY) --no-lower-case "the [MASK] is in the [MASK]."
-	$(BIN)/python run_nsp.py --checkpoint $(TINY) --no-lower-case "the house is old." "it is in the city."
+	$(BIN)/python run_mask.py "She opened the [MASK] and looked out of the window."
+	$(BIN)/python run_nsp.py "She opened the door." "There was nobody in the room."
 
 test: setup
 	$(BIN)/python -m pytest -q
@@ -34,7 +33,7 @@ wheel: setup
 setup: $(READY)
 
 # Installed anew when a requirement changes. The mark is made last, so a broken install is repeated.
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

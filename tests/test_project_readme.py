@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from bert_tf.checkpoint import store
 from bert_tf.cli.main import main
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -68,9 +69,11 @@ def test_every_make_target_shown_exists(readme, request):
     assert set(shown) <= targets
 
 
-def test_every_option_shown_exists(readme, monkeypatch, capsys):
+def test_every_option_shown_exists(readme, monkeypatch, capsys, tmp_path):
     """Each example parses, and stops only because there is no such checkpoint."""
     monkeypatch.setenv("BERT_TF_CHECKPOINT", "no-such-checkpoint")
+    monkeypatch.setattr(store, "_stores", lambda: [(str(tmp_path), True)])
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     seen = 0
     for line in "\n".join(readme["sh"]).splitlines():
