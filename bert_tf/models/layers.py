@@ -10,6 +10,7 @@ from keras import ops
 
 from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
+from bert_tf.models.dropout import Dropout, dropped
 from bert_tf.models.fused import fused
 from bert_tf.models.initializers import BertInitializer
 
@@ -48,15 +49,32 @@ def training_activation(name: str):
     return fused(lambda x: ops.cast(function(ops.cast(x, "float32")), x.dtype))
 
 
+def _normalized(wide, gamma, beta, epsilon: float):
+    """Layer norm over the last axis of a float32 tensor."""
+    centered = wide - ops.mean(wide, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+    return centered * ops.rsqrt(variance + epsilon) * gamma + beta
+
+
 @functools.cache
 def _training_norm(epsilon: float):
-    """Layer norm over the last axis for training: computed in float32, in the input's type."""
+    """Layer norm for training: computed in float32, in the input's type."""
 
     def normalize(x, gamma, beta):
-        wide = ops.cast(x, "float32")
-        centered = wide - ops.mean(wide, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
-        return ops.cast(centered * ops.rsqrt(variance + epsilon) * gamma + beta, x.dtype)
+        return ops.cast(_normalized(ops.cast(x, "float32"), gamma, beta, epsilon), x.dtype)
+
+    return fused(normalize)
+
+
+@functools.cache
+def _training_sum_norm(epsilon: float, rate: float):
+    """Dropout, residual sum and layer norm for training, in one; computed in float32."""
+
+    def normalize(branch, residual, gamma, beta, *keys):
+        wide = ops.cast(branch, "float32")
+        wide = dropped(wide, keys[0], rate) if keys else wide
+        wide = wide + ops.cast(residual, "float32")
+        return ops.cast(_normalized(wide, gamma, beta, epsilon), branch.dtype)
 
     return fused(normalize)
 
@@ -69,6 +87,17 @@ class LayerNorm(keras.layers.LayerNormalization):
         if not training:
             return super().call(inputs)
         return _training_norm(self.epsilon)(inputs, self.gamma, self.beta)
+
+    def of_sum(self, branch, residual, dropout: Dropout):
+        """`self(dropout(branch) + residual)` in training, as one compiled loop where that pays.
+
+        Args:
+            branch: (..., hidden).
+            residual: of the same shape.
+            dropout: what acts on `branch`; its state moves on.
+        """
+        function = _training_sum_norm(self.epsilon, float(dropout.rate))
+        return function(branch, residual, self.gamma, self.beta, *dropout.keys())
 
 
 def layer_norm(name: str, dtype: Any = None) -> LayerNorm:

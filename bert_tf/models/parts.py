@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from bert_tf.config import BertConfig
+from bert_tf.models.dropout import Dropout
 from bert_tf.models.head_layers import OutputBias
 from bert_tf.models.heads import Heads
 from bert_tf.models.initializers import BertInitializer, blank_weights
@@ -90,7 +91,7 @@ class BertLayers:
         )
         self.embeddings_layer_norm = layer_norm("embeddings_layer_norm", dtype)
         # Dropout comes after the norm here, as in the original.
-        self.embeddings_dropout = keras.layers.Dropout(
+        self.embeddings_dropout = Dropout(
             config.hidden_dropout_prob, dtype=dtype, name="embeddings_dropout"
         )
         self.transformer_layers = [
@@ -127,9 +128,7 @@ class BertLayers:
         self.classifier_dense: Any = None
         if heads.classifier is not None:
             # 0.1 whatever the config says: run_classifier.py drops with a fixed keep_prob of 0.9.
-            self.classifier_dropout = keras.layers.Dropout(
-                0.1, dtype=dtype, name="classifier_dropout"
-            )
+            self.classifier_dropout = Dropout(0.1, dtype=dtype, name="classifier_dropout")
             self.classifier_dense = dense(heads.classifier, "classifier_logits", std, dtype)
         self.span_dense: Any = dense(2, "span_logits", std, dtype) if heads.span else None
 

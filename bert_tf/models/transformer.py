@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
 from bert_tf.errors import BertError
+from bert_tf.models.dropout import Dropout, dropped
+from bert_tf.models.fused import fused
 from bert_tf.models.layers import (
     activation_function,
     dense,
@@ -24,6 +27,19 @@ def attention_spec(layer, inputs, queries, probabilities: bool) -> keras.KerasTe
     if probabilities:
         shape = (rows.shape[0], layer.num_heads, rows.shape[1], inputs.shape[1])
     return keras.KerasTensor(shape, dtype=layer.compute_dtype)
+
+
+@functools.cache
+def _training_probabilities(scale: float, rate: float):
+    """Scores to attention probabilities with dropout, in one; computed in float32."""
+
+    def probabilities(scores, bias, *keys):
+        # The bias is a mask: its gradient leads nowhere, and would cost a pass over the scores.
+        bias = ops.stop_gradient(ops.cast(bias, "float32"))
+        probs = ops.softmax(ops.cast(scores, "float32") * scale + bias, axis=-1)
+        return ops.cast(dropped(probs, keys[0], rate) if keys else probs, scores.dtype)
+
+    return fused(probabilities)
 
 
 @register
@@ -59,7 +75,7 @@ class SelfAttention(keras.layers.Layer):
         self.key = projection("key")
         self.value = projection("value")
         self.output_dense = projection("output_dense")
-        self.probs_dropout = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.probs_dropout = Dropout(self.dropout, dtype=self.dtype_policy)
         self.built = True
 
     def _split(self, x):
@@ -79,7 +95,8 @@ class SelfAttention(keras.layers.Layer):
 
         Args:
             inputs: (batch, length, hidden).
-            bias: (batch, 1, 1, length), added to the scores.
+            bias: (batch, 1, 1, length), added to the scores; a mask, so that nothing is learnt
+                through it.
             queries: (batch, n, hidden), the rows of `inputs` to attend from; all when left out.
             training: whether dropout acts.
             probabilities: give the attention probabilities instead of the result, before dropout.
@@ -96,7 +113,10 @@ class SelfAttention(keras.layers.Layer):
             return self._probabilities(query, key, bias)
         value = self._split(self.value(inputs))
         if self.dropout and training:
-            probs = self.probs_dropout(self._probabilities(query, key, bias), training=training)
+            scores = ops.einsum("bqnd,bknd->bnqk", query, key)
+            dropout = self.probs_dropout
+            function = _training_probabilities(self.head_size**-0.5, float(dropout.rate))
+            probs = function(scores, 0.0 if bias is None else bias, *dropout.keys())
             context = ops.einsum("bnqk,bknd->bqnd", probs, value)
         else:
             context = ops.dot_product_attention(query, key, value, bias=bias)
@@ -170,8 +190,8 @@ class TransformerLayer(keras.layers.Layer):
         self.output_dense.build((*inputs_shape[:-1], self.intermediate_size))
         self.output_norm = layer_norm("output_norm", policy)
         self.output_norm.build(inputs_shape)
-        self.attention_residual_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
-        self.output_residual_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
+        self.attention_residual_dropout = Dropout(self.dropout, dtype=policy)
+        self.output_residual_dropout = Dropout(self.dropout, dtype=policy)
         self.built = True
 
     def call(self, inputs, bias=None, queries=None, training=None, probabilities: bool = False):
@@ -181,19 +201,20 @@ class TransformerLayer(keras.layers.Layer):
         )
         if probabilities:
             return attended
-        attended = self.attention_residual_dropout(attended, training=training)
-        x = self.attention_norm(attended + (inputs if queries is None else queries))
+        residual = inputs if queries is None else queries
+        if training:
+            x = self.attention_norm.of_sum(attended, residual, self.attention_residual_dropout)
+        else:
+            x = self.attention_norm(attended + residual)
         inner = self.intermediate(x)
         if training:
-            inner = training_activation(self.hidden_act)(inner)
-        else:
-            # Elementwise work in bfloat16 is slow on TensorFlow's CPU kernels (gelu of 1024 x
-            # 3072: 10 ms, with the casts 5 ms).
-            wide = ops.cast(inner, "float32")
-            inner = ops.cast(self._activation(wide), self.compute_dtype)
-        fed = self.output_dense(inner)
-        fed = self.output_residual_dropout(fed, training=training)
-        return self.output_norm(fed + x)
+            fed = self.output_dense(training_activation(self.hidden_act)(inner))
+            return self.output_norm.of_sum(fed, x, self.output_residual_dropout)
+        # Elementwise work in bfloat16 is slow on TensorFlow's CPU kernels (gelu of 1024 x 3072:
+        # 10 ms, with the casts 5 ms).
+        wide = ops.cast(inner, "float32")
+        inner = ops.cast(self._activation(wide), self.compute_dtype)
+        return self.output_norm(self.output_dense(inner) + x)
 
     def compute_output_spec(
         self, inputs, bias=None, queries=None, training=None, probabilities=False

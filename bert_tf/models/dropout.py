@@ -1,0 +1,110 @@
+"""`Dropout`: Keras's, with random bits that cost a few instructions and no memory.
+
+On TensorFlow's CPU Keras's dropout writes a tensor of random numbers, reads it, writes a mask and
+reads that again in the backward pass. Here each element's bits are a hash of its place and of a
+key. The hash is elementwise, so that it is compiled into whatever loop uses it (`models.fused`),
+and the backward pass computes it again instead of reading it.
+
+The key is the state of Keras's `SeedGenerator`, which counts up at every call: where training
+is continued from a saved state, the same elements are dropped as without a break. They are the
+same on TensorFlow and JAX.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bert_tf.models.fused import fused
+
+register = keras.saving.register_keras_serializable(package="bert_tf")
+
+GOLDEN = np.uint32(0x9E3779B9)
+"""2**32 over the golden ratio: an arbitrary number without a pattern in its bits."""
+
+
+def _mix(x):
+    """A permutation of the 32-bit numbers in which each output bit depends on all input bits.
+
+    Two rounds of multiplying and folding the upper half onto the lower, with the constants that
+    C. Wellons found by search to have the least bias of this form ("Prospecting for hash
+    functions", 2018, lowbias32).
+    """
+    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
+    x = ops.multiply(x, np.uint32(0x7FEB352D))
+    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(15)))
+    x = ops.multiply(x, np.uint32(0x846CA68B))
+    return ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
+
+
+def random_bits(shape, key):
+    """32 random bits for each element of a tensor.
+
+    Args:
+        shape: of the tensor, with fewer than 2**31 elements.
+        key: (2,) uint32. Two keys that differ in any bit give unrelated results.
+
+    Returns:
+        uint32 of that shape.
+    """
+    # 64 bits of key, spread first: those of two steps differ in the lowest bit alone.
+    first = _mix(ops.bitwise_xor(key[0], _mix(key[1])))
+    second = _mix(ops.bitwise_xor(key[1], _mix(ops.add(key[0], GOLDEN))))
+    size = functools.reduce(lambda a, b: a * b, shape, 1)
+    place = ops.cast(ops.arange(size, dtype="int32"), "uint32")
+    bits = _mix(ops.bitwise_xor(_mix(ops.add(place, first)), second))
+    return ops.reshape(bits, shape)
+
+
+def dropped(x, key, rate: float):
+    """Sets each element to 0 with the probability `rate`; divides the others by `1 - rate`.
+
+    Args:
+        x: a tensor of floats.
+        key: (2,) uint32, see `random_bits`; not looked at if nothing or everything is dropped.
+        rate: from 0 to 1, taken to the nearest multiple of 2**-32.
+    """
+    if not rate:
+        return x
+    limit = round(rate * 2**32)
+    if limit >= 2**32:
+        return ops.zeros_like(x)
+    kept = ops.greater_equal(random_bits(ops.shape(x), key), np.uint32(limit))
+    return ops.where(kept, x * (1.0 / (1.0 - rate)), ops.zeros_like(x))
+
+
+@functools.cache
+def _training_dropout(rate: float):
+    return fused(lambda x, key: dropped(x, key, rate))
+
+
+@register
+class Dropout(keras.layers.Dropout):
+    """Keras's dropout on every element by itself, with the random bits of this module.
+
+    Same arguments, state and saved form, except that there is no `noise_shape`.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, seed=seed, **kwargs)
+
+    def keys(self) -> tuple[Any, ...]:
+        """One (2,) uint32 key, another one at every call; none if nothing is ever dropped."""
+        if not self.rate:
+            return ()
+        return (ops.cast(self.seed_generator.next(), "uint32"),)
+
+    def call(self, inputs, training=False):
+        """Drops elements in training; (any shape) to the same."""
+        keys = self.keys() if training else ()
+        return _training_dropout(float(self.rate))(inputs, *keys) if keys else inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's, without `noise_shape`."""
+        config = super().get_config()
+        del config["noise_shape"]
+        return config
