@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,18 @@ class Worker:
 
 
 def start(
-    contenders: list[Contender], folders: dict[str, str], threads: int, logs: Path
+    contenders: list[Contender],
+    settings: dict[str, Any],
+    logs: Path,
+    worker: Sequence[str] = WORKER,
 ) -> tuple[list[Worker], dict[str, dict[str, Any]], list[str]]:
     """Starts a process for each contender and waits until all are loaded.
+
+    Args:
+        contenders: whose.
+        settings: for all of them, beside `kind`, `backend` and `precision`.
+        logs: folder for what they say on stderr.
+        worker: the command; takes the settings as JSON in the last place.
 
     Returns:
         The workers, what each says about itself, and a remark for each that could not start.
@@ -185,22 +195,20 @@ def start(
     logs.mkdir(parents=True, exist_ok=True)
     started = []
     for contender in contenders:
-        settings = {
+        own = {
             "kind": contender.kind,
-            "folders": folders,
             "backend": contender.backend,
             "precision": contender.precision,
-            "threads": threads,
         }
-        command = [*WORKER, json.dumps(settings)]
+        command = [*worker, json.dumps(settings | own)]
         started.append(Worker(contender, logs / f"{contender.name}.log", command))
     workers, about, remarks = [], {}, []
-    for worker in started:
+    for one in started:
         try:
-            about[worker.contender.name] = worker.receive()
-            workers.append(worker)
+            about[one.contender.name] = one.receive()
+            workers.append(one)
         except WorkerError as failure:
             print(failure, file=sys.stderr)
             remarks.append(f"left out: {failure.brief}")
-            worker.close()
+            one.close()
     return workers, about, remarks

@@ -11,6 +11,7 @@ COLOURS = {
     "jax": "#3a9d6e",
     "onnxruntime": "#8a8a8a",
     "raw_openvino": "#bcbcbc",
+    "hugging_face_gathered": "#8a8a8a",
 }
 """Ours in colour, the others grey."""
 
@@ -25,8 +26,19 @@ LABELS = {
 }
 
 
-def draw(results: dict[str, Any], path: Path) -> bool:
+def draw(
+    results: dict[str, Any],
+    path: Path,
+    labels: dict[str, str] = LABELS,
+    rival: str = "Hugging Face on PyTorch",
+) -> bool:
     """Draws the ratios; float32 above, bfloat16 below.
+
+    Args:
+        results: what `run.py` or `training.py` measured.
+        path: of the picture.
+        labels: the tasks to draw, by name, with what stands below them.
+        rival: whom all are compared with.
 
     Returns:
         Whether there was something to draw with and something to draw.
@@ -38,25 +50,27 @@ def draw(results: dict[str, Any], path: Path) -> bool:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = {p: bars for p in ("float32", "bfloat16") if (bars := _bars(results, p))}
+    panels = {p: bars for p in ("float32", "bfloat16") if (bars := _bars(results, p, labels))}
     if not panels:
         return False
     figure, axes = plt.subplots(
         len(panels), 1, figsize=(11, 3.6 * len(panels)), squeeze=False, layout="constrained"
     )
     for axis, (precision, bars) in zip(axes[:, 0], panels.items(), strict=True):
-        _panel(axis, precision, bars)
+        _panel(axis, precision, bars, labels)
     cpu = results["machine"]["cpu"]
-    figure.suptitle(f"Times as fast as Hugging Face on PyTorch, {cpu}, same precision", y=1.04)
+    figure.suptitle(f"Times as fast as {rival}, {cpu}, same precision", y=1.04)
     figure.savefig(path, dpi=120, bbox_inches="tight")
     plt.close(figure)
     return True
 
 
-def _bars(results: dict[str, Any], precision: str) -> dict[str, dict[str, dict[str, Any]]]:
+def _bars(
+    results: dict[str, Any], precision: str, labels: dict[str, str]
+) -> dict[str, dict[str, dict[str, Any]]]:
     """The entries with a ratio, by task and then by the family of the contender."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for task in LABELS:
+    for task in labels:
         for name, entry in results["tasks"].get(task, {}).get("contenders", {}).items():
             family, _, rest = name.partition("-")
             if entry["precision"] == precision and rest == precision and "ratio" in entry:
@@ -64,7 +78,12 @@ def _bars(results: dict[str, Any], precision: str) -> dict[str, dict[str, dict[s
     return found
 
 
-def _panel(axis: Any, precision: str, bars: dict[str, dict[str, dict[str, Any]]]) -> None:
+def _panel(
+    axis: Any,
+    precision: str,
+    bars: dict[str, dict[str, dict[str, Any]]],
+    titles: dict[str, str],
+) -> None:
     families = [f for f in COLOURS if any(f in entries for entries in bars.values())]
     width = 0.8 / len(families)
     for number, family in enumerate(families):
@@ -89,7 +108,7 @@ def _panel(axis: Any, precision: str, bars: dict[str, dict[str, dict[str, Any]]]
         for label in labels:  # readable where the line of 1 runs through
             label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axis.axhline(1, color="#333333", linewidth=1, linestyle="--")
-    axis.set_xticks(range(len(bars)), [LABELS[task] for task in bars])
+    axis.set_xticks(range(len(bars)), [titles[task] for task in bars])
     axis.set_xlim(-0.55, len(bars) - 0.45)
     axis.margins(y=0.15)
     axis.set_ylabel("times as fast")

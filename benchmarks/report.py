@@ -24,6 +24,7 @@ NOISE = 0.05
 for each other: one that is held up holds up all, and the ratios shift."""
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+"""Where run.py's report stands in the README."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +89,10 @@ def summarize(
     return found
 
 
-def judge(tasks: dict[str, Any]) -> list[dict[str, Any]]:
+def judge(tasks: dict[str, Any], goals: Sequence[Goal] = GOALS) -> list[dict[str, Any]]:
     """Which goals were reached, of those that were measured."""
     judged = []
-    for goal in GOALS:
+    for goal in goals:
         entries = tasks.get(goal.task, {}).get("contenders", {})
         if goal.own in entries and goal.other in entries:
             found = ratios(entries[goal.own]["seconds"], entries[goal.other]["seconds"])["median"]
@@ -169,7 +170,7 @@ def _quiet(disturbance: dict[str, float]) -> str:
     return told
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any], titles: dict[str, str] = TASKS) -> str:
     """The whole report, without a title, so that it fits into the README."""
     settings, goals = results["settings"], results["goals"]
     lines = [
@@ -195,9 +196,10 @@ def markdown(results: dict[str, Any]) -> str:
             f"All gave the same words, and the same hidden states but for {told}, before anything "
             f"was timed.",
         ]
+    lines += [results["checked"]] if results.get("checked") else []
     lines += [_quiet(results["disturbance"])] if results["disturbance"] else []
     lines += [f"Note: {remark}." for remark in results["remarks"]]
-    for name, title in TASKS.items():
+    for name, title in titles.items():
         task = results["tasks"].get(name)
         if task:
             own = [goal for goal in goals if goal["task"] == name]
@@ -205,15 +207,16 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def update_readme(path: Path, text: str) -> None:
+def update_readme(path: Path, text: str, markers: tuple[str, str] = (BEGIN, END)) -> None:
     """Puts the report between the two markers of a file.
 
     Raises:
         ValueError: the markers are not there.
     """
+    first, last = markers
     old = path.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = old.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"{path} lacks the lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+        raise ValueError(f"{path} lacks the lines {first} and {last}")
+    path.write_text(f"{before}{first}\n{text}{last}{after}", encoding="utf-8")

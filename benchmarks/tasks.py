@@ -79,7 +79,8 @@ def run_warm(
 ) -> None:
     """Fill-mask, bulk and encoder: all contenders loaded, then in turn."""
     say(f"loading {', '.join(c.name for c in chosen)}")
-    workers, about, remarks = contenders.start(chosen, folders, args.threads, args.out / "logs")
+    settings = {"folders": folders, "threads": args.threads}
+    workers, about, remarks = contenders.start(chosen, settings, args.out / "logs")
     try:
         results["remarks"] += remarks
         taking_part = [w.contender for w in workers]

@@ -12,8 +12,11 @@ import argparse
 import shutil
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, locate
 from bert_tf.config import BertConfig
@@ -37,16 +40,11 @@ def hugging_face_name(name: str) -> str:
     )
 
 
-def write_hugging_face(checkpoint: str, folder: Path) -> None:
-    """The checkpoint as `BertForPreTraining.save_pretrained` leaves it, with its tokenizer."""
-    import torch
+def new_model(config: BertConfig) -> Any:
+    """Hugging Face's `BertForPreTraining` of that architecture, with random weights."""
     import transformers
 
-    files = locate(checkpoint)
-    config = BertConfig.from_file(str(files.config_path))
-    vocab = Vocabulary.load(str(files.vocab_path))
-    lower_case, _ = infer_casing(files.display_name, vocab, None)
-    model = transformers.BertForPreTraining(
+    return transformers.BertForPreTraining(
         transformers.BertConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
@@ -54,25 +52,44 @@ def write_hugging_face(checkpoint: str, folder: Path) -> None:
             num_attention_heads=config.num_attention_heads,
             intermediate_size=config.intermediate_size,
             hidden_act=ACTIVATIONS[config.hidden_act],
+            hidden_dropout_prob=config.hidden_dropout_prob,
+            attention_probs_dropout_prob=config.attention_probs_dropout_prob,
             max_position_embeddings=config.max_position_embeddings,
             type_vocab_size=config.type_vocab_size,
             layer_norm_eps=1e-12,
         )
     )
+
+
+def fill(model: Any, weights: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Gives `BertForPreTraining` weights in the original's names and layout."""
+    import torch
+
     state = {}
-    with CheckpointReader(files.prefix) as reader:
-        for name in reader.tensors:
-            if not name.startswith(("bert/", "cls/")):
-                continue
-            value = torch.from_numpy(reader.read(name).astype("float32"))
-            # Kernels are stored [in, out]; only that of the next-sentence head is not.
-            turned = name.endswith("/kernel")
-            state[hugging_face_name(name)] = value.T.contiguous() if turned else value
+    for name, weight in weights:
+        value = torch.from_numpy(weight.astype("float32"))
+        # Kernels are stored [in, out]; only that of the next-sentence head is not.
+        turned = name.endswith("/kernel")
+        state[hugging_face_name(name)] = value.T.contiguous() if turned else value
     missing, unexpected = model.load_state_dict(state, strict=False)
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     if set(missing) - tied or unexpected:
         sys.exit(f"weights.py: Hugging Face lacks {missing} and does not know {unexpected}")
     model.tie_weights()
+
+
+def write_hugging_face(checkpoint: str, folder: Path) -> None:
+    """The checkpoint as `BertForPreTraining.save_pretrained` leaves it, with its tokenizer."""
+    import transformers
+
+    files = locate(checkpoint)
+    config = BertConfig.from_file(str(files.config_path))
+    vocab = Vocabulary.load(str(files.vocab_path))
+    lower_case, _ = infer_casing(files.display_name, vocab, None)
+    model = new_model(config)
+    with CheckpointReader(files.prefix) as reader:
+        names = [name for name in reader.tensors if name.startswith(("bert/", "cls/"))]
+        fill(model, ((name, reader.read(name)) for name in names))
     pieces = {vocab.token(number): number for number in range(len(vocab))}
     tokenizer = transformers.BertTokenizerFast(vocab=pieces, do_lower_case=lower_case)
     model.save_pretrained(folder)

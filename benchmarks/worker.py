@@ -19,6 +19,7 @@ from typing import Any
 PACKAGES = {
     "ours": ("keras", "keras-hub"),
     "hugging_face": ("transformers", "torch"),
+    "hugging_face_gathered": ("transformers", "torch"),
     "onnxruntime": ("onnxruntime",),
     "raw_openvino": ("openvino",),
 }
@@ -93,24 +94,32 @@ def versions(kind: str, backend: str) -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-def main() -> None:
-    """Loads the engine, then answers lines until stdin ends."""
+def serve(
+    make: Callable[..., Any], answer: Callable[[Any, dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Loads the engine that the command line tells of, then answers lines until stdin ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     spec = json.loads(sys.argv[1])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import engines
 
     def reply(message: dict[str, Any]) -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
     start = time.perf_counter()
-    engine = engines.make(**spec)
+    engine = make(**spec)
     loaded = time.perf_counter() - start
     reply({"load_s": loaded, "versions": versions(spec["kind"], spec["backend"])})
     for line in sys.stdin:
         reply(answer(engine, json.loads(line)))
+
+
+def main() -> None:
+    """Serves the engines that answer."""
+    import engines
+
+    serve(engines.make, answer)
 
 
 if __name__ == "__main__":
