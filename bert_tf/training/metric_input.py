@@ -61,6 +61,15 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     return array
 
 
+def column(values: Any) -> Any:
+    """Of (examples, 1) the one column; anything else as it is."""
+    import numpy as np
+
+    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
+        return np.asarray(values)[:, 0]
+    return values
+
+
 def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
     """Labels as int64 (examples,).
 

@@ -162,9 +162,7 @@ def measure_regression(labels: Any, outputs: Any, *, intervals: bool = True) -> 
     sklearn = metric_input.sklearn_metrics()
     from scipy import stats
 
-    if np.ndim(outputs) == 2 and np.shape(outputs)[1] == 1:
-        outputs = np.asarray(outputs)[:, 0]
-    given = metric_input.finite(outputs, "outputs", (None,))
+    given = metric_input.finite(metric_input.column(outputs), "outputs", (None,))
     right = metric_input.finite(labels, "labels", given.shape)
     pearson = spearman = None
     if np.ptp(right) > 0 and np.ptp(given) > 0:

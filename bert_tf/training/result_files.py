@@ -1,0 +1,192 @@
+"""The files of evaluation and prediction: those of Google's `run_classifier.py`, JSON, and more.
+
+All are written under another name first, so that a file that is there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import numbers
+import os
+import pathlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from bert_tf.errors import BertError
+from bert_tf.training.metric_results import (
+    ClassesResult,
+    MultilabelResult,
+    RegressionResult,
+    plain,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_Path = str | os.PathLike[str]
+
+
+def write_result_json(
+    path: _Path, result: ClassesResult | MultilabelResult | RegressionResult, **more: Any
+) -> None:
+    """Writes all that an evaluation gave, UTF-8, two spaces of indent, undefined as null.
+
+    Args:
+        path: the file.
+        result: the evaluation.
+        more: further keys, before those of the result, such as what was evaluated on what.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    content = {**plain(more), **result.to_json()}
+    with _whole_file(path) as file:
+        json.dump(content, file, ensure_ascii=False, allow_nan=False, indent=2)
+        file.write("\n")
+
+
+def eval_results(
+    result: ClassesResult | MultilabelResult | RegressionResult,
+    global_step: int,
+    loss: float | None = None,
+) -> dict[str, float | int | None]:
+    """The entries of `eval_results.txt`.
+
+    For classes these are the original's four: eval_accuracy, eval_loss, global_step and loss. The
+    original knows neither several labels at once nor numbers; there all metrics are given, each
+    with "eval_" before its name.
+
+    Args:
+        result: the evaluation.
+        global_step: of the weights evaluated.
+        loss: the mean over batches of their mean losses, as the original's `loss`; the mean over
+            examples where it is not given. They differ in a last batch that is not full.
+    """
+    values = result.metrics()
+    if isinstance(result, ClassesResult):
+        values = {"accuracy": result.accuracy, "loss": result.loss}
+    return {
+        **{f"eval_{name}": value for name, value in values.items()},
+        "global_step": global_step,
+        "loss": result.loss if loss is None else loss,
+    }
+
+
+def write_eval_results(path: _Path, values: Mapping[str, float | int | None]) -> None:
+    """Writes `key = value` lines in the order of the keys, as the original does.
+
+    Numbers that are not whole have the shortest digits that give the same float32, as the
+    original's; one that is undefined is `nan`.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    with _whole_file(path) as file:
+        for key in sorted(values):
+            value = values[key]
+            shown = str(value) if isinstance(value, numbers.Integral) else float32_text(value)
+            file.write(f"{key} = {shown}\n")
+
+
+def write_test_results(path: _Path, batches: Iterable[np.ndarray]) -> int:
+    """Writes `test_results.tsv`: a line of tab-separated probabilities for each row, no header.
+
+    Args:
+        path: the file.
+        batches: each float (rows, classes), or (rows,) of numbers; taken one after the other, so
+            that memory stays constant.
+
+    Returns:
+        The number of lines.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    lines = 0
+    with _whole_file(path) as file:
+        for batch in batches:
+            text = prediction_lines(batch)
+            file.write(text)
+            lines += text.count("\n")
+    return lines
+
+
+def prediction_lines(batch: Any) -> str:
+    r"""The lines of a batch, for those who append to a file of their own.
+
+    >>> prediction_lines([[0.25, 0.75], [1e-05, 0.99999]])
+    '0.25\t0.75\n1e-05\t0.99999\n'
+    """
+    import numpy as np
+
+    rows = np.asarray(batch).astype(np.float32)
+    rows = rows.reshape(len(rows), -1)
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)
+
+
+def float32_text(value: float | None) -> str:
+    """The shortest digits that give the same float32; "nan" of None.
+
+    >>> float32_text(0.1), float32_text(None)
+    ('0.1', 'nan')
+    """
+    import numpy as np
+
+    return str(np.float32(math.nan if value is None else value))
+
+
+def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows of `bert_tf.training.worst` with a header, tab-separated.
+
+    A cell with a tab, a line break or a double quote is quoted, and its quotes are doubled, as
+    spreadsheets and pandas read it; several labels are joined by ", "; undefined is empty.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    with _whole_file(path) as file:
+        if not rows:
+            return
+        for cells in ([*rows[0]], *(row.values() for row in rows)):
+            file.write("\t".join(map(_cell, cells)) + "\n")
+
+
+def write_worst_jsonl(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows of `bert_tf.training.worst`, a JSON object a line.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
+    with _whole_file(path) as file:
+        for row in rows:
+            file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    # Not by the csv module: before Python 3.13 it leaves a lone carriage return bare.
+    return '"' + text.replace('"', '""') + '"' if set(text) & set('\t\r\n"') else text
+
+
+@contextlib.contextmanager
+def _whole_file(path: _Path) -> Iterator[IO[str]]:
+    """A text file in UTF-8 that takes its name when all is written; line ends stay as given."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        # A lone surrogate, which a text in JSON may hold, must not stop an hour's work at its end.
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
