@@ -1,0 +1,259 @@
+"""What can be wrong with labelled data, what is done about it, and how it is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from bert_tf.data.labelled import Place, show_place
+from bert_tf.errors import BertError
+
+Role = Literal["train", "evaluate", "predict"]
+
+_SHOWN = 5  # places that are named of each kind of problem
+
+
+class Kind(NamedTuple):
+    """A kind of problem and its policy.
+
+    Attributes:
+        text: what rows of this kind are, with room for their number.
+        train: what is done about it in training data.
+        evaluate: in validation and test data, which should stay what they are where they can.
+        predict: in data to predict, whose rows must stay in their places.
+        others: actions that can be asked for instead.
+        limit: a share of the rows; if more have it, the file is misread: refused.
+        hint: what to do about it.
+    """
+
+    text: str
+    train: str
+    evaluate: str
+    predict: str
+    others: tuple[str, ...] = ()
+    limit: float = 1.0
+    hint: str = ""
+
+    def actions(self) -> tuple[str, ...]:
+        """All that can be asked for."""
+        return tuple(dict.fromkeys((self.train, self.evaluate, self.predict, *self.others)))
+
+
+KINDS: dict[str, Kind] = {
+    "wrong_encoding": Kind(
+        "{n} with bytes that are no text in the encoding read",
+        *("refuse", "refuse", "refuse"),
+        ("drop", "replace"),
+        hint="name the file's encoding, for example --encoding cp1252",
+    ),
+    "blank_line": Kind("{n} blank", "drop", "drop", "drop", ("refuse",)),
+    "ragged": Kind(
+        "{n} with another number of fields than most, or no JSON",
+        *("drop", "drop", "refuse"),
+        limit=0.1,
+        hint="is the separator (--delimiter) right, and are quotes literal (--quoting none) or "
+        "do they enclose fields (--quoting csv)?",
+    ),
+    "unlabelled": Kind("{n} without a label", "drop", "drop", "keep", ("refuse",)),
+    "not_a_number": Kind(
+        "{n} whose label is no number",
+        *("refuse", "refuse", "keep"),
+        ("drop",),
+        hint="with classes instead of numbers, say --task classes",
+    ),
+    "nan": Kind("{n} whose label is NaN or infinite", "drop", "drop", "keep", ("refuse",)),
+    "empty_text": Kind("{n} with an empty text", "drop", "keep", "keep", ("refuse",)),
+    "duplicate": Kind("{n} that repeat an earlier one", "keep", "keep", "keep", ("drop", "refuse")),
+    "conflict": Kind(
+        "{n} whose text stands elsewhere with another label",
+        *("keep", "keep", "keep"),
+        ("drop", "refuse"),
+    ),
+    "leak": Kind(
+        "{n} whose text is also in the data to evaluate on",
+        *("drop", "drop", "keep"),
+        ("keep", "refuse"),
+        hint="results on texts seen in training are too good",
+    ),
+    "unseen_label": Kind(
+        "{n} with a label that no training row has",
+        *("refuse", "refuse", "keep"),
+        ("drop", "keep"),
+        hint="correct the label",
+    ),
+}
+"""All that is looked for. Two texts are the same if they differ in case, white space or
+compatibility forms only."""
+
+
+class Policy:
+    """What is done about each kind of problem.
+
+    Args:
+        role: what the data is for; decides on the defaults, see `KINDS`.
+        changes: kind to action: "keep", "drop" (the row), "refuse" (an error that names lines),
+            "replace" (undecodable bytes by U+FFFD).
+
+    Raises:
+        BertError: there is no such kind, or the action is none for it.
+
+    Example:
+        >>> Policy("train", unlabelled="refuse")["unlabelled"], Policy("train")["unlabelled"]
+        ('refuse', 'drop')
+    """
+
+    def __init__(self, role: Role = "train", **changes: str) -> None:
+        self.role = role
+        self._actions = {name: str(getattr(kind, role)) for name, kind in KINDS.items()}
+        self._actions.update(_checked(changes))
+
+    @classmethod
+    def parse(cls, text: str, role: Role = "train") -> Policy:
+        """A policy from what a user types: `unlabelled=refuse,leak=keep`.
+
+        Raises:
+            BertError: as the class, or a part is not `kind=action`.
+        """
+        changes = {}
+        for part in filter(None, map(str.strip, text.split(","))):
+            name, equals, action = part.partition("=")
+            if not equals:
+                raise BertError(f"{part!r} is not kind=action, such as unlabelled=refuse")
+            changes[name.strip()] = action.strip()
+        return cls(role, **changes)
+
+    def __getitem__(self, kind: str) -> str:
+        return self._actions[kind]
+
+    def drops(self, kind: str) -> bool:
+        """Whether rows of this kind go."""
+        return self._actions[kind] == "drop"
+
+
+def _checked(changes: Mapping[str, str]) -> Mapping[str, str]:
+    for name, action in changes.items():
+        if name not in KINDS:
+            raise BertError(f"there is no problem {name!r}; there are {', '.join(KINDS)}")
+        actions = KINDS[name].actions()
+        if action not in actions:
+            raise BertError(f"{name}={action}: the action is one of {', '.join(actions)}")
+    return changes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was found of one kind.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        count: of rows.
+        places: where the first of them stand.
+        action: what was done: "drop", "keep" or "replace".
+        of: rows that there were.
+        note: more about them, such as the labels in question.
+    """
+
+    kind: str
+    count: int
+    places: tuple[Place, ...]
+    action: str
+    of: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        done = {"drop": "dropped", "keep": "kept", "replace": "bytes replaced"}[self.action]
+        note = f" ({self.note})" if self.note else ""
+        return f"{_counted(self.kind, self.count)}{note}, {done}: {_places(self)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "places": [show_place(place) for place in self.places]}
+
+
+@dataclass
+class Tally:
+    """Problems as they are met, row by row.
+
+    Attributes:
+        policy: what is done about them.
+    """
+
+    policy: Policy
+    _places: dict[str, list[Place]] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _notes: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, place: Place, note: str = "") -> bool:
+        """Counts a row.
+
+        Args:
+            kind: of its problem.
+            place: of the row.
+            note: what it has in common with other rows of the kind; the most frequent are told.
+
+        Returns:
+            Whether the row is to be dropped.
+        """
+        self._counts[kind] += 1
+        places = self._places.setdefault(kind, [])
+        if len(places) < _SHOWN:
+            places.append(place)
+        if note:
+            self._notes.setdefault(kind, Counter())[note] += 1
+        return self.policy[kind] != "keep" and self.policy[kind] != "replace"
+
+    def settle(self, rows: int, advice: Mapping[str, str] | None = None) -> list[Problem]:
+        """What was found, in the order of `KINDS`.
+
+        Args:
+            rows: how many there were.
+            advice: kind to a better hint than that of the table.
+
+        Raises:
+            BertError: some kind is refused; the message has all of these kinds.
+        """
+        problems, refused = [], []
+        for name, kind in KINDS.items():
+            count = self._counts[name]
+            if not count:
+                continue
+            note = ", ".join(text for text, _ in self._notes.get(name, Counter()).most_common(4))
+            action = self.policy[name]
+            places = tuple(self._places[name])
+            problem = Problem(name, count, places, action, rows, note)
+            # Of a handful of rows one may well be odd.
+            too_many = action == "drop" and count > max(kind.limit * rows, 3)
+            if action != "refuse" and not too_many:
+                problems.append(problem)
+                continue
+            hint = (advice or {}).get(name) or kind.hint
+            others = [f"{name}={other}" for other in kind.actions() if other != "refuse"]
+            escape = "" if too_many else f"--problems {' or '.join(others)}"
+            told = _counted(name, count) + (f" ({note})" if note else "")
+            ways = "; or ".join(filter(None, (hint, escape)))
+            refused.append(f"{told}, of {rows:,}: {_places(problem)}; {ways}")
+        if refused:
+            raise BertError("\n".join(refused))
+        return problems
+
+
+def _counted(kind: str, count: int) -> str:
+    noun = "line" if kind in ("blank_line", "ragged") else "row"
+    return KINDS[kind].text.format(n=f"{count:,} {noun}{'' if count == 1 else 's'}")
+
+
+def _places(problem: Problem) -> str:
+    """The first places; a file is named once."""
+    shown, last = [], None
+    for file, line in problem.places:
+        shown.append(f":{line}" if file and file == last else show_place((file, line)))
+        last = file
+    more = ", ..." if problem.count > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def describe(problems: Iterable[Problem], name: str) -> list[str]:
+    """Lines for the screen, each beginning with the name of the data."""
+    return [f"{name}: {problem}" for problem in problems]
