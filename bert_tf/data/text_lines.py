@@ -1,0 +1,135 @@
+"""Lines of a text file in whatever encoding it is, compressed or not; undecodable bytes shown."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from bert_tf.errors import BertError
+
+_HEAD = 4096  # bytes from which the encoding is told
+
+_NO_TABLE = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV"),
+    (b"PAR1", "a Parquet file; name it .parquet, or say --format parquet"),
+    (b"\xfd7zXZ", "compressed by xz; unpack it, or pack it by gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it, or pack it by gzip"),
+    *((b"BZh%d" % level, "compressed by bzip2; unpack it") for level in range(1, 10)),
+    (b"\xff\xfe\x00\x00", "UTF-32; save it as UTF-8"),
+)
+"""How files begin that would be read as rubbish, and what to do with them."""
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""What stands for a byte that could not be decoded (PEP 383, `surrogateescape`)."""
+
+
+@contextlib.contextmanager
+def open_lines(
+    path: str | os.PathLike[str], encoding: str | None = None
+) -> Iterator[Iterator[str]]:
+    r"""The lines of a file with their ends; only "\n" ends one.
+
+    The encoding is UTF-8, with a byte order mark or without, unless the file starts with the mark
+    of UTF-16 or has the zero bytes of UTF-16 in Latin letters. A byte that cannot be decoded
+    becomes a lone surrogate (`undecodable` finds them, `replaced` makes them U+FFFD), so that all
+    lines that have one can be told. In UTF-16 it is an error, as all behind it would be wrong.
+
+    Args:
+        path: of the file; unpacked if it starts as gzip does.
+        encoding: of the file, as Python names it; None to tell it from the file.
+
+    Raises:
+        BertError: the file cannot be read, is no text, is broken, or the encoding is unknown.
+    """
+    name = os.fspath(path)
+    if encoding is not None:
+        try:
+            encoding = codecs.lookup(encoding).name
+        except LookupError:
+            raise BertError(
+                f"there is no encoding {encoding!r}; such as utf-8, utf-16, cp1252, gb18030 there "
+                "are"
+            ) from None
+    try:
+        with contextlib.ExitStack() as stack:
+            raw: Any = stack.enter_context(open(path, "rb"))
+            if _peek(raw).startswith(b"\x1f\x8b"):
+                raw = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            head = _peek(raw)
+            for start, advice in _NO_TABLE:
+                if head.startswith(start):
+                    raise BertError(f"{name} is {advice}")
+            encoding = encoding or _encoding_of(head)
+            # Also where UTF-8 was asked for: the mark is no part of the first column's name.
+            encoding = {"utf-8": "utf-8-sig"}.get(encoding, encoding)
+            wide = encoding.startswith(("utf-16", "utf-32"))
+            errors = "strict" if wide else "surrogateescape"
+            yield io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors, newline="\n")
+    except UnicodeDecodeError as error:
+        raise BertError(
+            f"{name} is no {error.encoding}: {error.reason}; name its encoding with --encoding"
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
+    except OSError as error:
+        raise BertError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def undecodable(line: str) -> bool:
+    """Whether a line has bytes that could not be decoded."""
+    return not line.isascii() and _ESCAPED.search(line) is not None
+
+
+def replaced(line: str) -> str:
+    """The line with U+FFFD for each byte that could not be decoded."""
+    return _ESCAPED.sub("\ufffd", line)
+
+
+def encoding_advice(line: str) -> str:
+    """What to type for a file with this line, as far as one line tells.
+
+    Args:
+        line: one that `undecodable` is true of.
+
+    Returns:
+        A sentence that shows how the text reads in the likeliest encoding.
+    """
+    match = _ESCAPED.search(line)
+    assert match is not None
+    start = max(match.start() - 20, 0)
+    raw = line[start : match.start() + 20].encode("utf-8", "surrogateescape")
+    try:
+        read, name = raw.decode("cp1252"), "cp1252"
+    except UnicodeDecodeError:
+        read, name = raw.decode("latin-1"), "latin-1"
+    read = "".join(c if c.isprintable() else " " for c in read).strip()
+    byte = ord(match.group()) - 0xDC00
+    return (
+        f"the byte 0x{byte:02X} is not UTF-8; if {read!r} reads well, say --encoding {name}, else "
+        "name the encoding it was saved in"
+    )
+
+
+def _peek(file: IO[bytes]) -> bytes:
+    head = file.read(_HEAD)
+    file.seek(0)
+    return head
+
+
+def _encoding_of(head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Of UTF-16 in Latin letters every other byte is zero, of no other text any.
+    zeros = head.count(0)
+    if zeros > 0.3 * len(head):
+        odd = head[1::2].count(0)
+        return "utf-16-le" if odd > zeros - odd else "utf-16-be"
+    return "utf-8"
