@@ -1,0 +1,175 @@
+"""`draw_curves`: how a training went, as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from bert_tf.report.figures import BLUE, GREY, VERMILION, new_figure, plain_axes, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SMOOTH_FROM = 60
+"""Rows from which on a running mean is drawn over the numbers themselves."""
+
+
+class Panel(NamedTuple):
+    """One of the diagrams.
+
+    Attributes:
+        column: of the rows; what evaluations found is in `eval_<column>`.
+        title: what it shows, with its unit.
+        percent: whether the number is a share, shown in percent.
+        chance: what guessing gives, if that is known.
+        scientific: whether numbers are written as 5e-5.
+    """
+
+    column: str
+    title: str
+    percent: bool = False
+    chance: float | None = None
+    scientific: bool = False
+
+
+PRETRAINING = (
+    Panel("loss", "Loss, MLM and NSP together (nats)"),
+    Panel("mlm_accuracy", "MLM accuracy (% of masked pieces)", percent=True),
+    Panel("nsp_accuracy", "NSP accuracy (% of pairs)", percent=True, chance=0.5),
+    Panel("learning_rate", "Learning rate", scientific=True),
+)
+"""The panels for the rows that `pretrain` gives."""
+
+
+def draw_curves(
+    rows: Sequence[Mapping[str, float]],
+    path: str | os.PathLike[str],
+    panels: Sequence[Panel] = PRETRAINING,
+) -> None:
+    """Draws numbers over steps and writes a PNG.
+
+    Of many rows a running mean is drawn, and the numbers themselves lightly behind it.
+
+    Args:
+        rows: each with `step` and some of the panels' columns, in the order of the steps.
+        path: of the PNG, 1650 pixels wide.
+        panels: the diagrams, two a row; those without any number are left out.
+
+    Raises:
+        BertError: matplotlib is not installed, or the file cannot be written.
+    """
+    wanted = [
+        panel
+        for panel in panels
+        if any(panel.column in row or f"eval_{panel.column}" in row for row in rows)
+    ]
+    lines = max(1, (len(wanted) + 1) // 2)
+    figure = new_figure(11, 3.3 * lines + 0.5)
+    grid = figure.subplots(lines, 2, squeeze=False)
+    places = list(grid.flat)
+    for axes in places[len(wanted) :]:
+        axes.remove()
+    end = max((row["step"] for row in rows), default=1)
+    for panel, axes in zip(wanted, places):
+        _draw(axes, panel, rows)
+        axes.set_xlim(0, 1.02 * end)
+    handles: dict[str, Any] = {}
+    for axes in places[: len(wanted)]:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside upper left",
+            ncols=len(handles),
+            frameon=False,
+            fontsize=10,
+        )
+    save_figure(figure, path)
+
+
+def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    scale = 100.0 if panel.percent else 1.0
+    found = []
+    steps, values = _series(rows, panel.column, scale)
+    if len(steps):
+        line: dict[str, Any] = {"color": BLUE, "linewidth": 1.8, "label": "training"}
+        # A point alone would be no line.
+        line["marker"] = "o" if len(steps) == 1 else ""
+        if len(steps) >= _SMOOTH_FROM and not panel.scientific:
+            axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=0.9)
+            smooth = _running_mean(values, max(3, len(values) // 40))
+            axes.plot(steps, smooth, **line)
+        else:
+            axes.plot(steps, values, **line)
+        if not panel.scientific:
+            found.append(f"training {_number(panel, values[-1])}")
+    steps, judged = _series(rows, f"eval_{panel.column}", scale)
+    if len(steps):
+        axes.plot(
+            steps, judged, "o-", color=VERMILION, markersize=4.5, linewidth=1.4, label="evaluation"
+        )
+        found.append(f"evaluation {_number(panel, judged[-1])}")
+    if panel.chance is not None:
+        axes.axhline(
+            panel.chance * scale, color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="guessing"
+        )
+    axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
+    if found:
+        axes.annotate(
+            "last: " + ", ".join(found),
+            xy=(1, 0),
+            xycoords="axes fraction",
+            xytext=(0, -20),  # beside the name of the axis
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=9,
+            color=GREY,
+        )
+    axes.set_xlabel("step", loc="left", fontsize=9, color=GREY)
+    axes.tick_params(labelsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    if panel.scientific:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: _rate(rate)))
+        axes.set_ylim(bottom=0)
+    plain_axes(axes)
+
+
+def _series(
+    rows: Sequence[Mapping[str, float]], column: str, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    pairs = [(row["step"], scale * row[column]) for row in rows if column in row]
+    steps, values = np.array(pairs, float).reshape(-1, 2).T
+    return steps, values
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of the `width` values around each, of fewer at both ends."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    place = np.arange(len(values))
+    first = np.maximum(place - width // 2, 0)
+    last = np.minimum(place + width // 2 + 1, len(values))
+    return (sums[last] - sums[first]) / (last - first)
+
+
+def _number(panel: Panel, value: float) -> str:
+    return f"{value:.1f} %" if panel.percent else f"{value:.3f}"
+
+
+def _rate(rate: float) -> str:
+    """A learning rate with as few digits as tell it.
+
+    >>> _rate(0), _rate(0.002), _rate(2.5e-05)
+    ('0', '2e-3', '2.5e-5')
+    """
+    mantissa, _, exponent = f"{rate:.2e}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return "0" if not rate else f"{mantissa}e{int(exponent)}"

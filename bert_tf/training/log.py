@@ -1,0 +1,194 @@
+"""`TrainingLog`: the rows of a training as a table, for TensorBoard, and as JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from typing import TextIO
+
+from bert_tf.errors import BertError
+from bert_tf.training.events import EventWriter
+
+NAME = "log.csv"
+EVENTS = "tensorboard"
+"""Folder of the events, which has a folder `train` and, once there is one, `eval`."""
+
+_EVAL = "eval_"  # what the names of an evaluation's numbers begin with
+
+Row = dict[str, float]
+
+
+class TrainingLog:
+    """Writes each row to `log.csv` and to event files, and cuts off what a restart repeats.
+
+    A column of the table is a name that occurred in a row; a row that has no such number has an
+    empty field. The table is read and written by this class alone while it trains: a line that a
+    killed process left half-written goes when the next one starts.
+
+    Nothing is touched before `start` or the first row, so that a process that finds the folder
+    taken by another leaves that one's log alone.
+
+    Args:
+        folder: of the training; it must exist when the first row comes.
+        json_lines: where each row is also written as a JSON object on a line of its own.
+        events: whether TensorBoard's files are written.
+
+    Example:
+        >>> log = TrainingLog("out")  # doctest: +SKIP
+        >>> log.start(1000)  # rows after step 1000 will come again  # doctest: +SKIP
+        >>> log.add({"step": 1100, "loss": 7.25})  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        json_lines: TextIO | None = None,
+        *,
+        events: bool = True,
+    ) -> None:
+        self._folder = os.path.expanduser(os.fspath(folder))
+        self.path = os.path.join(self._folder, NAME)
+        self._json_lines = json_lines
+        self._with_events = events
+        self._writers: dict[str, EventWriter] = {}
+        self._columns: list[str] = []
+        self._start: int | None = None
+
+    def start(self, step: int) -> None:
+        """Begins behind a step: later rows, and half a row at the end, are cut off.
+
+        Raises:
+            BertError: the table there is no log, or cannot be read or written.
+        """
+        self._start = step
+        kept = [row for row in self.rows() if row["step"] <= step]
+        self._columns = list(dict.fromkeys(name for row in kept for name in row))
+        self._rewrite(kept)
+
+    def add(self, row: Row) -> None:
+        """Writes a row; the first one of a log that was not started begins a new log.
+
+        Args:
+            row: numbers by name, `step` among them.
+
+        Raises:
+            BertError: it cannot be written.
+        """
+        if self._start is None:
+            self.start(0)
+        new = [name for name in row if name not in self._columns]
+        if new:
+            earlier = self.rows()
+            self._columns += new
+            self._rewrite([*earlier, row])
+        else:
+            self._append(row)
+        if self._json_lines is not None:
+            try:
+                print(json.dumps(row), file=self._json_lines, flush=True)
+            except OSError:  # its reader has gone, which is no reason to end a training
+                self._json_lines = None
+        if self._with_events:
+            self._add_events(row)
+
+    def rows(self) -> list[Row]:
+        """The rows that are in the table, whole ones only, without their empty fields.
+
+        Raises:
+            BertError: as `read_log`; a table that is not there has no rows.
+        """
+        return read_log(self.path) if os.path.exists(self.path) else []
+
+    def close(self) -> None:
+        """Closes the files of events."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _add_events(self, row: Row) -> None:
+        runs: dict[str, Row] = {"train": {}, "eval": {}}
+        for name, value in row.items():
+            if name != "step":
+                run = "eval" if name.startswith(_EVAL) else "train"
+                runs[run][name.removeprefix(_EVAL)] = value
+        for run, values in runs.items():
+            if not values:
+                continue
+            if run not in self._writers:
+                folder = os.path.join(self._folder, EVENTS, run)
+                self._writers[run] = EventWriter(folder, (self._start or 0) + 1)
+            self._writers[run].scalars(int(row["step"]), values)
+
+    def _append(self, row: Row) -> None:
+        try:
+            # One write, so that a killed process leaves at most one line half-written.
+            with open(self.path, "ab", buffering=0) as file:
+                file.write(self._lines([row]).encode())
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        """Replaces the table, or removes it if it would be empty."""
+        temporary = os.path.join(self._folder, f".{NAME}.tmp")  # one process trains in a folder
+        try:
+            if rows:
+                with open(temporary, "w", encoding="utf-8", newline="") as file:
+                    file.write(self._lines(rows, header=True))
+                os.replace(temporary, self.path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise self._cannot_write(error) from error
+
+    def _lines(self, rows: Iterable[Row], header: bool = False) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if header:
+            writer.writerow(self._columns)
+        writer.writerows([_field(row.get(name)) for name in self._columns] for row in rows)
+        return text.getvalue()
+
+    def _cannot_write(self, error: OSError) -> BertError:
+        return BertError(f"cannot write {self.path}: {error.strerror or error}.")
+
+
+def read_log(path: str | os.PathLike[str]) -> list[Row]:
+    """The rows of a `log.csv`.
+
+    Args:
+        path: of the table; a process may be writing to it.
+
+    Returns:
+        A dict for each whole line, without empty fields; `step` is an int.
+
+    Raises:
+        BertError: the file cannot be read, or its first line is not that of a log.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BertError(f"cannot read {path}: {getattr(error, 'strerror', error)}.") from error
+    header, *lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))) or [[]]
+    if "step" not in header:
+        raise BertError(f"{path} is no log of a training: it has no column step. Move it away.")
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            row: Row = {name: float(x) for name, x in zip(header, line, strict=True) if x}
+            if "step" in row:
+                found.append({**row, "step": int(row["step"])})
+    return found
+
+
+def _field(value: float | None) -> str:
+    """Seven digits: what a float32 holds."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.7g}"
