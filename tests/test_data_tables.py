@@ -266,7 +266,7 @@ def test_ragged_lines_are_dropped_if_few_and_refused_if_many(tmp_path):
     many = [row + "\tx" if i % 4 == 0 else row for i, row in enumerate(rows)]
     with pytest.raises(BertError, match="--delimiter"):
         read(written(tmp_path, "\n".join(many), "y.tsv"), text=0, label=1)
-    with pytest.raises(BertError, match="1 line .*:11;"):  # to predict on, rows must stay in place
+    with pytest.raises(BertError, match=r"1 line .*:11;"):  # to predict on, rows must stay in place
         read(tmp_path / "x.tsv", Policy("predict"), text=0)
 
 

@@ -66,8 +66,8 @@ def split_labelled(
     if empty:
         raise BertError(
             f"{len(data):,} rows with {len(set().union(*strata)):,} labels, of {len(members):,} "
-            f"different texts or groups, are too few: none is left for {', '.join(empty)}; give more rows, "
-            "or files of their own for validation and test"
+            f"different texts or groups, are too few: none is left for {', '.join(empty)}; give "
+            "more rows, or files of their own for validation and test"
         )
     return splits, _remarks(splits) if data.task != "regression" else []
 
