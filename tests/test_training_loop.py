@@ -28,14 +28,17 @@ class Model:
     """A tiny model with random weights and slots, and an optimizer that is built."""
 
     def __init__(self, seed=0, **changes):
-        self.layers = BertLayers(tiny_config(**changes), Heads(pooler=True, mlm=True, nsp=True))
+        self.layers = BertLayers(
+            tiny_config(**({"intermediate_size": 32} | changes)),
+            Heads(pooler=True, mlm=True, nsp=True),
+        )
         self.layers.build()
         self.model = build_gathered_pretraining_model(self.layers)
         self.optimizer = BertAdam(0.1)
         self.optimizer.build(self.model.trainable_variables)
         rng = np.random.default_rng(seed)
         for variable in self.variables():
-            if variable.dtype == "float32" and variable.shape:  # not the learning rate
+            if variable.dtype == "float32" and len(variable.shape):  # not the learning rate
                 variable.assign(rng.standard_normal(variable.shape).astype(np.float32))
 
     def variables(self):

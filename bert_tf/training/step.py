@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.models.layers import PositionEmbedding
 
 Batch = Mapping[str, np.ndarray]
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
@@ -31,7 +32,7 @@ class TrainingStep:
         optimizer: a Keras optimizer; built here if it is not.
 
     Raises:
-        BertError: the backend cannot train.
+        BertError: the backend cannot train; later, that a batch is longer than the model.
     """
 
     def __init__(self, model: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer):
@@ -46,13 +47,19 @@ class TrainingStep:
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._engine = _ENGINES[name](model, loss, optimizer)
+        self._longest = min(
+            (layer.max_length for layer in model.layers if isinstance(layer, PositionEmbedding)),
+            default=None,
+        )
 
     def __call__(self, batch: Batch) -> Any:
         """One step; gives the array that the loss reports, perhaps still being computed."""
+        self._check(batch)
         return self._engine.train(batch)
 
     def evaluate(self, batch: Batch) -> Any:
         """The same array without a step, and without dropout."""
+        self._check(batch)
         return self._engine.evaluate(batch)
 
     def sync(self) -> None:
@@ -62,6 +69,16 @@ class TrainingStep:
     def reload(self) -> None:
         """Takes weights and the optimizer's state from their variables; after they were set."""
         self._engine.reload()
+
+    def _check(self, batch: Batch) -> None:
+        # The layer would tell it too, but in the middle of what Keras adds to its errors.
+        length = batch["token_input"].shape[1] if "token_input" in batch else 0
+        if self._longest is not None and length > self._longest:
+            raise BertError(
+                f"the texts are {length} word pieces long, but this model has only "
+                f"{self._longest} positions. Make them shorter (--max_seq_length), or raise "
+                f"max_position_embeddings in the BERT config."
+            )
 
 
 def _inputs(model: keras.Model, batch: Mapping[str, Any]) -> list[Any]:
@@ -89,8 +106,8 @@ class _TensorFlowEngine:
             return loss(model(_inputs(model, batch), training=False), batch)[1]
 
         self._tensors = lambda batch: {name: tf.constant(x) for name, x in batch.items()}
-        self._train = tf.function(train)
-        self._evaluate = tf.function(evaluate)
+        self._train = tf.function(train, autograph=False)
+        self._evaluate = tf.function(evaluate, autograph=False)
 
     def train(self, batch: Batch) -> Any:
         return self._train(self._tensors(batch))
