@@ -1,0 +1,122 @@
+"""A picture of how long texts are, and how many of them are cut."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from bert_tf.errors import BertError
+from bert_tf.report.figures import BLUE, GREY, VERMILION, new_figure, plain_axes, save_figure
+
+_MOST_BARS = 80
+_TAIL = 0.995  # of the texts are shown each in its place; the rest in the last bar
+
+
+def draw_lengths(
+    counts: np.ndarray,
+    max_seq_length: int,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+) -> None:
+    """Writes a PNG (1200 x 675) of a histogram of lengths, with the place where texts are cut.
+
+    Bars are of equally many lengths, those of texts that are cut in another colour and hatched.
+    If a few texts are far longer than all others, the last bar holds them all.
+
+    Args:
+        counts: texts of each length from 0, in pieces with [CLS] and [SEP]; int (longest + 1,).
+        max_seq_length: where they are cut.
+        path: of the PNG.
+        title: above the picture; by default how many texts there are.
+
+    Raises:
+        BertError: there are no texts, matplotlib is missing, or the file cannot be written.
+    """
+    counts = np.asarray(counts)
+    total = int(counts.sum())
+    if not total:
+        raise BertError("there are no texts whose lengths could be drawn")
+    longest = int(np.flatnonzero(counts)[-1])
+    usual = int(np.searchsorted(np.cumsum(counts), _TAIL * total))
+    end = longest
+    if longest > 1.5 * max(usual, max_seq_length):
+        end = int(1.05 * max(usual, max_seq_length)) + 1
+    step = -(-(end + 1) // _MOST_BARS)
+    # A bar ends exactly where texts are cut, so that none is of both kinds.
+    first = (max_seq_length + 1) % step
+    starts = np.arange(first - step if first else 0, end + 1, step)
+    inner = np.maximum(starts, 0)
+    heights = np.add.reduceat(counts, inner[inner <= longest])
+    heights = np.pad(heights, (0, len(starts) - len(heights)))
+    cut = starts > max_seq_length
+    cut_share = float(counts[max_seq_length + 1 :].sum() / total)
+
+    figure = new_figure(8, 4.5)
+    axes = figure.add_subplot()
+    plain_axes(axes, "y")
+    handles = []
+    for shown, share, what, color, hatch in (
+        (~cut, 1 - cut_share, "whole", BLUE, ""),
+        (cut, cut_share, "cut", VERMILION, "////"),
+    ):
+        if share > 0:
+            bars = axes.bar(
+                starts[shown] - 0.5,
+                heights[shown],
+                width=0.92 * step,
+                align="edge",
+                color=color,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0,
+            )
+            bars.set_label(_label(share, what))
+            handles.append(bars)
+    axes.axvline(max_seq_length + 0.5, color=GREY, linestyle="--", linewidth=1.2)
+    right = max(int(starts[-1]) + step, max_seq_length + 2) - 0.5
+    near = max_seq_length > 0.6 * right
+    axes.annotate(
+        f"max_seq_length {max_seq_length}",
+        (max_seq_length + 0.5, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6 if near else 6, -4),
+        textcoords="offset points",
+        ha="right" if near else "left",
+        va="top",
+        color=GREY,
+    )
+    if end < longest:
+        axes.annotate(
+            f"last bar: all longer ones,\nup to {longest:,}",
+            (starts[-1] + step / 2, heights[-1]),
+            xytext=(0, 14),
+            textcoords="offset points",
+            ha="right",
+            color=GREY,
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": GREY},
+        )
+    axes.set_xlim(-0.5, right)
+    axes.set_ylim(0, 1.12 * max(int(heights.max()), 1))
+    axes.set_xlabel("pieces, [CLS] and [SEP] counted" + (f"; {step} a bar" if step > 1 else ""))
+    axes.set_ylabel("texts")
+    axes.locator_params(axis="y", integer=True)
+    axes.set_title(title or f"Lengths of {total:,} texts", loc="left")
+    # Above the axes, where no bar can be behind it.
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=len(handles),
+        frameon=False,
+        borderaxespad=0.2,
+    )
+    save_figure(figure, path)
+
+
+def _label(share: float, what: str) -> str:
+    if 0 < share < 0.001:
+        return f"{what}: less than 0.1 %"
+    return f"{what}: {min(100 * share, 99.9) if share < 1 else 100:.1f} %"
