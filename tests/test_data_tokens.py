@@ -78,6 +78,7 @@ def test_batches_do_not_show_in_the_result(texts, tmp_path, monkeypatch):
         "sentences.npy",
         "sources.npy",
         "tokens.bin",
+        "vocab.txt",
     ]
     for name in names:
         assert (whole.folder / name).read_bytes() == (parts.folder / name).read_bytes()

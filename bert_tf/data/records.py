@@ -307,8 +307,14 @@ def _index(number: int, path: str) -> list[_Block]:
 
 def _check_length(head: bytes, path: str, at: int) -> None:
     if len(head) < 12 or crc.masked(head[:8]) != int.from_bytes(head[8:], "little"):
-        what = "is no TFRecord file" if at == 0 else f"is damaged at byte {at:,}"
-        raise BertError(f"{path} {what}: the checksum of a record's length is wrong.")
+        if at == 0:
+            raise BertError(
+                f"{path} is no TFRecord file: the checksum of a record's length is wrong. From "
+                "text, create_pretraining_data.py makes one."
+            )
+        raise BertError(
+            f"{path} is damaged at byte {at:,}: the checksum of a record's length is wrong."
+        )
 
 
 def _read(files: Sequence[str], block: _Block) -> list[bytes]:

@@ -81,7 +81,7 @@ class TokenCorpus:
         except FileNotFoundError:
             raise BertError(
                 f"{folder} holds no tokenized corpus: it has no corpus.json. Make one from text "
-                "with tokenize_corpus."
+                "with tokenize_corpus (bert_tf tokenize)."
             ) from None
         except (OSError, ValueError) as error:
             raise BertError(f"cannot read {folder / 'corpus.json'}: {error}") from error
@@ -300,7 +300,7 @@ class _Writer:
         return int((sizes == 1).sum())
 
     def finish(self, groups: list[str]) -> None:
-        """Completes all files; `corpus.json` comes last."""
+        """Completes all files; the vocabulary lies beside them, and `corpus.json` comes last."""
         self.close()
         info = {
             "format": FORMAT,
@@ -315,6 +315,7 @@ class _Writer:
             "counts": dict(zip(groups, self._counts)),
             "remarks": self._remarks,
         }
+        (self._folder / "vocab.txt").write_bytes(self._tokenizer.vocab.raw)
         text = json.dumps(info, ensure_ascii=False, indent=2) + "\n"
         (self._folder / "corpus.json").write_text(text, "utf-8")
 

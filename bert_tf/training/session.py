@@ -1,0 +1,300 @@
+"""`PretrainingSession`: what a pretraining needs, found and checked before anything slow starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.text import Vocabulary
+from bert_tf.training.plan import PretrainingPlan
+from bert_tf.training.sources import BatchSettings, corpus_folder, open_source
+from bert_tf.training.spectral import random_start, spectral_start
+from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
+
+if TYPE_CHECKING:
+    from bert_tf.training.loop import Outcome
+
+RESULTS = "eval_results.txt"
+STARTS = ("random", "spectral")
+
+Row = dict[str, float]
+
+_AS_THE_ORIGINAL = {
+    "loss": "loss",
+    "mlm_accuracy": "masked_lm_accuracy",
+    "mlm_loss": "masked_lm_loss",
+    "nsp_accuracy": "next_sentence_accuracy",
+    "nsp_loss": "next_sentence_loss",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingFiles:
+    """What a pretraining reads, and where it writes.
+
+    Attributes:
+        inputs: TFRecord files or patterns of them, or one folder of a tokenized corpus.
+        output_dir: for everything that is written.
+        eval_inputs: like `inputs`, of data to evaluate on.
+        config: `bert_config.json`; None: the one in `output_dir` if training goes on there, else
+            the one beside `init_checkpoint`.
+        vocab: `vocab.txt`; None: the one of the corpus, in `output_dir`, beside the init
+            checkpoint or beside the config.
+        init_checkpoint: in the original format, to begin from.
+    """
+
+    inputs: Sequence[str]
+    output_dir: str
+    eval_inputs: Sequence[str] = ()
+    config: str | None = None
+    vocab: str | None = None
+    init_checkpoint: str | None = None
+
+
+class PretrainingSession:
+    """A pretraining whose files were found and fit together.
+
+    Making one reads small files only and imports no framework, so that what is wrong is said at
+    once.
+
+    Args:
+        files: see there.
+        batches: see there.
+        plan: how to train.
+        start: `"random"` as the original, or `"spectral"` (see `spectral_start`): what new
+            weights are, where there is no checkpoint.
+        tell: is given what is worth a remark.
+
+    Attributes:
+        config: the architecture.
+        vocab: the vocabulary.
+        output_dir: where everything is written.
+        last: the checkpoint in `output_dir` that training goes on from, or None.
+        corpus: the tokenized corpus, if the data are one.
+        described: what the data are, in words.
+        remarks: what is odd about them.
+        evaluated_on_same: what to say of evaluations on the data trained on; "" if they are not.
+
+    Raises:
+        BertError: a file is missing or of another kind, or things do not fit each other.
+    """
+
+    def __init__(
+        self,
+        files: PretrainingFiles,
+        batches: BatchSettings,
+        plan: PretrainingPlan,
+        start: str = "random",
+        tell: Callable[[str], None] = lambda remark: None,
+    ) -> None:
+        plan.check()
+        self.output_dir = os.path.expanduser(files.output_dir)
+        self._init_checkpoint = files.init_checkpoint
+        self._plan = plan
+        self._start = start
+        self._smoothing = batches.smoothing
+        self._tell = tell
+        self._evaluated: tuple[int, Row] | None = None
+        self.last = last_checkpoint(self.output_dir)
+        folder = corpus_folder(files.inputs)
+        beside = Beside(files.init_checkpoint)
+        self.config = self._find_config(files, beside)
+        self.vocab = self._find_vocab(files, folder, beside)
+        self._check_vocabulary(beside)
+        self._check_start(folder)
+        self._source = open_source(
+            files.inputs, files.eval_inputs, self.vocab, self.config.vocab_size, batches
+        )
+        if self._source.max_seq_length > self.config.max_position_embeddings:
+            raise BertError(
+                f"the examples have up to {self._source.max_seq_length} pieces, but "
+                f"max_position_embeddings in the BERT config is "
+                f"{self.config.max_position_embeddings}. Lower --max_seq_length (TFRecord files "
+                "are to be made anew with it), or take a config with more positions."
+            )
+        self.corpus = self._source.corpus
+        self.described = self._source.described
+        self.remarks = self._source.remarks
+        self.evaluated_on_same = self._source.same
+
+    def train(
+        self,
+        *,
+        evaluate: bool = False,
+        on_row: Callable[[Row], None] = lambda row: None,
+        on_resume: Callable[[int], None] = lambda step: None,
+        progress: bool = True,
+    ) -> Outcome:
+        """Trains to the end of the plan, or goes on where an earlier call stopped: `pretrain`.
+
+        Args:
+            evaluate: whether evaluations are made, by the plan and at the end.
+            on_row: is given each row of the log.
+            on_resume: is told the step that training goes on from.
+            progress: whether to show a progress bar on a terminal.
+
+        Raises:
+            BertError: as `pretrain`.
+        """
+        from bert_tf.training.pretraining import pretrain
+
+        def noted(row: Row) -> None:
+            found = {name.removeprefix("eval_"): x for name, x in row.items() if "eval_" in name}
+            if found:
+                self._evaluated = int(row["step"]), found
+            on_row(row)
+
+        outcome = pretrain(
+            self.config,
+            self.vocab,
+            self._start_weights,
+            self._source.stream,
+            self.output_dir,
+            self._plan,
+            eval_stream=self._source.evaluation if evaluate else None,
+            on_row=noted,
+            on_resume=on_resume,
+            progress=progress,
+        )
+        self.last = outcome.prefix
+        return outcome
+
+    def evaluate(self) -> dict[str, float]:
+        """Judges the last checkpoint, else the init checkpoint; writes `eval_results.txt`.
+
+        Returns:
+            What the original's evaluation gives: `global_step`, `loss`, `masked_lm_accuracy`,
+            `masked_lm_loss`, `next_sentence_accuracy`, `next_sentence_loss`.
+
+        Raises:
+            BertError: there is no checkpoint, or the results cannot be written.
+        """
+        path = self.last or self._init_checkpoint
+        if path is None:
+            raise BertError(
+                f"there is no checkpoint in {self.output_dir} to evaluate; train one there "
+                "(--do_train), or name one with --init_checkpoint."
+            )
+        step = step_of(path)
+        if self._evaluated is not None and self._evaluated[0] == step:
+            found = self._evaluated[1]
+        else:
+            from bert_tf.training.pretraining import evaluate_checkpoint
+
+            batches = itertools.islice(self._source.evaluation(), self._plan.eval_batches)
+            found, remarks = evaluate_checkpoint(
+                path, self.config, batches, precision=self._plan.precision
+            )
+            for remark in remarks:
+                self._tell(remark)
+        results: dict[str, float] = {"global_step": step}
+        results |= {name: found[ours] for ours, name in _AS_THE_ORIGINAL.items()}
+        self._write_results(results)
+        return results
+
+    def _start_weights(self) -> Mapping[str, np.ndarray]:
+        seed = self._plan.seed
+        if self._init_checkpoint is not None:
+            start, remarks = start_from_checkpoint(self._init_checkpoint, self.config, seed)
+            for remark in remarks:
+                self._tell(remark)
+            return start
+        if self._start == "random":
+            return random_start(self.config, seed)
+        assert self.corpus is not None
+        return spectral_start(
+            self.config,
+            self.corpus,
+            documents=self._source.trained_on,
+            smoothing=self._smoothing,
+            seed=seed,
+            mask_id=self.vocab.mask_id,
+            progress=self._tell,
+        )
+
+    def _find_config(self, files: PretrainingFiles, beside: Beside) -> BertConfig:
+        there = os.path.join(self.output_dir, CONFIG_NAME)
+        if files.config is not None:
+            return BertConfig.from_file(os.path.expanduser(files.config))
+        if self.last is not None and os.path.isfile(there):
+            return BertConfig.from_file(there)
+        if beside.config is not None:
+            return beside.config
+        raise BertError(
+            "which architecture to train is not known: pass --bert_config_file, the "
+            "bert_config.json of the model."
+        )
+
+    def _find_vocab(
+        self, files: PretrainingFiles, corpus: str | None, beside: Beside
+    ) -> Vocabulary:
+        if files.vocab is not None:
+            return Vocabulary.load(os.path.expanduser(files.vocab))
+        folders = [corpus, self.output_dir if self.last else None]
+        for folder in folders:
+            if folder is not None and os.path.isfile(os.path.join(folder, VOCAB_NAME)):
+                return Vocabulary.load(os.path.join(folder, VOCAB_NAME))
+        if beside.vocab is not None:
+            return beside.vocab
+        if files.config is not None:
+            path = os.path.join(os.path.dirname(os.path.expanduser(files.config)), VOCAB_NAME)
+            if os.path.isfile(path):
+                return Vocabulary.load(path)
+        raise BertError(
+            "no vocab.txt was found beside the data, the config or the init checkpoint; pass "
+            "--vocab_file, the vocabulary that the data were made with. It goes beside the weights."
+        )
+
+    def _check_vocabulary(self, beside: Beside) -> None:
+        if len(self.vocab) > self.config.vocab_size:
+            raise BertError(
+                f"{self.vocab.source} has {len(self.vocab):,} pieces, but vocab_size in the BERT "
+                f"config is {self.config.vocab_size:,}; take the config and the vocabulary of one "
+                "model."
+            )
+        if len(self.vocab) < self.config.vocab_size:
+            self._tell(
+                f"vocab_size in the BERT config is {self.config.vocab_size:,}, and "
+                f"{self.vocab.source} has {len(self.vocab):,} pieces: the rest stays unused."
+            )
+        if beside.vocab is not None and beside.vocab.raw != self.vocab.raw:
+            ours, theirs = self.vocab.pieces, beside.vocab.pieces
+            other = sum(a != b for a, b in itertools.zip_longest(ours, theirs))
+            if other:
+                self._tell(
+                    f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
+                    "vocabulary beside the init checkpoint, whose weights mean the pieces there."
+                )
+
+    def _check_start(self, corpus: str | None) -> None:
+        if self._start not in STARTS:
+            raise BertError(f"start is {self._start!r}; it is one of {', '.join(STARTS)}.")
+        if self._start == "spectral" and self._init_checkpoint is not None:
+            raise BertError(
+                "--init_checkpoint and --start=spectral are two starts; leave one of them out."
+            )
+        if self._start == "spectral" and corpus is None:
+            raise BertError(
+                "--start=spectral is computed from the statistics of a tokenized corpus, and "
+                "--input_file names TFRecord files. Make one with `bert_tf tokenize`, or leave "
+                "--start out."
+            )
+
+    def _write_results(self, results: Mapping[str, float]) -> None:
+        path = os.path.join(self.output_dir, RESULTS)
+        text = "".join(f"{name} = {value}\n" for name, value in sorted(results.items()))
+        try:
+            os.makedirs(self.output_dir, exist_ok=True)
+            with open(path + ".tmp", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(path + ".tmp", path)
+        except OSError as error:
+            raise BertError(f"cannot write {path}: {error.strerror}.") from error

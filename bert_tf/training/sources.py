@@ -1,0 +1,251 @@
+"""Where a pretraining's batches come from: TFRecord files, or a tokenized corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from bert_tf.data import (
+    MaskRules,
+    PairRules,
+    PretrainingStream,
+    RecordStream,
+    TokenCorpus,
+    split_by_source,
+)
+from bert_tf.data.records import find_records
+from bert_tf.errors import BertError
+from bert_tf.text import Vocabulary
+
+MAX_SEQ_LENGTH, MAX_PREDICTIONS = 128, 20
+"""Of the original's flags; for a corpus, where the lengths are still to be chosen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSettings:
+    """How batches are made.
+
+    The rules of pairs and masks are for a tokenized corpus; in TFRecord files both are settled.
+
+    Attributes:
+        train_batch_size: examples of a step.
+        eval_batch_size: examples of a batch of an evaluation.
+        max_seq_length: pieces of an example at most; None takes what the TFRecord files were
+            made with, and 128 for a corpus.
+        max_predictions_per_seq: masked pieces of an example at most; likewise, and 20.
+        masked_lm_prob: share of the pieces that is masked.
+        whole_word: mask all pieces of a word or none; or the share of examples treated so.
+        short_seq_prob: share of the examples that is made shorter than they could be.
+        smoothing: a group's share goes as its pieces to this power.
+        held_out_pieces: so many of each group are held out, in whole sources, to evaluate on.
+        held_out_seed: which ones, and what is drawn in evaluations; not the seed of training, so
+            that no choice of that one trains on what was held out before.
+        seed: of all that is random in training data.
+    """
+
+    train_batch_size: int = 32
+    eval_batch_size: int = 8
+    max_seq_length: int | None = None
+    max_predictions_per_seq: int | None = None
+    masked_lm_prob: float = 0.15
+    whole_word: bool | float = False
+    short_seq_prob: float = 0.1
+    smoothing: float = 0.7
+    held_out_pieces: int = 0
+    held_out_seed: int = 1
+    seed: int = 0
+
+
+class Stream(Protocol):
+    """What `pretrain` takes: see `bert_tf.training.loop.Stream`."""
+
+    def next_batch(self) -> dict[str, np.ndarray]:
+        """The next batch."""
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands."""
+
+    def restore(self, state: Any) -> None:
+        """Goes there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Training and evaluation data that were found and fit the model.
+
+    Attributes:
+        stream: of batches to train on.
+        evaluation: makes the batches to evaluate on, the same ones at each call; there may be
+            infinitely many.
+        max_seq_length: pieces of an example.
+        corpus: the tokenized corpus, if it is one.
+        trained_on: which of its documents are trained on; bool, (documents,).
+        described: what the data are, in words.
+        remarks: what is odd about them.
+        same: what to say of evaluations that are on the data trained on; "" if they are not.
+    """
+
+    stream: Stream
+    evaluation: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+    max_seq_length: int
+    corpus: TokenCorpus | None
+    trained_on: np.ndarray | None
+    described: str
+    remarks: tuple[str, ...]
+    same: str
+
+
+def corpus_folder(inputs: Sequence[str]) -> str | None:
+    """The folder of the tokenized corpus, if the inputs are one and no TFRecord files.
+
+    Raises:
+        BertError: there is a folder beside other inputs.
+    """
+    folders = [path for path in inputs if os.path.isdir(path)]
+    if folders and len(inputs) > 1:
+        raise BertError(
+            f"--input_file={','.join(inputs)} names the folder {folders[0]} and something else; "
+            "give one folder with a tokenized corpus, or TFRecord files, as in "
+            f"{os.path.join(folders[0], '*.tfrecord')}."
+        )
+    return folders[0] if folders else None
+
+
+def open_source(
+    inputs: Sequence[str],
+    eval_inputs: Sequence[str],
+    vocab: Vocabulary,
+    vocab_size: int,
+    settings: BatchSettings,
+) -> Source:
+    """Opens the data by what they are.
+
+    Args:
+        inputs: TFRecord files or patterns of them, or one folder that `tokenize_corpus` wrote.
+        eval_inputs: likewise, of data to evaluate on; none: on what `settings` holds out of a
+            corpus, else on `inputs`.
+        vocab: of the model.
+        vocab_size: of the config, which may be larger.
+        settings: how batches are made.
+
+    Raises:
+        BertError: the data are missing, damaged, of other sizes or of another vocabulary.
+    """
+    if eval_inputs and settings.held_out_pieces:
+        raise BertError(
+            "--eval_input_file and --held_out_pieces are both given: what is held out would not "
+            "be used. Leave one of them out."
+        )
+    opened = _open(inputs, vocab, vocab_size, settings)
+    if not eval_inputs:
+        return opened
+    # A corpus is cut to the length of the data trained on; files have their own.
+    length = settings.max_seq_length or opened.max_seq_length
+    judged_settings = (
+        dataclasses.replace(settings, max_seq_length=length)
+        if corpus_folder(eval_inputs)
+        else settings
+    )
+    judged = _open(eval_inputs, vocab, vocab_size, judged_settings)
+    return dataclasses.replace(
+        opened,
+        evaluation=judged.evaluation,
+        max_seq_length=max(opened.max_seq_length, judged.max_seq_length),
+        described=f"{opened.described}; to evaluate on: {judged.described}",
+        remarks=(*opened.remarks, *judged.remarks),
+        same="",
+    )
+
+
+def _open(
+    inputs: Sequence[str], vocab: Vocabulary, vocab_size: int, settings: BatchSettings
+) -> Source:
+    folder = corpus_folder(inputs)
+    if folder is not None:
+        return _open_corpus(folder, vocab, settings)
+    return _open_records(inputs, vocab_size, settings)
+
+
+def _open_records(inputs: Sequence[str], vocab_size: int, settings: BatchSettings) -> Source:
+    if settings.held_out_pieces:
+        raise BertError(
+            "--held_out_pieces is for a tokenized corpus; TFRecord files to evaluate on are named "
+            "by --eval_input_file."
+        )
+    files = find_records(inputs)
+
+    def opened(batch_size: int) -> RecordStream:
+        return RecordStream(
+            files,
+            batch_size=batch_size,
+            seed=settings.seed,
+            max_seq_length=settings.max_seq_length,
+            max_predictions_per_seq=settings.max_predictions_per_seq,
+            vocab_size=vocab_size,
+        )
+
+    stream = opened(settings.train_batch_size)
+    named = files[0] if len(files) == 1 else f"{len(files)} files"
+    return Source(
+        stream,
+        lambda: opened(settings.eval_batch_size).evaluation_batches(),
+        stream.max_seq_length,
+        None,
+        None,
+        f"{stream.num_examples:,} examples in {named}, up to {stream.max_seq_length} pieces and "
+        f"{stream.max_predictions_per_seq} masks each",
+        (),
+        "evaluations are on the records that are trained on, as in the original; "
+        "--eval_input_file names others.",
+    )
+
+
+def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Source:
+    corpus = TokenCorpus.open(folder)
+    held_out = split_by_source(corpus, settings.held_out_pieces, settings.held_out_seed)
+    length = settings.max_seq_length or MAX_SEQ_LENGTH
+
+    def stream_of(documents: np.ndarray, batch_size: int, seed: int) -> PretrainingStream:
+        return PretrainingStream(
+            corpus,
+            batch_size=batch_size,
+            pair_rules=PairRules(length, settings.short_seq_prob),
+            mask_rules=MaskRules(
+                settings.masked_lm_prob,
+                settings.max_predictions_per_seq or MAX_PREDICTIONS,
+                settings.whole_word,
+            ),
+            documents=documents,
+            smoothing=settings.smoothing,
+            seed=seed,
+            vocab=vocab,
+        )
+
+    judged = held_out if held_out.any() else ~held_out
+    sizes = corpus.document_pieces()
+    stream = stream_of(~held_out, settings.train_batch_size, settings.seed)
+    groups = ", ".join(f"{name} {share:.0%}" for name, share in stream.shares.items())
+    described = (
+        f"{sizes[~held_out].sum():,} pieces in {int((~held_out).sum()):,} documents of {folder}"
+    )
+    if len(stream.shares) > 1:
+        described += f" ({groups} of the examples)"
+    if held_out.any():
+        described += f"; held out: {sizes[held_out].sum():,} pieces in {int(held_out.sum()):,}"
+    return Source(
+        stream,
+        # Pairs and masks of its own, the same ones each time, whatever training is seeded with.
+        lambda: stream_of(judged, settings.eval_batch_size, settings.held_out_seed),
+        length,
+        corpus,
+        ~held_out,
+        described,
+        tuple(corpus.info.get("remarks", ())),
+        ""
+        if held_out.any()
+        else "evaluations are on the texts that are trained on; --held_out_pieces holds some out.",
+    )
