@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import convert, download, mask, nsp, pretraining_data, releases, vocab
+from bert_tf.cli import convert, download, judge, mask, nsp, pretraining_data, releases, vocab
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
@@ -42,6 +42,7 @@ COMMANDS = {
     "list": releases,
     "vocab": vocab,
     "pretraining-data": pretraining_data,
+    "judge": judge,
 }
 
 
@@ -125,7 +126,7 @@ def run(command: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
             stream.reconfigure(errors="backslashreplace")
-    if arguments and arguments[0] in ("mask", "nsp"):
+    if arguments and arguments[0] in ("mask", "nsp", "judge"):
         silence()
     code = _without_closed_pipes(lambda: main(arguments))
     with contextlib.suppress(OSError, ValueError):

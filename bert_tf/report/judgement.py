@@ -1,0 +1,218 @@
+"""Shows how a pretrained model was judged: tables for the terminal, and a bar chart.
+
+Both take the judgement as JSON has it: `groups`, `weighted_mean`, `plain_mean`, `settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    drawable_names,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
+from bert_tf.report.tables import printable, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Numbers = Mapping[str, Any]
+
+PREDICTORS = {
+    "model": "model",
+    "trigram": "3-gram",
+    "trigram_left": "left",
+    "unigram": "unigram",
+}
+KINDS = {"single": "single pieces masked", "whole_word": "whole words masked"}
+_DRAWN = {"model": BLUE, "trigram": ORANGE, "unigram": GREY}
+_LIGHTER = 0.35  # of the bar from top-1 to top-5
+
+_NOTES = """\
+3-gram: from the piece before and the one behind; left: 3-gram from the two pieces before. These and
+unigrams are counted on the language's training documents, and asked at the same places.
+balanced: as many pairs whose second part follows as random ones, of another source.
+±: half of the 95 % confidence interval, over stretches of these texts.
+mean as in training: a language weighs what it weighs in training, pieces**{smoothing:g}.
+Perplexities of means are those of the mean loss."""
+
+
+def judgement_text(judgement: Numbers) -> str:
+    """The judgement as tables with what they mean."""
+    settings = judgement["settings"]
+    rows = _rows(judgement)
+    lines = [
+        f"held out: {settings['held_out_documents']:,} documents, "
+        f"{settings['held_out_pieces']:,} pieces; examples of {settings['max_seq_length']} pieces",
+        f"{100 * settings['masked_lm_prob']:g} % of the pieces are asked for, as in training: 80 % "
+        "of these are [MASK], 10 % any piece, 10 % unchanged",
+        "",
+    ]
+    lines += [f"{_masked_table(rows, kind)}\n" for kind in KINDS]
+    lines += [_pairs_table(rows), "", _NOTES.format(smoothing=settings["smoothing"])]
+    return "\n".join(lines)
+
+
+def draw_judgement(
+    judgement: Numbers, path: str | os.PathLike[str], title: str = "Text that was held out"
+) -> None:
+    """Writes a bar chart as PNG: masked pieces and words, and next sentence, by group.
+
+    Args:
+        judgement: see above.
+        path: of the picture.
+        title: above it.
+
+    Raises:
+        BertError: matplotlib is not installed, or the file cannot be written.
+    """
+    from matplotlib.patches import Patch
+
+    rows = _rows(judgement)
+    names = drawable_names([row["name"] for row in rows])
+    groups = len(judgement["groups"])
+    # The means stand apart from the groups.
+    places = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
+    figure = new_figure(12.5, 1.9 + 0.62 * len(rows))
+    axes = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1, 0.62]})
+    drawn = {name: colour for name, colour in _DRAWN.items() if name in rows[0]["single"]}
+    # One scale for both, to be compared.
+    most = max(
+        100 * (row[kind][name]["top5"] or 0) for row in rows for kind in KINDS for name in drawn
+    )
+    for kind, ax in zip(KINDS, axes):
+        _draw_masked(ax, [row[kind] for row in rows], places, drawn, most)
+        ax.set_title(KINDS[kind].capitalize(), fontsize=11, loc="left")
+    _draw_pairs(axes[2], [row["next_sentence"] for row in rows], places)
+    axes[0].set_yticks(places, names.shown, fontsize=10)
+    axes[0].invert_yaxis()
+    handles = [Patch(color=colour, label=PREDICTORS[name]) for name, colour in drawn.items()]
+    handles += [
+        Patch(color="#444444", label="top-1"),
+        Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"),
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10
+    )
+    figure.suptitle(title, fontsize=13, x=0.01, ha="left")
+    if names.remark:
+        figure.supxlabel(names.remark, fontsize=8)
+    save_figure(figure, path)
+
+
+def _rows(judgement: Numbers) -> list[Numbers]:
+    return [*judgement["groups"], judgement["weighted_mean"], judgement["plain_mean"]]
+
+
+def _masked_table(rows: Sequence[Numbers], kind: str) -> str:
+    predictors = [name for name in PREDICTORS if name in rows[0][kind]]
+    titles = [PREDICTORS[name] for name in predictors]
+    blank = [""] * (len(predictors) - 1)
+    cells = [
+        [KINDS[kind], "", "top-1 %", *blank, "top-5 %", *blank, "perplexity", *blank],
+        ["", "positions", *titles * 3],
+    ]
+    for row in rows:
+        scores = [row[kind][name] for name in predictors]
+        line = [printable(row["name"]), f"{scores[0]['positions']:,}"]
+        for what in ("top1", "top5"):
+            first, *others = scores
+            line.append(_share(first[what], first[f"{what}_half_width"]))
+            line += [_share(score[what]) for score in others]
+        line += [_number(score["perplexity"]) for score in scores]
+        cells.append(line)
+    return table(cells, "<" + ">" * (len(cells[0]) - 1), indent="")
+
+
+def _pairs_table(rows: Sequence[Numbers]) -> str:
+    cells = [
+        ["next sentence", "", "", "accuracy %", "", "", ""],
+        ["", "pairs", "random", "balanced", "it follows", "it is random", "as drawn"],
+    ]
+    for row in rows:
+        score = row["next_sentence"]
+        cells.append(
+            [
+                printable(row["name"]),
+                f"{score['pairs']:,}",
+                f"{score['random_pairs']:,}",
+                _share(score["balanced"], score["balanced_half_width"]),
+                _share(score["on_true"]),
+                _share(score["on_random"]),
+                _share(score["as_drawn"], score["as_drawn_half_width"]),
+            ]
+        )
+    return table(cells, "<>>>>>>", indent="")
+
+
+def _share(share: float | None, half_width: float | None = None) -> str:
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f}" + ("" if half_width is None else f" ±{100 * half_width:.1f}")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _draw_masked(
+    ax: Axes,
+    scores: Sequence[Numbers],
+    places: Sequence[float],
+    drawn: Mapping[str, str],
+    most: float,
+) -> None:
+    plain_axes(ax, "x")
+    height = 0.8 / len(drawn)
+    for number, (name, colour) in enumerate(drawn.items()):
+        ys = [place + (number - (len(drawn) - 1) / 2) * height for place in places]
+        top1, top5 = ([100 * (s[name][what] or 0) for s in scores] for what in ("top1", "top5"))
+        ax.barh(ys, top5, height * 0.88, color=colour, alpha=_LIGHTER, linewidth=0)
+        ax.barh(ys, top1, height * 0.88, color=colour, linewidth=0)
+        bold = "bold" if name == "model" else "normal"
+        for y, one, five in zip(ys, top1, top5):
+            ax.text(
+                five + most * 0.012,
+                y,
+                f"{one:.1f} / {five:.1f}",
+                va="center",
+                fontsize=7.5,
+                fontweight=bold,
+                color="#333333",
+            )
+    ax.set_xlim(0, min(max(most * 1.22, 1), 118))
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("right, % (top-1 / top-5)", fontsize=9)
+
+
+def _draw_pairs(ax: Axes, scores: Sequence[Numbers], places: Sequence[float]) -> None:
+    plain_axes(ax, "x")
+    shares = [100 * (score["balanced"] or 0) for score in scores]
+    widths = [100 * (score["balanced_half_width"] or 0) for score in scores]
+    ax.barh(places, shares, 0.5, color=BLUE, linewidth=0)
+    ax.errorbar(shares, places, xerr=widths, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
+    for place, share, width in zip(places, shares, widths):
+        ax.text(
+            share + width + 1.5,
+            place,
+            f"{share:.1f}",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            color="#333333",
+        )
+    ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
+    ax.set_xlim(0, 115)
+    ax.set_xticks(range(0, 101, 25))
+    ax.tick_params(axis="y", length=0)
+    ax.set_title("Next sentence, balanced pairs", fontsize=11, loc="left")
+    ax.set_xlabel("right, % (chance: 50)", fontsize=9)
