@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import convert, download, judge, mask, nsp, pretraining_data, releases, vocab
+from bert_tf.cli import (
+    convert,
+    download,
+    judge,
+    mask,
+    nsp,
+    pretraining,
+    pretraining_data,
+    releases,
+    tokenize,
+    vocab,
+)
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
@@ -20,7 +31,7 @@ exit codes:
   1    an error that is ours, with a traceback
   2    bad input or bad usage, with a message
   3    some lines of a file could not be answered; the others were
-  130  stopped with Ctrl-C
+  130  stopped with Ctrl-C; for a training, also by SIGTERM
   141  whoever read the output closed it
 """
 
@@ -43,6 +54,8 @@ COMMANDS = {
     "vocab": vocab,
     "pretraining-data": pretraining_data,
     "judge": judge,
+    "tokenize": tokenize,
+    "pretrain": pretraining,
 }
 
 
@@ -126,7 +139,7 @@ def run(command: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
             stream.reconfigure(errors="backslashreplace")
-    if arguments and arguments[0] in ("mask", "nsp", "judge"):
+    if arguments and arguments[0] in ("mask", "nsp", "judge", "pretrain"):
         silence()
     code = _without_closed_pipes(lambda: main(arguments))
     with contextlib.suppress(OSError, ValueError):

@@ -1,0 +1,296 @@
+"""`bert_tf pretrain`: trains both heads of BERT, with the flags of run_pretraining.py."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.options import say
+from bert_tf.cli.pretraining_flags import add_arguments
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf.training.log import TrainingLog
+    from bert_tf.training.loop import Outcome
+    from bert_tf.training.session import PretrainingSession
+
+HELP = "pretrain on masked pairs, or go on with it"
+DESCRIPTION = """\
+Trains a model to fill masks and to judge pairs, as the original's run_pretraining.py does, with
+its flags and their meaning, on TensorFlow or JAX. The data are TFRecord files, or a corpus that
+"bert_tf tokenize" made, whose pairs and masks are drawn afresh in each epoch. Started again with
+the same --output_dir, it goes on where it was stopped or killed.
+"""
+EXAMPLES = """\
+examples:
+  python run_pretraining.py --input_file='data/*.tfrecord' --output_dir=out --do_train --do_eval \\
+    --bert_config_file=bert_config.json --vocab_file=vocab.txt --train_batch_size=32 \\
+    --num_train_steps=100000 --num_warmup_steps=10000 --learning_rate=1e-4
+  python run_pretraining.py --input_file=corpus --output_dir=out --do_train --do_eval \\
+    --bert_config_file=bert_config.json --start=spectral --held_out_pieces=60000
+  python run_pretraining.py --input_file=legal.tfrecord --output_dir=legal --do_train \\
+    --init_checkpoint=multi_cased_L-12_H-768_A-12 --num_train_steps=10000 --learning_rate=2e-5
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
+
+CURVE = "curve.png"
+STOPPED = 130
+"""Exit code after a signal, as that of Ctrl-C: a script must not go on as if all was trained."""
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    args.note_ignored(args)
+    if not (args.do_train or args.do_eval):
+        raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
+    choose_training_backend(args.backend, args.use_tpu)
+    session = make_session(args)
+    last = session.last
+    if not args.json:
+        say(f"data: {session.described}")
+    for remark in session.remarks:
+        say(remark)
+    if args.do_eval and session.evaluated_on_same:
+        say(session.evaluated_on_same)
+    found: dict[str, Any] = {}
+    if args.do_train:
+        if last is None and args.num_warmup_steps >= args.num_train_steps:
+            say(
+                f"--num_warmup_steps={args.num_warmup_steps} is not less than --num_train_steps="
+                f"{args.num_train_steps}: the learning rate never gets to {args.learning_rate:g}. "
+                "A tenth of the steps is usual."
+            )
+        outcome = train(session, args)
+        found = _places(session, outcome)
+        if outcome.interrupted:
+            print(json.dumps(found) if args.json else _stopped(outcome, args))
+            return STOPPED
+    if args.do_eval:
+        results = session.evaluate()
+        found |= {"eval": results, "eval_results": _in(session, "eval_results.txt")}
+    print(json.dumps(found) if args.json else show(found, session))
+    return 0
+
+
+def choose_training_backend(name: str | None, use_tpu: bool = False) -> None:
+    """Has Keras take a backend that can train, before it is imported.
+
+    Raises:
+        BertError: it cannot train, is not there, or is none for a TPU.
+    """
+    from bert_tf.backend import choose_backend
+
+    if use_tpu:
+        if name not in (None, "auto", "jax"):
+            raise BertError(f"--use_tpu needs JAX, and --backend={name}; leave one of them out.")
+        name = "jax"
+    asked = name or os.environ.get("KERAS_BACKEND")
+    if asked == "openvino":
+        raise BertError(
+            "OpenVINO cannot train; pass --backend=tensorflow or --backend=jax (the checkpoint is "
+            "the same, and OpenVINO can answer with it)."
+        )
+    choose_backend(name)
+
+
+def make_session(args: argparse.Namespace) -> PretrainingSession:
+    """The session that the arguments describe."""
+    from bert_tf.training.plan import PretrainingPlan
+    from bert_tf.training.session import PretrainingFiles, PretrainingSession
+    from bert_tf.training.sources import BatchSettings
+
+    files = PretrainingFiles(
+        comma_separated(args.input_file),
+        args.output_dir,
+        comma_separated(args.eval_input_file),
+        args.bert_config_file,
+        args.vocab_file,
+        args.init_checkpoint,
+    )
+    batches = BatchSettings(
+        args.train_batch_size,
+        args.eval_batch_size,
+        args.max_seq_length,
+        args.max_predictions_per_seq,
+        args.masked_lm_prob,
+        args.do_whole_word_mask,
+        args.short_seq_prob,
+        args.smoothing,
+        args.held_out_pieces,
+        args.held_out_seed,
+        args.random_seed,
+    )
+    plan = PretrainingPlan(
+        steps=args.num_train_steps,
+        warmup_steps=args.num_warmup_steps,
+        learning_rate=args.learning_rate,
+        weight_decay=args.weight_decay,
+        precision=args.precision,
+        dropout=args.dropout,
+        seed=args.random_seed,
+        save_every=args.save_checkpoints_steps,
+        log_every=args.log_steps,
+        evaluate_every=args.eval_steps,
+        eval_batches=args.max_eval_steps,
+        keep=args.keep_checkpoint_max,
+        deterministic=args.deterministic,
+    )
+    return PretrainingSession(files, batches, plan, args.start, say)
+
+
+def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
+    """Trains, with a log and a curve."""
+    from bert_tf.training.log import TrainingLog
+
+    log = TrainingLog(session.output_dir, sys.stdout if args.json else None)
+    speaker = _Speaker(quiet=args.json)
+
+    def on_row(row: dict[str, float]) -> None:
+        log.add(row)
+        speaker.row(row)
+        if "eval_loss" in row:
+            speaker.draw(log)
+
+    def on_resume(step: int) -> None:
+        log.start(step)
+        say(f"goes on from step {step:,}")
+
+    try:
+        outcome = session.train(evaluate=args.do_eval, on_row=on_row, on_resume=on_resume)
+        speaker.draw(log)
+    finally:
+        log.close()
+    return outcome
+
+
+class _Speaker:
+    """Shows rows and draws the curve, and says once what it cannot do.
+
+    Args:
+        quiet: show no rows.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._draws = True
+
+    def row(self, row: dict[str, float]) -> None:
+        """Prints a row, above the progress bar if there is one."""
+        if self._quiet:
+            return
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(row_text(row), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError:  # its reader has gone, which is no reason to end a training
+            self._quiet = True
+
+    def draw(self, log: TrainingLog) -> None:
+        """Draws the curve of all rows so far."""
+        if not self._draws:
+            return
+        from bert_tf.report.curves import draw_curves
+
+        try:
+            rows = log.rows()
+            if rows:
+                draw_curves(rows, os.path.join(os.path.dirname(log.path), CURVE))
+        except BertError as error:
+            self._draws = False
+            say(f"the curve is not drawn: {error}")
+
+
+def row_text(row: dict[str, float]) -> str:
+    """A row as a line for people."""
+    parts = [
+        f"step {row['step']:,}",
+        _numbers(row, ""),
+        f"{row['pieces_per_second']:,.0f} pieces/s",
+    ]
+    if "eval_loss" in row:
+        parts.append(f"evaluation: {_numbers(row, 'eval_')}")
+    return " | ".join(parts)
+
+
+def _numbers(row: dict[str, float], kind: str) -> str:
+    value = {name.removeprefix(kind): x for name, x in row.items() if name.startswith(kind)}
+    return (
+        f"loss {value['loss']:.4f}, MLM {value['mlm_loss']:.4f} {value['mlm_accuracy']:.1%}, "
+        f"NSP {value['nsp_loss']:.4f} {value['nsp_accuracy']:.1%}"
+    )
+
+
+def _in(session: PretrainingSession, name: str) -> str:
+    return os.path.join(session.output_dir, name)
+
+
+def _places(session: PretrainingSession, outcome: Outcome) -> dict[str, Any]:
+    """Where everything lies, for those that exist."""
+    from bert_tf.training.log import EVENTS, NAME
+
+    found: dict[str, Any] = {
+        "step": outcome.step,
+        "interrupted": outcome.interrupted,
+        "checkpoint": outcome.prefix,
+    }
+    names = {"log": NAME, "tensorboard": EVENTS, "curve": CURVE}
+    if not outcome.interrupted:
+        names = {"release": "release", **names}
+    for key, name in names.items():
+        if os.path.exists(_in(session, name)):
+            found[key] = _in(session, name)
+    return found
+
+
+def _stopped(outcome: Outcome, args: argparse.Namespace) -> str:
+    left = args.num_train_steps - outcome.step
+    return (
+        f"stopped after step {outcome.step:,}, which is saved: {outcome.prefix}\n"
+        f"The same command goes on from there; {left:,} steps are left."
+    )
+
+
+def show(found: dict[str, Any], session: PretrainingSession) -> str:
+    """What came out and how to use it, as text for people."""
+    from bert_tf.report import table
+
+    lines = []
+    if "step" in found:
+        lines.append(f"trained {found['step']:,} steps")
+        rows = [
+            ("weights, config and vocabulary, laid out as Google's releases", "release"),
+            ("the same with the optimizer's state, to train on from", "checkpoint"),
+            ("log", "log"),
+            ("log for TensorBoard, as --logdir", "tensorboard"),
+            ("curve", "curve"),
+        ]
+        lines.append(table([[text, found[key]] for text, key in rows if key in found]))
+    if "eval" in found:
+        lines.append(f"evaluation, in {found['eval_results']}")
+        lines.append(table([[k, f"{v:.6g}"] for k, v in sorted(found["eval"].items())], "<>"))
+    if "release" in found:
+        use = f"--checkpoint {shlex.quote(found['release'])}{_casing_flag(found, session)}"
+        lines.append(
+            f'to use it:\n  python run_mask.py {use} "... [MASK] ..."\n'
+            f'  python run_nsp.py {use} "first sentence" "second sentence"'
+        )
+    return "\n".join(lines)
+
+
+def _casing_flag(found: dict[str, Any], session: PretrainingSession) -> str:
+    """The flag that the commands need where they would not infer the casing of the corpus."""
+    from bert_tf.text import infer_casing
+
+    if session.corpus is None:
+        return ""
+    inferred, _ = infer_casing(os.path.basename(found["release"]), session.vocab)
+    if inferred == session.corpus.lower_case:
+        return ""
+    return " --lower-case" if session.corpus.lower_case else " --no-lower-case"

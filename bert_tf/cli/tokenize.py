@@ -1,0 +1,154 @@
+"""`bert_tf tokenize`: plain text to a corpus of piece ids, for run_pretraining.py."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+from typing import TYPE_CHECKING
+
+from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.options import Parser, say
+from bert_tf.errors import BertError
+from bert_tf.report import table
+
+if TYPE_CHECKING:
+    from bert_tf.data import TokenCorpus
+
+HELP = "tokenize plain text once, to pretrain on with masks drawn afresh"
+DESCRIPTION = """\
+Writes plain text, gzipped or not, with a sentence a line and a blank line between documents, as a
+folder of piece ids that run_pretraining.py takes as --input_file. Each pattern of --input_file is
+a group, such as a language: a random second segment comes from the same group and another source.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf tokenize --input_file=text.txt --vocab_file=vocab.txt --output_dir=corpus
+  bert_tf tokenize --input_file=en.txt.gz,ru='ru/*.txt' --vocab_file=vocab.txt \\
+    --output_dir=corpus --sources=en=docs/en.tsv.gz:id --do_lower_case=False
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the command's arguments."""
+    flags = OriginalFlags(parser)
+    flags.text(
+        "input_file",
+        None,
+        "text files or patterns of them, with commas between; each is a group, named by what "
+        "stands before a =, else by its file name up to the first dot",
+        required=True,
+        aliases=["input"],
+    )
+    flags.text("vocab_file", None, "the vocab.txt of the model", required=True, aliases=["vocab"])
+    flags.text("output_dir", None, "folder to make", required=True, aliases=["output"])
+    flags.switch(
+        "do_lower_case",
+        None,
+        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
+        aliases=["lower_case", "do_lower"],
+    )
+    flags.text(
+        "sources",
+        None,
+        "GROUP=TABLE or GROUP=TABLE:COLUMN, with commas between: a table (.tsv, with a header and "
+        "a row for each document) whose column (source) tells which source each document of the "
+        "group is part of. Sources are held out as a whole, and a random second segment is never "
+        "from the source of the first",
+    )
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    from bert_tf.data import tokenize_corpus
+    from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
+
+    groups = named_patterns(comma_separated(args.input_file))
+    sources = read_named_tables(comma_separated(args.sources), groups)
+    vocab = Vocabulary.load(args.vocab_file)
+    lower_case, remark = infer_casing(args.vocab_file, vocab, args.do_lower_case)
+    for told in (remark, *vocab.remarks):
+        if told:
+            say(told)
+    corpus = tokenize_corpus(
+        {name: [pattern] for name, pattern in groups.items()},
+        BertTokenizer(vocab, lower_case, special_tokens=False),
+        args.output_dir,
+        sources=sources,
+    )
+    for told in corpus.info["remarks"]:
+        say(told)
+    print(show(corpus, args.output_dir))
+    return 0
+
+
+def named_patterns(patterns: list[str]) -> dict[str, str]:
+    """The pattern of each group.
+
+    Args:
+        patterns: `name=pattern`, or a pattern alone: it is named by its file name up to the
+            first dot, and if that has wildcards by the whole pattern.
+
+    Raises:
+        BertError: two groups have one name.
+    """
+    found: dict[str, str] = {}
+    for given in patterns:
+        name, equals, pattern = given.partition("=")
+        if not equals or os.path.exists(given):
+            pattern = given
+            base = os.path.basename(given)
+            name = given if glob.has_magic(base) else base.lstrip(".").split(".")[0] or given
+        if name in found:
+            raise BertError(
+                f"{found[name]} and {pattern} are both called {name}; name them: "
+                f"--input_file={name}1={found[name]},{name}2={pattern}. One pattern can stand for "
+                "several files of a group."
+            )
+        found[name] = pattern
+    return found
+
+
+def read_named_tables(tables: list[str], groups: dict[str, str]) -> dict[str, list[str]]:
+    """The source of each document of the groups that have tables; several are joined.
+
+    Raises:
+        BertError: a table is of no group, or cannot be read.
+    """
+    from bert_tf.data import find_files, read_sources
+
+    found: dict[str, list[str]] = {}
+    for given in tables:
+        name, equals, path = given.partition("=")
+        if not equals or name not in groups:
+            raise BertError(
+                f"--sources has {given}; it is to begin with a group of --input_file, as in "
+                f"{next(iter(groups), 'en')}=documents.tsv:id."
+            )
+        column: str | int = "source"
+        if ":" in path and not os.path.exists(path):
+            path, _, column = path.rpartition(":")
+        if str(column).isdigit():
+            column = int(column)
+        for file in find_files([path]):
+            found.setdefault(name, []).extend(read_sources(file, column))
+    return found
+
+
+def show(corpus: TokenCorpus, folder: str) -> str:
+    """What was read, as text for people."""
+    rows = [["group", "documents", "sentences", "pieces", "unknown"]]
+    for name, counts in corpus.info["counts"].items():
+        rows.append(
+            [
+                name,
+                f"{counts['documents']:,}",
+                f"{counts['sentences']:,}",
+                f"{counts['pieces']:,}",
+                f"{100 * counts['unknown'] / max(counts['pieces'], 1):.3f} %",
+            ]
+        )
+    return (
+        f"wrote {folder}: {len(corpus.tokens):,} pieces of {len(corpus):,} documents, parts of "
+        f"{corpus.info['sources']:,} sources\n{table(rows, '<>>>>')}"
+    )
