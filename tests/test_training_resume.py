@@ -27,9 +27,7 @@ SCRIPT = Path(__file__).with_name("training_runs.py")
 KILLED = -signal.SIGKILL
 
 BREAKS = [
-    # Amid the tensors of the first checkpoint, that of step 4.
-    {"at": "add", "count": 30},
-    # Config and vocabulary have got their names, data and state of step 4 too: before the index.
+    # Config and vocabulary have got their names, data and state of step 4 too: the index has not.
     {"at": "replace", "count": 5},
     # The sixth step is ended and saved.
     {"at": "step", "count": 6, "signal": "SIGTERM"},
@@ -55,7 +53,7 @@ class Started:
 
     def ended(self) -> list[Ended]:
         if self._ended is None:
-            out, err = self._process.communicate(timeout=1200)
+            out, err = self._process.communicate(timeout=3600)
             assert self._process.returncode == 0, err[-3000:]
             self._ended = [Ended(*x) for x in json.loads(out.splitlines()[-1])]
             assert all(x.status in (0, KILLED) for x in self._ended), err[-3000:]
@@ -118,9 +116,9 @@ def assert_same(one, other):
 def test_killed_several_times_and_amid_writing_it_ends_the_same(on_tensorflow, folders):
     whole, *broken = on_tensorflow.ended()
     assert whole == Ended(0, [14, str(folders / "whole/model.ckpt-14"), False], None, [])
-    assert [x.status for x in broken] == [KILLED, KILLED, 0, KILLED, 0]
-    assert [x.resumed for x in broken[2::2]] == [[], [8]]
-    assert broken[2].outcome == [6, str(folders / "broken/model.ckpt-6"), True]
+    assert [x.status for x in broken] == [KILLED, 0, KILLED, 0]
+    assert [x.resumed for x in broken[1::2]] == [[], [8]]
+    assert broken[1].outcome == [6, str(folders / "broken/model.ckpt-6"), True]
     assert broken[-1].outcome == [14, str(folders / "broken/model.ckpt-14"), False]
     assert_same(folders / "whole", folders / "broken")
 
@@ -187,7 +185,9 @@ def test_the_loader_reads_folder_and_release(on_tensorflow, folders):
         layers = {layer.name: layer for layer in bert.pretraining_model().layers}
         np.testing.assert_array_equal(layers["token_embedding"].embeddings.numpy(), table)
         np.testing.assert_array_equal(layers["nsp_logits"].kernel.numpy(), output.T)
-    names = {name for name, _ in tf.train.list_variables(str(folders / "whole/release"))}
+    names = {
+        name for name, _ in tf.train.list_variables(str(folders / "whole/release/bert_model.ckpt"))
+    }
     assert names == {weight.original for weight in weights_of(tiny_config(), PARTS)}
 
 

@@ -283,7 +283,7 @@ def test_jax_gives_the_same_losses_and_passes_these_tests(on_jax):
     if on_jax is None:
         pytest.skip("JAX is not installed")
     process, report = on_jax
-    out, err = process.communicate(timeout=1200)
+    out, err = process.communicate(timeout=3600)
     assert process.returncode == 0, out[-3000:] + err[-2000:]
     name, iterations, theirs = json.loads(report.read_text())
     assert (name, iterations) == ("BertAdam", 8)
