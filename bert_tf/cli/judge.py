@@ -13,11 +13,11 @@ HELP = "judge a pretrained model on text that was held out"
 DESCRIPTION = """\
 Judges a model by masked words and next sentences on held-out documents of a tokenized corpus, for
 each group (language), beside unigrams and 3-grams counted on the other documents. The documents
-held out are whole sources; the same --held_out_pieces and --seed hold out the same ones.
+held out are whole sources; the same --held_out_pieces and --held_out_seed hold out the same ones.
 """
 EXAMPLES = """\
 examples:
-  bert_tf judge --checkpoint output --corpus tokens --held_out_pieces 60000 --seed 1
+  bert_tf judge --checkpoint output --corpus tokens --held_out_pieces 60000
   bert_tf judge --checkpoint output --corpus tokens --held_out_pieces 60000 --plot judged.png
   bert_tf judge --checkpoint output --corpus tokens --held_out_pieces 60000 --json > judged.json
 """
@@ -40,11 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="about how many pieces of each group were held out in training",
     )
     parser.add_argument(
+        "--held_out_seed",
+        "--held-out-seed",
+        type=_seed,
+        default=1,
+        metavar="N",
+        help="which documents were held out, as in training (1)",
+    )
+    parser.add_argument(
         "--seed",
         type=_seed,
         default=0,
         metavar="N",
-        help="of what is held out, as in training, and of the pairs and masks drawn (0)",
+        help="of the pairs and masks drawn (0)",
     )
     parser.add_argument(
         "--positions",
@@ -96,7 +104,7 @@ def answer(args: argparse.Namespace) -> int:
     from bert_tf.data import TokenCorpus, split_by_source
 
     corpus = TokenCorpus.open(args.corpus)
-    held_out = split_by_source(corpus, args.held_out_pieces, args.seed)
+    held_out = split_by_source(corpus, args.held_out_pieces, args.held_out_seed)
     if args.lower_case is None:
         args.lower_case = corpus.lower_case  # the text is tokenized already
     bert = load_bert(args)

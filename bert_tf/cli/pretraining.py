@@ -119,7 +119,7 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
         args.max_seq_length,
         args.max_predictions_per_seq,
         args.masked_lm_prob,
-        args.do_whole_word_mask,
+        args.do_whole_word_mask if args.whole_word_share is None else args.whole_word_share,
         args.short_seq_prob,
         args.smoothing,
         args.held_out_pieces,

@@ -115,6 +115,13 @@ def _add_corpus(flags: OriginalFlags) -> None:
         maximum=1,
     )
     flags.switch("do_whole_word_mask", False, "mask all pieces of a word or none (false)")
+    flags.number(
+        "whole_word_share",
+        None,
+        "instead: share of the examples that is masked by whole words, the others by single pieces",
+        minimum=0,
+        maximum=1,
+    )
     flags.number("masked_lm_prob", 0.15, "share of masked pieces (0.15)", minimum=0, maximum=1)
     flags.number(
         "short_seq_prob", 0.1, "share of examples made shorter (0.1)", minimum=0, maximum=1
