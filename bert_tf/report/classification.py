@@ -1,0 +1,136 @@
+"""Tables of a classification's result for the screen.
+
+All take the dict that is saved as JSON, so that an old evaluation can be shown again; None is a
+value that is not defined there, and shown as a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bert_tf.report.tables import percent, printable, shorten, table
+
+_NAME_CELLS = 32
+_MATRIX_CLASSES = 10
+_CONFUSIONS = 10
+
+_TITLES = {
+    "accuracy": "accuracy",
+    "f1_accuracy": "mean of F1 and accuracy",
+    "loss": "loss",
+    "matthews": "Matthews",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "subset_accuracy": "all labels right",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "pearson_spearman": "mean of both",
+    "mse": "mean square error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+}
+_OF_KIND = {
+    "classes": (
+        "accuracy",
+        "macro_f1",
+        "f1",
+        "f1_accuracy",
+        "matthews",
+        "roc_auc",
+        "average_precision",
+        "loss",
+    ),
+    "multilabel": ("subset_accuracy", "micro_f1", "macro_f1", "average_precision", "loss"),
+    "regression": ("pearson", "spearman", "pearson_spearman", "mse", "mae", "r2"),
+}
+_SHARES = ("accuracy", "subset_accuracy")
+
+
+def summary_table(result: Mapping[str, Any]) -> str:
+    """The main numbers, each with its 95 % interval where there is one.
+
+    Args:
+        result: of any kind of task.
+    """
+    rows = []
+    for name in _OF_KIND[result["kind"]]:
+        if name not in result["metrics"]:
+            continue
+        interval = result["intervals"].get(name)
+        shown = ""
+        if interval is not None:
+            shown = " to ".join(_number(end, name in _SHARES) for end in interval)
+            shown = f"95 %: {shown}"
+        value = _number(result["metrics"][name], name in _SHARES)
+        rows.append([_TITLES[name], value, shown])
+    rows.append(["examples", str(result["examples"]), ""])
+    return table(rows, "<><")
+
+
+def labels_table(result: Mapping[str, Any]) -> str:
+    """Precision, recall, F1 and counts of each label, then the averages.
+
+    Args:
+        result: of classes or of several labels at once.
+    """
+    several = result["kind"] == "multilabel"
+    head = ["label", "precision", "recall", "F1", "examples", "predicted"]
+    rows = [head + ["average precision"] * several]
+    for label in result["labels"]:
+        cells = [_name(label["label"])]
+        cells += [_number(label[key]) for key in ("precision", "recall", "f1")]
+        cells += [str(label["examples"]), str(label["predicted"])]
+        rows.append(cells + ([_number(label["average_precision"])] if several else []))
+    rows.append([""] * len(rows[0]))
+    for name, average in result["averages"].items():
+        cells = [
+            f"{name} average",
+            *(_number(average[key]) for key in ("precision", "recall", "f1")),
+        ]
+        rows.append(cells + [""] * (len(rows[0]) - len(cells)))
+    return table(rows, "<" + ">" * 6)
+
+
+def confusion_table(result: Mapping[str, Any]) -> str:
+    """Counts by right and predicted class; of many classes the most frequent confusions.
+
+    Args:
+        result: of classes.
+    """
+    names = [_name(label["label"]) for label in result["labels"]]
+    if len(names) > _MATRIX_CLASSES:
+        return _most_confused(names, result["confusion"])
+    short = [shorten(name, 12) for name in names]
+    rows = [["right \\ predicted", *short]]
+    rows += [[name, *map(str, counts)] for name, counts in zip(names, result["confusion"])]
+    return table(rows, "<" + ">" * len(names))
+
+
+def _most_confused(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    wrong = [
+        (count, count / sum(counts), right, predicted)
+        for right, counts in enumerate(confusion)
+        for predicted, count in enumerate(counts)
+        if count and right != predicted
+    ]
+    wrong.sort(key=lambda entry: (-entry[0], -entry[1], entry[2:]))
+    rows = [["right", "predicted", "times", "of these"]]
+    for count, share, right, predicted in wrong[:_CONFUSIONS]:
+        rows.append([names[right], names[predicted], str(count), percent(share)])
+    if not wrong:
+        return "  no class is taken for another"
+    return table(rows, "<<>>")
+
+
+def _name(label: str) -> str:
+    return shorten(printable(label), _NAME_CELLS)
+
+
+def _number(value: float | None, share: bool = False) -> str:
+    if value is None:
+        return "–"
+    return percent(value) if share else f"{value:.4f}"
