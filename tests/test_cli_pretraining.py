@@ -128,6 +128,7 @@ def test_a_training_leaves_all_that_it_names(trained):
     for name in ("release", "model.ckpt-20", "log.csv", "tensorboard", "curve.png"):
         assert f"{out / name}\n" in result.out
     assert f"python run_mask.py --checkpoint {out / 'release'} " in result.out
+    assert result.out.endswith("/corpus --held_out_pieces 100 --seed 0\n")
     with CheckpointReader(str(out / "release" / "bert_model.ckpt")) as reader:
         assert reader.tensors["bert/embeddings/word_embeddings"].shape == (45, 16)
 
@@ -365,7 +366,7 @@ def test_what_is_held_out_is_not_trained_on(trained, here, tokens):
     """The stream's documents are those that the split leaves, and evaluations use the others."""
     args = pretraining_arguments(here, None, held_out_pieces=100, random_seed=7)
     session = session_of(args, [])
-    held_out = split_by_source(tokens, 100, 1)
+    held_out = split_by_source(tokens, 100, 0)
     assert 0 < held_out.sum() < len(tokens) / 2
     np.testing.assert_array_equal(session._source.trained_on, ~held_out)
     assert session.evaluated_on_same == ""
@@ -425,10 +426,12 @@ def test_what_cannot_be_drawn_is_said_once(tmp_path, monkeypatch, capsys):
     assert told == "bert_tf: the curve is not drawn: matplotlib is not installed\n"
 
 
-def test_the_script_trains_in_a_process_of_its_own(here, tmp_path, run_python, request):
+def test_the_script_trains_in_a_process_of_its_own_on_jax(here, tmp_path, run_python, request):
+    pytest.importorskip("jax")
     script = request.config.rootpath / "run_pretraining.py"
     out = tmp_path / "out"
-    arguments = flags(here, out, num_train_steps=2, num_warmup_steps=1, deterministic=True)[1:]
+    more = {"num_train_steps": 2, "num_warmup_steps": 1, "use_tpu": True}  # that is, JAX
+    arguments = flags(here, out, **more)[1:]
     result = run_python(script, *arguments, timeout=300)
     assert result.returncode == 0, result.stderr
     assert all(line.startswith("bert_tf: ") for line in result.stderr.splitlines())

@@ -74,7 +74,7 @@ def answer(args: argparse.Namespace) -> int:
     if args.do_eval:
         results = session.evaluate()
         found |= {"eval": results, "eval_results": _in(session, "eval_results.txt")}
-    print(json.dumps(found) if args.json else show(found, session))
+    print(json.dumps(found) if args.json else show(found, session, args))
     return 0
 
 
@@ -257,7 +257,7 @@ def _stopped(outcome: Outcome, args: argparse.Namespace) -> str:
     )
 
 
-def show(found: dict[str, Any], session: PretrainingSession) -> str:
+def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Namespace) -> str:
     """What came out and how to use it, as text for people."""
     from bert_tf.report import table
 
@@ -281,6 +281,11 @@ def show(found: dict[str, Any], session: PretrainingSession) -> str:
             f'to use it:\n  python run_mask.py {use} "... [MASK] ..."\n'
             f'  python run_nsp.py {use} "first sentence" "second sentence"'
         )
+        if args.held_out_pieces and session.corpus is not None:
+            lines.append(
+                f"  python -m bert_tf judge {use} --corpus {shlex.quote(args.input_file)} "
+                f"--held_out_pieces {args.held_out_pieces} --seed {args.held_out_seed}"
+            )
     return "\n".join(lines)
 
 

@@ -56,7 +56,7 @@ class BatchSettings:
     short_seq_prob: float = 0.1
     smoothing: float = 0.7
     held_out_pieces: int = 0
-    held_out_seed: int = 1
+    held_out_seed: int = 0
     seed: int = 0
 
 
@@ -235,7 +235,9 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
     if len(stream.shares) > 1:
         described += f" ({groups} of the examples)"
     if held_out.any():
-        described += f"; held out: {sizes[held_out].sum():,} pieces in {int(held_out.sum()):,}"
+        described += (
+            f"; held out: {sizes[held_out].sum():,} pieces in {int(held_out.sum()):,} documents"
+        )
     return Source(
         stream,
         # Pairs and masks of its own, the same ones each time, whatever training is seeded with.
