@@ -128,7 +128,7 @@ def test_a_training_leaves_all_that_it_names(trained):
     for name in ("release", "model.ckpt-20", "log.csv", "tensorboard", "curve.png"):
         assert f"{out / name}\n" in result.out
     assert f"python run_mask.py --checkpoint {out / 'release'} " in result.out
-    assert result.out.endswith("/corpus --held_out_pieces 100 --seed 0\n")
+    assert result.out.endswith("/corpus --held_out_pieces 100 --held_out_seed 1\n")
     with CheckpointReader(str(out / "release" / "bert_model.ckpt")) as reader:
         assert reader.tensors["bert/embeddings/word_embeddings"].shape == (45, 16)
 
@@ -308,6 +308,7 @@ def refused(here, **more):
         ({"backend": "openvino"}, "OpenVINO cannot train; pass --backend=tensorflow"),
         ({"backend": "numpy"}, "--backend is 'numpy'"),
         ({"backend": "tensorflow", "use_tpu": True}, "--use_tpu needs JAX"),
+        ({"do_whole_word_mask": True, "whole_word_share": 0.5}, "leave one of them out"),
         ({"random_seed": 2**32}, "seed is 4294967296"),
     ],
 )
@@ -364,9 +365,10 @@ def session_of(args, told):
 
 def test_what_is_held_out_is_not_trained_on(trained, here, tokens):
     """The stream's documents are those that the split leaves, and evaluations use the others."""
-    args = pretraining_arguments(here, None, held_out_pieces=100, random_seed=7)
-    session = session_of(args, [])
-    held_out = split_by_source(tokens, 100, 0)
+    more = {"held_out_pieces": 100, "random_seed": 7, "whole_word_share": 0.5}
+    session = session_of(pretraining_arguments(here, None, **more), [])
+    assert session._source.stream.mask_rules.whole_word == 0.5
+    held_out = split_by_source(tokens, 100, 1)
     assert 0 < held_out.sum() < len(tokens) / 2
     np.testing.assert_array_equal(session._source.trained_on, ~held_out)
     assert session.evaluated_on_same == ""

@@ -113,6 +113,11 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
         args.vocab_file,
         args.init_checkpoint,
     )
+    if args.whole_word_share is not None and args.do_whole_word_mask:
+        raise BertError(
+            "--do_whole_word_mask masks whole words in all examples, --whole_word_share in a "
+            "share of them; leave one of them out."
+        )
     batches = BatchSettings(
         args.train_batch_size,
         args.eval_batch_size,
@@ -284,7 +289,7 @@ def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Name
         if args.held_out_pieces and session.corpus is not None:
             lines.append(
                 f"  python -m bert_tf judge {use} --corpus {shlex.quote(args.input_file)} "
-                f"--held_out_pieces {args.held_out_pieces} --seed {args.held_out_seed}"
+                f"--held_out_pieces {args.held_out_pieces} --held_out_seed {args.held_out_seed}"
             )
     return "\n".join(lines)
 

@@ -105,9 +105,7 @@ def _add_corpus(flags: OriginalFlags) -> None:
         "hold out so many pieces of each group, in whole sources, to evaluate on (0)",
         minimum=0,
     )
-    flags.integer(
-        "held_out_seed", 0, "which ones are held out; the --seed of bert_tf judge (0)", minimum=0
-    )
+    flags.integer("held_out_seed", 1, "which ones are held out, as in bert_tf judge (1)", minimum=0)
     flags.number(
         "smoothing",
         0.7,

@@ -56,7 +56,7 @@ class BatchSettings:
     short_seq_prob: float = 0.1
     smoothing: float = 0.7
     held_out_pieces: int = 0
-    held_out_seed: int = 0
+    held_out_seed: int = 1
     seed: int = 0
 
 
