@@ -41,7 +41,7 @@ def test_the_python_code_runs(readme, tiny_ckpt, tmp_path, monkeypatch, capsys):
 
 def test_the_output_shown_is_the_output_printed(readme, request, monkeypatch, capsys):
     monkeypatch.chdir(request.config.rootpath)
-    assert len(readme["console"]) == 3
+    assert len(readme["console"]) == 8
     for block in readme["console"]:
         command, shown = block.removeprefix("$ ").split("\n", 1)
         program = next(program for program in COMMANDS if command.startswith(program))
