@@ -57,14 +57,8 @@ def test_git_keeps_its_files_byte_for_byte():
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("not a git checkout")
     paths = [f"checkpoints/{EMBEDDED}/{name}" for name in sorted(FILES)]
-    command = [
-        "git",
-        "check-ignore",
-        "--no-index",
-        "--",
-        *paths,
-        "checkpoints/multi_cased_L-12_H-768_A-12/x",
-    ]
+    other = "checkpoints/multi_cased_L-12_H-768_A-12/x"
+    command = ["git", "check-ignore", "--no-index", "--", *paths, other]
     ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ignored.stdout.splitlines() == [other]
     command = ["git", "check-attr", "text", "--", *paths]
