@@ -21,10 +21,13 @@ _PUBLIC = {
     "BertEncoder": "bert_tf.models.encoder",
     "BertError": "bert_tf.errors",
     "BertTokenizer": "bert_tf.text",
+    "Classify": "bert_tf.tasks",
     "FillMask": "bert_tf.tasks",
+    "FineTuningPlan": "bert_tf.training.finetuning_plan",
     "NextSentence": "bert_tf.tasks",
     "Vocabulary": "bert_tf.text",
     "convert_checkpoint": "bert_tf.checkpoint",
+    "fine_tune": "bert_tf.training.finetuning",
     "load": "bert_tf.loading",
 }
 
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
     from bert_tf.errors import BertError as BertError
     from bert_tf.loading import load as load
     from bert_tf.models.encoder import BertEncoder as BertEncoder
+    from bert_tf.tasks import Classify as Classify
     from bert_tf.tasks import FillMask as FillMask
     from bert_tf.tasks import NextSentence as NextSentence
     from bert_tf.text import BertTokenizer as BertTokenizer
     from bert_tf.text import Vocabulary as Vocabulary
+    from bert_tf.training.finetuning import fine_tune as fine_tune
+    from bert_tf.training.finetuning_plan import FineTuningPlan as FineTuningPlan
 
 
 def __getattr__(name: str) -> Any:

@@ -12,11 +12,12 @@ import numpy as np
 
 from bert_tf import backend
 from bert_tf.checkpoint import write_release
+from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.names import PARTS, Weight, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.models.heads import Heads
+from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.runtime import profile
 from bert_tf.text import BertTokenizer, Vocabulary
 
@@ -33,10 +34,12 @@ MODELS: dict[str, tuple[str, ...]] = {
     "pretraining": ("pooler", "mlm", "nsp"),
     "mlm": ("mlm",),
     "nsp": ("pooler", "nsp"),
-    "classifier": ("pooler", "classifier"),
+    "classifier": ("classifier",),
+    "sentence": (),
     "span": ("span",),
 }
-"""The models by name, and the heads that each needs."""
+"""The models by name, and the heads that each needs; the pooler as well where its head or its
+pooling wants it."""
 
 
 def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
@@ -58,6 +61,8 @@ class Bert:
         vocab: the `Vocabulary`.
         lower_case: whether text is lower-cased.
         heads: which heads it has.
+        classifier: the labels and the rest that a classifier's weights do not tell; None if it
+            has no classifier.
         precision: what predictions are computed in; None follows the layers' dtype.
         report: the `LoadReport`.
         carried: tensors that `save` writes besides the weights, by their original name.
@@ -77,12 +82,14 @@ class Bert:
         report: LoadReport,
         stored_dtypes: dict[str, np.dtype],
         carried: dict[str, np.ndarray],
+        classifier: ClassifierInfo | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.vocab = vocab
         self.lower_case = lower_case
         self.heads = heads
+        self.classifier = classifier
         self.precision = precision
         self._weights = weights
         self._dtype = dtype
@@ -99,7 +106,7 @@ class Bert:
         )
 
     def has(self, part: str) -> bool:
-        """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier` or `span`."""
+        """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
         return part == "encoder" or bool(getattr(self.heads, part))
 
     @cached_property
@@ -156,6 +163,10 @@ class Bert:
         """See `bert_tf.models.build_classifier`."""
         return _build("classifier", self.layers, options)
 
+    def sentence_model(self, **options: Any) -> keras.Model:
+        """See `bert_tf.models.build_sentence_model`."""
+        return _build("sentence", self.layers, options)
+
     def span_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_span_model`."""
         return _build("span", self.layers, options)
@@ -171,8 +182,8 @@ class Bert:
 
         Args:
             model: a functional Keras model; or which of this BERT's: `"encoder"`,
-                `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"` or `"span"`. By name it starts
-                faster on OpenVINO, whose graph may be kept from an earlier time.
+                `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"` or `"span"`. By
+                name it starts faster on OpenVINO, whose graph may be kept from an earlier time.
             values: weights to set that no checkpoint holds, by `layer.attribute`.
             options: of the model, by name.
 
@@ -185,7 +196,7 @@ class Bert:
             return Predictor(model, self.precision)
         if model not in MODELS:
             raise BertError(f"there is no model {model!r}; there are {', '.join(MODELS)}.")
-        self.heads.require(*MODELS[model])
+        needed = self._needed(model, options)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
             from bert_tf.runtime.graph_predictor import GraphPredictor
@@ -194,7 +205,7 @@ class Bert:
                 lambda layers: _build(model, layers, options),
                 f"{model} {sorted(options.items())}",
                 self.config,
-                self._needed(model, options),
+                needed,
                 self._weights,
                 values or {},
                 self.precision,
@@ -206,16 +217,29 @@ class Bert:
         return Predictor(built, self.precision)
 
     def _needed(self, model: str, options: Mapping[str, Any]) -> Heads:
-        """The heads that a model uses, out of those that there are."""
+        """The heads that a model uses.
+
+        Raises:
+            BertError: one of them is not there.
+        """
         used = set(MODELS[model])
-        if model == "encoder" and options.get("pooler", True):
+        if model == "classifier":
+            self.heads.require_classifier()
+            pooling = self.heads.layout.pooling
+        elif model == "encoder":
+            pooling = "pooled" if options.get("pooler", self.heads.pooler) else ""
+        else:
+            pooling = options.get("pooling", "pooled") if model == "sentence" else ""
+        if pooling == "pooled":
             used.add("pooler")
+        self.heads.require(*used)
         return Heads(
-            pooler="pooler" in used and self.heads.pooler,
+            pooler="pooler" in used,
             mlm="mlm" in used,
             nsp="nsp" in used,
             classifier=self.heads.classifier if "classifier" in used else None,
             span="span" in used,
+            layout=self.heads.layout if "classifier" in used else ClassifierLayout(),
         )
 
     def weights(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -232,6 +256,8 @@ class Bert:
     ) -> None:
         """Writes `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` that Google's code reads.
 
+        With a classifier also `classifier.json`, which has its labels.
+
         Args:
             folder: where to; made if it does not exist.
             dtype: `"float32"`, `"float16"` or `"bfloat16"` for all weights. Left out, each weight
@@ -247,7 +273,13 @@ class Bert:
             self.carried.items(),
         )
         write_release(
-            folder, self.config, self.vocab.raw, tensors, dtype=dtype, overwrite=overwrite
+            folder,
+            self.config,
+            self.vocab.raw,
+            tensors,
+            dtype=dtype,
+            overwrite=overwrite,
+            files={INFO_NAME: self.classifier.to_json()} if self.classifier else None,
         )
 
     def _names(self) -> list[Weight]:

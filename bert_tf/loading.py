@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import os
 from collections.abc import Collection
 from typing import Any
@@ -12,12 +13,13 @@ import numpy as np
 from bert_tf import backend
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
+from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.models.heads import Heads
+from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
@@ -56,8 +58,8 @@ def load(
         dtype: instead of `precision`, the Keras dtype policy of the layers, e.g.
             `"mixed_bfloat16"` for training: computes in bfloat16 on float32 weights.
         new_heads: heads to make with random weights: `"pooler"`, `"mlm"`, `"nsp"`,
-            `"classifier"`, `"span"`.
-        num_labels: labels of a new classifier.
+            `"classifier"` (and with it `"classifier_hidden"`, for two dense layers), `"span"`.
+        num_labels: labels of a new classifier, which are called by their numbers.
         parts: read only these parts besides the encoder; all that the file holds when left out.
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
         extra: likewise keep the tensors that the model has no place for.
@@ -94,11 +96,16 @@ def load(
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
         remarks = [*files.remarks, *vocab.remarks, *_check_vocab(config, vocab)]
-        lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
-        remarks += [remark] if remark else []
+        info = ClassifierInfo.beside(files.prefix)
+        if lower_case is None and info is not None and info.lower_case is not None:
+            lower_case = info.lower_case  # known, whatever the folder is called
+        else:
+            lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
+            remarks += [remark] if remark else []
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
+            heads, info = _know_classifier(heads, info, new_heads, files.prefix, remarks)
             present = [part for part in heads.parts if part not in new_heads]
             wanted = weights_of(config, present, heads.classifier)
             lacking = check_shapes(wanted, shapes, files.prefix, config_where)
@@ -134,7 +141,43 @@ def load(
             report=report,
             stored_dtypes=stored_dtypes,
             carried=carried,
+            classifier=info,
         )
+
+
+def _know_classifier(
+    heads: Heads,
+    info: ClassifierInfo | None,
+    new_heads: Collection[str],
+    prefix: str,
+    remarks: list[str],
+) -> tuple[Heads, ClassifierInfo | None]:
+    """Gives the classifier its layout and its labels.
+
+    Raises:
+        BertError: `classifier.json` and the weights do not fit each other.
+    """
+    if heads.classifier is None:
+        if info is not None:
+            remarks.append(f"{INFO_NAME} was not heeded: there is no classifier's head to it.")
+        return heads, None
+    if "classifier" in new_heads:
+        info = ClassifierInfo.of_unknown(heads.classifier)
+        info = dataclasses.replace(info, dense_layers=heads.layout.dense_layers)
+    elif info is None:
+        info = ClassifierInfo.of_unknown(heads.classifier)
+        info = dataclasses.replace(info, dense_layers=heads.layout.dense_layers)
+        names = "is one number" if not info.labels else f"are called 0 to {heads.classifier - 1}"
+        remarks.append(
+            f"There is no {INFO_NAME} beside the weights, so what the classifier tells {names}."
+        )
+    elif info.num_outputs != heads.classifier:
+        raise BertError(
+            f"{INFO_NAME} does not fit {prefix}: it has {info.num_outputs} labels, the weights "
+            f"(output_weights) have {heads.classifier}. Take the two from the same folder."
+        )
+    layout = ClassifierLayout(info.task, info.pooling, info.dense_layers, info.dropout)
+    return dataclasses.replace(heads, layout=layout), info
 
 
 def _found(path: str | None) -> str:
@@ -187,6 +230,10 @@ def _choose_heads(
     """Which heads the model gets, and which it does without because the file lacks them."""
     found = parts_in(shapes)
     wanted = {part for part in found if parts is None or part in parts} | set(new_heads)
+    # The hidden layer goes with the last one: both from the file, or both new.
+    wanted -= {"classifier_hidden"} - set(new_heads)
+    if "classifier" in wanted and "classifier" not in new_heads:
+        wanted |= found & {"classifier_hidden"}
     if parts is not None:
         lacking = [part for part in parts if part not in wanted]
         if lacking:
@@ -203,6 +250,8 @@ def _choose_heads(
         if not shape:
             raise BertError("output_weights in the checkpoint has no axis of labels.")
         heads["classifier"] = shape[0]
+    if "classifier_hidden" in wanted and heads["classifier"]:
+        heads["layout"] = ClassifierLayout(dense_layers=2)
     missing = [part for part in ("pooler", "mlm", "nsp") if part not in found | set(new_heads)]
     return Heads(**heads), missing
 

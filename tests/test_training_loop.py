@@ -19,7 +19,7 @@ from bert_tf.checkpoint import CheckpointWriter, write_checkpoint
 from bert_tf.errors import BertError
 from bert_tf.models import BertLayers, Heads
 from bert_tf.models.builders import build_gathered_pretraining_model
-from bert_tf.training.checkpoints import TrainingCheckpoints
+from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
 from bert_tf.training.loop import Hooks, Rhythm, run_training
 from bert_tf.training.optimizer import BertAdam
 
@@ -48,7 +48,8 @@ class Model:
         return [keras.ops.convert_to_numpy(variable).copy() for variable in self.variables()]
 
     def checkpoints(self, folder, keep=2):
-        return TrainingCheckpoints(folder, self.layers, self.model, self.optimizer, keep)
+        weights = saved_weights(self.layers)
+        return TrainingCheckpoints(folder, weights, self.model, self.optimizer, keep)
 
 
 class Step:
@@ -229,6 +230,60 @@ def test_no_evaluation_is_begun_after_a_signal(train, handled):
     train(Rhythm(10, 99, 99, 5), evaluate=lambda: 1 / 0, before=signal_at(5))
     assert train.rows == []
     assert handled == []
+
+
+@pytest.mark.usefixtures("handled")
+def test_an_evaluation_that_a_signal_prevented_is_made_up_for(train):
+    """Means of 1 and 2, 3 and 4, ...: the same rows as without a signal, only later."""
+    evaluate = lambda: {"loss": 0.5}  # noqa: E731
+    rhythm = Rhythm(total=10, save=99, log=2, evaluate=4)
+    assert train(rhythm, evaluate=evaluate, before=signal_at(4)).interrupted
+    assert train.losses() == [(2, 1.5)]
+    assert train(rhythm, evaluate=evaluate, before=signal_at(10)) == (
+        10,
+        str(train.folder / "model.ckpt-10"),
+        True,
+    )
+    assert train.losses() == [(4, 3.5), (6, 5.5), (8, 7.5)]
+    assert [row["step"] for row in train.rows if "eval_loss" in row] == [4, 8]
+    assert not train(rhythm, evaluate=evaluate).interrupted
+    assert train.losses() == [(10, 9.5)]
+    assert train.rows[0]["eval_loss"] == 0.5
+    assert train.step.steps == []
+    assert not train(rhythm, evaluate=evaluate).interrupted
+    assert train.rows == []
+
+
+def test_a_hook_ends_it_after_an_evaluation_and_for_good(train):
+    judged = []
+    hooks = {
+        "evaluate": lambda: judged.append(0) or {"loss": 0.5},
+        "should_stop": lambda: len(judged) >= 2,
+    }
+    for steps in (list(range(1, 7)), []):
+        assert train(Rhythm(20, save=99, evaluate=3), **hooks) == (
+            6,
+            str(train.folder / "model.ckpt-6"),
+            False,
+        )
+        assert train.step.steps == steps
+    assert len(judged) == 2
+
+
+def test_what_the_caller_remembers_is_saved_with_each_checkpoint(train):
+    memory = {"best": [0.5, None], "waited": 3}
+    told = []
+    train(Rhythm(3), remember=lambda: memory)
+    train(Rhythm(5), recall=told.append)
+    assert told == [memory]
+
+    def refuse(memory):
+        raise BertError("it was begun with other settings")
+
+    with pytest.raises(BertError, match=r"model.ckpt-5 cannot be continued from: it was begun"):
+        train(Rhythm(7), recall=refuse)
+    with pytest.raises(BertError, match=r"model.ckpt-5 cannot be continued.*damaged"):
+        train(Rhythm(7), recall=lambda memory: memory["best"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -99,9 +99,11 @@ TABLE: tuple[WeightName, ...] = (
     WeightName("mlm", "cls/predictions/output_bias", "mlm_logits", "bias", ("vocab_size",)),
     *_head("nsp", "cls/seq_relationship/", "nsp_logits", 2),
     *_head("classifier", "", "classifier_logits", "labels"),
+    # Not the original's: its head has one layer.
+    *_dense("classifier_hidden", "classifier/hidden", "classifier_hidden", "", _H, _H),
     *_head("span", "cls/squad/", "span_logits", 2),
 )
-"""Every weight that Google's scripts leave behind, part by part."""
+"""Every weight that Google's scripts leave behind, part by part, and what ours add to them."""
 
 PARTS = {
     "encoder": "encoder (bert/embeddings, bert/encoder)",
@@ -109,6 +111,7 @@ PARTS = {
     "mlm": "masked-word head (cls/predictions)",
     "nsp": "next-sentence head (cls/seq_relationship)",
     "classifier": "classification head (output_weights, output_bias)",
+    "classifier_hidden": "hidden layer of the classification head (classifier/hidden)",
     "span": "answer-span head (cls/squad)",
 }
 """The parts by name, with what a message calls them."""

@@ -28,6 +28,7 @@ def write_release(
     dtype: str | None = None,
     num_shards: int = 1,
     overwrite: bool = False,
+    files: Mapping[str, bytes] | None = None,
 ) -> str:
     """Writes the three parts of a checkpoint into `folder`, all of them or nothing.
 
@@ -42,6 +43,7 @@ def write_release(
             each. Optimizer slots are never made narrower: Adam's mean of squares would become 0.
         num_shards: number of data files.
         overwrite: whether files that are there may be replaced.
+        files: further files to write beside, by name.
 
     Returns:
         The prefix of the checkpoint.
@@ -62,6 +64,8 @@ def write_release(
         with CheckpointWriter(prefix, num_shards) as writer:
             writer.add_file(CONFIG_NAME, config if isinstance(config, bytes) else _json(config))
             writer.add_file(VOCAB_NAME, vocab)
+            for name, content in (files or {}).items():
+                writer.add_file(name, content)
             pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
             for name, values in pairs:
                 writer.add(name, values, stored_type(name, values.dtype, wanted))

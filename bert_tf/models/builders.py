@@ -32,7 +32,7 @@ from bert_tf.models.head_layers import (
     PieceScores,
     TopPieces,
 )
-from bert_tf.models.heads import Heads
+from bert_tf.models.heads import OUTPUTS, POOLINGS, ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers, Trunk, ids_input
 
 Source = BertConfig | BertLayers
@@ -257,36 +257,91 @@ def build_classifier(
     source: Source,
     num_labels: int | None = None,
     *,
+    layout: ClassifierLayout | None = None,
     logits: bool = False,
     attention_mask: bool = False,
     dtype: Any = None,
 ) -> keras.Model:
-    """A classifier as `run_classifier.py` makes it: dropout and one dense layer on the pooler.
+    """A classifier; by default as `run_classifier.py` makes it: one dense layer on the pooler.
 
     Args:
         source: a config or existing layers.
-        num_labels: how many labels; existing layers know it.
-        logits: give logits instead of probabilities.
+        num_labels: how many labels (1 for a regression); existing layers know it.
+        layout: of a new classifier; existing layers have theirs.
+        logits: give the scores before softmax or sigmoid.
         attention_mask: add the input `attention_mask`.
         dtype: dtype policy, for new layers.
 
     Returns:
-        A model from `token_input`, `seg_input` to `classifier`, (batch, num_labels).
+        A model from `token_input`, `seg_input` to `classifier`, (batch, num_labels): for classes
+        probabilities that add up to 1, for several labels at once a probability each, for a
+        regression the number itself.
 
     Raises:
-        BertError: the source has no pooler or no classification head, or another number of labels.
+        BertError: the source has no classification head, lacks the pooler that it stands on, or
+            has another number of labels or layout.
     """
-    if isinstance(source, BertConfig) and not num_labels:
-        raise BertError("say how many labels the new classifier has: num_labels=2.")
-    parts = _layers(source, dtype, pooler=True, classifier=num_labels or True)
-    if num_labels not in (None, parts.heads.classifier):
-        raise BertError(
-            f"num_labels={num_labels}, but this model's head has {parts.heads.classifier} labels."
-        )
+    if isinstance(source, BertConfig):
+        if not num_labels:
+            raise BertError("say how many labels the new classifier has: num_labels=2.")
+        layout = layout or ClassifierLayout()
+        heads = Heads(pooler=layout.pooling == "pooled", classifier=num_labels, layout=layout)
+        parts = BertLayers(source, heads, dtype)
+    else:
+        parts = _layers(source, dtype)
+        parts.heads.require_classifier()
+        if num_labels not in (None, parts.heads.classifier):
+            raise BertError(
+                f"num_labels={num_labels}, but this model's head has {parts.heads.classifier} "
+                f"labels."
+            )
+        if layout not in (None, parts.heads.layout):
+            raise BertError(f"this model's classifier has another layout: {parts.heads.layout}.")
     trunk = parts.trunk(attention_mask)
-    scores = parts.classifier_dense(parts.classifier_dropout(parts.pool_alone(trunk)))
-    outputs = scores if logits else _softmax("classifier")(scores)
+    scores = parts.classify(parts.sentence_vector(trunk, parts.heads.layout.pooling))
+    outputs = scores if logits else _answer(parts.heads.layout.task)(scores)
     return keras.Model(trunk.inputs, outputs, name="bert_classifier")
+
+
+def build_sentence_model(
+    source: Source, *, pooling: str = "pooled", attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """One vector for each text, what a classifier's head stands on.
+
+    Args:
+        source: a config or existing layers.
+        pooling: `"pooled"`, the pooler's output, or `"mean"` of the last layer's outputs at all
+            pieces that are not padding, [CLS] and [SEP] counted.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input` to `(batch, hidden)`.
+
+    Raises:
+        BertError: there is no such pooling, or the source lacks the pooler.
+    """
+    if pooling not in POOLINGS:
+        raise BertError(f"pooling={pooling!r} is not one of {', '.join(POOLINGS)}.")
+    parts = _layers(source, dtype, pooler=pooling == "pooled")
+    trunk = parts.trunk(attention_mask)
+    vectors = parts.sentence_vector(trunk, pooling)
+    return keras.Model(trunk.inputs, vectors, name="bert_sentence")
+
+
+def build_head_model(parts: BertLayers) -> keras.Model:
+    """The classifier's head alone, for vectors that `build_sentence_model` gave.
+
+    Returns:
+        A model from `feature_input`, float32 (batch, hidden), to the head's scores,
+        (batch, num_labels), before softmax or sigmoid.
+
+    Raises:
+        BertError: the layers have no classifier.
+    """
+    parts.heads.require("classifier")
+    vectors = keras.Input((parts.config.hidden_size,), dtype="float32", name="feature_input")
+    return keras.Model([vectors], parts.classify(vectors), name="bert_head")
 
 
 def build_span_model(
@@ -304,6 +359,13 @@ def build_span_model(
     parts = _layers(source, dtype, span=True)
     trunk = parts.trunk(attention_mask)
     return keras.Model(trunk.inputs, parts.span_dense(trunk.sequence_output), name="bert_span")
+
+
+def _answer(task: str) -> keras.layers.Layer:
+    """From a classifier's scores to its answer; in float32 in every precision."""
+    if task == "classes":
+        return _softmax("classifier")
+    return keras.layers.Activation(OUTPUTS[task], dtype="float32", name="classifier")
 
 
 def _softmax(name: str) -> keras.layers.Softmax:

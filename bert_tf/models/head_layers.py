@@ -184,3 +184,25 @@ class PieceScores(keras.layers.Layer):
 
     def compute_output_spec(self, logits, pieces):
         return keras.KerasTensor(pieces.shape, dtype="float32")
+
+
+@register
+class MeanPooling(keras.layers.Layer):
+    """The mean of the hidden states of all real pieces, [CLS] and [SEP] counted.
+
+    (Counted, as sentence encoders on BERT do it: they tell the end of a text, and a text without
+    a single piece has a mean too.) Computed in float32.
+
+    `layer(hidden, marks)` maps (batch, length, hidden) and (batch, length) int32, not 0 where a
+    piece is real (so the word-piece ids themselves will do), to (batch, hidden). A row of
+    padding alone gives zeros.
+    """
+
+    def call(self, hidden, marks):
+        real = ops.expand_dims(ops.cast(ops.not_equal(marks, 0), "float32"), -1)
+        total = ops.sum(ops.cast(hidden, "float32") * real, axis=1)
+        mean = total / ops.maximum(ops.sum(real, axis=1), 1.0)
+        return ops.cast(mean, self.compute_dtype)
+
+    def compute_output_spec(self, hidden, marks):
+        return keras.KerasTensor((hidden.shape[0], hidden.shape[2]), dtype=self.compute_dtype)

@@ -11,7 +11,7 @@ import keras
 
 from bert_tf.config import BertConfig
 from bert_tf.models.dropout import Dropout
-from bert_tf.models.head_layers import OutputBias
+from bert_tf.models.head_layers import MeanPooling, OutputBias
 from bert_tf.models.heads import Heads
 from bert_tf.models.initializers import BertInitializer, blank_weights
 from bert_tf.models.layers import (
@@ -124,11 +124,22 @@ class BertLayers:
             self.mlm_layer_norm = layer_norm("mlm_layer_norm", dtype)
             self.mlm_bias = OutputBias(dtype=dtype, name="mlm_logits")
         self.nsp_dense: Any = dense(2, "nsp_logits", std, dtype) if heads.nsp else None
+        self.mean_pooling: Any = None
+        self.classifier_hidden: Any = None
+        self.classifier_hidden_dropout: Any = None
         self.classifier_dropout: Any = None
         self.classifier_dense: Any = None
         if heads.classifier is not None:
-            # 0.1 whatever the config says: run_classifier.py drops with a fixed keep_prob of 0.9.
-            self.classifier_dropout = Dropout(0.1, dtype=dtype, name="classifier_dropout")
+            rate = heads.layout.dropout
+            if heads.layout.pooling == "mean":
+                self.mean_pooling = MeanPooling(dtype=dtype, name="mean_pooling")
+            if heads.classifier_hidden:
+                self.classifier_hidden_dropout = Dropout(
+                    rate, dtype=dtype, name="classifier_hidden_dropout"
+                )
+                self.classifier_hidden = dense(config.hidden_size, "classifier_hidden", std, dtype)
+                self.classifier_hidden.activation = keras.activations.tanh
+            self.classifier_dropout = Dropout(rate, dtype=dtype, name="classifier_dropout")
             self.classifier_dense = dense(heads.classifier, "classifier_logits", std, dtype)
         self.span_dense: Any = dense(2, "span_logits", std, dtype) if heads.span else None
 
@@ -159,6 +170,7 @@ class BertLayers:
             "mlm": [self.mlm_transform, self.mlm_layer_norm, self.mlm_bias],
             "nsp": [self.nsp_dense],
             "classifier": [self.classifier_dense],
+            "classifier_hidden": [self.classifier_hidden],
             "span": [self.span_dense],
         }
         return {name: found for name, found in layers.items() if found[0] is not None}
@@ -249,6 +261,26 @@ class BertLayers:
     def pool_alone(self, trunk: Trunk):
         """The pooled output of a model that needs no other position: (batch, hidden)."""
         return self.pool(self.last_layer_at(trunk, FirstToken(True, name="first_row")))
+
+    def sentence_vector(self, trunk: Trunk, pooling: str):
+        """One vector for each text, (batch, hidden).
+
+        Args:
+            trunk: the encoder.
+            pooling: `"pooled"`, or `"mean"` of the real pieces of the last layer.
+        """
+        if pooling == "pooled":
+            return self.pool_alone(trunk)
+        layer = self.mean_pooling or MeanPooling(dtype=self.dtype, name="mean_pooling")
+        # The attention mask where there is one, else the word-piece ids, which are 0 in padding.
+        marks = trunk.inputs[2] if len(trunk.inputs) > 2 else trunk.inputs[0]
+        return layer(trunk.sequence_output, marks)
+
+    def classify(self, vectors):
+        """The classifier's scores of `sentence_vector`s: (batch, hidden) -> (batch, labels)."""
+        if self.classifier_hidden is not None:
+            vectors = self.classifier_hidden(self.classifier_hidden_dropout(vectors))
+        return self.classifier_dense(self.classifier_dropout(vectors))
 
     def predict_masked(self, hidden):
         """MLM logits of hidden states: (batch, n, hidden) -> (batch, n, vocab)."""

@@ -94,3 +94,30 @@ class NextSentenceResult:
     probability: float
     label: str
     cut: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyResult:
+    """What a classifier says of a text.
+
+    Args:
+        text: the text, or the first of a pair.
+        text_pair: the second of a pair, or None.
+        cut: whether it was longer than the classifier takes; pieces then went from the end (of
+            the longer text).
+        label: the most probable label; None for a regression.
+        probability: of that label; None for a regression.
+        probabilities: of all labels, in the model's order; they add up to 1 unless a text can
+            have several. Empty for a regression.
+        labels: those that the text has, if it can have several; else None.
+        value: the number of a regression; else None.
+    """
+
+    text: str
+    text_pair: str | None
+    cut: bool
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] = dataclasses.field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    value: float | None = None

@@ -8,8 +8,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -33,6 +33,33 @@ STATE = ".training.json"
 _NAME = re.compile(re.escape(BASE) + r"-(\d+)\.index")
 
 
+class SavedWeight(NamedTuple):
+    """A trained variable and how it is called in a checkpoint.
+
+    Attributes:
+        name: of the tensor; its slots have the same name with an ending.
+        variable: a Keras variable.
+        transpose: whether the tensor is the transpose of the variable.
+    """
+
+    name: str
+    variable: Any
+    transpose: bool = False
+
+
+def saved_weights(layers: BertLayers) -> list[SavedWeight]:
+    """All weights of a BERT under the original's names."""
+    by_name = layers.by_name()
+    return [
+        SavedWeight(
+            weight.original,
+            variable_at(by_name[weight.layer], weight.attribute),
+            weight.transpose,
+        )
+        for weight in weights_of(layers.config, layers.heads.parts, layers.heads.classifier)
+    ]
+
+
 class TrainingCheckpoints:
     """Saves and restores weights, Adam's slots, step, random states and the place in the data.
 
@@ -43,10 +70,12 @@ class TrainingCheckpoints:
 
     Args:
         folder: made if it is not there.
-        layers: whose weights these are.
+        weights: what is trained, see `saved_weights`.
         model: the trained model, for the states of its random generators.
         optimizer: built.
         keep: how many checkpoints are kept; older ones are removed once a new one is complete.
+        extra: further float32 arrays by name, such as the best weights so far. The dictionary is
+            looked at when a checkpoint is saved, and filled when one is restored.
 
     Raises:
         BertError: the folder cannot be made.
@@ -55,10 +84,11 @@ class TrainingCheckpoints:
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        layers: BertLayers,
+        weights: Iterable[SavedWeight],
         model: keras.Model,
         optimizer: BertAdam,
         keep: int = 2,
+        extra: dict[str, np.ndarray] | None = None,
     ) -> None:
         self.folder = os.path.expanduser(os.fspath(folder))
         self._model = model
@@ -68,11 +98,8 @@ class TrainingCheckpoints:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
             raise BertError(f"cannot make the folder {self.folder}: {error.strerror}.") from error
-        by_name = layers.by_name()
-        self._weights = [
-            (weight, variable_at(by_name[weight.layer], weight.attribute))
-            for weight in weights_of(layers.config, layers.heads.parts, layers.heads.classifier)
-        ]
+        self._weights = list(weights)
+        self._extra = {} if extra is None else extra
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -115,7 +142,12 @@ class TrainingCheckpoints:
                 more; older checkpoints are untouched.
         """
         prefix = self.prefix(step)
-        written = {"state": dict(state), "random": self._random_states()}
+        extra = sorted(self._extra)
+        written = {
+            "state": dict(state),
+            "random": self._random_states(),
+            "extra": extra,
+        }
         with CheckpointWriter(prefix) as writer:
             writer.add_file(os.path.basename(prefix) + STATE, json.dumps(written).encode())
             for name, value in self._tensors():
@@ -127,6 +159,8 @@ class TrainingCheckpoints:
                         f"warm-up (--num_warmup_steps), and start again."
                     )
                 writer.add(name, value)
+            for name in extra:
+                writer.add(name, self._extra[name])
             writer.add(STEP, np.asarray(step, np.int64))
         self._name_last(step)
         for old in self.steps()[: -self._keep]:
@@ -157,6 +191,7 @@ class TrainingCheckpoints:
                 written = json.load(file)
             state = dict(written["state"])
             random = [[int(x) for x in numbers] for numbers in written["random"]]
+            extra = [str(name) for name in written.get("extra", [])]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BertError(
                 f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
@@ -164,38 +199,48 @@ class TrainingCheckpoints:
                 f"folder and this checkpoint as --init_checkpoint."
             ) from error
         with CheckpointReader(prefix) as reader:
-            for weight, variable in self._weights:
-                m, v = self._optimizer.slots(variable)
-                for name, target in (("", variable), (ADAM_M, m), (ADAM_V, v)):
-                    self._read(reader, weight.original + name, target, weight.transpose)
+            for weight in self._weights:
+                m, v = self._optimizer.slots(weight.variable)
+                for ending, target in (("", weight.variable), (ADAM_M, m), (ADAM_V, v)):
+                    self._read(reader, weight.name + ending, target, weight.transpose)
+            self._extra.clear()
+            for name in extra:
+                self._extra[name] = self._read_array(reader, name, None)
         self._optimizer.iterations.assign(steps[-1])
         self._set_random_states(random, prefix)
         return steps[-1], state
 
     def _read(self, reader: CheckpointReader, name: str, variable: Any, transpose: bool) -> None:
+        shape = tuple(variable.shape)[:: -1 if transpose else 1]
+        value = self._read_array(reader, name, shape)
+        assign(variable, np.ascontiguousarray(value.T) if transpose else value)
+
+    def _read_array(
+        self, reader: CheckpointReader, name: str, shape: tuple[int, ...] | None
+    ) -> np.ndarray:
+        """A tensor in memory of its own, not a view of the file: a variable may take it over."""
         if name not in reader.tensors:
             raise BertError(
                 f"{reader.prefix} lacks the tensor {name}, so that training cannot go on from "
                 f"it; give another output folder, and this checkpoint as --init_checkpoint."
             )
-        shape = tuple(variable.shape)[:: -1 if transpose else 1]
-        if reader.tensors[name].shape != shape:
+        found = reader.tensors[name].shape
+        if shape is not None and found != shape:
             raise BertError(
                 f"{reader.prefix} is of another model: its {name} has the shape "
-                f"{list(reader.tensors[name].shape)}, here it is {list(shape)}. Give another "
+                f"{list(found)}, here it is {list(shape)}. Give another "
                 f"output folder, or the config that this one was begun with."
             )
-        # Memory of its own, not a view of the file: the variable takes it over.
-        value = allocate(shape, np.float32)
+        value = allocate(found, np.float32)
         reader.read_into(name, value)
-        assign(variable, np.ascontiguousarray(value.T) if transpose else value)
+        return value
 
     def _tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        for weight, variable in self._weights:
-            m, v = self._optimizer.slots(variable)
-            for name, source in (("", variable), (ADAM_M, m), (ADAM_V, v)):
+        for weight in self._weights:
+            m, v = self._optimizer.slots(weight.variable)
+            for ending, source in (("", weight.variable), (ADAM_M, m), (ADAM_V, v)):
                 value = keras.ops.convert_to_numpy(source)
-                yield weight.original + name, value.T if weight.transpose else value
+                yield weight.name + ending, value.T if weight.transpose else value
 
     def _random_states(self) -> list[list[int]]:
         """The states of dropout's generators, in the model's order."""

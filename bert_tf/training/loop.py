@@ -59,12 +59,20 @@ class Hooks(NamedTuple):
         on_row: is given each row, `step` first.
         evaluate: judges the present weights; None for no evaluation.
         on_resume: is told the step that training goes on from.
+        should_stop: is asked after each evaluation, and at the start, whether training ends here.
+        remember: what of the caller's state is saved with each checkpoint; JSON can hold it.
+        recall: is given that when training goes on, before anything else is called.
+        rise: how far above its lowest the running mean of the loss may come.
     """
 
     metrics: Callable[[np.ndarray], Row]
     on_row: Callable[[Row], None]
     evaluate: Callable[[], Row] | None = None
     on_resume: Callable[[int], None] = lambda step: None
+    should_stop: Callable[[], bool] = lambda: False
+    remember: Callable[[], dict[str, Any]] = dict
+    recall: Callable[[dict[str, Any]], None] = lambda memory: None
+    rise: float = 3.0
 
 
 class Outcome(NamedTuple):
@@ -73,7 +81,7 @@ class Outcome(NamedTuple):
     Attributes:
         step: the last step trained.
         prefix: the checkpoint of it.
-        interrupted: whether a signal ended it before the total.
+        interrupted: whether a signal ended it before the total, or before the last evaluation.
     """
 
     step: int
@@ -90,11 +98,12 @@ def run_training(
     *,
     progress: bool = True,
 ) -> Outcome:
-    """Trains until `rhythm.total`, or until a SIGTERM or SIGINT, and saves at its end.
+    """Trains until `rhythm.total`, until a hook or a SIGTERM or SIGINT stops it; saves at its end.
 
     If the folder of `checkpoints` holds one, training goes on from the last as if it had never
     stopped: same weights, optimizer, random numbers and data. The next batch is made while the
-    present one is computed. A signal is heeded between two steps; no evaluation is begun after it.
+    present one is computed. A signal is heeded between two steps; no evaluation is begun after it,
+    and one that was due then is made up for when training goes on.
 
     Args:
         step: the compiled step.
@@ -125,10 +134,11 @@ def _train(
     progress: bool,
 ) -> Outcome:
     restored = checkpoints.restore_last()
-    done, window, watch = 0, None, _LossWatch()
+    done, window, watch, owed = 0, None, _LossWatch(), False
     if restored is not None:
         done, state = restored
-        window, watch = _take_up(state, stream, checkpoints.prefix(done))
+        window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
+        owed = bool(state.get("owed"))
         step.reload()
         hooks.on_resume(done)
     saved = done if restored else None
@@ -137,55 +147,87 @@ def _train(
         step.sync()
         kept = [] if window is None else [float(x) for x in window]
         state = {"stream": stream_state, "window": kept, "watch": watch.state()}
+        state |= {"memory": hooks.remember(), "owed": owed}
         return checkpoints.save(number, state)
 
+    def judge() -> Row:
+        assert hooks.evaluate is not None
+        step.sync()
+        return {f"eval_{name}": value for name, value in hooks.evaluate().items()}
+
     last_state = stream.state()
+    stopped = hooks.should_stop()
+    if owed and hooks.evaluate and not stopped:
+        begun = {} if window is None else hooks.metrics(window)
+        hooks.on_row({"step": done, **begun, **judge()})
+        owed, window, saved, stopped = False, None, None, hooks.should_stop()
     with (
         _Interruption() as interruption,
-        _batches(stream, rhythm.total - done) as batches,
+        _batches(stream, 0 if stopped else rhythm.total - done) as batches,
         tqdm(
             total=rhythm.total, initial=done, unit="step", disable=None if progress else True
         ) as bar,
     ):
-        clock, pieces, since = time.perf_counter(), 0, done
+        clock, work, since = time.perf_counter(), _Work(), done
         for batch, last_state in batches:
             sums = np.asarray(step(batch), np.float64)
             done += 1
             bar.update()
-            watch.check(hooks.metrics(sums)["loss"], done)
+            watch.check(hooks.metrics(sums)["loss"], done, hooks.rise)
             window = sums if window is None else window + sums
-            pieces += int(np.count_nonzero(batch["token_input"]))
+            work.add(batch)
             at_end = done == rhythm.total
             judged = at_end or (rhythm.evaluate > 0 and done % rhythm.evaluate == 0)
-            judged = judged and hooks.evaluate is not None and not interruption.came
-            if done % rhythm.log == 0 or at_end or judged:
+            judged = judged and hooks.evaluate is not None
+            owed = judged and interruption.came
+            judged = judged and not owed
+            if (done % rhythm.log == 0 or at_end or judged) and not owed:
                 passed = time.perf_counter() - clock
                 row: Row = {"step": done, **hooks.metrics(window)}
-                row["pieces_per_second"] = pieces / passed
+                row |= work.speed(passed)
                 row["steps_per_second"] = (done - since) / passed
-                if hooks.evaluate and judged:
-                    step.sync()
-                    row |= {f"eval_{name}": value for name, value in hooks.evaluate().items()}
+                if judged:
+                    row |= judge()
+                    stopped = hooks.should_stop()
                 hooks.on_row(row)
                 bar.set_postfix_str(_shown(row))
-                clock, pieces, since, window = time.perf_counter(), 0, done, None
-            if done % rhythm.save == 0 or at_end or interruption.came:
+                clock, work, since, window = time.perf_counter(), _Work(), done, None
+            if done % rhythm.save == 0 or at_end or stopped or interruption.came:
                 save(done, last_state)
                 saved = done
-            if interruption.came:
+            if stopped or interruption.came:
                 break
     if saved != done:
         save(done, last_state)
-    return Outcome(done, checkpoints.prefix(done), done < rhythm.total)
+    return Outcome(done, checkpoints.prefix(done), owed or (done < rhythm.total and not stopped))
+
+
+class _Work:
+    """Counts what the steps between two rows of the log worked on."""
+
+    def __init__(self) -> None:
+        self._pieces = 0
+        self._examples = 0
+
+    def add(self, batch: dict[str, np.ndarray]) -> None:
+        if "token_input" in batch:
+            self._pieces += int(np.count_nonzero(batch["token_input"]))
+        if "weights" in batch:
+            self._examples += int(np.count_nonzero(batch["weights"]))
+
+    def speed(self, seconds: float) -> Row:
+        counts = {"pieces": self._pieces, "examples": self._examples}
+        return {f"{name}_per_second": n / seconds for name, n in counts.items() if n}
 
 
 def _take_up(
-    state: dict[str, Any], stream: Stream, prefix: str
+    state: dict[str, Any], stream: Stream, hooks: Hooks, prefix: str
 ) -> tuple[np.ndarray | None, _LossWatch]:
-    """Puts the stream where it stood; gives the sums of the begun window and the watch."""
+    """Puts stream and caller where they stood; gives the sums of the begun window and the watch."""
     try:
         window = np.asarray(state["window"], np.float64) if state["window"] else None
         watch = _LossWatch(*state["watch"])
+        hooks.recall(dict(state.get("memory", {})))
         stream.restore(state["stream"])
     except BertError as error:
         reason = str(error).rstrip(".")
@@ -209,11 +251,10 @@ def _shown(row: Row) -> str:
 class _LossWatch:
     """Notices a loss that is not a number, or that runs away from the best it has been.
 
-    A running mean over some 100 steps is compared with its own minimum; 3 nats above it is far
-    more than noise and a long way before the weights overflow.
+    A running mean over some 100 steps is compared with its own minimum; 3 nats above it, say, is
+    far more than noise and a long way before the weights overflow.
     """
 
-    RISE = 3.0
     SHARE = 0.01
 
     def __init__(self, mean: float | None = None, lowest: float | None = None) -> None:
@@ -223,7 +264,7 @@ class _LossWatch:
     def state(self) -> list[float | None]:
         return [self._mean, self._lowest]
 
-    def check(self, loss: float, step: int) -> None:
+    def check(self, loss: float, step: int, rise: float) -> None:
         advice = (
             "Nothing was saved since the last checkpoint. Lower --learning_rate or lengthen the "
             "warm-up (--num_warmup_steps), and start again."
@@ -233,7 +274,7 @@ class _LossWatch:
         mean = loss if self._mean is None else self._mean + self.SHARE * (loss - self._mean)
         lowest = mean if self._lowest is None else min(mean, self._lowest)
         self._mean, self._lowest = mean, lowest
-        if mean > lowest + self.RISE:
+        if mean > lowest + rise:
             raise BertError(
                 f"at step {step} the loss has run away: about {mean:.2f}, after {lowest:.2f} at "
                 f"its best. {advice}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -81,7 +81,14 @@ class BertAdam(keras.optimizers.Optimizer):
             Adam's paper does. The original does not; for fine-tuning on little data it is safer.
         global_clipnorm: the gradients are scaled so that their common norm is at most this; None
             leaves them alone. Not Keras's `clipnorm`, which clips each variable by itself.
+        rate_multipliers: factors on the learning rate by the beginning of a variable's path,
+            e.g. `{"transformer_layer_0": 0.5, "classifier_logits": 10.0}`: of several beginnings
+            that a path has, the longest counts, and paths with none have 1. A beginning ends
+            where a name in the path ends. Weight decay is multiplied with the rate, as always.
         kwargs: what any Keras optimizer takes.
+
+    Raises:
+        BertError: a factor is negative.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class BertAdam(keras.optimizers.Optimizer):
         epsilon: float = 1e-6,
         bias_correction: bool = False,
         global_clipnorm: float | None = 1.0,
+        rate_multipliers: Mapping[str, float] | None = None,
         name: str = "bert_adam",
         **kwargs: Any,
     ) -> None:
@@ -105,6 +113,10 @@ class BertAdam(keras.optimizers.Optimizer):
         self.beta_2 = float(beta_2)
         self.epsilon = float(epsilon)
         self.bias_correction = bool(bias_correction)
+        self.rate_multipliers = {k: float(v) for k, v in (rate_multipliers or {}).items()}
+        for start, factor in self.rate_multipliers.items():
+            if factor < 0:
+                raise BertError(f"the rate multiplier of {start} is {factor}; give 0 or more.")
         self._new_moments = fused(self._moments)
         self._new_value = fused(self._value)
 
@@ -115,11 +127,21 @@ class BertAdam(keras.optimizers.Optimizer):
         super().build(variables)
         self._m, self._v = self.add_optimizer_variables(variables, ["adam_m", "adam_v"])
         self._decays = [self.decay if self._is_decayed(v) else 0.0 for v in variables]
+        self._factors = [self.multiplier(v.path) for v in variables]
 
     def slots(self, variable: Any) -> tuple[Any, Any]:
         """The two running means that belong to a variable, `adam_m` and `adam_v`."""
         index = self._get_variable_index(variable)
         return self._m[index], self._v[index]
+
+    def multiplier(self, path: str) -> float:
+        """The factor on the learning rate of the variable with this path."""
+        starts = [
+            start
+            for start in self.rate_multipliers
+            if path == start or path.startswith(start + "/")
+        ]
+        return self.rate_multipliers[max(starts, key=len)] if starts else 1.0
 
     def apply(self, grads, trainable_variables=None) -> None:
         """One step of all variables; Keras calls it."""
@@ -163,7 +185,7 @@ class BertAdam(keras.optimizers.Optimizer):
             variable,
             m,
             v,
-            number(learning_rate),
+            number(learning_rate) * number(self._factors[index]),
             number(self._decays[index]),
             correction_1,
             correction_2,
@@ -178,5 +200,6 @@ class BertAdam(keras.optimizers.Optimizer):
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             bias_correction=self.bias_correction,
+            rate_multipliers=dict(self.rate_multipliers),
         )
         return config

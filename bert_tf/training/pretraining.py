@@ -97,13 +97,13 @@ def pretrain(
     import keras
 
     from bert_tf.models.builders import build_gathered_pretraining_model
-    from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
     from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
-    from bert_tf.training.step import TrainingStep
+    from bert_tf.training.step import TrainingStep, make_deterministic
 
     if plan.deterministic:
-        _make_deterministic()
+        make_deterministic()
     keras.utils.set_random_seed(plan.seed)
     layers = _build_layers(_with_dropout(config, plan.dropout), plan.precision)
     model = build_gathered_pretraining_model(layers)
@@ -122,7 +122,9 @@ def pretrain(
         write_side_files(output_dir, config, vocab.raw)
         on_resume(number)
 
-    checkpoints = TrainingCheckpoints(output_dir, layers, model, optimizer, plan.keep)
+    checkpoints = TrainingCheckpoints(
+        output_dir, saved_weights(layers), model, optimizer, plan.keep
+    )
     if not checkpoints.steps():
         _assign(layers, weights_of(config, PARTS), start() if callable(start) else start)
         # Else not before the checkpoint is known to be of this config.
@@ -192,15 +194,6 @@ def _build_layers(config: BertConfig, precision: str) -> BertLayers:
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
     layers.build()
     return layers
-
-
-def _make_deterministic() -> None:
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
 
 
 def _with_dropout(config: BertConfig, rate: float | None) -> BertConfig:

@@ -54,14 +54,15 @@ def random_start(config: BertConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     return {
-        weight.original: _drawn(rng, weight.original, weight.shape, config.initializer_range)
+        weight.original: draw_weight(rng, weight.original, weight.shape, config.initializer_range)
         for weight in weights_of(config, PARTS)
     }
 
 
-def _drawn(
+def draw_weight(
     rng: np.random.Generator, name: str, shape: tuple[int, ...], deviation: float
 ) -> np.ndarray:
+    """One new weight, by the original's rules for its name: float32 of that shape."""
     last = name.rsplit("/", 1)[-1]
     if last == "gamma":
         return np.ones(shape, np.float32)

@@ -1,0 +1,122 @@
+"""`BestWeights`: the weights of the best evaluation so far, and when to stop waiting for better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from bert_tf.models.weights import assign
+from bert_tf.training.checkpoints import SavedWeight
+from bert_tf.training.metric_names import is_better
+
+Row = dict[str, float]
+
+PREFIX = "best/"
+"""What the names of the best weights begin with in a training checkpoint."""
+
+
+class Evaluation(NamedTuple):
+    """Some weights as the validation rows judge them.
+
+    Attributes:
+        step: of the weights; 0 if nothing was evaluated.
+        row: the metrics by name.
+        only: the number of the class that all rows are said to be of; None if there are several.
+    """
+
+    step: int
+    row: Row
+    only: int | None
+
+
+class BestWeights:
+    """Watches evaluations, and keeps the weights of the best.
+
+    What it knows is saved with each checkpoint, so that a run that is killed and continued keeps
+    the same weights, and stops at the same evaluation, as an unbroken one.
+
+    Args:
+        metric: a name of `bert_tf.training.metric_names`.
+        weights: what is trained.
+        kept: filled with the best weights by name, in a checkpoint's layout; this dictionary is
+            the `extra` of `TrainingCheckpoints`.
+        keep: whether to keep them; else only the numbers are noted.
+        patience: evaluations without a better one after which to stop; None for never.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        weights: Sequence[SavedWeight],
+        kept: dict[str, np.ndarray],
+        *,
+        keep: bool = True,
+        patience: int | None = None,
+    ) -> None:
+        self.metric = metric
+        self._weights = weights
+        self._kept = kept
+        self._keep = keep
+        self._patience = patience
+        self._best = self._last = Evaluation(0, {}, None)
+        self._waited = 0
+
+    @property
+    def kept(self) -> Evaluation:
+        """Of the weights that are kept: the best, or the last if none are put back."""
+        return self._best if self._keep else self._last
+
+    def look(self, step: int, row: Row, only: int | None = None) -> None:
+        """Takes note of an evaluation of the present weights.
+
+        Args:
+            step: of the weights.
+            row: the metrics by name; one that is undefined is missing.
+            only: see `Evaluation`.
+        """
+        self._last = Evaluation(step, dict(row), only)
+        known = self._best.row.get(self.metric)
+        # Where nothing was ever defined, the first is as good as any: there must be one.
+        if not is_better(self.metric, row.get(self.metric), known) and self._best.step:
+            self._waited += 1
+            return
+        self._waited = 0
+        self._best = self._last
+        if self._keep:
+            for saved in self._weights:
+                value = keras.ops.convert_to_numpy(saved.variable)
+                # A copy: the variable goes on to change.
+                self._kept[PREFIX + saved.name] = np.array(
+                    value.T if saved.transpose else value, np.float32, order="C"
+                )
+
+    def should_stop(self) -> bool:
+        """Whether patience has run out."""
+        return self._patience is not None and self._waited >= self._patience
+
+    def memory(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {"best": list(self._best), "last": list(self._last), "waited": self._waited}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Takes up what `memory` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is damaged.
+        """
+        self._best, self._last = (
+            Evaluation(int(step), {str(name): float(value) for name, value in row.items()}, only)
+            for step, row, only in (memory["best"], memory["last"])
+        )
+        self._waited = int(memory["waited"])
+
+    def restore(self) -> None:
+        """Puts the best weights back, if there are any."""
+        for saved in self._weights:
+            value = self._kept.get(PREFIX + saved.name)
+            if value is not None:
+                own = np.array(value.T if saved.transpose else value, order="C")
+                assign(saved.variable, own)

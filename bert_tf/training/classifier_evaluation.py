@@ -1,0 +1,76 @@
+"""What a classifier that is being trained says of the validation rows, and what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
+
+if TYPE_CHECKING:
+    from bert_tf.training.step import TrainingStep
+
+Batch = dict[str, np.ndarray]
+Row = dict[str, float]
+
+
+def all_scores(
+    step: TrainingStep, batches: Iterator[tuple[np.ndarray, Batch]], rows: int, outputs: int
+) -> np.ndarray:
+    """The model's scores of all rows, in their order: float32 (rows, outputs)."""
+    import keras
+
+    found = np.empty((rows, outputs), np.float32)
+    for numbers, batch in batches:
+        scores = keras.ops.convert_to_numpy(keras.ops.cast(step.predict(batch), "float32"))
+        found[numbers] = scores[: len(numbers)]
+    return found
+
+
+def measured(info: ClassifierInfo, labels: np.ndarray, scores: np.ndarray) -> Row:
+    """All metrics that are defined, by name."""
+    from bert_tf.training import metrics
+
+    # Scores that overflow are told by the watch on the loss, with advice; here they would only
+    # be in the way of saving.
+    scores = np.nan_to_num(scores)
+    result: Any
+    if info.task == "regression":
+        result = metrics.measure_regression(labels, scores, intervals=False)
+    else:
+        several = info.task == "multilabel"
+        measure: Any = metrics.measure_multilabel if several else metrics.measure_classes
+        result = measure(labels, scores, info.labels, from_logits=True, intervals=False)
+    return {name: value for name, value in result.metrics().items() if value is not None}
+
+
+def only_class(info: ClassifierInfo, scores: np.ndarray) -> int | None:
+    """The number of the class that all rows are said to be of; None if there are several."""
+    if info.task != "classes":
+        return None
+    chosen = np.unique(scores.argmax(axis=1))
+    return int(chosen[0]) if len(chosen) == 1 else None
+
+
+def one_class_remark(info: ClassifierInfo, labels: np.ndarray, only: int | None) -> str | None:
+    """What to say if all rows are said to be of one class, and are not."""
+    if only is None or len(np.unique(labels)) == 1:
+        return None
+    share = float(np.mean(labels == only))
+    return (
+        f"all {len(labels):,} validation rows are said to be {info.labels[only]!r}, as "
+        f"{100 * share:.0f} % of them are: nothing was learnt beyond that. Train longer or with "
+        f"another learning rate, or weigh the classes (class_weights='balanced')."
+    )
+
+
+def means(task: str, sums: np.ndarray) -> Row:
+    """The numbers that a person reads, of `losses.CLASSIFIER_SUMS`."""
+    loss, hits, weight = (float(x) for x in sums)
+    weight = max(weight, 1e-12)
+    row = {"loss": loss / weight}
+    if task == "regression":  # the labels' deviation is the unit of both
+        return row | {"absolute_error": -hits / weight}
+    return row | {"accuracy" if task == "classes" else "label_accuracy": hits / weight}

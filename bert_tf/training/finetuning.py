@@ -1,0 +1,401 @@
+"""`fine_tune`: from a BERT and labelled texts to a classifier's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bert_tf.bert import Bert
+from bert_tf.checkpoint import write_release
+from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
+from bert_tf.checkpoint.release import refuse_to_overwrite
+from bert_tf.data.labelled_stream import LabelledStream, batches_once
+from bert_tf.data.lengths import LengthHistogram, TokenizedTexts
+from bert_tf.errors import BertError
+from bert_tf.training import classifier_evaluation as evaluation
+from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.loop import Hooks, Rhythm, Row, Stream, run_training
+from bert_tf.training.metric_names import main_metric, metric_for
+
+Batch = dict[str, np.ndarray]
+
+CHECKPOINTS = "training"
+"""Folder in the output folder for what is needed to continue, and for a frozen encoder's
+vectors; it can be removed once training has ended."""
+
+_SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size")
+"""Fields of the plan in which a run that is continued may differ from its beginning."""
+
+
+class LabelledRows(NamedTuple):
+    """Rows to train on or to judge by.
+
+    Attributes:
+        texts: what `bert_tf.data.lengths.tokenize_texts` gave.
+        labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
+            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,).
+    """
+
+    texts: TokenizedTexts
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuned:
+    """How a fine-tuning ended.
+
+    Attributes:
+        folder: of the model, for `bert_tf.load`; not written yet if it was interrupted.
+        step: the last step trained.
+        best_step: the step whose weights are kept; None where nothing was evaluated.
+        metrics: of the kept weights on the validation rows.
+        stopped_early: whether patience ran out before the last epoch.
+        interrupted: whether a signal ended it; the same call goes on from there.
+        remarks: what is worth knowing, a sentence each.
+    """
+
+    folder: str
+    step: int
+    best_step: int | None
+    metrics: Row
+    stopped_early: bool
+    interrupted: bool
+    remarks: tuple[str, ...]
+
+
+def fine_tune(
+    bert: Bert,
+    train: LabelledRows,
+    validation: LabelledRows | None,
+    plan: FineTuningPlan,
+    output_dir: str | os.PathLike[str],
+    *,
+    labels: Sequence[str] = (),
+    task: str = "classes",
+    features_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    on_row: Callable[[Row], None] = lambda row: None,
+    on_resume: Callable[[int], None] = lambda step: None,
+    progress: bool = True,
+) -> FineTuned:
+    """Trains a classifier, and continues where an earlier call with the same folder stopped.
+
+    The folder becomes a model: `bert_config.json`, `vocab.txt`, `bert_model.ckpt.*` with the head
+    under the original's names, and `classifier.json` with the labels. Meanwhile its subfolder
+    `training` holds what is needed to continue. The BERT passed stays as it is.
+
+    Args:
+        bert: where the weights come from.
+        train: rows to train on.
+        validation: rows to judge by, for the best weights and for early stopping.
+        plan: how to train.
+        output_dir: the folder.
+        labels: their names in the order of their numbers; none for a regression.
+        task: `"classes"`, `"multilabel"` or `"regression"`.
+        features_dir: where a frozen encoder's vectors are kept; `training` in the folder when left
+            out. Runs with different heads may share it.
+        overwrite: whether a model that is in the folder may be replaced when a run begins.
+        on_row: is given each row of the log: `step`, `learning_rate` (of that step), `loss`,
+            speeds, and after an evaluation `eval_loss`, `eval_accuracy` and so on.
+        on_resume: is told the step that training goes on from.
+        progress: whether to show progress bars on a terminal.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        BertError: arguments do not fit one another, the folder is of another run or has a model
+            already, the backend cannot train, and whatever `run_training` raises.
+    """
+    import keras
+
+    from bert_tf.training.best import BestWeights
+    from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.losses import classifier_loss
+    from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
+    from bert_tf.training.step import TrainingStep, make_deterministic
+    from bert_tf.training.tuned_model import Scale, TunedModel, digest_of
+
+    folder = os.path.expanduser(os.fspath(output_dir))
+    training = os.path.join(folder, CHECKPOINTS)
+    if not overwrite and not glob.glob(os.path.join(glob.escape(training), "*.index")):
+        refuse_to_overwrite(folder)
+    info = _info(bert, train, plan, labels, task)
+    plan = plan.filled(bert.config.hidden_size)
+    metric = _check(bert, train, validation, info, plan)
+    class_weights = _class_weights(train.labels, info, plan)
+    if plan.deterministic:
+        make_deterministic()
+    digest = digest_of(bert)
+    keras.utils.set_random_seed(plan.seed)
+    scale = Scale.of(train.labels) if task == "regression" else Scale()
+    tuned = TunedModel(bert, info, plan, scale)
+    data = _data(bert, train, validation, plan, features_dir or training, digest, progress)
+    per_epoch = data.stream.steps_per_epoch()
+    steps = max(1, round((plan.epochs or 0.0) * per_epoch))
+    schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
+    optimizer = BertAdam(
+        schedule,
+        weight_decay=plan.weight_decay,
+        bias_correction=plan.bias_correction,
+        global_clipnorm=plan.clip_norm,
+        rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
+    )
+    loss = classifier_loss(
+        task,
+        label_weights=class_weights if task == "multilabel" else None,
+        label_smoothing=plan.label_smoothing,
+        mean=scale.mean,
+        deviation=scale.deviation,
+    )
+    step = TrainingStep(tuned.model, loss, optimizer, plan.accumulation)
+    best_weights: dict[str, np.ndarray] = {}
+    best = BestWeights(
+        metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
+    )
+    checkpoints = TrainingCheckpoints(
+        training, tuned.trained, tuned.model, optimizer, plan.keep, extra=best_weights
+    )
+    of_run = _of_run(plan, info, digest)
+
+    def evaluate() -> Row:
+        assert validation is not None
+        scores = evaluation.all_scores(step, data.once(), len(validation.labels), info.num_outputs)
+        scores = scores * np.float32(scale.deviation) + np.float32(scale.mean)
+        row = evaluation.measured(info, validation.labels, scores)
+        best.look(int(optimizer.iterations), row, evaluation.only_class(info, scores))
+        return row
+
+    def told(row: Row) -> None:
+        rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
+        on_row({"step": row["step"], "learning_rate": rate, **row})
+
+    def recall(memory: dict[str, Any]) -> None:
+        _refuse_other_run(memory["run"], of_run)
+        best.recall(memory["best"])
+
+    by_row = class_weights if task == "classes" else None
+    outcome = run_training(
+        step,
+        data.stream if by_row is None else _Weighted(data.stream, by_row),
+        checkpoints,
+        Rhythm(steps, plan.save_every, plan.log_every, plan.evaluate_every or per_epoch),
+        Hooks(
+            metrics=lambda sums: evaluation.means(task, sums),
+            on_row=told,
+            evaluate=evaluate if validation is not None else None,
+            on_resume=on_resume,
+            should_stop=best.should_stop,
+            remember=lambda: {"run": of_run, "best": best.memory()},
+            recall=recall,
+        ),
+        progress=progress,
+    )
+    if not outcome.interrupted:
+        best.restore()
+        write_release(
+            folder,
+            bert.config,
+            bert.vocab.raw,
+            tuned.weights(),
+            overwrite=True,
+            files={INFO_NAME: info.to_json()},
+        )
+    remarks = [
+        plan.rate_remark(bert.config.hidden_size),
+        LengthHistogram.of(train.texts).remark(),
+        *tuned.remarks,
+        None
+        if validation is None
+        else evaluation.one_class_remark(info, validation.labels, best.kept.only),
+    ]
+    return FineTuned(
+        folder,
+        outcome.step,
+        best.kept.step or None,
+        best.kept.row,
+        outcome.step < steps and not outcome.interrupted,
+        outcome.interrupted,
+        tuple(remark for remark in remarks if remark),
+    )
+
+
+def _info(
+    bert: Bert, train: LabelledRows, plan: FineTuningPlan, labels: Sequence[str], task: str
+) -> ClassifierInfo:
+    return ClassifierInfo(
+        labels=tuple(labels),
+        task=task,
+        pooling=plan.pooling,
+        dense_layers=plan.dense_layers,
+        dropout=plan.head_dropout,
+        max_seq_length=train.texts.max_seq_length,
+        lower_case=bert.lower_case,
+    )
+
+
+def _check(
+    bert: Bert,
+    train: LabelledRows,
+    validation: LabelledRows | None,
+    info: ClassifierInfo,
+    plan: FineTuningPlan,
+) -> str:
+    """Makes sure that all fits together; gives the name of the metric to keep the best by.
+
+    Raises:
+        BertError: it does not.
+    """
+    limit = bert.config.max_position_embeddings
+    if train.texts.max_seq_length > limit:
+        raise BertError(
+            f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
+            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
+        )
+    wanted = {
+        "classes": "whole numbers, (rows,)",
+        "multilabel": f"0 or 1, (rows, {info.num_outputs})",
+        "regression": "numbers, (rows,)",
+    }[info.task]
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows is None:
+            continue
+        shape = np.shape(rows.labels)
+        right = (len(rows.texts),) + ((info.num_outputs,) if info.task == "multilabel" else ())
+        if not len(rows.texts):
+            raise BertError(f"there are no {name} rows.")
+        if shape != right:
+            raise BertError(
+                f"the labels of the {name} rows have the shape {list(shape)}; for {info.task} "
+                f"they are {wanted}."
+            )
+        low, high = np.min(rows.labels), np.max(rows.labels)
+        if info.task == "classes" and not 0 <= low <= high < info.num_outputs:
+            raise BertError(
+                f"a label of the {name} rows is number {low if low < 0 else high}; there are "
+                f"{info.num_outputs} labels, 0 to {info.num_outputs - 1}."
+            )
+        if not np.isfinite([low, high]).all():
+            raise BertError(f"a label of the {name} rows is no finite number.")
+    if plan.patience is not None and validation is None:
+        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
+    return metric_for(plan.metric or main_metric(info.task), info.task, info.num_outputs).name
+
+
+def _class_weights(
+    labels: np.ndarray, info: ClassifierInfo, plan: FineTuningPlan
+) -> np.ndarray | None:
+    """The weight of each label, float32 (labels,)."""
+    given = plan.class_weights
+    if given is None:
+        return None
+    if info.task == "regression":
+        raise BertError("class_weights are for classes; a regression has none.")
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in info.labels]
+        if unknown:
+            raise BertError(
+                f"class_weights names {unknown[0]!r}, which is none of the labels "
+                f"({', '.join(info.labels[:12])})."
+            )
+        return np.array([given.get(name, 1.0) for name in info.labels], np.float32)
+    if info.task == "multilabel":
+        raise BertError(
+            "class_weights='balanced' is for one class a row; give the weights by label instead."
+        )
+    counts = np.bincount(labels, minlength=len(info.labels))
+    # A class without a row never uses its weight.
+    return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+
+class _Data(NamedTuple):
+    """What is trained on, and what is judged by: each call of `once` gives all of it anew."""
+
+    stream: Any
+    once: Callable[[], Iterator[tuple[np.ndarray, Batch]]]
+
+
+def _data(
+    bert: Bert,
+    train: LabelledRows,
+    validation: LabelledRows | None,
+    plan: FineTuningPlan,
+    folder: str | os.PathLike[str],
+    digest: str,
+    progress: bool,
+) -> _Data:
+    if plan.kind != "frozen":
+        return _Data(
+            LabelledStream(train.texts, train.labels, batch_size=plan.batch_size, seed=plan.seed),
+            lambda: (
+                iter(())
+                if validation is None
+                else batches_once(
+                    validation.texts, validation.labels, batch_size=plan.eval_batch_size
+                )
+            ),
+        )
+    from bert_tf.training.features import FeatureStream, features_of, features_once
+
+    def vectors(rows: LabelledRows) -> np.ndarray:
+        return features_of(
+            bert,
+            rows.texts,
+            plan.pooling,
+            folder,
+            digest=digest,
+            batch_size=plan.eval_batch_size,
+            progress=progress,
+        )
+
+    stream = FeatureStream(
+        vectors(train),
+        train.labels,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        key=f"{digest} {train.texts.key} {plan.pooling}",
+    )
+    if validation is None:
+        return _Data(stream, lambda: iter(()))
+    judged, labels = vectors(validation), validation.labels
+    return _Data(stream, lambda: features_once(judged, labels, plan.eval_batch_size))
+
+
+class _Weighted:
+    """A stream whose rows have the weights of their classes."""
+
+    def __init__(self, stream: Stream, class_weights: np.ndarray) -> None:
+        self._stream = stream
+        self._class_weights = class_weights
+
+    def next_batch(self) -> Batch:
+        batch = self._stream.next_batch()
+        return {**batch, "weights": batch["weights"] * self._class_weights[batch["labels"]]}
+
+    def state(self) -> dict[str, Any]:
+        return self._stream.state()
+
+    def restore(self, state: Any) -> None:
+        self._stream.restore(state)
+
+
+def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str, Any]:
+    """What must be the same when a run goes on, as JSON gives it back."""
+    settings = dataclasses.asdict(plan)
+    for name in _SCARCELY_MATTERS:
+        del settings[name]
+    return json.loads(json.dumps({**settings, **dataclasses.asdict(info), "start weights": digest}))
+
+
+def _refuse_other_run(before: dict[str, Any], now: dict[str, Any]) -> None:
+    other = [name for name in now if before.get(name) != now[name]]
+    if other:
+        raise BertError(
+            f"it was begun with other settings ({', '.join(other)}); use the same again"
+        )
