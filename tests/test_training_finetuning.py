@@ -152,7 +152,7 @@ def test_the_folder(tune, rows):
     found = tune(plan)
     after = bert_tf.load(found.folder)
     assert after.classifier == dataclasses.replace(
-        INFO, pooling="mean", dense_layers=2, dropout=0.0
+        INFO, pooling="mean", dense_layers=2, dropout=0.0, pairs=False
     )
     assert changed(found.folder) == set()
     scores = scores_of(after, rows[1])

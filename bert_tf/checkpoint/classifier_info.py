@@ -32,6 +32,7 @@ class ClassifierInfo:
         max_seq_length: most pieces of a text that it was trained on, [CLS] and [SEP] counted;
             None if that is not known.
         lower_case: whether text is lower-cased; None if that is not known.
+        pairs: whether it was trained on pairs of texts; None if that is not known.
 
     Raises:
         BertError: the values do not fit one another.
@@ -44,6 +45,7 @@ class ClassifierInfo:
     dropout: float = 0.1
     max_seq_length: int | None = None
     lower_case: bool | None = None
+    pairs: bool | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -127,6 +129,7 @@ class ClassifierInfo:
             "dropout": (int, float),
             "max_seq_length": (int, type(None)),
             "lower_case": (bool, type(None)),
+            "pairs": (bool, type(None)),
         }
         wrong = [name for name, value in found.items() if not isinstance(value, kinds[name])]
         if wrong or not all(isinstance(label, str) for label in labels):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from bert_tf.bert import Bert
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.tasks.asking import batches_for
 from bert_tf.tasks.results import ClassifyResult
@@ -42,6 +44,7 @@ class Classify:
             classifier was trained with; where that is not known (a classifier that Google's
             script left), all that the model takes.
         threshold: from which probability on a label is told, if a text can have several.
+        labels: what the outputs are called, in their order, where the checkpoint does not tell.
 
     Raises:
         BertError: the checkpoint has no classifier, or an argument has no meaning.
@@ -54,6 +57,7 @@ class Classify:
         batch_size: int = 32,
         max_seq_length: int | None = None,
         threshold: float = 0.5,
+        labels: Sequence[str] | None = None,
     ) -> None:
         if bert.classifier is None:
             raise BertError(
@@ -72,7 +76,7 @@ class Classify:
         if not 0 <= threshold <= 1:
             raise BertError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
         self.bert = bert
-        self.info = bert.classifier
+        self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
         self.batch_size = batch_size
         self.max_seq_length = length
         self.threshold = threshold
@@ -115,7 +119,7 @@ class Classify:
 
     @overload
     def stream(
-        self, texts: Iterable[Texts], errors: Literal["yield"]
+        self, texts: Iterable[Texts | BertError], errors: Literal["yield"]
     ) -> Iterator[ClassifyResult | BertError]: ...
 
     def stream(self, texts, errors="raise"):
@@ -123,15 +127,23 @@ class Classify:
 
         Args:
             texts: any number of texts or of (text, text_pair).
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
+                `BertError` among the texts, for a row that could not be read, is treated alike.
         """
         return stream_in_chunks(texts, self._pack, self._run, self.batch_size, errors)
 
-    def _pack(self, texts: Texts) -> _PackedTexts:
+    def _pack(self, texts: Texts | BertError) -> _PackedTexts:
+        if isinstance(texts, BertError):
+            raise texts
         pair = (texts,) if isinstance(texts, str) else texts
         good = isinstance(pair, tuple | list) and 1 <= len(pair) <= 2
         if not good or not all(isinstance(text, str) for text in pair):
             raise BertError(f"{texts!r:.200} is neither a text nor a pair of texts.")
+        if self.info.pairs is not None and self.info.pairs != (len(pair) == 2):
+            raise BertError(
+                f"{self.bert.name} was trained on {'pairs of' if self.info.pairs else 'single'} "
+                f"texts; {'give it (text, text_pair)' if self.info.pairs else 'give it one text'}."
+            )
         first, *rest = self.bert.tokenizer.encode_ids_batch(pair)
         second = rest[0] if rest else []
         packed = pack(first, second, vocab=self.bert.vocab, max_length=self.max_seq_length)
@@ -167,3 +179,25 @@ class Classify:
             probabilities=probabilities,
             labels=several,
         )
+
+
+def _named(info: ClassifierInfo, labels: Sequence[str]) -> ClassifierInfo:
+    """The classifier with these labels.
+
+    Raises:
+        BertError: it has another number of outputs, or names of its own that differ.
+    """
+    labels = tuple(labels)
+    if labels == info.labels:
+        return info
+    if len(labels) != len(info.labels):
+        has = f"has {len(info.labels)} labels" if info.labels else "tells a number"
+        raise BertError(
+            f"{len(labels)} labels were given ({', '.join(labels)}), but the classifier {has}."
+        )
+    if info.labels != tuple(map(str, range(len(labels)))):
+        raise BertError(
+            f"the classifier's labels are {', '.join(info.labels)}, and those given are "
+            f"{', '.join(labels)}; leave them out."
+        )
+    return dataclasses.replace(info, labels=labels)

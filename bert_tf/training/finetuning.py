@@ -237,6 +237,7 @@ def _info(
         dropout=plan.head_dropout,
         max_seq_length=train.texts.max_seq_length,
         lower_case=bert.lower_case,
+        pairs=bool((train.texts.firsts < train.texts.lengths).any()),
     )
 
 
