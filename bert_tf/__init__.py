@@ -17,18 +17,24 @@ __version__ = "0.1.0"
 # name -> the module that defines it; imported when first used
 _PUBLIC = {
     "Bert": "bert_tf.bert",
+    "BertAdam": "bert_tf.training.optimizer",
+    "BertClassifier": "bert_tf.tasks.estimator",
     "BertConfig": "bert_tf.config",
     "BertEncoder": "bert_tf.models.encoder",
     "BertError": "bert_tf.errors",
+    "BertRegressor": "bert_tf.tasks.estimator",
     "BertTokenizer": "bert_tf.text",
     "Classify": "bert_tf.tasks",
     "FillMask": "bert_tf.tasks",
     "FineTuningPlan": "bert_tf.training.finetuning_plan",
     "NextSentence": "bert_tf.tasks",
     "Vocabulary": "bert_tf.text",
+    "WarmUpLinearDecay": "bert_tf.training.optimizer",
     "convert_checkpoint": "bert_tf.checkpoint",
+    "encode_texts": "bert_tf.data",
     "fine_tune": "bert_tf.training.finetuning",
     "load": "bert_tf.loading",
+    "new_classifier": "bert_tf.training.new_classifier",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__"]
@@ -37,16 +43,22 @@ if TYPE_CHECKING:
     from bert_tf.bert import Bert as Bert
     from bert_tf.checkpoint import convert_checkpoint as convert_checkpoint
     from bert_tf.config import BertConfig as BertConfig
+    from bert_tf.data import encode_texts as encode_texts
     from bert_tf.errors import BertError as BertError
     from bert_tf.loading import load as load
     from bert_tf.models.encoder import BertEncoder as BertEncoder
     from bert_tf.tasks import Classify as Classify
     from bert_tf.tasks import FillMask as FillMask
     from bert_tf.tasks import NextSentence as NextSentence
+    from bert_tf.tasks.estimator import BertClassifier as BertClassifier
+    from bert_tf.tasks.estimator import BertRegressor as BertRegressor
     from bert_tf.text import BertTokenizer as BertTokenizer
     from bert_tf.text import Vocabulary as Vocabulary
     from bert_tf.training.finetuning import fine_tune as fine_tune
     from bert_tf.training.finetuning_plan import FineTuningPlan as FineTuningPlan
+    from bert_tf.training.new_classifier import new_classifier as new_classifier
+    from bert_tf.training.optimizer import BertAdam as BertAdam
+    from bert_tf.training.optimizer import WarmUpLinearDecay as WarmUpLinearDecay
 
 
 def __getattr__(name: str) -> Any:

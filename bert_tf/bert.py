@@ -105,6 +105,26 @@ class Bert:
             f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(['encoder', *heads])}>"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and `copy` take: the present weights, in memory of their own, no models.
+
+        Keras's layers cannot be pickled; the receiver makes new ones when they are first needed.
+        """
+        from bert_tf.models.weights import value_at
+
+        if "layers" in self.__dict__ or self.report.fresh:
+            layers = self.layers.by_name()
+            weights = {
+                weight.original: value_at(layers[weight.layer], weight.attribute)
+                for weight in self._names()
+            }
+        else:
+            weights = self._weights
+        made_later = {n for n, x in vars(Bert).items() if isinstance(x, cached_property)}
+        kept = {name: value for name, value in vars(self).items() if name not in made_later}
+        own = {name: np.array(value, order="C") for name, value in weights.items()}
+        return {**kept, "_weights": own}
+
     def has(self, part: str) -> bool:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
         return part == "encoder" or bool(getattr(self.heads, part))
@@ -250,6 +270,42 @@ class Bert:
         for weight in self._names():
             value = value_at(layers[weight.layer], weight.attribute)
             yield weight.original, value.T if weight.transpose else value
+
+    def take_weights(self, model: keras.Model) -> None:
+        """Takes over the weights of a model of the same architecture, such as a loaded `.keras`.
+
+        What the model does without, the pooler of a classifier on the mean, say, stays.
+
+        Args:
+            model: made by one of this BERT's kind, its layers called as they were.
+
+        Raises:
+            BertError: it lacks the encoder or a head of this BERT's that is no pooler, or a
+                weight is of another shape; nothing is changed then.
+        """
+        from bert_tf.models.weights import assign, value_at, variable_at
+
+        theirs = {layer.name: layer for layer in model.layers}
+        mine = self.layers.by_name()
+        found = []
+        for weight in self._names():
+            if weight.layer not in theirs:
+                if weight.part == "pooler":
+                    continue
+                raise BertError(
+                    f"the model {model.name} has no layer {weight.layer}; give one that was made "
+                    f"by a BERT like this, {self!r}."
+                )
+            value = value_at(theirs[weight.layer], weight.attribute)
+            variable = variable_at(mine[weight.layer], weight.attribute)
+            if value.shape != tuple(variable.shape):
+                raise BertError(
+                    f"{weight.layer} of the model {model.name} is of the shape "
+                    f"{list(value.shape)}, but here it is {list(variable.shape)}."
+                )
+            found.append((variable, value))
+        for variable, value in found:
+            assign(variable, np.array(value, order="C"))
 
     def save(
         self, folder: str | os.PathLike[str], *, dtype: str | None = None, overwrite: bool = False

@@ -6,6 +6,7 @@ from bert_tf.data.dataset import LabelledSplits, load_splits, load_task
 from bert_tf.data.documents import find_files, read_documents, read_sources
 from bert_tf.data.dynamic import PretrainingStream
 from bert_tf.data.glue import read_glue
+from bert_tf.data.inputs import encode_texts
 from bert_tf.data.labelled import LabelledTexts, encode_labels, order_labels
 from bert_tf.data.labelled_stream import LabelledStream, batches_once
 from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
@@ -44,6 +45,7 @@ __all__ = [
     "create_pretraining_data",
     "draw_pairs",
     "encode_labels",
+    "encode_texts",
     "find_files",
     "labelled_rows",
     "load_splits",

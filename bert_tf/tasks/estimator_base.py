@@ -1,0 +1,326 @@
+"""`BertEstimator`: what scikit-learn's classifier and regressor over texts have in common."""
+
+# ruff: noqa: N803, N806  # X, as scikit-learn calls it: callers may pass it by name
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+
+from bert_tf.bert import Bert
+from bert_tf.data.inputs import USUAL_LENGTH
+from bert_tf.data.labelled import Label, LabelledTexts, encode_labels
+from bert_tf.data.lengths import tokenize_texts
+from bert_tf.data.python_rows import labelled_rows
+from bert_tf.data.splits import split_labelled
+from bert_tf.errors import BertError
+from bert_tf.loading import load
+from bert_tf.tasks.asking import batches_for
+from bert_tf.training.finetuning import LabelledRows, fine_tune
+from bert_tf.training.finetuning_plan import FineTuningPlan
+
+try:
+    from sklearn.base import BaseEstimator
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_consistent_length, check_is_fitted
+except ImportError as error:
+    raise BertError(
+        "BertClassifier and BertRegressor are scikit-learn estimators, and scikit-learn 1.6 or "
+        "newer is not installed; type: pip install 'bert_tf[train]'."
+    ) from error
+
+_PLAN = frozenset(field.name for field in dataclasses.fields(FineTuningPlan))
+_NEVER = 1 << 40
+"""Steps between checkpoints of a run in a folder that nobody could continue from."""
+
+
+class Targets(NamedTuple):
+    """What is to be learnt.
+
+    Attributes:
+        task: see `bert_tf.data.LabelledTexts`.
+        labels: of each row.
+        names: of the classes in their order; none for a regression.
+    """
+
+    task: Literal["classes", "multilabel", "regression"]
+    labels: list[Label]
+    names: tuple[str, ...]
+
+
+class Answers:
+    """What a fitted model says of texts, in batches of like length.
+
+    Args:
+        bert: with a classifier.
+    """
+
+    def __init__(self, bert: Bert) -> None:
+        self.bert = bert
+        self._predictor: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"bert": self.bert, "_predictor": None}
+
+    def __call__(self, data: LabelledTexts, batch_size: int) -> np.ndarray:
+        """Probabilities or numbers, float64 (rows, outputs), in the order of the rows."""
+        bert, info = self.bert, self.bert.classifier
+        assert info is not None
+        if self._predictor is None:
+            self._predictor = bert.predictor("classifier")
+        limit = bert.config.max_position_embeddings
+        texts = tokenize_texts(data, bert.tokenizer, info.max_seq_length or limit)
+        outputs = np.empty((len(texts), info.num_outputs))
+        lengths = texts.lengths.tolist()
+        for indices, length in batches_for(self._predictor, lengths, batch_size, limit):
+            rows = np.array(indices)
+            tokens, segments = texts.pad(rows, length)
+            outputs[rows] = self._predictor({"token_input": tokens, "seg_input": segments})
+        return outputs
+
+
+class BertEstimator(BaseEstimator):
+    """What classifier and regressor have in common.
+
+    Attributes:
+        tasks: that a model's folder may be for.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ()
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fine-tunes a BERT, from the checkpoint on, whatever was fitted before.
+
+        Args:
+            X: texts: a list, a tuple, an array (n,) or (n, 1), or a Series of str. Or pairs: a
+                list of (first, second), an array (n, 2) or a data frame of two columns. A missing
+                text (None, NaN) is an empty one.
+            y: what belongs to each, see the class.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            BertError: X are no texts, parameters do not fit one another, or whatever
+                `bert_tf.load` and `bert_tf.fine_tune` raise.
+            ValueError: y cannot be learnt.
+            KeyboardInterrupt: a signal came; the estimator is then as it was before.
+        """
+        params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        data = _texts(X)
+        if y is None:
+            raise BertError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        targets = self._targets(y)
+        check_consistent_length(data.texts, targets.labels)
+        data = dataclasses.replace(data, labels=targets.labels, task=targets.task)
+        seed = _seed(params["random_state"])
+        parts = [data]
+        if params["validation_fraction"] is not None:
+            parts = _held_out(data, params["validation_fraction"], seed)
+        elif params["patience"] is not None:
+            raise BertError(
+                "patience needs texts to judge by; pass validation_fraction=0.1, say, as well."
+            )
+        plan = self._plan(params, seed)
+        half = plan.kind == "frozen" and plan.precision == "bfloat16"
+        bert = load(
+            params["checkpoint"],
+            lower_case=params["lower_case"],
+            precision="bfloat16" if half else None,
+        )
+        limit = bert.config.max_position_embeddings
+        length = params["max_seq_length"] or min(USUAL_LENGTH, limit)
+        train, *validation = (
+            LabelledRows(
+                tokenize_texts(part, bert.tokenizer, length), encode_labels(part, targets.names)
+            )
+            for part in parts
+        )
+        history: list[dict[str, float]] = []
+        with _folder(params["output_dir"]) as folder, _random_states_put_back():
+            found = fine_tune(
+                bert,
+                train,
+                validation[0] if validation else None,
+                plan,
+                folder,
+                labels=targets.names,
+                task=targets.task,
+                on_row=history.append,
+                progress=bool(params["verbose"]),
+            )
+            if found.interrupted:
+                raise KeyboardInterrupt
+            del bert
+            answers = Answers(load(folder))
+        self._answers = answers
+        self.pairs_ = data.pairs is not None
+        self.history_ = history
+        self.best_step_ = found.best_step
+        self.metrics_ = found.metrics
+        self.remarks_ = found.remarks
+        for remark in found.remarks:
+            warnings.warn(remark, UserWarning, stacklevel=2)
+        return self
+
+    @property
+    def bert_(self) -> Bert:
+        """The fitted `Bert`, for `Classify`, its Keras models and all else."""
+        check_is_fitted(self)
+        return self._answers.bert
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the fitted model as a folder that `bert_tf.load` and `from_folder` take.
+
+        Args:
+            folder: made if it is not there.
+            overwrite: whether a model in it may be replaced.
+
+        Raises:
+            NotFittedError: there is nothing to write yet.
+            BertError: it cannot be written.
+        """
+        self.bert_.save(folder, overwrite=overwrite)
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str], **params: Any) -> Self:
+        """A fitted estimator of a model's folder, whatever it was trained with.
+
+        Args:
+            folder: what `save`, `bert_tf.fine_tune` or the original's `run_classifier.py` wrote.
+            params: of the estimator; `checkpoint` is the folder if left out.
+
+        Raises:
+            BertError: there is no model, or it is for another task.
+        """
+        found = cls(**{"checkpoint": os.fspath(folder), **params})
+        bert = load(folder, lower_case=plain(found.get_params()["lower_case"]))
+        task = None if bert.classifier is None else bert.classifier.task
+        if task not in cls.tasks:
+            fit = "no classifier" if task is None else f"a model for {task}"
+            other = "; take BertRegressor" if task == "regression" else ""
+            raise BertError(
+                f"{os.fspath(folder)} holds {fit}, and {cls.__name__} is for "
+                f"{' or '.join(cls.tasks)}{other}."
+            )
+        found._answers = Answers(bert)
+        found._know_folder(bert)
+        return found
+
+    def _know_folder(self, bert: Bert) -> None:
+        """Takes over what the folder says of y."""
+
+    def _targets(self, y: Any) -> Targets:
+        raise NotImplementedError
+
+    def _plan(self, params: Mapping[str, Any], seed: int) -> FineTuningPlan:
+        rest: dict[str, Any] = {} if params["output_dir"] is not None else {"save_every": _NEVER}
+        chosen = {name: value for name, value in params.items() if name in _PLAN}
+        return FineTuningPlan(**chosen, seed=seed, **rest)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        data = _texts(X)
+        pairs = getattr(self, "pairs_", None)
+        if pairs is not None and pairs != (data.pairs is not None):
+            kinds = ("single texts", "pairs of texts")
+            raise BertError(
+                f"X are {kinds[not pairs]}, but {type(self).__name__} was fitted on {kinds[pairs]}."
+            )
+        return self._answers(data, plain(self.get_params(deep=False)["eval_batch_size"]))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_answers")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = not self.get_params(deep=False)["deterministic"]
+        return tags
+
+
+def keep_arguments(estimator: Any, given: dict[str, Any]) -> None:
+    """Stores the arguments of a constructor as they are, which is all that scikit-learn allows."""
+    for name in type(estimator)._get_param_names():
+        setattr(estimator, name, given[name])
+
+
+def plain(value: Any) -> Any:
+    """Numpy's scalars, as a search's grid holds them, as Python's: JSON can hold those alone."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def name_of(label: Any) -> str:
+    """What a class is called in a model's folder."""
+    return str(plain(label))
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int) and random_state >= 0:
+        return random_state
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _texts(X: Any) -> LabelledTexts:
+    """X as texts or pairs without labels.
+
+    Raises:
+        BertError: it is neither, or there are none.
+    """
+    if hasattr(X, "columns") and hasattr(
+        X, "to_numpy"
+    ):  # a data frame, whatever its columns' names
+        X = X.to_numpy()
+    shape = np.shape(X) if isinstance(X, np.ndarray) else ()
+    if len(shape) > 2 or (len(shape) == 2 and not 1 <= shape[1] <= 2):
+        raise BertError(
+            f"X has the shape {list(shape)}; give texts, (n,), or pairs of texts, (n, 2)."
+        )
+    data = labelled_rows(X[:, 0] if len(shape) == 2 and shape[1] == 1 else X)
+    if not len(data):
+        raise BertError("there are 0 texts in X; give at least one.")
+    return data
+
+
+def _held_out(data: LabelledTexts, fraction: Any, seed: int) -> list[LabelledTexts]:
+    """The rows to train on, and those to judge by."""
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
+        raise BertError(
+            f"validation_fraction is {fraction!r}; it lies between 0 and 1, or is None to hold "
+            f"out nothing."
+        )
+    splits, _ = split_labelled(data, {"train": 1 - fraction, "validation": fraction}, seed=seed)
+    return list(splits.values())
+
+
+@contextlib.contextmanager
+def _folder(given: str | os.PathLike[str] | None) -> Iterator[str]:
+    if given is not None:
+        yield os.fspath(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="bert_tf-") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _random_states_put_back() -> Iterator[None]:
+    """Leaves Python's and numpy's common generators as they were: training seeds them."""
+    python, common = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(common)

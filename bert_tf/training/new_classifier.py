@@ -1,0 +1,102 @@
+"""`new_classifier`: a BERT with a fresh head, for those who train with Keras themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_tf.bert import Bert
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.checkpoint.names import weights_of
+from bert_tf.checkpoint.report import LoadReport
+from bert_tf.errors import BertError
+from bert_tf.models.heads import ClassifierLayout, Heads
+
+
+def new_classifier(
+    bert: Bert,
+    labels: Sequence[Any] = (),
+    *,
+    task: str = "classes",
+    pooling: str = "pooled",
+    dense_layers: int = 1,
+    dropout: float = 0.1,
+    max_seq_length: int | None = None,
+    dtype: Any = "float32",
+) -> Bert:
+    """A BERT with a new classification head, on a copy of another's encoder.
+
+    Its `classifier_model()` is an ordinary functional `keras.Model` to compile and fit, and
+    `save` writes what it has become as a model's folder with the labels. `Classify` and
+    `predictor("classifier")` answer with the present weights. The BERT passed stays as it is;
+    its other heads are left out. The head is drawn by Keras's random generator:
+    `keras.utils.set_random_seed` before it makes it the same each time.
+
+    Args:
+        bert: where encoder and pooler come from.
+        labels: in the order of the model's outputs; none for a regression.
+        task: `"classes"`, `"multilabel"` or `"regression"`.
+        pooling: `"pooled"`, or `"mean"` of all real pieces of the last layer. A pooler that the
+            BERT lacks is made anew.
+        dense_layers: of the head, 1 or 2.
+        dropout: before each of them, in training.
+        max_seq_length: most pieces of a text; kept with the model, so that `encode_texts` and
+            `Classify` cut alike.
+        dtype: Keras dtype policy of the layers; `"mixed_bfloat16"` computes in bfloat16 on
+            float32 weights.
+
+    Raises:
+        BertError: the arguments do not fit one another, or are none of these.
+
+    Example:
+        >>> spam = new_classifier(bert, ["ham", "spam"])  # doctest: +SKIP
+        >>> model = spam.classifier_model()  # doctest: +SKIP
+    """
+    if isinstance(labels, str):
+        raise BertError(f"labels are a list of names, not one: [{labels!r}].")
+    limit = bert.config.max_position_embeddings
+    if max_seq_length is not None and max_seq_length > limit:
+        raise BertError(
+            f"max_seq_length is {max_seq_length}, but this model takes {limit} pieces at most."
+        )
+    layout = ClassifierLayout(task, pooling, dense_layers, dropout)
+    info = ClassifierInfo(
+        tuple(map(str, labels)),
+        task,
+        pooling,
+        dense_layers,
+        dropout,
+        max_seq_length,
+        bert.lower_case,
+    )
+    pooler = bert.has("pooler") or pooling == "pooled"
+    heads = Heads(pooler=pooler, classifier=info.num_outputs, layout=layout)
+    fresh = tuple(
+        part for part in heads.parts if part.startswith("classifier") or not bert.has(part)
+    )
+    taken = [part for part in heads.parts if part not in fresh]
+    wanted = {weight.original: weight for weight in weights_of(bert.config, taken)}
+    weights = {
+        # A copy: the new layers take the memory over.
+        name: np.array(value.T if wanted[name].transpose else value, np.float32, order="C")
+        for name, value in bert.weights()
+        if name in wanted
+    }
+    return Bert(
+        name=bert.name,
+        config=bert.config,
+        vocab=bert.vocab,
+        lower_case=bert.lower_case,
+        heads=heads,
+        weights=weights,
+        dtype=dtype,
+        precision=None,
+        report=LoadReport(
+            bert.report.checkpoint, tuple(sorted(weights)), (), (), (), fresh, (), ()
+        ),
+        stored_dtypes={},
+        carried={},
+        classifier=info,
+    )
