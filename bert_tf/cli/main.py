@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import bert_tf
 from bert_tf.cli import (
+    classifier,
     convert,
     download,
     judge,
@@ -56,6 +57,7 @@ COMMANDS = {
     "judge": judge,
     "tokenize": tokenize,
     "pretrain": pretraining,
+    "classify": classifier,
 }
 
 
@@ -139,7 +141,7 @@ def run(command: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
             stream.reconfigure(errors="backslashreplace")
-    if arguments and arguments[0] in ("mask", "nsp", "judge", "pretrain"):
+    if arguments and arguments[0] in ("mask", "nsp", "judge", "pretrain", "classify"):
         silence()
     code = _without_closed_pipes(lambda: main(arguments))
     with contextlib.suppress(OSError, ValueError):

@@ -14,6 +14,7 @@ from bert_tf.errors import BertError
 from bert_tf.training.events import EventWriter
 
 NAME = "log.csv"
+JSON_NAME = "log.jsonl"
 EVENTS = "tensorboard"
 """Folder of the events, which has a folder `train` and, once there is one, `eval`."""
 
@@ -36,6 +37,7 @@ class TrainingLog:
         folder: of the training; it must exist when the first row comes.
         json_lines: where each row is also written as a JSON object on a line of its own.
         events: whether TensorBoard's files are written.
+        json_file: whether the table is also kept as `log.jsonl`, an object a line.
 
     Example:
         >>> log = TrainingLog("out")  # doctest: +SKIP
@@ -49,11 +51,13 @@ class TrainingLog:
         json_lines: TextIO | None = None,
         *,
         events: bool = True,
+        json_file: bool = False,
     ) -> None:
         self._folder = os.path.expanduser(os.fspath(folder))
         self.path = os.path.join(self._folder, NAME)
         self._json_lines = json_lines
         self._with_events = events
+        self._with_json = json_file
         self._writers: dict[str, EventWriter] = {}
         self._columns: list[str] = []
         self._start: int | None = None
@@ -68,6 +72,8 @@ class TrainingLog:
         kept = [row for row in self.rows() if row["step"] <= step]
         self._columns = list(dict.fromkeys(name for row in kept for name in row))
         self._rewrite(kept)
+        if self._with_json:
+            self._rewrite_json(kept)
 
     def add(self, row: Row) -> None:
         """Writes a row; the first one of a log that was not started begins a new log.
@@ -86,7 +92,9 @@ class TrainingLog:
             self._columns += new
             self._rewrite([*earlier, row])
         else:
-            self._append(row)
+            self._append(self.path, self._lines([row]))
+        if self._with_json:
+            self._append(os.path.join(self._folder, JSON_NAME), json.dumps(row) + "\n")
         if self._json_lines is not None:
             try:
                 print(json.dumps(row), file=self._json_lines, flush=True)
@@ -122,11 +130,11 @@ class TrainingLog:
                 self._writers[run] = EventWriter(folder, (self._start or 0) + 1)
             self._writers[run].scalars(int(row["step"]), values)
 
-    def _append(self, row: Row) -> None:
+    def _append(self, path: str, line: str) -> None:
         try:
             # One write, so that a killed process leaves at most one line half-written.
-            with open(self.path, "ab", buffering=0) as file:
-                file.write(self._lines([row]).encode())
+            with open(path, "ab", buffering=0) as file:
+                file.write(line.encode())
         except OSError as error:
             raise self._cannot_write(error) from error
 
@@ -144,6 +152,19 @@ class TrainingLog:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.remove(temporary)
+            raise self._cannot_write(error) from error
+
+    def _rewrite_json(self, rows: list[Row]) -> None:
+        path = os.path.join(self._folder, JSON_NAME)
+        try:
+            if rows:
+                with open(path + ".tmp", "w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
+                os.replace(path + ".tmp", path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
+        except OSError as error:
             raise self._cannot_write(error) from error
 
     def _lines(self, rows: Iterable[Row], header: bool = False) -> str:

@@ -1,0 +1,261 @@
+"""`bert_tf classify`: fine-tunes classifiers, with the flags of run_classifier.py and more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.classifier_flags import add_arguments
+from bert_tf.cli.options import say
+from bert_tf.cli.pretraining import STOPPED, choose_training_backend
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf.training.classifier_job import ClassifierJob
+    from bert_tf.training.classifier_judging import Judged
+    from bert_tf.training.classifier_session import ClassifierSession
+    from bert_tf.training.finetuning import FineTuned
+    from bert_tf.training.finetuning_plan import FineTuningPlan
+
+HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
+DESCRIPTION = """\
+Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
+"--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines or Parquet; which column
+is what is told from its names. With --task_name the flags are those of the original's
+run_classifier.py, with its defaults. Started again with the same command it goes on where it was
+stopped or killed.
+"""
+EXAMPLES = """\
+examples:
+  python run_classifier.py --train reviews.csv
+  python run_classifier.py --train mails.tsv --text body --label folder --class_weights balanced
+  python run_classifier.py --train pairs.csv --text premise --text_pair hypothesis \\
+    --label relation --init_checkpoint multi_cased --mode lora --output_dir relations
+  python run_classifier.py --task_name=MRPC --do_train=true --do_eval=true --data_dir=glue/MRPC \\
+    --vocab_file=uncased_L-12_H-768_A-12/vocab.txt \\
+    --bert_config_file=uncased_L-12_H-768_A-12/bert_config.json \\
+    --init_checkpoint=uncased_L-12_H-768_A-12/bert_model.ckpt --max_seq_length=128 \\
+    --train_batch_size=32 --learning_rate=2e-5 --num_train_epochs=3.0 --output_dir=mrpc_output/
+"""
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
+
+_SPLITS = ("train", "validation", "test")
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    args.note_ignored(args)
+    job = make_job(args)
+    if job.do_train:
+        choose_training_backend(args.backend, args.use_tpu)
+    else:
+        from bert_tf.backend import choose_backend
+
+        choose_backend(args.backend, predict=True)
+    from bert_tf.cli import classifier_output as output
+    from bert_tf.training.classifier_session import ClassifierSession
+
+    session = ClassifierSession(job, say)
+    if not args.json:
+        for line in session.data.lines():
+            say(line)
+    session.prepare()
+    if not args.json:
+        for line in output.before(session):
+            say(line)
+    found: dict[str, Any] = {"output_dir": session.folder}
+    if job.do_train:
+        trained = train(session, args)
+        found |= output.training_of(session, trained)
+        if trained.interrupted:
+            print(json.dumps(found) if args.json else output.stopped(session, trained))
+            return STOPPED
+        if args.keras:
+            found["keras"] = session.save_keras()
+    results: list[Judged] = []
+    if job.do_eval:
+        results = session.evaluate()
+        for judged in results:
+            judged.files.update(output.draw_judged(judged, session.folder, say))
+        found["evaluation"] = {
+            one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
+        }
+    output.draw_text_lengths(session, say)
+    print(json.dumps(found) if args.json else output.text_of(session, results, found))
+    return 0
+
+
+def make_job(args: argparse.Namespace) -> ClassifierJob:
+    """The job that the arguments describe.
+
+    Raises:
+        BertError: nothing is to be done, or arguments do not fit one another.
+    """
+    from bert_tf.data.problems import Policy
+    from bert_tf.data.reading import Layout
+    from bert_tf.data.tables import TableOptions
+    from bert_tf.training.classifier_job import USUAL_LENGTH, ClassifierJob, default_output_dir
+
+    original = args.task_name is not None
+    do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
+    if original and not any(do.values()):
+        raise BertError(
+            "at least one of --do_train, --do_eval and --do_predict must be true, with --task_name "
+            "as in the original's script."
+        )
+    if not original:
+        do["train"] = bool(args.train) if do["train"] is None else do["train"]
+        do["eval"] = True if do["eval"] is None else do["eval"]
+        if not any(do.values()):
+            raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
+    files = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
+    table = TableOptions(
+        args.format, _delimiter(args.delimiter), args.quoting, args.header, args.encoding
+    )
+    changes = _pairs(args.problems, "--problems", "unlabelled=refuse")
+    Policy("train", **changes)
+    length = args.max_seq_length
+    return ClassifierJob(
+        output_dir=args.output_dir or _output_dir(args, do, files, default_output_dir),
+        **files,
+        task_name=args.task_name,
+        data_dir=args.data_dir,
+        language=args.xnli_language,
+        layout=Layout(
+            text=args.text,
+            text_pair=args.text_pair,
+            label=args.label,
+            task=args.task,
+            label_separator=args.label_separator,
+            table=table,
+        ),
+        label_names=tuple(comma_separated(args.labels)) or None,
+        shares=_shares(args.shares),
+        split_seed=args.split_seed,
+        problems=changes,
+        checkpoint=args.init_checkpoint,
+        config=args.bert_config_file,
+        vocab=args.vocab_file,
+        lower_case=args.do_lower_case,
+        start=args.start,
+        max_seq_length=USUAL_LENGTH if original and length is None else length,
+        plan=make_plan(args),
+        do_train=bool(do["train"]),
+        do_eval=bool(do["eval"]),
+        loss_batch=args.eval_batch_size or 8,
+        overwrite=args.overwrite,
+    )
+
+
+def make_plan(args: argparse.Namespace) -> FineTuningPlan:
+    """How to train: with a task the original's defaults, and else those of the mode."""
+    from bert_tf.training.finetuning_plan import FineTuningPlan
+
+    names = {
+        "mode": args.mode,
+        "epochs": args.num_train_epochs,
+        "batch_size": args.train_batch_size,
+        "accumulation": args.gradient_accumulation,
+        "learning_rate": args.learning_rate,
+        "head_learning_rate": args.head_learning_rate,
+        "layer_decay": args.layer_decay,
+        "warmup": args.warmup_proportion,
+        "weight_decay": args.weight_decay,
+        "bias_correction": args.bias_correction,
+        "clip_norm": args.clip_norm,
+        "dropout": args.dropout,
+        "pooling": args.pooling,
+        "dense_layers": args.dense_layers,
+        "head_dropout": args.head_dropout,
+        "class_weights": _class_weights(args.class_weights),
+        "label_smoothing": args.label_smoothing,
+        "lora_rank": args.lora_rank,
+        "lora_alpha": args.lora_alpha,
+        "precision": args.precision,
+        "metric": args.metric,
+        "keep_best": args.keep_best,
+        "patience": args.patience,
+        "evaluate_every": args.evaluate_every,
+        "eval_batch_size": args.eval_batch_size,
+        "seed": args.random_seed,
+        "save_every": args.save_checkpoints_steps,
+        "log_every": args.log_steps,
+        "deterministic": args.deterministic,
+    }
+    given = {name: value for name, value in names.items() if value is not None}
+    if args.task_name is None:
+        return FineTuningPlan(**given)
+    asks_for_best = args.metric is not None or args.patience is not None
+    original = {
+        "learning_rate": 5e-5,
+        "epochs": 3.0,
+        "bias_correction": False,
+        "keep_best": asks_for_best,
+        "save_every": 1000,
+    }
+    return FineTuningPlan(**{**original, **given})
+
+
+def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
+    """Trains, with a log, rows on the screen and a curve."""
+    from bert_tf.cli.classifier_output import Watcher
+
+    watcher = Watcher(session, sys.stdout if args.json else None)
+    try:
+        return session.train(on_row=watcher.row, on_resume=watcher.resumed)
+    finally:
+        watcher.close()
+
+
+def _output_dir(args: argparse.Namespace, do: dict[str, Any], files: dict[str, list[str]], name):
+    """Where an evaluated model lies, or a new folder's name."""
+    if not do["train"] and args.init_checkpoint and os.path.isdir(args.init_checkpoint):
+        return args.init_checkpoint
+    return name([*files["train"], *files["validation"], *files["test"]], args.task_name)
+
+
+def _delimiter(text: str | None) -> str | None:
+    return {"tab": "\t", "\\t": "\t"}.get(text.lower(), text) if text else None
+
+
+def _pairs(text: str | None, flag: str, example: str) -> dict[str, str]:
+    """Of `a=b,c=d` the names and values."""
+    found = {}
+    for part in comma_separated(text):
+        name, equals, value = part.rpartition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise BertError(f"{flag} has {part!r}; write it as {example}.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _class_weights(text: str | None) -> Any:
+    if text is None or text == "balanced":
+        return text
+    try:
+        pairs = _pairs(text, "--class_weights", "balanced, or spam=3,ham=1")
+        return {name: float(value) for name, value in pairs.items()}
+    except ValueError:
+        raise BertError(
+            f"--class_weights={text}: a weight is no number; write balanced, or spam=3,ham=1."
+        ) from None
+
+
+def _shares(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        shares = [float(part) for part in comma_separated(text)]
+    except ValueError:
+        shares = []
+    if not 2 <= len(shares) <= 3 or not all(0 < share < float("inf") for share in shares):
+        raise BertError(
+            f"--shares={text}: write the shares of train, validation and test, as 0.7,0.15,0.15, "
+            "or of train and validation alone, as 0.8,0.2."
+        )
+    return dict(zip(_SPLITS, shares))

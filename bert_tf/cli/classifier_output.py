@@ -1,0 +1,297 @@
+"""What `bert_tf classify` shows of a training and its evaluation: lines, tables and pictures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+from bert_tf.cli.options import say
+from bert_tf.errors import BertError
+from bert_tf.report.classification import confusion_table, labels_table, summary_table
+from bert_tf.report.classification_figures import (
+    draw_calibration,
+    draw_confusion,
+    draw_curves,
+    draw_scatter,
+)
+from bert_tf.report.curves import Panel
+from bert_tf.report.curves import draw_curves as draw_training
+from bert_tf.report.histograms import draw_lengths
+from bert_tf.report.tables import table
+from bert_tf.training.classifier_judging import FOLDER, Judged
+from bert_tf.training.classifier_session import ClassifierSession
+from bert_tf.training.finetuning import FineTuned
+from bert_tf.training.log import EVENTS, NAME, TrainingLog
+
+CURVE = "curve.png"
+LENGTHS = "lengths.png"
+
+_PANELS = {
+    "classes": (
+        Panel("loss", "Loss (nats)"),
+        Panel("accuracy", "Accuracy (% of rows)", percent=True),
+        Panel("macro_f1", "Macro F1 of the evaluations (%)", percent=True),
+    ),
+    "multilabel": (
+        Panel("loss", "Loss, mean over labels (nats)"),
+        Panel("label_accuracy", "Right decisions (% of rows x labels)", percent=True),
+        Panel("micro_f1", "Micro F1 of the evaluations (%)", percent=True),
+    ),
+    "regression": (
+        Panel("training_loss", "Loss (mean square error / variance of the labels)"),
+        Panel("mae", "Mean absolute error of the evaluations"),
+        Panel("pearson", "Pearson correlation of the evaluations"),
+    ),
+}
+_RATE = Panel("learning_rate", "Learning rate", scientific=True)
+
+
+def before(session: ClassifierSession) -> list[str]:
+    """What is about to be done, a line each."""
+    lines = [str(session.lengths)]
+    plan = session.plan
+    if plan is None:
+        return lines
+    parts = [
+        f"training, mode {plan.mode}: {session.steps:,} steps of {plan.batch_size} rows",
+        f"{_epochs(session)}, learning rate {plan.learning_rate:g}",
+    ]
+    if plan.keep_best and "validation" in session.judged_on:
+        parts.append(f"the weights that are best by {plan.metric} are kept")
+    return [*lines, ", ".join(parts)]
+
+
+def _epochs(session: ClassifierSession) -> str:
+    assert session.plan is not None
+    rows = len(session.data.splits["train"])
+    epochs = session.steps * session.plan.batch_size / rows
+    whole = round(epochs)
+    # Each epoch's last batch may be short; that does not make it more epochs.
+    shown = f"{whole}" if whole and abs(epochs - whole) < 0.5 * epochs else f"{epochs:.2g}"
+    given = session.job.plan.epochs
+    if given is not None:
+        shown = f"{given:g}"
+    return f"{shown} epoch{'' if shown == '1' else 's'}"
+
+
+class Watcher:
+    """Logs a training's rows, shows them, and draws the curve.
+
+    Args:
+        session: what is trained.
+        json_lines: where rows go as JSON in place of the screen.
+    """
+
+    def __init__(self, session: ClassifierSession, json_lines: TextIO | None) -> None:
+        self._session = session
+        self._log = TrainingLog(session.folder, json_lines, json_file=True)
+        self._quiet = json_lines is not None
+        self._draws = True
+
+    def row(self, row: dict[str, float]) -> None:
+        """Takes a row, and shows it above the progress bar if there is one."""
+        self._log.add(row)
+        if not self._quiet:
+            from tqdm import tqdm
+
+            try:
+                tqdm.write(row_text(row, self._metric()), file=sys.stdout)
+                sys.stdout.flush()
+            except OSError:  # its reader has gone, which is no reason to end a training
+                self._quiet = True
+        if any(name.startswith("eval_") for name in row):
+            self._draw()
+
+    def resumed(self, step: int) -> None:
+        """Says from where training goes on."""
+        self._log.start(step)
+        total = self._session.steps
+        if step >= total:
+            say(f"trained already, all {total:,} steps; nothing is trained again")
+        else:
+            say(f"goes on from step {step:,} of {total:,}")
+
+    def close(self) -> None:
+        """Ends the log and draws the curve for the last time."""
+        self._draw()
+        self._log.close()
+
+    def _metric(self) -> str:
+        assert self._session.plan is not None
+        return self._session.plan.metric or "loss"
+
+    def _draw(self) -> None:
+        if not self._draws:
+            return
+        try:
+            rows = self._log.rows()
+            if rows:
+                task = self._session.data.task
+                panels = (*_panels(task, self._metric()), _RATE)
+                path = os.path.join(self._session.folder, CURVE)
+                draw_training(_drawable(rows, task), path, panels)
+        except BertError as error:
+            self._draws = False
+            say(f"the curve is not drawn: {error}")
+
+
+def _panels(task: str, metric: str) -> tuple[Panel, ...]:
+    """Those of the task; the metric that decides takes the last place if it is not there."""
+    panels = _PANELS[task]
+    if metric == "loss" or any(panel.column == metric for panel in panels):
+        return panels
+    return (*panels[:-1], Panel(metric, f"{metric.replace('_', ' ')} of the evaluations"))
+
+
+def _drawable(rows: Sequence[Mapping[str, float]], task: str) -> list[Mapping[str, float]]:
+    """Of a regression the loss of training apart: it has another unit than the evaluations'."""
+    if task != "regression":
+        return list(rows)
+    return [{**row, "training_loss": row["loss"]} if "loss" in row else row for row in rows]
+
+
+def row_text(row: Mapping[str, float], metric: str) -> str:
+    """A row of the log as a line for people.
+
+    >>> row_text({"step": 1200, "loss": 0.25, "accuracy": 0.9, "eval_loss": 0.5}, "accuracy")
+    'step 1,200 | loss 0.2500, accuracy 90.0 % | evaluation: loss 0.5000'
+    """
+    parts = [f"step {row['step']:,}"]
+    trained = _numbers(row, ("loss", "accuracy", "label_accuracy"))
+    if trained:
+        parts.append(trained)
+    if "examples_per_second" in row:
+        parts.append(f"{row['examples_per_second']:,.1f} rows/s")
+    wanted = tuple(dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}")))
+    judged = _numbers(row, wanted)
+    if judged:
+        parts.append(f"evaluation: {judged}")
+    return " | ".join(parts)
+
+
+def _numbers(row: Mapping[str, float], names: Sequence[str]) -> str:
+    shown = []
+    for name in names:
+        if name in row:
+            short = name.removeprefix("eval_")
+            value = f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
+            shown.append(f"{short.replace('_', ' ')} {value}")
+    return ", ".join(shown)
+
+
+def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any]:
+    """How a training ended and where things lie, for JSON."""
+    found: dict[str, Any] = {
+        "step": trained.step,
+        "steps": session.steps,
+        "best_step": trained.best_step,
+        "stopped_early": trained.stopped_early,
+        "interrupted": trained.interrupted,
+        "metrics": trained.metrics,
+    }
+    for key, name in {"log": NAME, "tensorboard": EVENTS, "curve": CURVE}.items():
+        path = os.path.join(session.folder, name)
+        if os.path.exists(path):
+            found[key] = path
+    return found
+
+
+def stopped(session: ClassifierSession, trained: FineTuned) -> str:
+    """What to say after a signal."""
+    left = session.steps - trained.step
+    return (
+        f"stopped after step {trained.step:,}, which is saved in {session.folder}\n"
+        f"The same command goes on from there; {left:,} steps are left."
+    )
+
+
+def draw_judged(judged: Judged, folder: str, tell: Callable[[str], None]) -> dict[str, str]:
+    """Draws an evaluation's pictures; gives their paths by kind.
+
+    Args:
+        judged: the evaluation.
+        folder: the output folder.
+        tell: is told what cannot be drawn.
+    """
+    result, title = judged.result.to_json(), judged.split.replace("_", " ")
+    made: dict[str, str] = {}
+
+    def draw(kind: str, action: Callable[[str], Any]) -> None:
+        path = os.path.join(folder, FOLDER, f"{judged.split}_{kind}.png")
+        try:
+            if action(path) is not False:
+                made[kind] = path
+        except BertError as error:
+            tell(f"{kind} of {judged.split} is not drawn: {error}")
+
+    if judged.result.kind == "regression":
+        outputs = judged.outputs[:, 0].tolist()
+        draw(
+            "scatter",
+            lambda path: draw_scatter(judged.labels.tolist(), outputs, result, path, title),
+        )
+    elif judged.result.kind == "classes":
+        draw("confusion", lambda path: draw_confusion(result, path, f"Confusion matrix, {title}"))
+        draw("curves", lambda path: draw_curves(result, path, title))
+        error = 100 * result["calibration"]["error"]
+        heading = f"Calibration, {title}: expected error {error:.1f} %"
+        draw("calibration", lambda path: draw_calibration(result, path, heading))
+    return made
+
+
+def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -> None:
+    """Draws how long the texts are: `lengths.png`."""
+    lengths = session.lengths
+    if lengths is None:
+        return
+    try:
+        draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
+    except BertError as error:
+        tell(f"the lengths are not drawn: {error}")
+
+
+def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:
+    """What came out, and how to ask the model, as text for people."""
+    parts = []
+    if "step" in found:
+        kept = found["best_step"] if session.plan and session.plan.keep_best else None
+        ended = f"trained {found['step']:,} steps"
+        if found["stopped_early"]:
+            ended += f" of {session.steps:,}: {_patience(session)} evaluations without a better one"
+        if kept:
+            ended += f"; the weights of step {kept:,} are kept"
+        parts.append(ended)
+    for judged in results:
+        parts.append(_judged_text(judged))
+    rows = [["model", session.folder]] if "step" in found else []
+    if results:
+        rows.append(["evaluation", os.path.join(session.folder, FOLDER)])
+        rows += [["", path] for one in results if (path := one.files.get("eval_results"))]
+    rows += [[key, found[key]] for key in ("log", "curve", "keras") if key in found]
+    parts.append(f"written:\n{table(rows)}")
+    if "step" in found:
+        texts = '"a text"'
+        if session.data.splits["train"].pairs is not None:
+            texts = '"a text" "another text"'
+        parts.append(
+            f"to ask the model:\n  python run_classifier.py --model {shlex.quote(session.folder)} "
+            f"{texts}"
+        )
+    return "\n\n".join(parts)
+
+
+def _patience(session: ClassifierSession) -> int:
+    return (session.plan.patience if session.plan else None) or 0
+
+
+def _judged_text(judged: Judged) -> str:
+    result = judged.result.to_json()
+    lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
+    if judged.result.kind != "regression":
+        lines += ["", labels_table(result)]
+    if judged.result.kind == "classes":
+        lines += ["", confusion_table(result)]
+    return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""`ClassifierJob`: what is asked of `ClassifierSession`, and how it chooses what is left open."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bert_tf.data.labelled import LabelledTexts
+from bert_tf.data.lengths import tokenize_texts
+from bert_tf.data.reading import Layout
+from bert_tf.errors import BertError
+from bert_tf.text import BertTokenizer
+from bert_tf.training.finetuning_plan import FineTuningPlan
+
+STARTS = ("checkpoint", "random")
+
+USUAL_LENGTH = 128
+"""Most pieces of a text, if nothing is said; batches are as long as their longest row anyway, so
+that short texts cost no more for it."""
+
+_LONGER = (256, 384, 512)
+_CUT = 0.10  # share of the texts that may be cut before a longer limit is taken
+_WHOLE = 0.99  # share that the longer limit keeps whole
+_SAMPLE = 20_000  # rows from which lengths are told
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierJob:
+    """What to train a classifier on, where to begin from, and what to do.
+
+    Attributes:
+        output_dir: for the model and everything that is told about it.
+        train, validation, test: files or patterns, see `bert_tf.data.load_splits`.
+        task_name: a task of GLUE or XNLI in its original layout, in place of files. Steps are
+            then counted as Google's script does, whose last batch of an epoch goes on with the
+            next one.
+        data_dir: the folder of that task.
+        language: of XNLI.
+        layout: where what stands in the files.
+        label_names: the classes in the order wanted.
+        shares: of the split, where a single file is given.
+        split_seed: of that split.
+        problems: kind of problem to what is done about it, see `bert_tf.data.problems.KINDS`.
+        checkpoint: to begin from, or to evaluate; None is the small one that comes along.
+        config, vocab: paths, if they do not lie beside the checkpoint.
+        lower_case: inferred when None.
+        start: `"checkpoint"`, or `"random"`: new weights in the checkpoint's architecture.
+        max_seq_length: see `choose_max_seq_length` for None.
+        plan: how to train.
+        do_train, do_eval: what to do.
+        loss_batch: rows of a batch of `eval_results.txt`'s `loss`, which is a mean over batches.
+        overwrite: whether a model in `output_dir` may be replaced.
+
+    Raises:
+        BertError: parts do not fit one another.
+    """
+
+    output_dir: str
+    train: Sequence[str] = ()
+    validation: Sequence[str] = ()
+    test: Sequence[str] = ()
+    task_name: str | None = None
+    data_dir: str | None = None
+    language: str = "zh"
+    layout: Layout = dataclasses.field(default_factory=Layout)
+    label_names: tuple[str, ...] | None = None
+    shares: Mapping[str, float] | None = None
+    split_seed: int = 12345
+    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    checkpoint: str | None = None
+    config: str | None = None
+    vocab: str | None = None
+    lower_case: bool | None = None
+    start: str = "checkpoint"
+    max_seq_length: int | None = None
+    plan: FineTuningPlan = dataclasses.field(default_factory=FineTuningPlan)
+    do_train: bool = True
+    do_eval: bool = True
+    loss_batch: int = 8
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        files = bool(self.train or self.validation or self.test)
+        if self.task_name is not None and files:
+            raise BertError(
+                "--task_name reads a task's own files in --data_dir, and --train, --validation "
+                "and --test name files of yours; leave the one or the others out."
+            )
+        if self.task_name is not None and self.data_dir is None:
+            raise BertError(
+                f"--task_name={self.task_name} needs --data_dir, the folder with its files."
+            )
+        if self.task_name is None and self.data_dir is not None:
+            raise BertError(
+                "--data_dir needs --task_name, the task whose files lie there; for a table of "
+                "your own pass --train FILE instead."
+            )
+        if not files and self.task_name is None:
+            raise BertError(
+                "no data given: name at least a file to train on (--train data.csv), or a task "
+                "and its folder (--task_name MRPC --data_dir glue/MRPC)."
+            )
+        if self.do_train and self.task_name is None and not self.train:
+            raise BertError(
+                "there is nothing to train on: name a file with --train, or pass --nodo_train to "
+                "evaluate a model that is trained already."
+            )
+        if self.start not in STARTS:
+            raise BertError(f"start is {self.start!r}; it is one of {', '.join(STARTS)}.")
+        if self.max_seq_length is not None and self.max_seq_length < 3:
+            raise BertError(
+                f"max_seq_length is {self.max_seq_length}; [CLS], a piece and [SEP] take 3."
+            )
+
+    def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
+        """The plan with nothing left open, and the steps that it makes of so many rows.
+
+        With a `task_name` these are `int(rows / batch_size * epochs)` steps, `int(steps * warmup)`
+        of them warm-up, as in Google's `run_classifier.py`.
+
+        Args:
+            rows: to train on.
+            hidden_size: of the encoder.
+        """
+        plan = self.plan.filled(hidden_size)
+        epochs = plan.epochs or 0.0
+        per_epoch = math.ceil(rows / plan.batch_size)
+        if self.task_name is None:
+            return plan, max(1, round(epochs * per_epoch))
+        steps = max(1, int(rows / plan.batch_size * epochs))
+        warmup = int(steps * plan.warmup) / steps
+        return dataclasses.replace(plan, epochs=steps / per_epoch, warmup=warmup), steps
+
+
+def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: int) -> int:
+    """How many pieces of a text to keep, from the lengths of the texts.
+
+    128, as in the original, unless that cuts more than a tenth of the texts: then the first of
+    256, 384 and 512 that keeps 99 % of them whole, or the longest.
+
+    Args:
+        data: the texts; of very many an even sample is looked at.
+        tokenizer: that of the model.
+        limit: what the model takes; never exceeded.
+    """
+    number = min(len(data), _SAMPLE)
+    rows = np.unique(np.linspace(0, len(data) - 1, number).round().astype(np.int64))
+    lengths = tokenize_texts(data.take(rows), tokenizer, limit).full_lengths
+    if (lengths > USUAL_LENGTH).mean() <= _CUT:
+        return min(USUAL_LENGTH, limit)
+    fits = (n for n in _LONGER if (lengths <= n).mean() >= _WHOLE)
+    return min(next(fits, _LONGER[-1]), limit)
+
+
+def default_output_dir(files: Sequence[str], task_name: str | None = None) -> str:
+    """A folder in the current one that is named after the data.
+
+    >>> default_output_dir(["data/reviews.train.csv.gz"]), default_output_dir([], "SST-2")
+    ('reviews_classifier', 'sst-2_classifier')
+    """
+    name = task_name.lower() if task_name else os.path.basename(files[0] if files else "")
+    stem = re.sub(r"[^\w-]+", "_", name.split(".")[0]).strip("_")
+    return f"{stem or 'my'}_classifier"
