@@ -89,6 +89,10 @@ class OriginalFlags:
         self._switches.add(name)
         self._add(name, aliases, _truth, default, help, metavar="true|false")
 
+    def words(self, name: str, shown: str, help: str) -> None:
+        """What is no flag, any number of them, as a list."""
+        self._group.add_argument(name, nargs="*", metavar=shown, help=help)
+
     def ignored(self, name: str, why: str, *, switch: bool = False) -> None:
         """A flag of the original that is taken and does nothing; `note_ignored` says `why`."""
         if switch:

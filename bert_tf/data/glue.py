@@ -193,6 +193,29 @@ def find_task(name: str) -> tuple[str, GlueTask] | None:
     return (key, TASKS[key]) if key in TASKS else None
 
 
+def splits_there(name: str, data_dir: str | os.PathLike[str], language: str = "zh") -> set[str]:
+    """The splits of a task whose files, as GLUE lays them out, are in a folder.
+
+    Raises:
+        BertError: there is no such task.
+    """
+    key, task = task_named(name)
+    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
+    return set(_paths(pathlib.Path(data_dir), key, task, parts))
+
+
+def task_named(name: str) -> tuple[str, GlueTask]:
+    """The key in `TASKS` and the task of a name in any spelling.
+
+    Raises:
+        BertError: there is no such task.
+    """
+    found = find_task(name)
+    if found is None:
+        raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
+    return found
+
+
 def read_glue(
     name: str,
     data_dir: str | os.PathLike[str],
@@ -218,10 +241,7 @@ def read_glue(
         BertError: there is no such task or file, the file is not of the task, or it holds what
             the policy refuses.
     """
-    found = find_task(name)
-    if found is None:
-        raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
-    key, task = found
+    key, task = task_named(name)
     folder = pathlib.Path(data_dir)
     parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
     paths = _paths(folder, key, task, parts)

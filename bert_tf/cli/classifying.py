@@ -1,0 +1,396 @@
+"""Asks a fine-tuned classifier: `--model DIR` with texts, a file, lines, or a conversation."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.classifying_output import Lines, Table, show
+from bert_tf.cli.lines import open_source
+from bert_tf.cli.options import load_bert, say
+from bert_tf.cli.output import Output, answer_lines
+from bert_tf.cli.prompt import converse
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf.bert import Bert
+    from bert_tf.data.reading import Layout
+    from bert_tf.tasks import Classify
+    from bert_tf.tasks.classify_files import PredictedFile
+
+FORMATS = ("tsv", "jsonl")
+SOME_FAILED = 3
+"""Exit code if some rows could not be answered; the others were."""
+
+USUAL_LENGTH = 128
+"""The original's default of --max_seq_length, for a classifier that does not tell its own."""
+
+
+def add_prediction_arguments(flags: OriginalFlags) -> None:
+    """Adds the flags that only asking a model needs.
+
+    `answer_prediction` reads these, and of the flags of training and of tables:
+    `bert_config_file`, `vocab_file`, `do_lower_case`, `max_seq_length`, `predict_batch_size`,
+    `backend`, `precision`, `labels`, `task_name`, `output_dir`, `init_checkpoint`, `json`,
+    `overwrite`, `problems`, and what `layout_of` reads. All may be None.
+    """
+    flags.group("asking a classifier: --model with texts, with a file, or alone to type them")
+    flags.words(
+        "texts",
+        "TEXT",
+        "texts to classify; first and second by turns for a model that was trained on pairs",
+    )
+    flags.text(
+        "model",
+        None,
+        "the classifier: the folder that training wrote, or a checkpoint that Google's script left "
+        "(then also --bert_config_file and --vocab_file, and --labels or --task_name)",
+    )
+    flags.text(
+        "predict",
+        None,
+        "a file of any size to classify, a row of it a row of results: CSV, TSV, JSON lines, "
+        "Parquet or plain lines of text; - is standard input",
+    )
+    flags.text(
+        "output",
+        None,
+        "file for the results; standard output when left out. Killed and started again, --predict "
+        "goes on where it was",
+    )
+    flags.text(
+        "output_format",
+        None,
+        "tsv: label, probability, and a column for each class; jsonl: JSON lines (by the end of "
+        "--output's name, else tsv)",
+        choices=FORMATS,
+    )
+    flags.switch("echo", None, "repeat the texts in the results (false for --predict FILE)")
+    flags.number(
+        "threshold",
+        0.5,
+        "from which probability on a label is told, if a text can have several (0.5)",
+        minimum=0,
+        maximum=1,
+    )
+    flags.switch("pairs", None, "texts come in pairs (as in training; false if unknown)")
+    flags.integer("threads", None, "threads to predict with; all cores", minimum=1)
+    flags.switch("verbose", False, "tell what was read from the checkpoint (false)")
+
+
+def answer_prediction(args: argparse.Namespace) -> int:
+    """Answers texts, a file, lines of standard input, or a person; returns the exit code."""
+    if args.texts and args.predict:
+        raise BertError("give texts or --predict, not both.")
+    if args.output is not None:
+        from bert_tf.tasks.growing_file import check_output
+
+        check_output(args.output, bool(args.overwrite))
+    if args.predict not in (None, "-"):
+        return _answer_file(args)
+    source = open_source(args.predict, args.texts)
+    classify = load_classifier(args, model_of(args))
+    pairs = classify.info.pairs if args.pairs is None else args.pairs
+    asked: list[Any] = _in_pairs(args.texts) if pairs else list(args.texts)
+    many = source is not None or len(asked) > 1
+    with _open_output(args) as file:
+        output = _output(args, classify, file, many, bool(pairs))
+        if source is not None:
+            return answer_lines(
+                source,
+                lambda line: parse_texts(line, pairs),
+                lambda texts: classify.stream(texts, errors="yield"),
+                output,
+                classify.batch_size,
+            )
+        if not asked:
+            prompts = ["first>  ", "second> "] if pairs else ["text> "]
+            converse("Type two texts." if pairs else "Type a text.", prompts, classify, output)
+        for result in classify(asked) if asked else ():
+            output.result(result)
+    return 0
+
+
+def predict_test(args: argparse.Namespace, path: str) -> dict[str, int]:
+    """What the original's `--do_predict` does: the task's test file to `test_results.tsv`.
+
+    Args:
+        args: the arguments; `task_name`, `data_dir`, `output_dir` and `xnli_language` too.
+        path: of the classifier.
+
+    Returns:
+        The path of each file written, and its lines.
+    """
+    classify = load_classifier(args, path)
+    from bert_tf.tasks.classify_files import predict_task
+
+    if not args.task_name or not args.data_dir:
+        raise BertError(
+            "--do_predict needs --task_name and --data_dir, whose test file it predicts; for a "
+            "file of your own there is --predict FILE."
+        )
+    return predict_task(
+        classify,
+        args.task_name,
+        args.data_dir,
+        args.output_dir or path,
+        language=args.xnli_language,
+    )
+
+
+def model_of(args: argparse.Namespace) -> str:
+    """Where the classifier is that the arguments name.
+
+    Raises:
+        BertError: they name none.
+    """
+    path = args.model or args.output_dir or args.init_checkpoint
+    if not path:
+        raise BertError(
+            "no classifier to ask: name its folder with --model. Training makes one: "
+            "run_classifier.py --train data.csv"
+        )
+    return path
+
+
+def load_classifier(args: argparse.Namespace, path: str) -> Classify:
+    """Loads a classifier, by default on the backend that predicts fastest here.
+
+    Raises:
+        BertError: it cannot be loaded, is none, or its labels are not those named.
+    """
+    config, vocab = args.bert_config_file, args.vocab_file
+    if os.path.isfile(os.path.join(path, "classifier.json")):
+        config = vocab = None  # its own lie beside it; those given are what it began from
+    bert = load_bert(
+        argparse.Namespace(
+            checkpoint=path,
+            config=config,
+            vocab=vocab,
+            lower_case=args.do_lower_case,
+            hidden_act=None,
+            precision=args.precision or "float32",
+            backend=args.backend,
+            threads=args.threads,
+            verbose=args.verbose,
+            demonstration=False,
+        )
+    )
+    from bert_tf.tasks import Classify
+
+    length = args.max_seq_length
+    if length is None and bert.classifier is not None and bert.classifier.max_seq_length is None:
+        length = min(USUAL_LENGTH, bert.config.max_position_embeddings)
+    return Classify(
+        bert,
+        batch_size=args.predict_batch_size or 32,
+        max_seq_length=length,
+        threshold=args.threshold,
+        labels=_labels(args, bert),
+    )
+
+
+def layout_of(args: argparse.Namespace) -> Layout:
+    """Where what stands in a table, as the flags say."""
+    from bert_tf.data.reading import Layout
+    from bert_tf.data.tables import TableOptions
+
+    delimiter = args.delimiter
+    if delimiter:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter.lower(), delimiter)
+    return Layout(
+        text=args.text,
+        text_pair=args.text_pair,
+        label=args.label,
+        task=args.task,
+        label_separator=args.label_separator,
+        table=TableOptions(
+            args.format, delimiter or None, args.quoting, args.header, args.encoding
+        ),
+    )
+
+
+def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
+    """The text, or the pair, in a line of standard input.
+
+    Args:
+        line: two columns with a TAB between them; `["...", "..."]`, `{"text": "...", "text_pair":
+            "..."}` or `{"first": "...", "second": "..."}`; or else one text.
+        pairs: whether there must be two texts; False: a line is a text, whatever stands in it
+            but such an object; None: as the line has it.
+
+    Raises:
+        BertError: there must be two, and there are not.
+    """
+    value: Any = None
+    if line.lstrip()[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+    found: list[Any] = []
+    if isinstance(value, dict):
+        names = ("first", "second") if "first" in value else ("text", "text_pair")
+        found = [value[name] for name in names if value.get(name) is not None]
+    elif isinstance(value, list) and pairs is not False:
+        found = value
+    elif line.count("\t") == 1 and pairs is not False:
+        found = line.split("\t")
+    if not found or not all(isinstance(one, str) for one in found):
+        found = [line]
+    if len(found) == 2:
+        return found[0], found[1]
+    if pairs:
+        raise BertError(
+            "this model takes pairs: two columns with one TAB between them, or JSON such as "
+            '["first text", "second text"].'
+        )
+    return found[0] if len(found) == 1 else line
+
+
+def _answer_file(args: argparse.Namespace) -> int:
+    """Predicts a file; the results go to a file, or to standard output."""
+    if not os.path.isfile(args.predict):
+        raise BertError(f"there is no file {args.predict}; --predict names a file of texts")
+    from bert_tf.data.prediction_rows import PredictionRows
+    from bert_tf.data.problems import Policy
+    from bert_tf.tasks.classify_files import answer_rows, predict_file
+    from bert_tf.tasks.result_lines import ResultLines, format_of
+
+    policy = Policy.parse(args.problems or "", "predict")
+    if args.output is not None:
+        format = args.output_format or format_of(args.output)
+        if os.path.exists(args.output) and os.path.samefile(args.output, args.predict):
+            raise BertError(f"--predict and --output are the same file, {args.output}.")
+    else:
+        format = args.output_format or ("jsonl" if args.json else "tsv")
+    classify = load_classifier(args, model_of(args))
+    known = classify.info.pairs if args.pairs is None else args.pairs
+    rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
+    for remark in rows.remarks:
+        say(remark)
+    echo = bool(args.echo)
+    if args.output is None:
+        lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
+        output = Lines(sys.stdout, lines)
+        for row, result in answer_rows(classify, rows):
+            if isinstance(result, BertError):
+                output.bad_line(row.place[1], args.predict, str(result))
+            else:
+                output.result(result)
+        return SOME_FAILED if output.failed else 0
+    with _progress(args.predict) as bar:
+        found = predict_file(
+            classify,
+            rows,
+            args.output,
+            format=format,
+            echo=echo,
+            pairs=rows.pairs,
+            overwrite=bool(args.overwrite),
+            on_rows=bar.reach,
+            on_resume=bar.begin,
+        )
+    print(json.dumps(vars(found)) if args.json else _told(found))
+    for problem in found.problems:
+        say(f"error: {problem}")
+    if found.failed > len(found.problems):
+        say(f"and {found.failed - len(found.problems):,} more rows that could not be answered")
+    return SOME_FAILED if found.failed else 0
+
+
+def _told(found: PredictedFile) -> str:
+    odd = f", of which {found.failed:,} could not be answered" if found.failed else ""
+    return f"{found.rows:,} rows{odd}: {found.path}"
+
+
+class _Bar:
+    """A progress bar, or none."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def begin(self, rows: int) -> None:
+        """Tells that the first rows were done before."""
+        say(f"goes on behind row {rows:,}")
+        if self._bar is not None:
+            self._bar.initial = self._bar.n = self._bar.last_print_n = rows
+
+    def reach(self, rows: int) -> None:
+        """So many rows are done."""
+        if self._bar is not None:
+            self._bar.update(rows - self._bar.n)
+
+
+@contextlib.contextmanager
+def _progress(path: str) -> Iterator[_Bar]:
+    if not sys.stderr.isatty():
+        yield _Bar(None)
+        return
+    from tqdm import tqdm
+
+    from bert_tf.data.prediction_rows import about_rows
+
+    with tqdm(total=about_rows(path), unit=" rows", file=sys.stderr) as bar:
+        yield _Bar(bar)
+
+
+@contextlib.contextmanager
+def _open_output(args: argparse.Namespace) -> Iterator[TextIO]:
+    """Standard output, or a file that takes its name when all is written."""
+    if args.output is None:
+        yield sys.stdout
+        return
+    temporary = f"{args.output}.{os.getpid()}.new"
+    try:
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        os.replace(temporary, args.output)
+    except OSError as error:
+        raise BertError(f"cannot write {args.output}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _output(
+    args: argparse.Namespace, classify: Classify, file: TextIO, many: bool, pairs: bool
+) -> Output:
+    """The form of results: lines for programs, a table, or one result by itself."""
+    from bert_tf.tasks.result_lines import ResultLines, format_of
+
+    format = args.output_format or ("jsonl" if args.json else None)
+    if format is None and args.output is not None:
+        format = format_of(args.output)
+    if format is not None:
+        echo = args.echo is not False
+        return Lines(file, ResultLines(classify.info, format, echo=echo, pairs=pairs))
+    if many:
+        return Table(file, classify.info)
+    return Output(file, False, show)
+
+
+def _in_pairs(texts: list[str]) -> list[tuple[str, str]]:
+    if len(texts) % 2:
+        raise BertError(
+            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
+            f"quotation marks around each text."
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _labels(args: argparse.Namespace, bert: Bert) -> list[str] | None:
+    """The names given for the outputs, or the task's for outputs that have mere numbers."""
+    if args.labels:
+        return comma_separated(args.labels)
+    if not args.task_name or bert.classifier is None:
+        return None
+    from bert_tf.data.glue import task_named
+
+    names = task_named(args.task_name)[1].labels
+    numbers = tuple(map(str, range(len(names))))
+    return list(names) if bert.classifier.labels == numbers and names else None

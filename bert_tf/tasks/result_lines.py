@@ -1,0 +1,143 @@
+"""`ResultLines`: what a classifier says of a row as one line, tab-separated or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.data.prediction_rows import PredictionRow
+from bert_tf.errors import BertError
+from bert_tf.tasks.results import ClassifyResult
+
+FORMATS = ("tsv", "jsonl")
+
+_SUFFIXES = {".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a file's name tells; tab-separated if it tells none.
+
+    Raises:
+        BertError: the name tells a format that is not written.
+
+    >>> format_of("answers.jsonl"), format_of("answers.txt")
+    ('jsonl', 'tsv')
+    """
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix in (".csv", ".parquet", ".pq", ".gz", ".xlsx"):
+        raise BertError(
+            f"results are written as tab-separated text or as JSON lines, not as {suffix[1:]}; "
+            f"name the output .tsv or .jsonl, or say which with --output_format"
+        )
+    return _SUFFIXES.get(suffix, "tsv")
+
+
+class ResultLines:
+    r"""The form of the lines of one file of results.
+
+    Tab-separated there is a header. For classes the columns are `label`, `probability` and one
+    with the probability of each class, in the model's order; if a text can have several classes,
+    `labels` (with ", " between them) and one for each; for a number, `value`. In JSON there are
+    the keys `label`, `probability`, `probabilities`, or with them `labels`, or `value`; and
+    `"cut": true` where the text was longer than the model takes. Numbers have the shortest digits
+    that give the same float32.
+
+    A row that has no result is a line too: all cells empty, or `line` (where it stands) and
+    `error`.
+
+    Args:
+        info: of the classifier.
+        format: one of `FORMATS`.
+        echo: whether the texts come along, as `text` and `text_pair`: in JSON first and as they
+            are, tab-separated last and with a space for each stretch of white space.
+        pairs: whether rows are pairs; for the header.
+
+    Raises:
+        BertError: there is no such format.
+    """
+
+    def __init__(
+        self, info: ClassifierInfo, format: str = "tsv", *, echo: bool = False, pairs: bool = False
+    ) -> None:
+        if format not in FORMATS:
+            raise BertError(f"the output format is {format!r}; it is one of {', '.join(FORMATS)}")
+        self.info = info
+        self.format = format
+        self.echo = echo
+        first = {
+            "classes": ["label", "probability"],
+            "multilabel": ["labels"],
+            "regression": ["value"],
+        }[info.task]
+        texts = ["text", "text_pair"] if pairs else ["text"]
+        self._columns = [*first, *map(_cell, info.labels), *(texts if echo else [])]
+
+    def header(self) -> str:
+        """The first line; nothing for JSON."""
+        return "\t".join(self._columns) + "\n" if self.format == "tsv" else ""
+
+    def line(self, row: PredictionRow, result: ClassifyResult | BertError) -> str:
+        """The line of a row, with its end."""
+        if self.format == "jsonl":
+            return json.dumps(self._object(row, result), ensure_ascii=False) + "\n"
+        return "\t".join(self._cells(result)) + "\n"
+
+    def _object(self, row: PredictionRow, result: ClassifyResult | BertError) -> dict[str, Any]:
+        if isinstance(result, BertError):
+            return {"line": row.place[1], "error": str(result)}
+        found: dict[str, Any] = {}
+        if self.echo:
+            found["text"] = result.text
+            if result.text_pair is not None:
+                found["text_pair"] = result.text_pair
+        if result.cut:
+            found["cut"] = True
+        if result.value is not None:
+            return {**found, "value": short(result.value)}
+        if result.labels is not None:
+            found["labels"] = list(result.labels)
+        else:
+            found["label"] = result.label
+            found["probability"] = short(result.probability or 0.0)
+        found["probabilities"] = {name: short(p) for name, p in result.probabilities.items()}
+        return found
+
+    def _cells(self, result: ClassifyResult | BertError) -> list[str]:
+        if isinstance(result, BertError):
+            return [""] * len(self._columns)
+        if result.value is not None:
+            cells = [_digits(result.value)]
+        else:
+            if result.labels is not None:
+                cells = [", ".join(map(_cell, result.labels))]
+            else:
+                cells = [_cell(result.label or ""), _digits(result.probability or 0.0)]
+            cells += map(_digits, result.probabilities.values())
+        if self.echo:
+            cells.append(_cell(result.text))
+            if result.text_pair is not None:
+                cells.append(_cell(result.text_pair))
+        # A pair among single texts has one cell more than the header; it is no table then.
+        return cells[: len(self._columns)] + [""] * (len(self._columns) - len(cells))
+
+
+def short(value: float) -> float:
+    """The number with the fewest digits that is the same float32, as float64.
+
+    >>> short(float(np.float32(0.1)))
+    0.1
+    """
+    return float(_digits(value))
+
+
+def _digits(value: float) -> str:
+    return str(np.float32(value))
+
+
+def _cell(text: str) -> str:
+    # All white space: also what some programs take for a line's end, such as U+2028.
+    return " ".join(text.split())
