@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classifier_flags import add_arguments
+from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, predict_test
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining import STOPPED, choose_training_backend
 from bert_tf.errors import BertError
@@ -35,6 +36,8 @@ examples:
   python run_classifier.py --train mails.tsv --text body --label folder --class_weights balanced
   python run_classifier.py --train pairs.csv --text premise --text_pair hypothesis \\
     --label relation --init_checkpoint multi_cased --mode lora --output_dir relations
+  python run_classifier.py --model reviews_classifier "A fine film." "A bore."
+  python run_classifier.py --model reviews_classifier --predict new.csv --output answers.tsv
   python run_classifier.py --task_name=MRPC --do_train=true --do_eval=true --data_dir=glue/MRPC \\
     --vocab_file=uncased_L-12_H-768_A-12/vocab.txt \\
     --bert_config_file=uncased_L-12_H-768_A-12/bert_config.json \\
@@ -50,7 +53,11 @@ _SPLITS = ("train", "validation", "test")
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     args.note_ignored(args)
+    if asks_a_model(args):
+        return answer_prediction(args)
     job = make_job(args)
+    if not (job.do_train or job.do_eval):
+        return _tell_predicted(args, {"test_results": predict_test(args)})
     if job.do_train:
         choose_training_backend(args.backend, args.use_tpu)
     else:
@@ -86,7 +93,22 @@ def answer(args: argparse.Namespace) -> int:
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }
     output.draw_text_lengths(session, say)
-    print(json.dumps(found) if args.json else output.text_of(session, results, found))
+    if args.do_predict:
+        found["test_results"] = predict_test(args, session.folder)
+    if not args.json:
+        print(output.text_of(session, results, found))
+    if args.do_predict or args.json:
+        _tell_predicted(args, found)
+    return answer_prediction(args, session.folder) if args.predict else 0
+
+
+def _tell_predicted(args: argparse.Namespace, found: dict[str, Any]) -> int:
+    """Prints all that was found as JSON, or what was predicted for people."""
+    if args.json:
+        print(json.dumps(found))
+    else:
+        for path, lines in found["test_results"].items():
+            print(f"predictions of {lines:,} rows: {path}")
     return 0
 
 
@@ -97,8 +119,6 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         BertError: nothing is to be done, or arguments do not fit one another.
     """
     from bert_tf.data.problems import Policy
-    from bert_tf.data.reading import Layout
-    from bert_tf.data.tables import TableOptions
     from bert_tf.training.classifier_job import USUAL_LENGTH, ClassifierJob, default_output_dir
 
     original = args.task_name is not None
@@ -114,9 +134,6 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         if not any(do.values()):
             raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
     files = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
-    table = TableOptions(
-        args.format, _delimiter(args.delimiter), args.quoting, args.header, args.encoding
-    )
     changes = _pairs(args.problems, "--problems", "unlabelled=refuse")
     Policy("train", **changes)
     length = args.max_seq_length
@@ -126,14 +143,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         task_name=args.task_name,
         data_dir=args.data_dir,
         language=args.xnli_language,
-        layout=Layout(
-            text=args.text,
-            text_pair=args.text_pair,
-            label=args.label,
-            task=args.task,
-            label_separator=args.label_separator,
-            table=table,
-        ),
+        layout=layout_of(args),
         label_names=tuple(comma_separated(args.labels)) or None,
         shares=_shares(args.shares),
         split_seed=args.split_seed,
@@ -217,10 +227,6 @@ def _output_dir(args: argparse.Namespace, do: dict[str, Any], files: dict[str, l
     if not do["train"] and args.init_checkpoint and os.path.isdir(args.init_checkpoint):
         return args.init_checkpoint
     return name([*files["train"], *files["validation"], *files["test"]], args.task_name)
-
-
-def _delimiter(text: str | None) -> str | None:
-    return {"tab": "\t", "\\t": "\t"}.get(text.lower(), text) if text else None
 
 
 def _pairs(text: str | None, flag: str, example: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bert_tf.cli.absl_flags import OriginalFlags
+from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
 from bert_tf.data.tables import FORMATS, QUOTING
 
@@ -18,6 +19,7 @@ def add_arguments(parser: Parser) -> None:
     _add_training(flags)
     _add_modes(flags)
     _add_watching(flags)
+    add_prediction_arguments(flags)
     _add_running(flags)
     parser.set_defaults(note_ignored=flags.note_ignored)
 

@@ -84,18 +84,51 @@ def add_prediction_arguments(flags: OriginalFlags) -> None:
     flags.switch("verbose", False, "tell what was read from the checkpoint (false)")
 
 
-def answer_prediction(args: argparse.Namespace) -> int:
-    """Answers texts, a file, lines of standard input, or a person; returns the exit code."""
+def asks_a_model(args: argparse.Namespace) -> bool:
+    """Whether the arguments ask a classifier, and nothing else is to be done before.
+
+    Raises:
+        BertError: what is to be predicted, now or after training, cannot be.
+    """
+    does = (args.train, args.do_train, args.do_eval, args.do_predict)
+    if args.model and any(does):
+        raise BertError(
+            "--model asks a classifier as it is; to train, evaluate or predict a task's test file "
+            "leave it out (a classifier to begin from is --init_checkpoint)."
+        )
+    if args.texts and any(does):
+        raise BertError(
+            f"{args.texts[0]!r:.80} belongs to no flag. Files to train on are named with --train, "
+            f"texts to classify stand behind --model FOLDER."
+        )
     if args.texts and args.predict:
         raise BertError("give texts or --predict, not both.")
+    if args.do_predict and not (args.task_name and args.data_dir):
+        raise BertError(
+            "--do_predict needs --task_name and --data_dir, whose test file it predicts; for a "
+            "file of your own there is --predict FILE."
+        )
+    if args.predict not in (None, "-") and not os.path.isfile(args.predict):
+        raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
     if args.output is not None:
         from bert_tf.tasks.growing_file import check_output
 
         check_output(args.output, bool(args.overwrite))
+    return bool(args.model or args.texts or (args.predict and not any(does)))
+
+
+def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
+    """Answers texts, a file, lines of standard input, or a person; returns the exit code.
+
+    Args:
+        args: the arguments.
+        path: of the classifier; that which the arguments name when left out.
+    """
+    path = path or model_of(args)
     if args.predict not in (None, "-"):
-        return _answer_file(args)
+        return _answer_file(args, path)
     source = open_source(args.predict, args.texts)
-    classify = load_classifier(args, model_of(args))
+    classify = load_classifier(args, path)
     pairs = classify.info.pairs if args.pairs is None else args.pairs
     asked: list[Any] = _in_pairs(args.texts) if pairs else list(args.texts)
     many = source is not None or len(asked) > 1
@@ -117,30 +150,33 @@ def answer_prediction(args: argparse.Namespace) -> int:
     return 0
 
 
-def predict_test(args: argparse.Namespace, path: str) -> dict[str, int]:
+def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str, int]:
     """What the original's `--do_predict` does: the task's test file to `test_results.tsv`.
 
     Args:
-        args: the arguments; `task_name`, `data_dir`, `output_dir` and `xnli_language` too.
-        path: of the classifier.
+        args: the arguments; `task_name`, `data_dir` and `xnli_language` too.
+        path: of the classifier. When left out, it is the one in `output_dir`, as the original has
+            it, else `init_checkpoint`.
 
     Returns:
         The path of each file written, and its lines.
+
+    Raises:
+        BertError: there is no classifier, or the task's test file is missing or damaged.
     """
+    from bert_tf.training.classifier_start import classifier_at
+
+    if path is None:
+        config, vocab = args.bert_config_file, args.vocab_file
+        path = classifier_at(args.output_dir, config, vocab) or args.init_checkpoint
+    if path is None:
+        raise BertError("no classifier to predict with: train one into --output_dir first.")
     classify = load_classifier(args, path)
     from bert_tf.tasks.classify_files import predict_task
 
-    if not args.task_name or not args.data_dir:
-        raise BertError(
-            "--do_predict needs --task_name and --data_dir, whose test file it predicts; for a "
-            "file of your own there is --predict FILE."
-        )
+    folder = args.output_dir or (path if os.path.isdir(path) else os.path.dirname(path))
     return predict_task(
-        classify,
-        args.task_name,
-        args.data_dir,
-        args.output_dir or path,
-        language=args.xnli_language,
+        classify, args.task_name, args.data_dir, folder, language=args.xnli_language
     )
 
 
@@ -252,10 +288,8 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     return found[0] if len(found) == 1 else line
 
 
-def _answer_file(args: argparse.Namespace) -> int:
+def _answer_file(args: argparse.Namespace, path: str) -> int:
     """Predicts a file; the results go to a file, or to standard output."""
-    if not os.path.isfile(args.predict):
-        raise BertError(f"there is no file {args.predict}; --predict names a file of texts")
     from bert_tf.data.prediction_rows import PredictionRows
     from bert_tf.data.problems import Policy
     from bert_tf.tasks.classify_files import answer_rows, predict_file
@@ -268,7 +302,7 @@ def _answer_file(args: argparse.Namespace) -> int:
             raise BertError(f"--predict and --output are the same file, {args.output}.")
     else:
         format = args.output_format or ("jsonl" if args.json else "tsv")
-    classify = load_classifier(args, model_of(args))
+    classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
     for remark in rows.remarks:
