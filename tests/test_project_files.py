@@ -88,6 +88,7 @@ def test_scripts_and_checks_can_be_executed(root):
         "create_vocab.py",
         "create_pretraining_data.py",
         "run_pretraining.py",
+        "run_classifier.py",
         ".ci/run",
     ):
         assert os.access(root / name, os.X_OK), name

@@ -53,23 +53,23 @@ _SPLITS = ("train", "validation", "test")
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     args.note_ignored(args)
+    if args.model and (args.test or args.validation) and not (args.train or args.do_train):
+        # What is to be evaluated is a classifier as it is, too.
+        args.model, args.init_checkpoint = None, args.model
     if asks_a_model(args):
         return answer_prediction(args)
     job = make_job(args)
+    if args.do_predict:
+        _check_test_file(args)
     if not (job.do_train or job.do_eval):
         return _tell_predicted(args, {"test_results": predict_test(args)})
-    if job.do_train:
-        choose_training_backend(args.backend, args.use_tpu)
-    else:
-        from bert_tf.backend import choose_backend
-
-        choose_backend(args.backend, predict=True)
+    _choose_backend(args, job.do_train)
     from bert_tf.cli import classifier_output as output
     from bert_tf.training.classifier_session import ClassifierSession
 
     session = ClassifierSession(job, say)
     if not args.json:
-        for line in session.data.lines():
+        for line in session.lines():
             say(line)
     session.prepare()
     if not args.json:
@@ -100,6 +100,32 @@ def answer(args: argparse.Namespace) -> int:
     if args.do_predict or args.json:
         _tell_predicted(args, found)
     return answer_prediction(args, session.folder) if args.predict else 0
+
+
+def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
+    from bert_tf.backend import choose_backend, set_threads
+
+    if args.threads:
+        set_threads(args.threads)
+    if trains:
+        choose_training_backend(args.backend, args.use_tpu)
+    else:
+        choose_backend(args.backend, predict=True)
+
+
+def _check_test_file(args: argparse.Namespace) -> None:
+    """Makes sure that there is something to predict, before hours of training.
+
+    Raises:
+        BertError: there is not.
+    """
+    from bert_tf.data.glue import splits_there
+
+    if "test" not in splits_there(args.task_name, args.data_dir, args.xnli_language):
+        raise BertError(
+            f"--do_predict predicts the test file of {args.task_name}, and there is none in "
+            f"{args.data_dir}."
+        )
 
 
 def _tell_predicted(args: argparse.Namespace, found: dict[str, Any]) -> int:

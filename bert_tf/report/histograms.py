@@ -86,6 +86,7 @@ def draw_lengths(
         ha="right" if near else "left",
         va="top",
         color=GREY,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     if end < longest:
         axes.annotate(

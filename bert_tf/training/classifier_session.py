@@ -21,7 +21,7 @@ from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.errors import BertError
 from bert_tf.training.classifier_job import ClassifierJob, choose_max_seq_length
 from bert_tf.training.classifier_judging import Judged, judge_split, write_judged
-from bert_tf.training.classifier_start import classifier_at, load_classifier, start_bert
+from bert_tf.training.classifier_start import load_classifier, start_bert, trained_classifier
 from bert_tf.training.finetuning import CHECKPOINTS, FineTuned, LabelledRows, fine_tune
 from bert_tf.training.finetuning_plan import FineTuningPlan
 from bert_tf.training.metric_names import main_metric
@@ -69,10 +69,11 @@ class ClassifierSession:
         self._tell = tell
         self._told: set[str] = set()
         self._trained: str | None = None
+        self._judged_last = False
         self._known: ClassifierInfo | None = None
         if not job.do_train:
-            self._trained = self._find_trained()
-            self._known = ClassifierInfo.beside(self._trained)
+            self._trained = trained_classifier(job)
+            self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
         elif not job.overwrite and not _begun(self.folder):
             refuse_to_overwrite(self.folder)  # at once, not after a long time of reading
         self.data = self._read()
@@ -82,6 +83,32 @@ class ClassifierSession:
         self.lengths: LengthHistogram | None = None
         self._bert: Bert | None = None
         self._texts: dict[str, TokenizedTexts] = {}
+
+    @property
+    def model(self) -> str:
+        """Where the trained classifier is: a folder, or a checkpoint in one.
+
+        Raises:
+            BertError: it is not trained yet.
+        """
+        if self._trained is None:
+            raise BertError(
+                f"there is no fine-tuned model in {self.folder} yet; train it first (--do_train)."
+            )
+        return self._trained
+
+    def lines(self) -> list[str]:
+        """For the screen: what was read, how it was split, and what is odd about it."""
+        job = self.job
+        told = []
+        if job.train and not job.validation:
+            made = ["train", "validation", *(["test"] if not job.test else [])]
+            cut = [name for name in made if name in self.data.splits]
+            told.append(
+                f"{', '.join(job.train)} is split at random, by label, into {', '.join(cut)} "
+                f"(--shares, --split_seed; or name files with --validation and --test)"
+            )
+        return [*told, *self.data.lines()]
 
     @property
     def judged_on(self) -> list[str]:
@@ -159,6 +186,7 @@ class ClassifierSession:
             self._say(remark)
         if not found.interrupted:
             self._trained = self.folder
+            self._judged_last = self._judges_in_training()
             self._write_record(found)
             self._bert = None
         return found
@@ -172,11 +200,7 @@ class ClassifierSession:
         Raises:
             BertError: there is no trained model, no split has labels, or a file cannot be written.
         """
-        if self._trained is None:
-            raise BertError(
-                f"there is no fine-tuned model in {self.folder} yet; train it first (--do_train)."
-            )
-        if self._bert is None:
+        if self.model and self._bert is None:
             self._load_trained()
         assert self._bert is not None
         info = self._info(self._bert)
@@ -190,8 +214,9 @@ class ClassifierSession:
                 self._bert, info, name, data, self._tokenized(name), plan.eval_batch_size
             )
             files = write_judged(judged, info, self.folder, step, self.job.loss_batch)
-            for remark in judged.remarks:
-                self._say(remark)
+            if not (name == "validation" and self._judged_last):  # it was told already
+                for remark in judged.remarks:
+                    self._say(remark)
             results.append(dataclasses.replace(judged, files=files))
         if not results:
             raise BertError(
@@ -207,9 +232,7 @@ class ClassifierSession:
         Raises:
             BertError: there is no trained model, or the file cannot be written.
         """
-        if self._trained is None:
-            raise BertError(f"there is no fine-tuned model in {self.folder} yet; train it first.")
-        if self._bert is None:
+        if self.model and self._bert is None:
             self._load_trained()
         assert self._bert is not None
         path = os.path.join(self.folder, "classifier.keras")
@@ -252,22 +275,8 @@ class ClassifierSession:
             changes=job.problems,
         )
 
-    def _find_trained(self) -> str:
-        job = self.job
-        for path in (self.folder, job.checkpoint):
-            if classifier_at(path, job.config, job.vocab) is not None:
-                assert path is not None
-                return os.path.expanduser(path)
-        begun = "the training there was not finished; " if _begun(self.folder) else ""
-        raise BertError(
-            f"there is no fine-tuned model in {self.folder}"
-            + (f" nor in {job.checkpoint}" if job.checkpoint else "")
-            + f": {begun}train it (--do_train), or name its folder with --init_checkpoint."
-        )
-
     def _load_trained(self) -> None:
-        assert self._trained is not None
-        self._bert = load_classifier(self._trained, self.job)
+        self._bert = load_classifier(self.model, self.job)
         if not self.job.do_train:
             for remark in self._bert.report.remarks:
                 self._say(remark)
@@ -372,15 +381,17 @@ class ClassifierSession:
     def _step(self) -> int:
         """Of the weights: as training noted it, or as the checkpoint is called."""
         assert self._trained is not None
-        folder = self._trained
-        folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            with open(os.path.join(_folder_of(self._trained), RECORD), encoding="utf-8") as file:
                 record: dict[str, Any] = json.load(file)
             return int(record["step"])
         from bert_tf.training.starting import step_of
 
         return step_of(self._trained)
+
+
+def _folder_of(path: str) -> str:
+    return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def _begun(folder: str) -> bool:

@@ -111,6 +111,22 @@ def classifier_at(path: str | None, config: str | None, vocab: str | None) -> st
         return None
 
 
+def trained_classifier(job: ClassifierJob) -> str:
+    """Where the classifier to evaluate is: in the output folder, else the job's checkpoint.
+
+    Raises:
+        BertError: there is none.
+    """
+    for path in (job.output_dir, job.checkpoint):
+        if path is not None and classifier_at(path, job.config, job.vocab) is not None:
+            return os.path.expanduser(path)
+    raise BertError(
+        f"there is no fine-tuned model in {job.output_dir}"
+        + (f" nor in {job.checkpoint}" if job.checkpoint else "")
+        + ": train it to its end (--do_train), or name its folder with --init_checkpoint."
+    )
+
+
 def load_classifier(path: str, job: ClassifierJob) -> Bert:
     """A trained classifier, in the precision in which predictions are made by default.
 
