@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import reference
-from tiny_classifiers import LENGTH, VOCAB, WIDTH, WORDS, tiny_weights, write_bert
+from tiny_classifiers import LENGTH, VOCAB, head, row_of, scores_by_hand, write_bert
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader
@@ -17,42 +17,6 @@ from bert_tf.runtime.predictor import Predictor
 
 TEXTS = ["w1 w5 w7", "w30", ("w2 w3 w4", "w9 w8"), "", "w6 " * 40]
 LABELS = ("bad", "so so", "good")
-
-
-def head(outputs, hidden=False, seed=9):
-    rng = np.random.default_rng(seed)
-    found = {
-        "output_weights": rng.normal(0, 1, (outputs, WIDTH)).astype(np.float32),
-        "output_bias": rng.normal(0, 1, outputs).astype(np.float32),
-    }
-    if hidden:
-        found["classifier/hidden/kernel"] = rng.normal(0, 1, (WIDTH, WIDTH)).astype(np.float32)
-        found["classifier/hidden/bias"] = rng.normal(0, 1, WIDTH).astype(np.float32)
-    return found
-
-
-def row_of(text, length=LENGTH):
-    """[CLS] a [SEP] b [SEP] by hand; the words of `TEXTS` are their own pieces."""
-    first, second = (text, "") if isinstance(text, str) else text
-    a = [WORDS.index(word) for word in first.split()]
-    b = [WORDS.index(word) for word in second.split()]
-    a = a[: length - 2]  # only a text by itself is too long here
-    ids = [2, *a, 3, *([*b, 3] if b else [])]
-    return ids, [0] * (len(a) + 2) + [1] * (len(ids) - len(a) - 2)
-
-
-def scores_by_hand(extra, texts=TEXTS, mean=False):
-    """The head's scores in float64, each text by itself, so without any padding."""
-    w = {name: value.astype(np.float64) for name, value in (tiny_weights() | extra).items()}
-    found = []
-    for text in texts:
-        ids, segments = (np.array([x]) for x in row_of(text))
-        last = reference.encode(w, 2, ids, segments, np.ones_like(ids))[-1]
-        x = last.mean(axis=1) if mean else reference.pool(w, last)
-        if "classifier/hidden/kernel" in w:
-            x = np.tanh(reference.dense(x, w, "classifier/hidden"))
-        found.append((x @ w["output_weights"].T + w["output_bias"])[0])
-    return np.array(found)
 
 
 def write_classifier(folder, extra, **info):
@@ -77,7 +41,7 @@ def probabilities_of(results):
 
 def test_googles_classifier_predicts_what_numpy_does(classify):
     """Also in batches with padding; the long text is cut at what the model takes."""
-    expected = reference.softmax(scores_by_hand(head(3)))
+    expected = reference.softmax(scores_by_hand(head(3), TEXTS))
     assert np.ptp(expected.argmax(axis=1)) > 0
     found = classify(TEXTS)
     np.testing.assert_allclose(probabilities_of(found), expected, atol=1e-5)
@@ -156,7 +120,7 @@ def kind(request, tmp_path_factory):
     extra = head(info.num_outputs, info.dense_layers == 2)
     folder = tmp_path_factory.mktemp("kind")
     write_bert(folder, extra, drop=("cls/",), files={"classifier.json": info.to_json()})
-    return folder, info, scores_by_hand(extra, **how)
+    return folder, info, scores_by_hand(extra, TEXTS, **how)
 
 
 def check(found, info, scores):
@@ -241,7 +205,7 @@ def test_other_backends_tell_the_same(backend, run_python, tmp_path):
         extra = head(info.num_outputs, info.dense_layers == 2)
         folder = tmp_path / str(number)
         write_bert(folder, extra, drop=("cls/",), files={"classifier.json": info.to_json()})
-        folders[str(folder)] = (info, scores_by_hand(extra, **how))
+        folders[str(folder)] = (info, scores_by_hand(extra, TEXTS, **how))
     code = f"""
 import json, sys
 import bert_tf

@@ -62,6 +62,43 @@ def write_bert(folder, extra=None, drop=(), files=None, **config: Any):
     return folder
 
 
+def head(outputs, hidden=False, seed=9):
+    """A classifier's weights, large enough for its answers to differ."""
+    rng = np.random.default_rng(seed)
+    found = {
+        "output_weights": rng.normal(0, 1, (outputs, WIDTH)).astype(np.float32),
+        "output_bias": rng.normal(0, 1, outputs).astype(np.float32),
+    }
+    if hidden:
+        found["classifier/hidden/kernel"] = rng.normal(0, 1, (WIDTH, WIDTH)).astype(np.float32)
+        found["classifier/hidden/bias"] = rng.normal(0, 1, WIDTH).astype(np.float32)
+    return found
+
+
+def row_of(text, length=LENGTH):
+    """[CLS] a [SEP] b [SEP] by hand, of words that are their own pieces."""
+    first, second = (text, "") if isinstance(text, str) else text
+    a = [WORDS.index(word) for word in first.split()]
+    b = [WORDS.index(word) for word in second.split()]
+    a = a[: length - 2]  # only a text by itself is too long here
+    ids = [2, *a, 3, *([*b, 3] if b else [])]
+    return ids, [0] * (len(a) + 2) + [1] * (len(ids) - len(a) - 2)
+
+
+def scores_by_hand(extra, texts, mean=False):
+    """The head's scores in float64, each text by itself, so without any padding."""
+    w = {name: value.astype(np.float64) for name, value in (tiny_weights() | extra).items()}
+    found = []
+    for text in texts:
+        ids, segments = (np.array([x]) for x in row_of(text))
+        last = reference.encode(w, 2, ids, segments, np.ones_like(ids))[-1]
+        x = last.mean(axis=1) if mean else reference.pool(w, last)
+        if "classifier/hidden/kernel" in w:
+            x = np.tanh(reference.dense(x, w, "classifier/hidden"))
+        found.append((x @ w["output_weights"].T + w["output_bias"])[0])
+    return np.array(found)
+
+
 def tiny_texts(rows: int, seed: int, classes: int = 2, pairs: bool = False) -> LabelledTexts:
     """Texts of 2 to 9 words; the class is told by the word before the last: w0, w1, ..."""
     rng = np.random.default_rng(seed)
