@@ -125,6 +125,14 @@ class Bert:
         own = {name: np.array(value, order="C") for name, value in weights.items()}
         return {**kept, "_weights": own}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Variables take the memory over, and change it: joblib may give views of a file.
+        weights = {
+            name: value if type(value) is np.ndarray and value.flags.writeable else np.array(value)
+            for name, value in state["_weights"].items()
+        }
+        vars(self).update({**state, "_weights": weights})
+
     def has(self, part: str) -> bool:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
         return part == "encoder" or bool(getattr(self.heads, part))
