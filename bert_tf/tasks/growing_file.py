@@ -57,7 +57,6 @@ class GrowingFile:
         # As it is when read again: tuples are lists.
         self._settings = json.loads(json.dumps(settings))
         self._part, self._note = path + ".part", path + ".part.json"
-        check_output(path, overwrite)
         if os.path.exists(self._part):
             self._recall(overwrite)
         if not self.progress.rows:
@@ -199,6 +198,7 @@ def growing_file(
             writes it.
     """
     path = os.path.expanduser(os.fspath(path))
+    check_output(path, overwrite)
 
     def held() -> None:
         raise BertError(f"another process writes {path}; wait for it, or name another output")
