@@ -20,6 +20,7 @@ from bert_tf.errors import BertError
 from bert_tf.models import BertLayers, Heads
 from bert_tf.models.builders import build_gathered_pretraining_model
 from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
+from bert_tf.training.distribution import Distribution
 from bert_tf.training.loop import Hooks, Rhythm, run_training
 from bert_tf.training.optimizer import BertAdam
 
@@ -54,6 +55,8 @@ class Model:
 
 class Step:
     """Adds 1 to the bias of the next sentence; reports the batch's loss and a count of 1."""
+
+    distribution = Distribution()
 
     def __init__(self, model, before=lambda number: None):
         self.bias = model.layers.nsp_dense.bias

@@ -13,6 +13,7 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining_flags import add_arguments
 from bert_tf.errors import BertError
+from bert_tf.training.distribution import connect, leads
 
 if TYPE_CHECKING:
     from bert_tf.training.log import TrainingLog
@@ -49,7 +50,7 @@ def answer(args: argparse.Namespace) -> int:
     args.note_ignored(args)
     if not (args.do_train or args.do_eval):
         raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
-    choose_training_backend(args.backend, args.use_tpu)
+    choose_training_backend(args.backend, args.use_tpu, args.distribute)
     session = make_session(args)
     last = session.last
     if not args.json:
@@ -67,6 +68,8 @@ def answer(args: argparse.Namespace) -> int:
                 "A tenth of the steps is usual."
             )
         outcome = train(session, args)
+        if not leads():
+            return STOPPED if outcome.interrupted else 0
         found = _places(session, outcome)
         if outcome.interrupted:
             print(json.dumps(found) if args.json else _stopped(outcome, args))
@@ -78,11 +81,15 @@ def answer(args: argparse.Namespace) -> int:
     return 0
 
 
-def choose_training_backend(name: str | None, use_tpu: bool = False) -> None:
+def choose_training_backend(
+    name: str | None, use_tpu: bool = False, distribute: str = "none"
+) -> None:
     """Has Keras take a backend that can train, before it is imported.
 
+    To distribute over several hosts, it also joins their processes.
+
     Raises:
-        BertError: it cannot train, is not there, or is none for a TPU.
+        BertError: it cannot train, is not there, or is none for a TPU or for several hosts.
     """
     from bert_tf.backend import choose_backend
 
@@ -97,6 +104,8 @@ def choose_training_backend(name: str | None, use_tpu: bool = False) -> None:
             "the same, and OpenVINO can answer with it)."
         )
     choose_backend(name)
+    if distribute != "none":
+        connect()
 
 
 def make_session(args: argparse.Namespace) -> PretrainingSession:
@@ -145,6 +154,7 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
         eval_batches=args.max_eval_steps,
         keep=args.keep_checkpoint_max,
         deterministic=args.deterministic,
+        distribute=args.distribute,
     )
     return PretrainingSession(files, batches, plan, args.start, say)
 
@@ -153,6 +163,8 @@ def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
     """Trains, with a log and a curve."""
     from bert_tf.training.log import TrainingLog
 
+    if not leads():
+        return session.train(evaluate=args.do_eval, progress=False)
     log = TrainingLog(session.output_dir, sys.stdout if args.json else None)
     speaker = _Speaker(quiet=args.json)
 

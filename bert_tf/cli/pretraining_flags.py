@@ -5,7 +5,10 @@ from __future__ import annotations
 from bert_tf.cli.absl_flags import OriginalFlags
 from bert_tf.cli.options import Parser
 
-_TPU = "JAX finds TPUs by itself: install its TPU build and pass --backend=jax."
+_TPU = (
+    "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
+    "to use all cores."
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -16,6 +19,19 @@ def add_arguments(parser: Parser) -> None:
     _add_corpus(flags)
     _add_running(flags)
     parser.set_defaults(note_ignored=flags.note_ignored)
+
+
+def add_distribute(flags: OriginalFlags) -> None:
+    """Adds the flag that has a training use all devices."""
+    flags.text(
+        "distribute",
+        "none",
+        "data: each batch is divided among all devices, on TensorFlow the GPUs of this machine, on "
+        "JAX GPUs or TPUs, also those of other hosts: there, start the same command on each, with "
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, and give an output "
+        "folder that they share (none)",
+        choices=("none", "data"),
+    )
 
 
 def _add_files(flags: OriginalFlags) -> None:
@@ -137,6 +153,7 @@ def _add_running(flags: OriginalFlags) -> None:
         "what to compute in; weights are float32 in any case (float32)",
         choices=("float32", "bfloat16"),
     )
+    add_distribute(flags)
     flags.switch(
         "deterministic",
         False,

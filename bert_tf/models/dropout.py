@@ -7,7 +7,8 @@ and the backward pass computes it again instead of reading it.
 
 The key is the state of Keras's `SeedGenerator`, which counts up at every call: where training
 is continued from a saved state, the same elements are dropped as without a break. They are the
-same on TensorFlow and JAX.
+same on TensorFlow and JAX. Where TensorFlow's replicas have a part of the rows each, an element's
+place counts from the first row of all, so that they drop what one device would drop.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def random_bits(shape, key):
 
     Args:
         shape: of the tensor, with fewer than 2**31 elements.
-        key: (2,) uint32. Two keys that differ in any bit give unrelated results.
+        key: (2,) uint32. Two keys that differ in any bit give unrelated results. Or (3,): the
+            third is the number of the replica, of which each has a tensor of this shape; they
+            get what one tensor with all their rows would get.
 
     Returns:
         uint32 of that shape.
@@ -56,6 +59,8 @@ def random_bits(shape, key):
     second = _mix(ops.bitwise_xor(key[1], _mix(ops.add(key[0], GOLDEN))))
     size = functools.reduce(lambda a, b: a * b, shape, 1)
     place = ops.cast(ops.arange(size, dtype="int32"), "uint32")
+    if key.shape[0] == 3:
+        place = ops.add(place, ops.multiply(key[2], ops.cast(size, "uint32")))
     bits = _mix(ops.bitwise_xor(_mix(ops.add(place, first)), second))
     return ops.reshape(bits, shape)
 
@@ -65,7 +70,8 @@ def dropped(x, key, rate: float):
 
     Args:
         x: a tensor of floats.
-        key: (2,) uint32, see `random_bits`; not looked at if nothing or everything is dropped.
+        key: (2,) or (3,) uint32, see `random_bits`; not looked at if nothing or everything is
+            dropped.
         rate: from 0 to 1, taken to the nearest multiple of 2**-32.
     """
     if not rate:
@@ -82,6 +88,18 @@ def _training_dropout(rate: float):
     return fused(lambda x, key: dropped(x, key, rate))
 
 
+def _replica():
+    """The number of TensorFlow's present replica, (1,) uint32; None if there is but one."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return None
+    return ops.reshape(ops.cast(context.replica_id_in_sync_group, "uint32"), (1,))
+
+
 @register
 class Dropout(keras.layers.Dropout):
     """Keras's dropout on every element by itself, with the random bits of this module.
@@ -93,10 +111,12 @@ class Dropout(keras.layers.Dropout):
         super().__init__(rate, seed=seed, **kwargs)
 
     def keys(self) -> tuple[Any, ...]:
-        """One (2,) uint32 key, another one at every call; none if nothing is ever dropped."""
+        """One key for `random_bits`, another one at every call; none if nothing is ever dropped."""
         if not self.rate:
             return ()
-        return (ops.cast(self.seed_generator.next(), "uint32"),)
+        key = ops.cast(self.seed_generator.next(), "uint32")
+        replica = _replica()
+        return (key if replica is None else ops.concatenate([key, replica]),)
 
     def call(self, inputs, training=False):
         """Drops elements in training; (any shape) to the same."""

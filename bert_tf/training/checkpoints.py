@@ -172,8 +172,11 @@ class TrainingCheckpoints:
         found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
         return sorted(int(match.group(1)) for match in found if match)
 
-    def restore_last(self) -> tuple[int, dict[str, Any]] | None:
+    def restore_last(self, *, tidy: bool = True) -> tuple[int, dict[str, Any]] | None:
         """Goes back to the last checkpoint.
+
+        Args:
+            tidy: whether what a killed process left is removed.
 
         Returns:
             Its step and the state that it was saved with; None if there is no checkpoint.
@@ -181,7 +184,8 @@ class TrainingCheckpoints:
         Raises:
             BertError: it is damaged, or of another model.
         """
-        self._remove_unfinished()
+        if tidy:
+            self._remove_unfinished()
         steps = self.steps()
         if not steps:
             return None

@@ -29,7 +29,7 @@ CHECKPOINTS = "training"
 """Folder in the output folder for what is needed to continue, and for a frozen encoder's
 vectors; it can be removed once training has ended."""
 
-_SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size")
+_SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size", "distribute")
 """Fields of the plan in which a run that is continued may differ from its beginning."""
 
 
@@ -117,6 +117,7 @@ def fine_tune(
 
     from bert_tf.training.best import BestWeights
     from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.distribution import distribute
     from bert_tf.training.losses import classifier_loss
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
@@ -132,21 +133,26 @@ def fine_tune(
     class_weights = _class_weights(train.labels, info, plan)
     if plan.deterministic:
         make_deterministic()
+    devices = distribute(plan.distribute)
+    devices.check(plan.batch_size, plan.accumulation)
     digest = digest_of(bert)
     keras.utils.set_random_seed(plan.seed)
     scale = Scale.of(train.labels) if task == "regression" else Scale()
-    tuned = TunedModel(bert, info, plan, scale)
+    with devices.scope():
+        tuned = TunedModel(bert, info, plan, scale)
+    progress = progress and devices.leads
     data = _data(bert, train, validation, plan, features_dir or training, digest, progress)
     per_epoch = data.stream.steps_per_epoch()
     steps = max(1, round((plan.epochs or 0.0) * per_epoch))
     schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
-    optimizer = BertAdam(
-        schedule,
-        weight_decay=plan.weight_decay,
-        bias_correction=plan.bias_correction,
-        global_clipnorm=plan.clip_norm,
-        rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
-    )
+    with devices.scope():
+        optimizer = BertAdam(
+            schedule,
+            weight_decay=plan.weight_decay,
+            bias_correction=plan.bias_correction,
+            global_clipnorm=plan.clip_norm,
+            rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
+        )
     loss = classifier_loss(
         task,
         label_weights=class_weights if task == "multilabel" else None,
@@ -154,7 +160,7 @@ def fine_tune(
         mean=scale.mean,
         deviation=scale.deviation,
     )
-    step = TrainingStep(tuned.model, loss, optimizer, plan.accumulation)
+    step = TrainingStep(tuned.model, loss, optimizer, plan.accumulation, devices)
     best_weights: dict[str, np.ndarray] = {}
     best = BestWeights(
         metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
@@ -199,15 +205,18 @@ def fine_tune(
     )
     if not outcome.interrupted:
         best.restore()
-        write_release(
-            folder,
-            bert.config,
-            bert.vocab.raw,
-            tuned.weights(),
-            overwrite=True,
-            files={INFO_NAME: info.to_json()},
-        )
+        with devices.together():
+            if devices.leads:
+                write_release(
+                    folder,
+                    bert.config,
+                    bert.vocab.raw,
+                    tuned.weights(),
+                    overwrite=True,
+                    files={INFO_NAME: info.to_json()},
+                )
     remarks = [
+        devices.remark,
         plan.rate_remark(bert.config.hidden_size),
         LengthHistogram.of(train.texts).remark(),
         *tuned.remarks,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from bert_tf.errors import BertError
+from bert_tf.training.distribution import check_kind
 
 MODES = ("full", "frozen", "last:n", "lora")
 
@@ -97,6 +98,8 @@ class FineTuningPlan:
         keep: how many checkpoints are kept.
         deterministic: same numbers on the same machine to the last bit, at some cost in speed;
             only then is a run that was killed and continued the same as an unbroken one.
+        distribute: `"none"` for one device, `"data"` to divide each batch among all, see
+            `bert_tf.training.distribution`.
     """
 
     mode: str = "full"
@@ -129,6 +132,7 @@ class FineTuningPlan:
     log_every: int = 50
     keep: int = 1
     deterministic: bool = False
+    distribute: str = "none"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"full|frozen|lora|last:[1-9]\d*", self.mode):
@@ -167,6 +171,7 @@ class FineTuningPlan:
                 f"batch_size {self.batch_size} cannot be divided into accumulation "
                 f"{self.accumulation} equal parts."
             )
+        check_kind(self.distribute)
         weights = self.class_weights
         if isinstance(weights, str) and weights != "balanced":
             raise BertError(f"class_weights is {weights!r}; give 'balanced' or weights by label.")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from bert_tf.errors import BertError
 from bert_tf.training.checkpoints import TrainingCheckpoints
+from bert_tf.training.distribution import Distribution
 from bert_tf.training.step import TrainingStep
 
 Row = dict[str, float]
@@ -105,6 +106,10 @@ def run_training(
     present one is computed. A signal is heeded between two steps; no evaluation is begun after it,
     and one that was due then is made up for when training goes on.
 
+    Where several processes train together (`bert_tf.training.distribution`), each makes this call,
+    with the same folder. One of them writes, reports rows and shows progress; a signal to any
+    ends all.
+
     Args:
         step: the compiled step.
         stream: the batches; its state is saved with each checkpoint.
@@ -121,8 +126,12 @@ def run_training(
             last checkpoint is untouched), a checkpoint cannot be written or read, the one there
             is of another run, or another process trains in the folder.
     """
-    with checkpoints.alone():
-        return _train(step, stream, checkpoints, rhythm, hooks, progress)
+    devices = step.distribution
+    with contextlib.ExitStack() as stack:
+        with devices.together():
+            if devices.leads:
+                stack.enter_context(checkpoints.alone())
+        return _train(step, stream, checkpoints, rhythm, hooks, progress and devices.leads)
 
 
 def _train(
@@ -133,22 +142,33 @@ def _train(
     hooks: Hooks,
     progress: bool,
 ) -> Outcome:
-    restored = checkpoints.restore_last()
+    devices = step.distribution
+    check_same_checkpoints(devices, checkpoints)
+    with devices.together():
+        restored = checkpoints.restore_last(tidy=devices.leads)
     done, window, watch, owed = 0, None, _LossWatch(), False
     if restored is not None:
         done, state = restored
-        window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
+        with devices.together():
+            window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
         owed = bool(state.get("owed"))
         step.reload()
-        hooks.on_resume(done)
+        if devices.leads:
+            hooks.on_resume(done)
     saved = done if restored else None
 
-    def save(number: int, stream_state: Any) -> str:
+    def save(number: int, stream_state: Any) -> None:
         step.sync()
         kept = [] if window is None else [float(x) for x in window]
         state = {"stream": stream_state, "window": kept, "watch": watch.state()}
         state |= {"memory": hooks.remember(), "owed": owed}
-        return checkpoints.save(number, state)
+        with devices.together():
+            if devices.leads:
+                checkpoints.save(number, state)
+
+    def report(row: Row) -> None:
+        if devices.leads:
+            hooks.on_row(row)
 
     def judge() -> Row:
         assert hooks.evaluate is not None
@@ -159,7 +179,7 @@ def _train(
     stopped = hooks.should_stop()
     if owed and hooks.evaluate and not stopped:
         begun = {} if window is None else hooks.metrics(window)
-        hooks.on_row({"step": done, **begun, **judge()})
+        report({"step": done, **begun, **judge()})
         owed, window, saved, stopped = False, None, None, hooks.should_stop()
     with (
         _Interruption() as interruption,
@@ -179,7 +199,7 @@ def _train(
             at_end = done == rhythm.total
             judged = at_end or (rhythm.evaluate > 0 and done % rhythm.evaluate == 0)
             judged = judged and hooks.evaluate is not None
-            owed = judged and interruption.came
+            owed = judged and devices.any(interruption.came)
             judged = judged and not owed
             if (done % rhythm.log == 0 or at_end or judged) and not owed:
                 passed = time.perf_counter() - clock
@@ -189,17 +209,31 @@ def _train(
                 if judged:
                     row |= judge()
                     stopped = hooks.should_stop()
-                hooks.on_row(row)
+                report(row)
                 bar.set_postfix_str(_shown(row))
                 clock, work, since, window = time.perf_counter(), _Work(), done, None
-            if done % rhythm.save == 0 or at_end or stopped or interruption.came:
+            ending = stopped or devices.any(interruption.came)
+            if done % rhythm.save == 0 or at_end or ending:
                 save(done, last_state)
                 saved = done
-            if stopped or interruption.came:
+            if ending:
                 break
     if saved != done:
         save(done, last_state)
     return Outcome(done, checkpoints.prefix(done), owed or (done < rhythm.total and not stopped))
+
+
+def check_same_checkpoints(devices: Distribution, checkpoints: TrainingCheckpoints) -> None:
+    """Makes sure that all processes of a training go on from the same checkpoint, or from none.
+
+    Raises:
+        BertError: they see different ones.
+    """
+    if not devices.same(max(checkpoints.steps(), default=0)):
+        raise BertError(
+            f"the processes of this training see different checkpoints in {checkpoints.folder}; "
+            f"give an output folder that all hosts share."
+        )
 
 
 class _Work:

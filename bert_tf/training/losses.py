@@ -42,7 +42,9 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
     Args:
         outputs: MLM logits, (batch, n, vocab), and NSP logits, (batch, 2).
         batch: `masked_lm_ids` (batch, n), `masked_lm_weights` (batch, n), 0 for a place that is
-            only there to fill up, and `next_sentence_labels` (batch,).
+            only there to fill up, and `next_sentence_labels` (batch,). Where it is a part of
+            a batch, `total_words` and `total_pairs` are what the sums are divided by: the
+            weights of all words and the number of all pairs.
 
     Returns:
         The loss, a scalar, and the sums of `SUMS` as one float32 array.
@@ -61,7 +63,9 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
         ops.cast(ops.shape(pairs)[1], "float32"),
     ]
     # 1e-5 as in run_pretraining.py: a batch without any masked word has no loss, not NaN.
-    loss = sums[0] / (sums[2] + 1e-5) + sums[3] / ops.maximum(sums[5], 1.0)
+    words_in_all = ops.cast(batch.get("total_words", sums[2]), "float32")
+    pairs_in_all = ops.cast(batch.get("total_pairs", sums[5]), "float32")
+    loss = sums[0] / (words_in_all + 1e-5) + sums[3] / ops.maximum(pairs_in_all, 1.0)
     return loss, ops.stack([ops.convert_to_tensor(x) for x in sums])
 
 

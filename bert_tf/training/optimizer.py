@@ -67,6 +67,9 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 class BertAdam(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay, as BERT was trained with; bias correction by choice.
 
+    Under `tf.distribute` the replicas' gradients are added up before they are clipped, so that a
+    step is what it is on one device.
+
     The update is `w -= rate * (m / (sqrt(v) + epsilon) + weight_decay * w)` with running means
     `m` of the gradient and `v` of its square (google-research/bert, optimization.py,
     AdamWeightDecayOptimizer). Keras's own AdamW always corrects the bias of `m` and `v`.
@@ -151,7 +154,12 @@ class BertAdam(keras.optimizers.Optimizer):
             # A table's gradient comes as rows, the same row perhaps several times: their norm is
             # that of the sum, and the running means change in all other rows as well.
             grads = [None if g is None else tf.convert_to_tensor(g) for g in grads]
+            grads = _added_over_replicas(grads)
         super().apply(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Keras's would add them up here, after each replica has clipped its own.
+        return grads_and_vars
 
     def _is_decayed(self, variable: Any) -> bool:
         # The second: what a user named in Keras's `exclude_from_weight_decay`.
@@ -203,3 +211,15 @@ class BertAdam(keras.optimizers.Optimizer):
             rate_multipliers=dict(self.rate_multipliers),
         )
         return config
+
+
+def _added_over_replicas(gradients: list[Any]) -> list[Any]:
+    """The sums over all of TensorFlow's replicas, so that they are clipped by their own norm."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    known = [g for g in gradients if g is not None]
+    if context is None or context.num_replicas_in_sync == 1 or not known:
+        return gradients
+    added = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+    return [None if g is None else next(added) for g in gradients]

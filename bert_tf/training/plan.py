@@ -6,6 +6,7 @@ import dataclasses
 import sys
 
 from bert_tf.errors import BertError
+from bert_tf.training.distribution import check_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class PretrainingPlan:
         keep: how many checkpoints are kept.
         deterministic: same numbers on the same machine to the last bit, at some cost in speed;
             only then is a run that was killed and continued the same as an unbroken one.
+        distribute: `"none"` for one device, `"data"` to divide each batch among all, see
+            `bert_tf.training.distribution`.
     """
 
     steps: int = 100_000
@@ -43,6 +46,7 @@ class PretrainingPlan:
     eval_batches: int = 100
     keep: int = 2
     deterministic: bool = False
+    distribute: str = "none"
 
     def check(self) -> None:
         """Makes sure that it has a meaning.
@@ -60,5 +64,6 @@ class PretrainingPlan:
             raise BertError(
                 f"precision is {self.precision!r}; training computes in float32 or bfloat16."
             )
+        check_kind(self.distribute)
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise BertError(f"dropout is {self.dropout}; it lies between 0 and 1.")

@@ -15,7 +15,15 @@ from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
-from bert_tf.training.loop import Hooks, Outcome, Rhythm, Row, Stream, run_training
+from bert_tf.training.loop import (
+    Hooks,
+    Outcome,
+    Rhythm,
+    Row,
+    Stream,
+    check_same_checkpoints,
+    run_training,
+)
 from bert_tf.training.plan import PretrainingPlan
 from bert_tf.training.spectral import PARTS
 from bert_tf.training.starting import start_from_checkpoint
@@ -54,6 +62,7 @@ def pretrain(
     eval_stream: Callable[[], Iterable[Batch]] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
+    tell: Callable[[str], None] = lambda remark: None,
     progress: bool = True,
 ) -> Outcome:
     """Trains both heads, and continues where an earlier call with the same folder stopped.
@@ -78,6 +87,7 @@ def pretrain(
             `metrics_of` names, `pieces_per_second`, `steps_per_second`, and after an evaluation
             the same names behind `eval_`.
         on_resume: is told the step that training goes on from.
+        tell: is given what is worth a remark.
         progress: whether to show a progress bar on a terminal.
 
     Returns:
@@ -98,17 +108,24 @@ def pretrain(
 
     from bert_tf.models.builders import build_gathered_pretraining_model
     from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
+    from bert_tf.training.distribution import distribute
     from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
 
     if plan.deterministic:
         make_deterministic()
+    devices = distribute(plan.distribute)
+    if devices.remark:
+        tell(devices.remark)
+    if devices.count > 1:
+        devices.check(_rows_of(stream))  # before start weights are made, which may take long
     keras.utils.set_random_seed(plan.seed)
-    layers = _build_layers(_with_dropout(config, plan.dropout), plan.precision)
-    model = build_gathered_pretraining_model(layers)
     schedule = WarmUpLinearDecay(plan.learning_rate, plan.steps, plan.warmup_steps)
-    optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
+    with devices.scope():
+        layers = _build_layers(_with_dropout(config, plan.dropout), plan.precision)
+        model = build_gathered_pretraining_model(layers)
+        optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
 
     def evaluate() -> Row:
         assert eval_stream is not None
@@ -125,11 +142,13 @@ def pretrain(
     checkpoints = TrainingCheckpoints(
         output_dir, saved_weights(layers), model, optimizer, plan.keep
     )
+    check_same_checkpoints(devices, checkpoints)
     if not checkpoints.steps():
         _assign(layers, weights_of(config, PARTS), start() if callable(start) else start)
         # Else not before the checkpoint is known to be of this config.
-        write_side_files(output_dir, config, vocab.raw)
-    step = TrainingStep(model, pretraining_loss, optimizer)
+        if devices.leads:
+            write_side_files(output_dir, config, vocab.raw)
+    step = TrainingStep(model, pretraining_loss, optimizer, distribution=devices)
     outcome = run_training(
         step,
         stream,
@@ -138,8 +157,9 @@ def pretrain(
         Hooks(metrics_of, told, evaluate if eval_stream else None, resumed),
         progress=progress,
     )
-    if not outcome.interrupted:
-        write_release(release, config, vocab.raw, _weights(layers), overwrite=True)
+    with devices.together():
+        if devices.leads and not outcome.interrupted:
+            write_release(release, config, vocab.raw, _weights(layers), overwrite=True)
     return outcome
 
 
@@ -184,6 +204,14 @@ def _judge(step: TrainingStep, batches: Iterable[Batch]) -> Row:
     if not sums:
         raise BertError("there is not one batch to evaluate on; give more data.")
     return metrics_of(np.sum(sums, axis=0))
+
+
+def _rows_of(stream: Stream) -> int:
+    """The rows of a stream's batches."""
+    state = stream.state()
+    rows = len(stream.next_batch()["token_input"])
+    stream.restore(state)
+    return rows
 
 
 def _build_layers(config: BertConfig, precision: str) -> BertLayers:

@@ -162,6 +162,7 @@ class PretrainingSession:
             eval_stream=self._source.evaluation if evaluate else None,
             on_row=noted,
             on_resume=on_resume,
+            tell=self._tell,
             progress=progress,
         )
         self.last = outcome.prefix

@@ -1,0 +1,362 @@
+"""`distribute`: has a training use all devices, each for its share of a batch's rows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from bert_tf.errors import BertError
+
+KINDS = ("none", "data")
+
+Batch = Mapping[str, np.ndarray]
+
+_HOSTS = tuple(
+    f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+)
+"""The environment's variables by which `keras.distribution` finds the other hosts."""
+
+
+class Distribution:
+    """One device: what the others are compared with, and what is used where nothing is said.
+
+    Each device has all weights. Where there are several, each gets as many rows of a batch, and
+    their gradients are added up before they are clipped, so that a step is what it is on one
+    device with the whole batch. Weights in checkpoints are those of one device: a training goes
+    on with any number of them.
+
+    Attributes:
+        count: devices in all.
+        processes: in which they are. All of them make the same calls with the same batches.
+        leads: whether this process is the one that writes files and talks.
+        remark: what is odd, or None.
+    """
+
+    count = 1
+    processes = 1
+    leads = True
+    remark: str | None = None
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """In it, model and optimizer are made (and the optimizer is built)."""
+        return contextlib.nullcontext()
+
+    def check(self, rows: int, parts: int = 1) -> None:
+        """Makes sure that each device gets as many rows of a batch.
+
+        Args:
+            rows: of a batch.
+            parts: in which it is computed one after another.
+
+        Raises:
+            BertError: they cannot be divided so.
+        """
+        each = self.count * parts
+        if rows % each:
+            among = f"among {self.count} devices" + (f" in {parts} parts" if parts > 1 else "")
+            below = rows - rows % each
+            others = f"{below} or {below + each}" if below else f"{each}"
+            raise BertError(
+                f"a batch of {rows} rows cannot be divided equally {among}; choose a batch size "
+                f"that {each} divides, such as {others}."
+            )
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process. All must ask."""
+        return flag
+
+    def same(self, number: int) -> bool:
+        """Whether all processes have the same number. All must ask."""
+        return True
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What fails in it in one process fails in all, instead of leaving them to wait.
+
+        All leave it at the same time.
+
+        Raises:
+            BertError: it failed in another process.
+        """
+        yield
+
+
+class Mirrored(Distribution):
+    """The devices of one machine on TensorFlow.
+
+    Args:
+        devices: their names.
+
+    Attributes:
+        strategy: a `tf.distribute.MirroredStrategy`.
+    """
+
+    def __init__(self, devices: list[str]) -> None:
+        import tensorflow as tf
+
+        self.count = len(devices)
+        self._devices = devices
+        self.strategy = tf.distribute.MirroredStrategy(devices)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """The strategy's: variables made in it are on every device."""
+        return self.strategy.scope()
+
+    def place(self, batch: Batch) -> Any:
+        """Each replica's rows on its device; what has no rows goes to all."""
+        import tensorflow as tf
+
+        def own(context: Any) -> dict[str, Any]:
+            number = int(context.replica_id_in_sync_group)
+            with tf.device(self._devices[number]):
+                return {
+                    name: tf.constant(_share(np.asarray(x), number, self.count))
+                    for name, x in batch.items()
+                }
+
+        return self.strategy.experimental_distribute_values_from_function(own)
+
+
+class Sharded(Distribution):
+    """The devices of one or several hosts on JAX, by `keras.distribution.DataParallel`.
+
+    Attributes:
+        replicated: the `jax.sharding.NamedSharding` of what every device has whole.
+    """
+
+    def __init__(self) -> None:
+        import jax
+        import keras
+
+        # Every process makes all batches by itself, so that no data set is to be divided.
+        self._parallel = keras.distribution.DataParallel(
+            devices=keras.distribution.list_devices(), auto_shard_dataset=False
+        )
+        mesh = self._parallel.device_mesh.backend_mesh
+        self.count = mesh.size
+        self.processes = jax.process_count()
+        self.leads = jax.process_index() == 0
+        self.replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        self._by_rows = jax.sharding.NamedSharding(
+            mesh, jax.sharding.PartitionSpec(mesh.axis_names[0])
+        )
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """That of `keras.distribution`: variables made in it are on every device."""
+        return self._parallel.scope()
+
+    def place(self, batch: Batch) -> dict[str, Any]:
+        """The rows over all devices, if they can be divided; else all of them on each."""
+        import jax
+
+        def placed(x: np.ndarray) -> Any:
+            divides = x.ndim > 0 and len(x) % self.count == 0
+            # Of a batch that all processes have, each takes out what its own devices need.
+            return jax.make_array_from_callback(
+                x.shape, self._by_rows if divides else self.replicated, lambda index: x[index]
+            )
+
+        return {name: placed(np.asarray(x)) for name, x in batch.items()}
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process. All must ask; that takes a message to and fro."""
+        return bool(self._of_all(int(flag)).any())
+
+    def same(self, number: int) -> bool:
+        """Whether all processes have the same number. All must ask."""
+        return bool((self._of_all(number) == number).all())
+
+    def _of_all(self, number: int) -> np.ndarray:
+        """The number that each process has."""
+        if self.processes == 1:
+            return np.asarray([number])
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(np.asarray(number, np.int32)))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What fails in it in one process fails in all, instead of leaving them to wait.
+
+        Raises:
+            BertError: it failed in another process.
+        """
+        error = None
+        try:
+            yield
+        except BertError as found:
+            error = found
+        failed = self.any(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise BertError("another process of this training has stopped; it says there why.")
+
+
+def connect() -> None:
+    """Joins the processes of several hosts, where the environment names them, on JAX.
+
+    That is to be done before anything is computed, so before a model is loaded. Each process has
+    `KERAS_DISTRIBUTION_JOB_ADDRESSES` (host:port of process 0, or of all),
+    `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` (from 0). Where they are
+    not set, or the processes are joined already, nothing happens. All processes need the data,
+    and the output folder must be one that they share.
+
+    Raises:
+        BertError: the variables have no meaning, Keras does not run on JAX, something was
+            computed already, or the others do not answer.
+    """
+    given = {name: os.environ[name] for name in _HOSTS if os.environ.get(name)}
+    if not given:
+        return
+    import keras
+
+    if keras.backend.backend() != "jax":
+        raise BertError(
+            f"{next(iter(given))} is set, but keras.distribution does nothing on "
+            f"{keras.backend.backend()}; several hosts need JAX (--backend=jax, or "
+            f"KERAS_BACKEND=jax)."
+        )
+    missing = [name for name in _HOSTS if name not in given]
+    if missing:
+        raise BertError(
+            f"{', '.join(missing)} is not set; each process needs {', '.join(_HOSTS)}, such as "
+            f"10.0.0.1:1234, 2 and 0."
+        )
+    try:
+        number, own = (int(given[name]) for name in _HOSTS[1:])
+    except ValueError:
+        number, own = 0, 0
+    if not 0 <= own < number:
+        raise BertError(
+            f"{_HOSTS[1]} is {given[_HOSTS[1]]!r} and {_HOSTS[2]} {given[_HOSTS[2]]!r}; give a "
+            f"number of processes, and which of them this is, from 0."
+        )
+    import jax
+
+    if jax.distributed.is_initialized():
+        return
+    first = given[_HOSTS[0]].split(",")[0].strip()
+    try:
+        # What `keras.distribution.initialize` calls too; then it agrees on a seed, which a
+        # training has already, in the first collective operation, for some seconds.
+        jax.distributed.initialize(first, number, own)
+    except (RuntimeError, ValueError) as error:
+        raise BertError(
+            f"the processes at {first} could not be joined: "
+            f"{str(error).splitlines()[0].rstrip('.')}. From Python, call "
+            f"bert_tf.training.distribution.connect() before a model is loaded."
+        ) from error
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes files; of one process alone, true."""
+    jax = sys.modules.get("jax")
+    return jax is None or not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def check_kind(kind: str) -> None:
+    """Makes sure that there is such a way to distribute.
+
+    Raises:
+        BertError: there is none.
+    """
+    if kind not in KINDS:
+        raise BertError(f"distribute is {kind!r}; it is one of {', '.join(KINDS)}.")
+
+
+def distribute(kind: str) -> Distribution:
+    """The devices to train on.
+
+    Args:
+        kind: `"none"` for one device; `"data"` for all: on TensorFlow the GPUs of this machine
+            (or its logical CPU devices, if there are several), on JAX all that JAX finds, also
+            on other hosts (see `connect`).
+
+    Raises:
+        BertError: there is no such kind, or it does not work on this backend or in this
+            environment.
+    """
+    check_kind(kind)
+    if kind == "none":
+        return Distribution()
+    import keras
+
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        raise BertError(
+            f"Keras runs on {backend}, which cannot train; to train on several devices, choose "
+            f"tensorflow (the GPUs of one machine) or jax (GPUs, TPUs, several hosts) with "
+            f"--backend or KERAS_BACKEND."
+        )
+    connect()
+    if backend == "jax":
+        found: Distribution = Sharded()
+        return found if found.count > 1 else _one(keras.distribution.list_devices()[0])
+    _refuse_on_tensorflow()
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    names = [device.name for device in devices]
+    return Mirrored(names) if len(names) > 1 else _one(names[0])
+
+
+def _one(name: str) -> Distribution:
+    one = Distribution()
+    one.remark = (
+        f"there is only one device to train on, {name.removeprefix('/device:')}: to distribute "
+        f"(distribute is 'data') changes nothing."
+    )
+    return one
+
+
+def _refuse_on_tensorflow() -> None:
+    """Says what does not work there.
+
+    Raises:
+        BertError: the environment asks for it.
+    """
+    import keras
+    import tensorflow as tf
+
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        tasks = sum(len(addresses) for addresses in cluster.values())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BertError(
+            "the environment's TF_CONFIG is no description of a cluster; unset it to train on "
+            "the GPUs of this machine."
+        ) from error
+    if tasks > 1:
+        raise BertError(
+            f"TF_CONFIG names {tasks} workers, but MultiWorkerMirroredStrategy does not work with "
+            f"Keras 3. On several hosts train on JAX: --backend=jax, with {', '.join(_HOSTS)} in "
+            f"each process's environment. To train on this machine alone, unset TF_CONFIG."
+        )
+    if keras.distribution.distribution() is not None:
+        raise BertError(
+            "keras.distribution is set, but does nothing on TensorFlow; use JAX "
+            "(KERAS_BACKEND=jax), or leave it out: the GPUs of this machine are found without it."
+        )
+    if tf.distribute.has_strategy():
+        raise BertError(
+            "this was called in the scope of a tf.distribute strategy; call it outside: it makes "
+            "a MirroredStrategy by itself."
+        )
+    if tf.config.list_physical_devices("TPU"):
+        raise BertError("to train on TPUs use JAX: --backend=jax, or KERAS_BACKEND=jax.")
+
+
+def _share(x: np.ndarray, number: int, count: int) -> np.ndarray:
+    """The rows of one of several devices; the whole of what has no rows."""
+    if not x.ndim:
+        return x
+    size = len(x) // count
+    return x[number * size : (number + 1) * size]
