@@ -140,10 +140,9 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             hot = check_array(y, accept_sparse=True, input_name="y")
             hot = hot.toarray() if hasattr(hot, "toarray") else hot
-            self.classes_ = np.arange(hot.shape[1])
             names = tuple(map(str, range(hot.shape[1])))
             held = [tuple(names[i] for i in np.flatnonzero(row)) for row in hot]
-            return Targets("multilabel", list(held), names)
+            return Targets("multilabel", list(held), names, np.arange(hot.shape[1]))
         column = column_or_1d(y, warn=True)
         classes, numbers = np.unique(column, return_inverse=True)
         if len(classes) < 2:
@@ -151,14 +150,13 @@ class BertClassifier(ClassifierMixin, BertEstimator):
                 f"y has one class only, {name_of(classes[0])}; a classifier needs "
                 f"texts of at least two."
             )
-        self.classes_ = classes
         names = tuple(map(name_of, classes))
-        return Targets("classes", [names[i] for i in numbers], names)
+        return Targets("classes", [names[i] for i in numbers], names, classes)
 
-    def _plan(self, params: Mapping[str, Any], seed: int) -> FineTuningPlan:
+    def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
         weights = params["class_weight"]
-        if isinstance(weights, Mapping):
-            known = {one: name_of(one) for one in self.classes_.tolist()}
+        if isinstance(weights, Mapping) and targets.classes is not None:
+            known = {one: name_of(one) for one in targets.classes.tolist()}
             unknown = [name for name in weights if name not in known]
             if unknown:
                 raise BertError(
@@ -166,7 +164,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
                     f"{', '.join(map(repr, list(known)[:12]))}."
                 )
             weights = {known[name]: float(weight) for name, weight in weights.items()}
-        plan = super()._plan(params, seed)
+        plan = super()._plan(params, seed, targets)
         return dataclasses.replace(plan, class_weights=weights)
 
     def _know_folder(self, bert: Bert) -> None:
@@ -239,4 +237,4 @@ class BertRegressor(RegressorMixin, BertEstimator):
     def _targets(self, y: Any) -> Targets:
         numbers = column_or_1d(y, warn=True)
         numbers = check_array(numbers, ensure_2d=False, dtype=np.float64, input_name="y")
-        return Targets("regression", numbers.tolist(), ())
+        return Targets("regression", numbers.tolist())

@@ -24,7 +24,6 @@ from bert_tf.data.splits import split_labelled
 from bert_tf.errors import BertError
 from bert_tf.loading import load
 from bert_tf.tasks.asking import batches_for
-from bert_tf.training.finetuning import LabelledRows, fine_tune
 from bert_tf.training.finetuning_plan import FineTuningPlan
 
 try:
@@ -49,11 +48,13 @@ class Targets(NamedTuple):
         task: see `bert_tf.data.LabelledTexts`.
         labels: of each row.
         names: of the classes in their order; none for a regression.
+        classes: themselves, as y has them; of several at once the numbers of the columns.
     """
 
     task: Literal["classes", "multilabel", "regression"]
     labels: list[Label]
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    classes: np.ndarray | None = None
 
 
 class Answers:
@@ -114,14 +115,17 @@ class BertEstimator(BaseEstimator):
             ValueError: y cannot be learnt.
             KeyboardInterrupt: a signal came; the estimator is then as it was before.
         """
+        # It imports Keras, which takes its backend then: as late as can be.
+        from bert_tf.training.finetuning import LabelledRows, fine_tune
+
         params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         data = _texts(X)
         if y is None:
             raise BertError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
+        check_consistent_length(data.texts, y)
         targets = self._targets(y)
-        check_consistent_length(data.texts, targets.labels)
         data = dataclasses.replace(data, labels=targets.labels, task=targets.task)
         seed = _seed(params["random_state"])
         parts = [data]
@@ -131,7 +135,7 @@ class BertEstimator(BaseEstimator):
             raise BertError(
                 "patience needs texts to judge by; pass validation_fraction=0.1, say, as well."
             )
-        plan = self._plan(params, seed)
+        plan = self._plan(params, seed, targets)
         half = plan.kind == "frozen" and plan.precision == "bfloat16"
         bert = load(
             params["checkpoint"],
@@ -164,6 +168,8 @@ class BertEstimator(BaseEstimator):
             del bert
             answers = Answers(load(folder))
         self._answers = answers
+        if targets.classes is not None:
+            self.classes_ = targets.classes
         self.pairs_ = data.pairs is not None
         self.history_ = history
         self.best_step_ = found.best_step
@@ -223,7 +229,7 @@ class BertEstimator(BaseEstimator):
     def _targets(self, y: Any) -> Targets:
         raise NotImplementedError
 
-    def _plan(self, params: Mapping[str, Any], seed: int) -> FineTuningPlan:
+    def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
         rest: dict[str, Any] = {} if params["output_dir"] is not None else {"save_every": _NEVER}
         chosen = {name: value for name, value in params.items() if name in _PLAN}
         return FineTuningPlan(**chosen, seed=seed, **rest)
