@@ -47,8 +47,8 @@ class Table(Output):
     def __init__(self, file: TextIO, info: ClassifierInfo) -> None:
         super().__init__(file, False, self._row, "")
         self._width = min(30, max([5, *map(width, info.labels)]))
-        if info.task == "multilabel":
-            self._width = 30
+        if info.task != "classes":
+            self._width = 30 if info.labels else 10
         heads = ["value"] if info.task == "regression" else ["label"]
         if info.task == "classes":
             heads.append("probability")

@@ -57,6 +57,7 @@ class GrowingFile:
         # As it is when read again: tuples are lists.
         self._settings = json.loads(json.dumps(settings))
         self._part, self._note = path + ".part", path + ".part.json"
+        check_output(path, overwrite)  # another process may have finished it meanwhile
         if os.path.exists(self._part):
             self._recall(overwrite)
         if not self.progress.rows:
