@@ -92,7 +92,8 @@ def answer(args: argparse.Namespace) -> int:
         found["evaluation"] = {
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }
-    output.draw_text_lengths(session, say)
+    if job.do_train:
+        output.draw_text_lengths(session, say)
     if args.do_predict:
         found["test_results"] = predict_test(args, session.folder)
     if not args.json:
@@ -174,9 +175,10 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         shares=_shares(args.shares),
         split_seed=args.split_seed,
         problems=changes,
-        checkpoint=args.init_checkpoint,
-        config=args.bert_config_file,
-        vocab=args.vocab_file,
+        # Empty where a script has a variable that is not set.
+        checkpoint=args.init_checkpoint or None,
+        config=args.bert_config_file or None,
+        vocab=args.vocab_file or None,
         lower_case=args.do_lower_case,
         start=args.start,
         max_seq_length=USUAL_LENGTH if original and length is None else length,

@@ -25,6 +25,7 @@ from bert_tf.training.classifier_judging import FOLDER, Judged
 from bert_tf.training.classifier_session import ClassifierSession
 from bert_tf.training.finetuning import FineTuned
 from bert_tf.training.log import EVENTS, NAME, TrainingLog
+from bert_tf.training.metric_names import METRICS
 
 CURVE = "curve.png"
 LENGTHS = "lengths.png"
@@ -143,7 +144,8 @@ def _panels(task: str, metric: str) -> tuple[Panel, ...]:
     panels = _PANELS[task]
     if metric == "loss" or any(panel.column == metric for panel in panels):
         return panels
-    return (*panels[:-1], Panel(metric, f"{metric.replace('_', ' ')} of the evaluations"))
+    meaning = METRICS[metric].meaning
+    return (*panels[:-1], Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)"))
 
 
 def _drawable(rows: Sequence[Mapping[str, float]], task: str) -> list[Mapping[str, float]]:
@@ -178,7 +180,7 @@ def _numbers(row: Mapping[str, float], names: Sequence[str]) -> str:
         if name in row:
             short = name.removeprefix("eval_")
             value = f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
-            shown.append(f"{short.replace('_', ' ')} {value}")
+            shown.append(f"{short} {value}")
     return ", ".join(shown)
 
 
