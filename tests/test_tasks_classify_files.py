@@ -184,6 +184,9 @@ def test_another_run_is_refused_and_overwritten_on_request(classify, unbroken, t
     assert found[: 5 * CHUNK] == wanted[: 5 * CHUNK]  # the last chunk's batches are others now
     with pytest.raises(BertError, match="exists; name another output, or say --overwrite"):
         predict_file(classify, ROWS, path)
+    with_flag = tmp_path / "flag.tsv"
+    begun(classify, with_flag)
+    assert predict_file(classify, ROWS, with_flag, overwrite=True).resumed_from == 3 * CHUNK
     begun_again = tmp_path / "again.tsv"
     begun(classify, begun_again)
     predict_file(other, ROWS, begun_again, overwrite=True)

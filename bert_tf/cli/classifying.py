@@ -317,18 +317,23 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
             else:
                 output.result(result)
         return SOME_FAILED if output.failed else 0
-    with _progress(args.predict) as bar:
-        found = predict_file(
-            classify,
-            rows,
-            args.output,
-            format=format,
-            echo=echo,
-            pairs=rows.pairs,
-            overwrite=bool(args.overwrite),
-            on_rows=bar.reach,
-            on_resume=bar.begin,
-        )
+    try:
+        with _progress(args.predict) as bar:
+            found = predict_file(
+                classify,
+                rows,
+                args.output,
+                format=format,
+                echo=echo,
+                pairs=rows.pairs,
+                overwrite=bool(args.overwrite),
+                on_rows=bar.reach,
+                on_resume=bar.begin,
+            )
+    except KeyboardInterrupt:
+        if os.path.exists(f"{args.output}.part"):
+            say(f"stopped; {args.output}.part goes on where it is with the same command")
+        raise
     print(json.dumps(vars(found)) if args.json else _told(found))
     for problem in found.problems:
         say(f"error: {problem}")
