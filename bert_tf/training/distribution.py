@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -98,12 +99,12 @@ class Mirrored(Distribution):
         strategy: a `tf.distribute.MirroredStrategy`.
     """
 
-    def __init__(self, devices: list[str]) -> None:
+    def __init__(self, devices: Sequence[str]) -> None:
         import tensorflow as tf
 
         self.count = len(devices)
         self._devices = devices
-        self.strategy = tf.distribute.MirroredStrategy(devices)
+        self.strategy = tf.distribute.MirroredStrategy(list(devices))
 
     def scope(self) -> AbstractContextManager[Any]:
         """The strategy's: variables made in it are on every device."""
@@ -129,6 +130,7 @@ class Sharded(Distribution):
 
     Attributes:
         replicated: the `jax.sharding.NamedSharding` of what every device has whole.
+        on_cpu: whether they are CPU devices, as in tests.
     """
 
     def __init__(self) -> None:
@@ -141,6 +143,7 @@ class Sharded(Distribution):
         )
         mesh = self._parallel.device_mesh.backend_mesh
         self.count = mesh.size
+        self.on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.processes = jax.process_count()
         self.leads = jax.process_index() == 0
         self.replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -304,8 +307,15 @@ def distribute(kind: str) -> Distribution:
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    names = [device.name for device in devices]
-    return Mirrored(names) if len(names) > 1 else _one(names[0])
+    names = tuple(device.name for device in devices)
+    return _mirrored(names) if len(names) > 1 else _one(names[0])
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> Mirrored:
+    # One in all: each strategy numbers its sums from the same start, and TensorFlow takes those
+    # of two strategies with the same number for the same sum.
+    return Mirrored(devices)
 
 
 def _one(name: str) -> Distribution:

@@ -214,11 +214,22 @@ class _JaxEngine:
         self._state: list[Any] = []
         self.reload()
 
+    def _settled(self, results: Any) -> Any:
+        """The same; on several CPU devices not before they are computed.
+
+        There, two programs at a time can take each other's threads and wait for ever.
+        """
+        import jax
+
+        if self._devices is not None and self._devices.on_cpu:
+            jax.block_until_ready(results)
+        return results
+
     def _placed(self, batch: Batch) -> dict[str, Any]:
         return dict(batch) if self._devices is None else self._devices.place(batch)
 
     def train(self, batch: Batch) -> Any:
-        *self._state, sums = self._train(*self._state, self._placed(batch))
+        *self._state, sums = self._settled(self._train(*self._state, self._placed(batch)))
         return sums
 
     def train_parts(self, batches: list[dict[str, np.ndarray]]) -> Any:
@@ -227,19 +238,21 @@ class _JaxEngine:
         def each() -> Iterator[tuple[list[Any], Any]]:
             nonlocal other
             for batch in batches:
-                gradients, other, sums = self._differentiate(trained, other, self._placed(batch))
+                gradients, other, sums = self._settled(
+                    self._differentiate(trained, other, self._placed(batch))
+                )
                 yield gradients, sums
 
         gradients, sums = _added(each(), _add_lists)
-        trained, state = self._apply(trained, state, gradients)
+        trained, state = self._settled(self._apply(trained, state, gradients))
         self._state = [trained, other, state]
         return sums
 
     def evaluate(self, batch: Batch) -> Any:
-        return self._evaluate(*self._state[:2], self._placed(batch))
+        return self._settled(self._evaluate(*self._state[:2], self._placed(batch)))
 
     def predict(self, batch: Batch) -> Any:
-        return self._predict(*self._state[:2], self._placed(batch))
+        return self._settled(self._predict(*self._state[:2], self._placed(batch)))
 
     def sync(self) -> None:
         import jax.numpy as jnp

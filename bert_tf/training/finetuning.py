@@ -80,6 +80,7 @@ def fine_tune(
     task: str = "classes",
     features_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resumable: bool = True,
     on_row: Callable[[Row], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
     progress: bool = True,
@@ -101,6 +102,7 @@ def fine_tune(
         features_dir: where a frozen encoder's vectors are kept; `training` in the folder when left
             out. Runs with different heads may share it.
         overwrite: whether a model that is in the folder may be replaced when a run begins.
+        resumable: whether what is needed to continue is written and, if it is there, heeded.
         on_row: is given each row of the log: `step`, `learning_rate` (of that step), `loss`,
             speeds, and after an evaluation `eval_loss`, `eval_accuracy` and so on.
         on_resume: is told the step that training goes on from.
@@ -119,13 +121,15 @@ def fine_tune(
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
     from bert_tf.training.losses import classifier_loss
+    from bert_tf.training.no_checkpoints import NoCheckpoints
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
     from bert_tf.training.tuned_model import Scale, TunedModel, digest_of
 
     folder = os.path.expanduser(os.fspath(output_dir))
     training = os.path.join(folder, CHECKPOINTS)
-    if not overwrite and not glob.glob(os.path.join(glob.escape(training), "*.index")):
+    begun = resumable and glob.glob(os.path.join(glob.escape(training), "*.index"))
+    if not overwrite and not begun:
         refuse_to_overwrite(folder)
     info = _info(bert, train, plan, labels, task)
     plan = plan.filled(bert.config.hidden_size)
@@ -165,7 +169,8 @@ def fine_tune(
     best = BestWeights(
         metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
     )
-    checkpoints = TrainingCheckpoints(
+    kind = TrainingCheckpoints if resumable else NoCheckpoints
+    checkpoints = kind(
         training, tuned.trained, tuned.model, optimizer, plan.keep, extra=best_weights
     )
     of_run = _of_run(plan, info, digest)
@@ -175,7 +180,8 @@ def fine_tune(
         scores = evaluation.all_scores(step, data.once(), len(validation.labels), info.num_outputs)
         scores = scores * np.float32(scale.deviation) + np.float32(scale.mean)
         row = evaluation.measured(info, validation.labels, scores)
-        best.look(int(optimizer.iterations), row, evaluation.only_class(info, scores))
+        at = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        best.look(at, row, evaluation.only_class(info, scores))
         return row
 
     def told(row: Row) -> None:
