@@ -14,6 +14,7 @@ from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, 
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining import STOPPED, choose_training_backend
 from bert_tf.errors import BertError
+from bert_tf.training.distribution import leads
 
 if TYPE_CHECKING:
     from bert_tf.training.classifier_job import ClassifierJob
@@ -78,6 +79,8 @@ def answer(args: argparse.Namespace) -> int:
     found: dict[str, Any] = {"output_dir": session.folder}
     if job.do_train:
         trained = train(session, args)
+        if not leads():
+            return STOPPED if trained.interrupted else 0
         found |= output.training_of(session, trained)
         if trained.interrupted:
             print(json.dumps(found) if args.json else output.stopped(session, trained))
@@ -109,7 +112,7 @@ def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
     if args.threads:
         set_threads(args.threads)
     if trains:
-        choose_training_backend(args.backend, args.use_tpu)
+        choose_training_backend(args.backend, args.use_tpu, args.distribute or "none")
     else:
         choose_backend(args.backend, predict=True)
 
@@ -224,6 +227,7 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
         "save_every": args.save_checkpoints_steps,
         "log_every": args.log_steps,
         "deterministic": args.deterministic,
+        "distribute": args.distribute,
     }
     given = {name: value for name, value in names.items() if value is not None}
     if args.task_name is None:
@@ -243,6 +247,8 @@ def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
     from bert_tf.cli.classifier_output import Watcher
 
+    if not leads():
+        return session.train(progress=False)
     watcher = Watcher(session, sys.stdout if args.json else None)
     try:
         return session.train(on_row=watcher.row, on_resume=watcher.resumed)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from bert_tf.cli.absl_flags import OriginalFlags
 from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
+from bert_tf.cli.pretraining_flags import add_distribute
 from bert_tf.data.tables import FORMATS, QUOTING
 
-_TPU = "JAX finds TPUs by itself: install its TPU build and pass --backend=jax."
+_TPU = (
+    "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
+    "to use all cores."
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -203,6 +207,7 @@ def _add_running(flags: OriginalFlags) -> None:
         "what training computes in; weights are float32 in any case (float32)",
         choices=("float32", "bfloat16"),
     )
+    add_distribute(flags)
     flags.switch(
         "deterministic",
         None,

@@ -22,6 +22,7 @@ from bert_tf.errors import BertError
 from bert_tf.training.classifier_job import ClassifierJob, choose_max_seq_length
 from bert_tf.training.classifier_judging import Judged, judge_split, write_judged
 from bert_tf.training.classifier_start import load_classifier, start_bert, trained_classifier
+from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning import CHECKPOINTS, FineTuned, LabelledRows, fine_tune
 from bert_tf.training.finetuning_plan import FineTuningPlan
 from bert_tf.training.metric_names import main_metric
@@ -187,7 +188,8 @@ class ClassifierSession:
         if not found.interrupted:
             self._trained = self.folder
             self._judged_last = self._judges_in_training()
-            self._write_record(found)
+            if leads():
+                self._write_record(found)
             self._bert = None
         return found
 
