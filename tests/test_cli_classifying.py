@@ -14,9 +14,12 @@ import reference
 from tiny_classifiers import LENGTH, VOCAB, head, scores_by_hand, tiny_config, write_bert
 
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.cli import classifier_flags, classifying
 from bert_tf.cli.classifying import parse_texts
 from bert_tf.cli.main import main
+from bert_tf.data import tables
 from bert_tf.errors import BertError
+from bert_tf.tasks import result_lines
 
 LABELS = ("bad", "so so", "good")
 TEXTS = ["w1 w5 w7", "w30", "w12 w4"]
@@ -154,6 +157,12 @@ def test_pairs_by_turns_or_by_lines(ask, pairs):
 )
 def test_lines(line, pairs, found):
     assert parse_texts(line, pairs) == found
+
+
+def test_choices_that_stand_twice_are_the_same():
+    """The command line has its own, so that `--help` imports nothing heavy."""
+    assert (classifier_flags.FORMATS, classifier_flags.QUOTING) == (tables.FORMATS, tables.QUOTING)
+    assert classifying.FORMATS == result_lines.FORMATS
 
 
 def test_a_line_that_is_no_pair():

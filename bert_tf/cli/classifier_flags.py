@@ -6,7 +6,11 @@ from bert_tf.cli.absl_flags import OriginalFlags
 from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
 from bert_tf.cli.pretraining_flags import add_distribute
-from bert_tf.data.tables import FORMATS, QUOTING
+
+# Those of bert_tf.data.tables, which is not imported here: it takes numpy along, and all commands
+# would start later.
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
+QUOTING = ("csv", "none")
 
 _TPU = (
     "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
