@@ -103,6 +103,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         evaluate_every: int | None = None,
         eval_batch_size: int = 64,
         deterministic: bool = False,
+        distribute: str = "none",
     ) -> None:
         keep_arguments(self, locals())
 
@@ -222,6 +223,7 @@ class BertRegressor(RegressorMixin, BertEstimator):
         evaluate_every: int | None = None,
         eval_batch_size: int = 64,
         deterministic: bool = False,
+        distribute: str = "none",
     ) -> None:
         keep_arguments(self, locals())
 

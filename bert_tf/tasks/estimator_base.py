@@ -37,8 +37,6 @@ except ImportError as error:
     ) from error
 
 _PLAN = frozenset(field.name for field in dataclasses.fields(FineTuningPlan))
-_NEVER = 1 << 40
-"""Steps between checkpoints of a run in a folder that nobody could continue from."""
 
 
 class Targets(NamedTuple):
@@ -160,6 +158,7 @@ class BertEstimator(BaseEstimator):
                 folder,
                 labels=targets.names,
                 task=targets.task,
+                resumable=params["output_dir"] is not None,
                 on_row=history.append,
                 progress=bool(params["verbose"]),
             )
@@ -220,6 +219,8 @@ class BertEstimator(BaseEstimator):
                 f"{' or '.join(cls.tasks)}{other}."
             )
         found._answers = Answers(bert)
+        if bert.classifier is not None and bert.classifier.pairs is not None:
+            found.pairs_ = bert.classifier.pairs
         found._know_folder(bert)
         return found
 
@@ -230,9 +231,8 @@ class BertEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
-        rest: dict[str, Any] = {} if params["output_dir"] is not None else {"save_every": _NEVER}
         chosen = {name: value for name, value in params.items() if name in _PLAN}
-        return FineTuningPlan(**chosen, seed=seed, **rest)
+        return FineTuningPlan(**chosen, seed=seed)
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
