@@ -14,7 +14,6 @@ from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, 
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining import STOPPED, choose_training_backend
 from bert_tf.errors import BertError
-from bert_tf.training.distribution import leads
 
 if TYPE_CHECKING:
     from bert_tf.training.classifier_job import ClassifierJob
@@ -78,6 +77,8 @@ def answer(args: argparse.Namespace) -> int:
             say(line)
     found: dict[str, Any] = {"output_dir": session.folder}
     if job.do_train:
+        from bert_tf.training.distribution import leads
+
         trained = train(session, args)
         if not leads():
             return STOPPED if trained.interrupted else 0
@@ -246,6 +247,7 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
     from bert_tf.cli.classifier_output import Watcher
+    from bert_tf.training.distribution import leads
 
     if not leads():
         return session.train(progress=False)

@@ -13,7 +13,6 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining_flags import add_arguments
 from bert_tf.errors import BertError
-from bert_tf.training.distribution import connect, leads
 
 if TYPE_CHECKING:
     from bert_tf.training.log import TrainingLog
@@ -67,6 +66,8 @@ def answer(args: argparse.Namespace) -> int:
                 f"{args.num_train_steps}: the learning rate never gets to {args.learning_rate:g}. "
                 "A tenth of the steps is usual."
             )
+        from bert_tf.training.distribution import leads
+
         outcome = train(session, args)
         if not leads():
             return STOPPED if outcome.interrupted else 0
@@ -105,6 +106,8 @@ def choose_training_backend(
         )
     choose_backend(name)
     if distribute != "none":
+        from bert_tf.training.distribution import connect
+
         connect()
 
 
@@ -161,6 +164,7 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
 
 def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
     """Trains, with a log and a curve."""
+    from bert_tf.training.distribution import leads
     from bert_tf.training.log import TrainingLog
 
     if not leads():
