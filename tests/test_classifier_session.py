@@ -161,6 +161,39 @@ def test_the_best_weights_and_their_step_are_noted(bert, tmp_path):
     assert f"global_step = {found.best_step}\n" in (tmp_path / "out/eval_results.txt").read_text()
 
 
+def test_mnli_has_two_sets_to_evaluate_on(bert, tmp_path):
+    """Both in the original's four entries; the test file has no labels and is left out."""
+    from bert_tf.data.glue import TASKS
+
+    task = TASKS["mnli"]
+    for number, (split, part) in enumerate(task.parts.items()):
+        if split == "test_mismatched":
+            continue
+        data = tiny_texts(24 if split == "train" else 9, number, classes=3, pairs=True)
+        lines = ["\t".join(part.columns)]
+        for label, a, b in zip(data.labels, data.texts, data.pairs):
+            row = dict.fromkeys(part.columns, "x") | {"sentence1": a, "sentence2": b}
+            if part.label:
+                row[part.label] = task.labels[int(label)]
+            lines.append("\t".join(row.values()))
+        (tmp_path / part.file).write_text("\n".join(lines) + "\n")
+    plan = FineTuningPlan(epochs=1, batch_size=8, keep_best=False, bias_correction=False)
+    out = tmp_path / "out"
+    job = ClassifierJob(
+        str(out), task_name="mnli", data_dir=str(tmp_path), checkpoint=bert, plan=plan,
+        max_seq_length=LENGTH,
+    )  # fmt: skip
+    session, _ = session_of(job)
+    assert session.train(progress=False).step == 3
+    assert [judged.split for judged in session.evaluate()] == [
+        "validation",
+        "validation_mismatched",
+    ]
+    for name in ("eval_results.txt", "eval_results_mm.txt"):
+        names = [line.split(" = ")[0] for line in (out / name).read_text().splitlines()]
+        assert names == ["eval_accuracy", "eval_loss", "global_step", "loss"]
+
+
 # ---- what it begins from
 
 

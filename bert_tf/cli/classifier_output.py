@@ -218,7 +218,8 @@ def draw_judged(judged: Judged, folder: str, tell: Callable[[str], None]) -> dic
         folder: the output folder.
         tell: is told what cannot be drawn.
     """
-    result, title = judged.result.to_json(), judged.split.replace("_", " ")
+    result, name = judged.result.to_json(), judged.split.replace("_", " ")
+    title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
 
     def draw(kind: str, action: Callable[[str], Any]) -> None:
@@ -236,10 +237,12 @@ def draw_judged(judged: Judged, folder: str, tell: Callable[[str], None]) -> dic
             lambda path: draw_scatter(judged.labels.tolist(), outputs, result, path, title),
         )
     elif judged.result.kind == "classes":
-        draw("confusion", lambda path: draw_confusion(result, path, f"Confusion matrix, {title}"))
+        draw(
+            "confusion", lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows")
+        )
         draw("curves", lambda path: draw_curves(result, path, title))
         error = 100 * result["calibration"]["error"]
-        heading = f"Calibration, {title}: expected error {error:.1f} %"
+        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
         draw("calibration", lambda path: draw_calibration(result, path, heading))
     return made
 

@@ -209,16 +209,18 @@ class ClassifierSession:
         if not self.max_seq_length:
             self.prepare()
         plan, step = self.job.plan, self._step()
-        results = []
+        results, told = [], False
         for name in self.judged_on:
             data = self.data.splits[name]
             judged = judge_split(
                 self._bert, info, name, data, self._tokenized(name), plan.eval_batch_size
             )
             files = write_judged(judged, info, self.folder, step, self.job.loss_batch)
-            if not (name == "validation" and self._judged_last):  # it was told already
+            # Of one split is enough; of validation it was told where training judged on it.
+            if not told and not (name == "validation" and self._judged_last):
                 for remark in judged.remarks:
                     self._say(remark)
+            told = told or bool(judged.remarks)
             results.append(dataclasses.replace(judged, files=files))
         if not results:
             raise BertError(

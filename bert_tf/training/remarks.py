@@ -25,8 +25,8 @@ def one_class_remark(predicted: Sequence[int], label_names: Sequence[str]) -> st
     name = str(label_names[counts.index(total)])
     return (
         f"all {total} predictions are {name!r}; the model has learned no more than the labels' "
-        "frequencies. Try another learning rate (2e-5 to 5e-5 for full fine-tuning), more epochs, "
-        "or class weights (balanced); and check that the labels belong to the texts."
+        "frequencies. Try more epochs, another learning rate, or class weights (balanced); and "
+        "check that the labels belong to the texts."
     )
 
 
