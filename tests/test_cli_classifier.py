@@ -16,6 +16,7 @@ from tiny_classifiers import LAYERS, VOCAB, WIDTH, WORDS, tiny_config, tiny_text
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
+from bert_tf.cli import classifier_flags
 from bert_tf.cli.main import build_parser, main
 from bert_tf.training.log import read_log
 
@@ -280,6 +281,12 @@ def test_switches_in_all_spellings(name):
         assert parsed(spelling)[name] is True
     for spelling in (f"--no{name}", f"-no{name}", f"--{name}=false", f"--{name}=f"):
         assert parsed(spelling)[name] is False
+
+
+def test_the_help_names_what_can_be_odd():
+    from bert_tf.data.problems import KINDS
+
+    assert tuple(KINDS) == classifier_flags.KINDS
 
 
 def test_do_lower_is_accepted():

@@ -7,10 +7,14 @@ from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
 from bert_tf.cli.pretraining_flags import add_distribute
 
-# Those of bert_tf.data.tables, which is not imported here: it takes numpy along, and all commands
-# would start later.
+# Those of bert_tf.data.tables and .problems, which are not imported here: they take numpy along, and
+# all commands would start later.
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
 QUOTING = ("csv", "none")
+KINDS = (
+    *("wrong_encoding", "blank_line", "ragged", "unlabelled", "not_a_number", "nan"),
+    *("empty_text", "duplicate", "conflict", "leak", "unseen_label"),
+)
 
 _TPU = (
     "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
@@ -114,8 +118,8 @@ def _add_table(flags: OriginalFlags) -> None:
     flags.text(
         "problems",
         None,
-        "what is done about odd rows, as kind=action,...: leak=keep,duplicate=drop. The report "
-        "on the data names the kinds",
+        f"what is done about odd rows, as kind=action,...: leak=keep,duplicate=drop. Kinds are "
+        f"{', '.join(KINDS)}; actions keep, drop, refuse",
     )
     flags.text("shares", None, "of the split into train, validation and test (0.7,0.15,0.15)")
     flags.integer("split_seed", 12345, "seed of the split (12345)", minimum=0)
