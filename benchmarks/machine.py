@@ -23,6 +23,7 @@ PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "accelerate",
     "onnxruntime",
     "onnx",
 )

@@ -12,6 +12,7 @@ COLOURS = {
     "onnxruntime": "#8a8a8a",
     "raw_openvino": "#bcbcbc",
     "hugging_face_gathered": "#8a8a8a",
+    "hugging_face_by_length": "#8a8a8a",
 }
 """Ours in colour, the others grey."""
 

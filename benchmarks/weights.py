@@ -26,9 +26,17 @@ ACTIVATIONS = {"gelu": "gelu_pytorch_tanh", "gelu_exact": "gelu", "relu": "relu"
 
 
 def hugging_face_name(name: str) -> str:
-    """The name in Hugging Face's `BertForPreTraining` of a tensor in the original format."""
-    if name == "cls/predictions/output_bias":
-        return "cls.predictions.bias"
+    """The name in Hugging Face's models of a tensor in the original format.
+
+    They are `BertForPreTraining` and, for a classifier's head, `BertForSequenceClassification`.
+    """
+    own = {
+        "cls/predictions/output_bias": "cls.predictions.bias",
+        "output_weights": "classifier.weight",
+        "output_bias": "classifier.bias",
+    }
+    if name in own:
+        return own[name]
     name = name.replace("cls/seq_relationship/output_weights", "cls/seq_relationship/kernel")
     name = name.replace("cls/seq_relationship/output_bias", "cls/seq_relationship/bias")
     name = name.replace("layer_", "layer.").replace("/", ".")
@@ -40,11 +48,17 @@ def hugging_face_name(name: str) -> str:
     )
 
 
-def new_model(config: BertConfig) -> Any:
-    """Hugging Face's `BertForPreTraining` of that architecture, with random weights."""
+def new_model(config: BertConfig, kind: str = "BertForPreTraining", **more: Any) -> Any:
+    """One of Hugging Face's models of that architecture, with random weights.
+
+    Args:
+        config: the architecture.
+        kind: the model's class.
+        more: of its config.
+    """
     import transformers
 
-    return transformers.BertForPreTraining(
+    return getattr(transformers, kind)(
         transformers.BertConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.hidden_size,
@@ -57,12 +71,13 @@ def new_model(config: BertConfig) -> Any:
             max_position_embeddings=config.max_position_embeddings,
             type_vocab_size=config.type_vocab_size,
             layer_norm_eps=1e-12,
+            **more,
         )
     )
 
 
 def fill(model: Any, weights: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Gives `BertForPreTraining` weights in the original's names and layout."""
+    """Gives one of Hugging Face's models weights in the original's names and layout."""
     import torch
 
     state = {}

@@ -20,6 +20,7 @@ PACKAGES = {
     "ours": ("keras", "keras-hub"),
     "hugging_face": ("transformers", "torch"),
     "hugging_face_gathered": ("transformers", "torch"),
+    "hugging_face_by_length": ("transformers", "torch"),
     "onnxruntime": ("onnxruntime",),
     "raw_openvino": ("openvino",),
 }
