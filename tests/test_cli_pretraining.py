@@ -250,9 +250,11 @@ def test_a_training_from_a_checkpoint_onto_longer_texts(trained, here):
         "num_train_steps": 2,
         "num_warmup_steps": 0,
         "learning_rate": 0,
+        "distribute": "data",
     }
     result = command(*flags(here, out, **more))
     assert result.code == 0, result.err
+    assert "there is only one device to train on" in result.err
     assert "the position table of 32 rows is repeated to fill 48" in result.err
     name = "bert/encoder/layer_0/output/dense/kernel"
     with (
@@ -433,10 +435,13 @@ def test_the_script_trains_in_a_process_of_its_own_on_jax(here, tmp_path, run_py
     script = request.config.rootpath / "run_pretraining.py"
     out = tmp_path / "out"
     more = {"num_train_steps": 2, "num_warmup_steps": 1, "use_tpu": True}  # that is, JAX
+    more["distribute"] = "data"
     arguments = flags(here, out, **more)[1:]
-    result = run_python(script, *arguments, timeout=300)
+    two = "--xla_force_host_platform_device_count=2"
+    result = run_python(script, *arguments, timeout=300, XLA_FLAGS=two)
     assert result.returncode == 0, result.stderr
     assert all(line.startswith("bert_tf: ") for line in result.stderr.splitlines())
+    assert "only one device" not in result.stderr
     assert (out / "release" / "bert_model.ckpt.index").exists()
 
 
