@@ -168,10 +168,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def all_of(part: str, precision: str) -> list[Contender]:
     """Everybody that takes part, ours and Hugging Face's."""
     needs = ("torch", "transformers", "accelerate")
-    sort = "grouped by length" if part == "train" else "rows sorted by length"
     found = [
         Contender("hugging_face", precision, "Hugging Face", needs),
-        Contender("hugging_face_by_length", precision, f"Hugging Face, {sort}", needs),
+        Contender("hugging_face_by_length", precision, "Hugging Face, by length", needs),
     ]
     backends = ("tensorflow", "jax") if part == "train" else tuple(TITLES)
     return found + [
