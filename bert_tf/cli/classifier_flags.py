@@ -7,8 +7,8 @@ from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
 from bert_tf.cli.pretraining_flags import add_distribute
 
-# Those of bert_tf.data.tables and .problems, which are not imported here: they take numpy along, and
-# all commands would start later.
+# Those of bert_tf.data.tables and .problems, which are not imported here: they take numpy along,
+# and all commands would start later.
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
 QUOTING = ("csv", "none")
 KINDS = (
