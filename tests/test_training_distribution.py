@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -145,7 +146,9 @@ def test_two_processes_train_as_one_does(fresh_env, tmp_path, on_both):
         for i in range(2)
     ]
     try:
-        first, second = (ended(process) for process in processes)
+        # Both are read at once: neither ends before the other has printed all.
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(ended, processes)
     finally:
         for process in processes:
             process.kill()
