@@ -133,13 +133,14 @@ def _add_training(flags: OriginalFlags) -> None:
     flags.number(
         "learning_rate",
         None,
-        "its peak (by mode and width: full 1e-4 for small models, 3e-5 from BERT-Base on; 5e-5)",
+        "its peak (by mode and width; full: 3e-5 from BERT-Base on, 1e-4 from a width of 512 on, "
+        "5e-4 below; 5e-5)",
         minimum=0,
     )
     flags.number(
         "num_train_epochs",
         None,
-        "passes through the data (by mode: full 4 for small models, 3; 3)",
+        "passes through the data (by mode and width; full: 3, 4, 8; 3)",
         minimum=0,
         aliases=["epochs"],
     )
