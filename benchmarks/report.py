@@ -144,7 +144,8 @@ def task_table(task: dict[str, Any], goals: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _machine(machine: dict[str, Any]) -> str:
+def machine_line(machine: dict[str, Any]) -> str:
+    """The machine and what is installed there, in a sentence."""
     flags = ", ".join(machine["flags"]) or "none of those looked for"
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     load = machine["load_average"][0]
@@ -175,7 +176,7 @@ def markdown(results: dict[str, Any], titles: dict[str, str] = TASKS) -> str:
     settings, goals = results["settings"], results["goals"]
     lines = [
         f"Measured {results['date']} with {settings['threads']} threads for each, "
-        f"on {_machine(results['machine'])}",
+        f"on {machine_line(results['machine'])}",
         "",
         f"Model: {results['checkpoint']['what']}.",
     ]
