@@ -275,3 +275,20 @@ def test_the_original_s_loss_is_a_mean_over_batches():
     judged = Judged("test", texts_of([3] * 9), np.ones(9, np.int32), outputs, result)
     assert mean_of_batches(judged, 8) == pytest.approx((np.log(2) + np.log(4)) / 2, abs=1e-6)
     assert mean_of_batches(judged, 9) == pytest.approx((8 * np.log(2) + np.log(4)) / 9, abs=1e-6)
+
+
+def test_data_are_read_before_anything_heavy_is_imported(run_python, tmp_path):
+    """What is wrong with them is told at once, not after the frameworks' many seconds."""
+    rows = [f"text {number},{number % 2}\n" for number in range(40)]
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(rows))
+    code = (
+        "import sys\n"
+        "import bert_tf.cli.classifier_output\n"
+        "from bert_tf.training.classifier_job import ClassifierJob\n"
+        "from bert_tf.training.classifier_session import ClassifierSession\n"
+        f"data = ClassifierSession(ClassifierJob('out', [{str(tmp_path / 'a.csv')!r}])).data\n"
+        "heavy = ('keras', 'tensorflow', 'jax', 'sklearn', 'matplotlib', 'pandas')\n"
+        "print(len(data.splits), [name for name in heavy if name in sys.modules])\n"
+    )
+    run = run_python("-c", code)
+    assert run.stdout.strip() == "3 []", run.stderr

@@ -9,15 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from bert_tf.errors import BertError
-from bert_tf.training.checkpoints import TrainingCheckpoints
-from bert_tf.training.distribution import Distribution
-from bert_tf.training.step import TrainingStep
+
+if TYPE_CHECKING:  # they import Keras, and who reads data first can do without it for long
+    from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.distribution import Distribution
+    from bert_tf.training.step import TrainingStep
 
 Row = dict[str, float]
 
