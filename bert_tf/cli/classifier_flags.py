@@ -197,7 +197,12 @@ def _add_watching(flags: OriginalFlags) -> None:
     flags.integer("patience", None, "stop after so many evaluations without a better", minimum=1)
     flags.integer("evaluate_every", None, "steps between evaluations (an epoch)", minimum=1)
     flags.integer("save_checkpoints_steps", None, "steps between saves (500; 1000)", minimum=1)
-    flags.integer("log_steps", None, "steps between rows of the log (50)", minimum=1)
+    flags.integer(
+        "log_steps",
+        None,
+        "steps between rows of the log (50, or fewer in a short training)",
+        minimum=1,
+    )
     flags.switch("keras", False, "write the model as classifier.keras too (false)")
 
 

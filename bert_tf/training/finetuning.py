@@ -197,7 +197,7 @@ def fine_tune(
         step,
         data.stream if by_row is None else _Weighted(data.stream, by_row),
         checkpoints,
-        Rhythm(steps, plan.save_every, plan.log_every, plan.evaluate_every or per_epoch),
+        Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
             metrics=lambda sums: evaluation.means(task, sums),
             on_row=told,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -109,7 +110,8 @@ class FineTuningPlan:
         eval_batch_size: rows at once where nothing is trained.
         seed: of the head, the order of the rows and dropout.
         save_every: steps between checkpoints.
-        log_every: steps between rows of the log.
+        log_every: steps between rows of the log; None for 50, or fewer so that there are 20 rows
+            even of a short training (`log_rhythm`).
         keep: how many checkpoints are kept.
         deterministic: same numbers on the same machine to the last bit, at some cost in speed;
             only then is a run that was killed and continued the same as an unbroken one.
@@ -144,7 +146,7 @@ class FineTuningPlan:
     eval_batch_size: int = 64
     seed: int = 0
     save_every: int = 500
-    log_every: int = 50
+    log_every: int | None = None
     keep: int = 1
     deterministic: bool = False
     distribute: str = "none"
@@ -213,6 +215,14 @@ class FineTuningPlan:
                 usual.learning_rate if self.learning_rate is None else self.learning_rate
             ),
         )
+
+    def log_rhythm(self, steps: int) -> int:
+        """Steps between rows of the log, for a training of so many steps.
+
+        >>> [FineTuningPlan().log_rhythm(steps) for steps in (14, 100, 5_000)]
+        [1, 5, 50]
+        """
+        return self.log_every or min(50, math.ceil(steps / 20))
 
     def rate_remark(self, hidden_size: int) -> str | None:
         """What to say of a learning rate that is out of the useful range for the mode."""
