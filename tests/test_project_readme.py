@@ -39,6 +39,21 @@ def test_the_python_code_runs(readme, tiny_ckpt, tmp_path, monkeypatch, capsys):
     assert shapes == [(1, names["inputs"]["token_input"].shape[1], 1000), (1, 2)]
 
 
+@pytest.mark.slow
+def test_the_python_code_of_the_docs_runs(request, tiny_ckpt, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (request.config.rootpath / "docs" / "classification.md").read_text(encoding="utf-8")
+    code = [block for language, block in BLOCK.findall(text) if language == "python"]
+    names: dict[str, object] = {}
+    for block in code:
+        block = block.replace('"demo_multi_cased"', repr(str(tiny_ckpt)))
+        exec(compile(block, "classification.md", "exec"), names)
+    assert names["classifier"].classes_.tolist() == ["bad", "good"]
+    for folder in ("review_model", "review_keras_model"):
+        assert os.path.exists(f"{folder}/classifier.json")
+    assert os.path.exists("reviews.keras")
+
+
 def test_the_output_shown_is_the_output_printed(readme, request, monkeypatch, capsys):
     monkeypatch.chdir(request.config.rootpath)
     assert len(readme["console"]) == 8
