@@ -133,6 +133,11 @@ def test_a_header_is_told_by_the_stated_rule(tmp_path):
     assert header_of(tmp_path, "ham\tGo on\nspam\tWin\n") is None
     # A class that is called like a column, and comes again.
     assert header_of(tmp_path, "question\tWhy?\nanswer\tSo.\nquestion\tWho?\n") is None
+    # Few values, each several times, and another in the first line.
+    body = [f"Go on to {number}\t{'spam' if number % 2 else 'ham'}\n" for number in range(10)]
+    assert header_of(tmp_path, "".join(["what\tkind\n", *body])) == ("what", "kind")
+    assert header_of(tmp_path, "".join(["what\tspam\n", *body])) is None
+    assert header_of(tmp_path, "".join(["what\tkind\n", *body[:9]])) is None
     # A name twice is no header.
     assert header_of(tmp_path, "text\ttext\na\tb\n") is None
     assert header_of(tmp_path, "text\tlabel\na\tb\n", header=False) is None
@@ -312,6 +317,16 @@ def labels_of(tmp_path, column, **layout):
             "multilabel",
             [("a", "b"), (), None, ("c",)],
         ),
+        (
+            [
+                "a;b",
+                "c, d",
+                "a",
+            ],  # two marks in as many rows: the one that stands first in the rule
+            {"task": "multilabel"},
+            "multilabel",
+            [("a", "b"), ("c, d",), ("a",)],
+        ),
         (['["a"]', "[]"], {}, "multilabel", [("a",), ()]),
         (["x", "y"], {"renamed": {"x": "z"}}, "classes", ["z", "y"]),
         ([True, False], {}, "classes", ["True", "False"]),
@@ -319,6 +334,24 @@ def labels_of(tmp_path, column, **layout):
 )
 def test_labels_of_each_task(tmp_path, column, layout, task, labels):
     assert labels_of(tmp_path, column, **layout) == (task, labels)
+
+
+def test_labels_that_look_like_several_are_told(tmp_path):
+    """Where combinations of few parts are more classes than there are parts, and only there."""
+    path = written(tmp_path, "text,label\nu,a\nv,a|b\nw,b\nx,b|a\n")
+    reading = read(path)
+    assert reading.data.labels == ["a", "a|b", "b", "b|a"]
+    told = [remark for remark in reading.remarks if "--label_separator '|'" in remark]
+    assert len(told) == 1
+    assert told[0].startswith("2 labels hold '|', such as 'a|b'")
+    assert read(path, label_separator="|").remarks == read(path, task="classes").remarks
+    path = written(tmp_path, "text,label\nu,Rome|Italy\nv,Oslo|Norway\n")
+    assert not any("separator" in remark for remark in read(path).remarks)
+
+
+def test_tables_are_asked_for_where_there_are_none(tmp_path):
+    with pytest.raises(BertError, match="this file is missing; give tables: CSV, TSV, JSON lines"):
+        read(tmp_path / "none.csv")
 
 
 def test_a_list_is_no_class(tmp_path):

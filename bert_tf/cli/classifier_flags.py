@@ -109,7 +109,7 @@ def _add_table(flags: OriginalFlags) -> None:
         choices=("classes", "multilabel", "regression"),
     )
     flags.text("labels", None, "all labels in the order wanted, comma separated")
-    flags.text("label_separator", None, "what stands between several labels of one row")
+    flags.text("label_separator", None, "what stands between several labels of one row, such as |")
     flags.switch("header", None, "whether the first line names the columns")
     flags.text("format", None, "of the files", choices=FORMATS)
     flags.text("delimiter", None, "between columns: a character, or tab")

@@ -28,11 +28,16 @@ _NO_TEXT = (
 """How files start that would be read as rubbish, since invalid bytes are dropped."""
 
 
-def find_files(patterns: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
+def find_files(
+    patterns: Iterable[str | os.PathLike[str]],
+    *,
+    wanted: str = "give text files, one sentence a line",
+) -> list[pathlib.Path]:
     """The files that names and patterns stand for.
 
     Args:
         patterns: names of files, or patterns such as `books/*.txt.gz` (`**` goes into folders).
+        wanted: what to type, for the message where there is none.
 
     Returns:
         The files in the order of the patterns, those of one pattern sorted, none twice.
@@ -51,10 +56,10 @@ def find_files(patterns: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]
         matches = [path] if path.exists() else _matches(os.fspath(pattern))
         if not matches:
             kind = "pattern matches no file" if glob.has_magic(str(pattern)) else "file is missing"
-            raise BertError(f"{pattern}: this {kind}; give text files, one sentence a line")
+            raise BertError(f"{pattern}: this {kind}; {wanted}")
         found.update(dict.fromkeys(matches))
     if not found:
-        raise BertError("no input files; give text files, one sentence a line")
+        raise BertError(f"no input files; {wanted}")
     return list(found)
 
 

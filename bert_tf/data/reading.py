@@ -20,6 +20,7 @@ from bert_tf.errors import BertError
 UNLABELLED = ("", "-")
 """What stands in place of a label where there is none (SNLI: "-")."""
 
+_SEPARATORS = ("|", ";", ",")
 _MANY_NUMBERS = 20  # different whole numbers from which on a score is likelier than classes
 
 
@@ -31,7 +32,8 @@ class Layout:
         text, text_pair, label: columns by name or number; see `choose_columns`.
         task: see `LabelledTexts`. If left out: several labels if a separator is given or labels
             are lists; a number if all labels are numbers and one has a fraction; else classes.
-        label_separator: between several labels of one row.
+        label_separator: between several labels of one row. For `task="multilabel"` the one of
+            `| ; ,` that most labels have, if left out.
         unlabelled: labels that mean none.
         label_names: all classes in their order, if known.
         renamed: label as it stands in the file to what it is called.
@@ -89,7 +91,8 @@ def read_labelled(
     problems: list[Problem] = []
     remarks: list[str] = []
     found_layout = layout
-    for path in find_files([paths] if isinstance(paths, str | os.PathLike) else paths):
+    names = [paths] if isinstance(paths, str | os.PathLike) else paths
+    for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines or Parquet"):
         opened = _open(path, found_layout, policy, remarks)
         if not parts:
             found_layout = _settled(layout, opened)
@@ -97,11 +100,13 @@ def read_labelled(
         records = list(_records(opened, policy, tally))
         problems += tally.settle(opened.seen, opened.advice)
         parts.append(_as_data(records, opened.columns))
-    data = give_task(join(parts), layout, remarks)
+    data = join(parts)
+    separator = _tell_separator(data, layout, remarks)
+    data = give_task(data, replace(layout, label_separator=separator), remarks)
     data, found = clean(data, policy)
     if not len(data):
         raise BertError(f"no row is left of {parts[0].rows[0][0] if len(parts[0]) else paths}")
-    found_layout = replace(found_layout, task=data.task)
+    found_layout = replace(found_layout, task=data.task, label_separator=separator)
     return Reading(data, problems + found, list(dict.fromkeys(remarks)), found_layout)
 
 
@@ -319,6 +324,35 @@ def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
                 "are amounts, say --task regression"
             )
     return "classes"
+
+
+def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> str | None:
+    """What stands between several labels of a row; where it is only likely, a remark says so."""
+    known = layout.label_separator
+    if known is not None or data.labels is None or layout.task not in (None, "multilabel"):
+        return known
+    values = [value.strip() for value in data.labels if isinstance(value, str)]
+    if any(value[:1] == "[" and _json_list(value) is not None for value in values):
+        return None
+    names = set(layout.label_names or ())
+    rows = {mark: [v for v in values if mark in v and v not in names] for mark in _SEPARATORS}
+    mark = max(_SEPARATORS, key=lambda mark: len(rows[mark]))
+    if not rows[mark]:
+        return None
+    if layout.task == "multilabel":
+        remarks.append(
+            f"several labels of a row are taken to lie between {mark!r} (--label_separator)"
+        )
+        return mark
+    labels = set(values)
+    parts = {part.strip() for label in labels for part in label.split(mark)}
+    if len(parts) < len(labels):  # what combines a few can hardly be so many classes
+        remarks.append(
+            f"{len(rows[mark]):,} labels hold {mark!r}, such as {rows[mark][0]!r:.60}, and are "
+            "taken for classes of their own; if they are several labels, say --label_separator "
+            f"{mark!r}"
+        )
+    return None
 
 
 def _means_nan(value: Any) -> bool:

@@ -49,7 +49,8 @@ class TableOptions:
             TSV, else "csv".
         header: whether the first line has the names of the columns. It does if a name was asked
             for that stands in it; or if one of its fields is a usual name such as `text` or
-            `label`; or if a column has numbers in all lines but the first.
+            `label`; or if a column has numbers in all lines but the first, or few different
+            values, each several times, but another in the first.
         encoding: see `open_lines`.
     """
 
@@ -370,7 +371,15 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[str
             return True
         if name and not is_number(name) and column and all(map(is_number, column)):
             return True
+        if name and not is_number(name) and _are_classes(column) and name not in column:
+            return True
     return False
+
+
+def _are_classes(column: Sequence[str]) -> bool:
+    """Whether there are so few values, each so often, that one of its own would be strange."""
+    counts = Counter(column)
+    return len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
 
 
 def _objects_in(value: Any) -> bool:
