@@ -77,6 +77,13 @@ def test_summary():
     ]
 
 
+def test_of_two_classes_it_is_told_whose_f1_it_is():
+    result = classes(["ham", "spam"], [[1, 1], [0, 2]])
+    result["metrics"] |= {"f1": 0.5, "average_precision": 0.75, "roc_auc": 0.25}
+    titles = [line.split("  ")[1] for line in classification.summary_table(result).split("\n")]
+    assert titles[1:5] == ["F1 of spam", "Matthews", "ROC AUC", "average precision of spam"]
+
+
 def test_scores_by_label():
     lines = classification.labels_table(classes(["東京", "a\tb"], [[1, 1], [0, 2]])).split("\n")
     assert lines == [

@@ -47,6 +47,8 @@ _OF_KIND = {
     "multilabel": ("subset_accuracy", "micro_f1", "macro_f1", "average_precision", "loss"),
     "regression": ("pearson", "spearman", "pearson_spearman", "mse", "mae", "r2"),
 }
+_OF_ONE = ("f1", "average_precision")
+"""Of two classes these are the second's; without its name nobody could know."""
 _SHARES = ("accuracy", "subset_accuracy")
 
 
@@ -66,7 +68,10 @@ def summary_table(result: Mapping[str, Any]) -> str:
             shown = " to ".join(_number(end, name in _SHARES) for end in interval)
             shown = f"95 %: {shown}"
         value = _number(result["metrics"][name], name in _SHARES)
-        rows.append([_TITLES[name], value, shown])
+        title = _TITLES[name]
+        if name in _OF_ONE and result["kind"] == "classes":
+            title += f" of {_name(result['labels'][-1]['label'])}"
+        rows.append([title, value, shown])
     rows.append(["examples", str(result["examples"]), ""])
     return table(rows, "<><")
 
