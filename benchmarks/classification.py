@@ -81,8 +81,8 @@ SETS = {
         ("accuracy", "f1"),
     ),
 }
-COMPARED = ("sst2", "sick")
-"""The sets on which a pretrained start is compared with a random one."""
+COMPARED = {"sst2": "--num_train_epochs 4 --precision bfloat16", "sick": "--precision bfloat16"}
+"""The sets on which a pretrained start is compared with a random one, with further flags."""
 
 
 def main() -> None:
@@ -123,15 +123,17 @@ def starts(name: str, args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"checkpoint": [], "random": []}
     for seed in range(args.seeds):
         for start, runs in found.items():
-            runs.append(train(name, args, start, seed)["test"])
+            runs.append(train(name, args, start, seed, COMPARED[name])["test"])
             say(f"{name}, {start}, seed {seed}: {runs[-1][SETS[name].metrics[0]]:.4f}")
     return found
 
 
-def train(name: str, args: argparse.Namespace, start: str, seed: int) -> dict[str, Any]:
+def train(
+    name: str, args: argparse.Namespace, start: str, seed: int, more: str = ""
+) -> dict[str, Any]:
     """One run of the command, in a folder of its own: the test metrics and the minutes it took."""
-    folder = args.out / f"{name}-{start}-{seed}"
-    flags = SETS[name].flags + f" --seed {seed}" * (seed != 0)
+    folder = args.out / f"{name}-{start}-{seed}{more.replace(' ', '')}"
+    flags = f"{SETS[name].flags} {more}".strip() + f" --seed {seed}" * (seed != 0)
     flags += f" --init_checkpoint {args.checkpoint}" if args.checkpoint else ""
     flags += " --start random" if start == "random" else ""
     words = flags.format(data=args.data_dir).split()
@@ -185,18 +187,32 @@ def markdown(results: dict[str, Any]) -> str:
     if results["sets"]:
         lines += ["", "```sh", *(found["command"] for found in results["sets"].values()), "```"]
     if results["starts"]:
-        lines += ["", "| set | pretrained | random start | gained |", "|---|---|---|---|"]
-    for name, runs in results["starts"].items():
+        lines += _starts_lines(results["starts"])
+    return "\n".join(lines) + "\n"
+
+
+def _starts_lines(found: dict[str, Any]) -> list[str]:
+    seeds = max(len(runs["random"]) for runs in found.values())
+    flags = "; ".join(f"{SETS[name].title}: `{COMPARED[name]}`" for name in found)
+    lines = [
+        "",
+        "The same steps from the checkpoint's weights and from random ones (`--start random`),",
+        f"accuracy in percent for {seeds} seeds each. Further flags: {flags}.",
+        "",
+        "| set | pretrained | random start | gained |",
+        "|---|---|---|---|",
+    ]
+    for name, runs in found.items():
         metric = SETS[name].metrics[0]
-        values = {start: [100 * run[metric] for run in found] for start, found in runs.items()}
-        means = {start: statistics.fmean(found) for start, found in values.items()}
+        values = {start: [100 * run[metric] for run in runs[start]] for start in runs}
+        means = {start: statistics.fmean(each) for start, each in values.items()}
         cells = [
             f"{means[start]:.1f} ({', '.join(f'{value:.1f}' for value in values[start])})"
             for start in ("checkpoint", "random")
         ]
         gained = means["checkpoint"] - means["random"]
         lines.append(f"| {SETS[name].title} | {' | '.join(cells)} | {gained:+.1f} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _title(metric: str) -> str:
@@ -218,7 +234,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="to begin from; the embedded one when left out")
     parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument(
-        "--starts", nargs="*", choices=SETS, default=[], help="compare with a random start"
+        "--starts", nargs="*", choices=COMPARED, default=[], help="compare with a random start"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the runs of --sets (0)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each of --starts (3)")
