@@ -66,7 +66,10 @@ DEFAULTS: dict[tuple[str, Size], ModeDefaults] = {
     # authors recommend (Kingma and Ba 2014), and an epoch costs next to nothing.
     ("frozen", "large"): ModeDefaults(1e-3, (1e-4, 1e-1), 10.0),
     ("frozen", "small"): ModeDefaults(1e-3, (1e-4, 1e-1), 10.0),
-    ("frozen", "tiny"): ModeDefaults(1e-3, (1e-4, 1e-1), 10.0),
+    # The pooler of a small encoder gives small numbers (0.03 is the deviation of
+    # demo_multi_cased's): at 1e-3, 10 epochs of 420 texts (SMS spam) end with all of them one
+    # class, at 1e-2 with 97 % right; SST-2 has the most right after 20.
+    ("frozen", "tiny"): ModeDefaults(1e-2, (1e-3, 1e-1), 20.0),
 }
 """By mode and size of the encoder (`size_of`)."""
 
