@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import shlex
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from tiny_classifiers import VOCAB, WIDTH, WORDS, tiny_config, tiny_texts, write
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
-from bert_tf.cli import classifier_flags
+from bert_tf.cli import classifier_flags, classifier_output
 from bert_tf.cli.main import build_parser, main
 from bert_tf.training.log import read_log
 
@@ -141,9 +142,21 @@ def test_a_file_alone_becomes_a_classifier_and_its_evaluation(trained):
     assert "right \\ predicted" in result.out
     assert re.search(r"yes +\S+ +\S+ +\S+ +\d+ +\d+", result.out)
     assert f'--model {folder} "a text"' in result.out
+    assert re.search(rf"lengths +{folder}/lengths.png", result.out)
+    assert re.search(rf"state +{folder}/training, to go on from", result.out)
     for line in ("rows: train 42, validation 9, test 9", "is split at random", "cuts 0 %"):
         assert line in result.err
     assert "mode full: 12 steps of 7 rows, 2 epochs, learning rate 0.02" in result.err
+
+
+def test_as_many_epochs_are_told_as_there_are():
+    """Those given, else those of the plan; a short last batch of each makes them no more."""
+    told = []
+    for given, filled in ((None, 2.0), (None, 1.0), (3.0, 2.7)):
+        plans = [types.SimpleNamespace(epochs=epochs) for epochs in (filled, given)]
+        job = types.SimpleNamespace(plan=plans[1])
+        told.append(classifier_output._epochs(types.SimpleNamespace(plan=plans[0], job=job)))
+    assert told == ["2 epochs", "1 epoch", "3 epochs"]
 
 
 def test_both_logs_hold_the_same_rows(trained):

@@ -23,7 +23,7 @@ from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
 from bert_tf.training.classifier_judging import FOLDER, Judged
 from bert_tf.training.classifier_session import ClassifierSession
-from bert_tf.training.finetuning import FineTuned
+from bert_tf.training.finetuning import CHECKPOINTS, FineTuned
 from bert_tf.training.log import EVENTS, NAME, TrainingLog
 from bert_tf.training.metric_names import METRICS
 
@@ -67,14 +67,9 @@ def before(session: ClassifierSession) -> list[str]:
 
 def _epochs(session: ClassifierSession) -> str:
     assert session.plan is not None
-    rows = len(session.data.splits["train"])
-    epochs = session.steps * session.plan.batch_size / rows
-    whole = round(epochs)
-    # Each epoch's last batch may be short; that does not make it more epochs.
-    shown = f"{whole}" if whole and abs(epochs - whole) < 0.5 * epochs else f"{epochs:.2g}"
+    # As given, where one was: the original's steps are not whole epochs.
     given = session.job.plan.epochs
-    if given is not None:
-        shown = f"{given:g}"
+    shown = f"{(session.plan.epochs if given is None else given) or 0:.3g}"
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
@@ -276,6 +271,12 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
         rows.append(["evaluation", os.path.join(session.folder, FOLDER)])
         rows += [["", path] for one in results if (path := one.files.get("eval_results"))]
     rows += [[key, found[key]] for key in ("log", "curve", "keras") if key in found]
+    lengths = os.path.join(session.folder, LENGTHS)
+    if "step" in found and os.path.exists(lengths):
+        rows.append(["lengths", lengths])
+    state = os.path.join(session.folder, CHECKPOINTS)
+    if "step" in found and os.path.isdir(state):
+        rows.append(["state", f"{state}, to go on from; not needed any more"])
     parts.append(f"written:\n{table(rows)}")
     if "step" in found:
         texts = '"a text"'

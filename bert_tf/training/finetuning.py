@@ -413,5 +413,6 @@ def _refuse_other_run(before: dict[str, Any], now: dict[str, Any]) -> None:
     other = [name for name in now if before.get(name) != now[name]]
     if other:
         raise BertError(
-            f"it was begun with other settings ({', '.join(other)}); use the same again"
+            f"it was begun with other settings ({', '.join(other)}); use the same again, or to "
+            f"begin anew remove the folder {CHECKPOINTS!r} and say --overwrite"
         )

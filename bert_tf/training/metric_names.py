@@ -44,7 +44,7 @@ METRICS: dict[str, Metric] = {
         Metric("subset_accuracy", _M, True, "share of texts with all labels right"),
         Metric("pearson", _R, True, "Pearson correlation"),
         Metric("spearman", _R, True, "Spearman rank correlation"),
-        Metric("pearson_spearman", _R, True, "mean of pearson and spearman"),
+        Metric("pearson_spearman", _R, True, "mean of Pearson and Spearman"),
         Metric("mse", _R, False, "mean square error"),
         Metric("mae", _R, False, "mean absolute error"),
         Metric("r2", _R, True, "share of the variance explained"),
