@@ -128,7 +128,7 @@ class Ours:
     def train(self, run: Run, report: Report) -> float | None:
         """The whole of `fine_tune`: it writes the model at the end."""
         from bert_tf import fine_tune
-        from bert_tf.training.finetuning import LabelledRows
+        from bert_tf.training.finetuning_batches import LabelledRows
 
         validation = run.validation and LabelledRows(run.validation.texts, run.validation.labels)
         with tempfile.TemporaryDirectory(dir=self._settings.folder) as folder:

@@ -37,7 +37,7 @@ def rows_of(bert: Any, count: int, seed: int) -> Any:
     """Texts of five words, so of one shape; the class is told by the last word: w0 or w1."""
     from bert_tf.data.labelled import LabelledTexts
     from bert_tf.data.lengths import tokenize_texts
-    from bert_tf.training.finetuning import LabelledRows
+    from bert_tf.training.finetuning_batches import LabelledRows
 
     rng = np.random.default_rng(seed)
     labels = (rng.random(count) < 0.3).astype(np.int32)

@@ -427,7 +427,17 @@ def test_another_run_in_the_folder(tune, tmp_path):
         tune(dataclasses.replace(plan, learning_rate=2e-2, seed=1))
     with pytest.raises(BertError, match=r"other settings \(labels\)"):
         tune(plan, labels=("yes", "no"))
+    # A head of another shape is told of in the same way, not by its tensors.
+    with pytest.raises(BertError, match=r"other settings \(.*dense_layers.*\)"):
+        tune(dataclasses.replace(plan, dense_layers=2))
     assert tune(dataclasses.replace(plan, log_every=9, save_every=9)).step == 6
+    # Begun anew where that is asked for; said again, it is the same run and goes on.
+    other = dataclasses.replace(plan, dense_layers=2)
+    resumed = []
+    assert tune(other, overwrite=True, on_resume=resumed.append).step == 6
+    assert resumed == []
+    assert tune(other, overwrite=True, on_resume=resumed.append).step == 6
+    assert resumed == [6]
 
 
 def test_a_model_that_is_there_is_not_replaced_unasked(tune, tmp_path):

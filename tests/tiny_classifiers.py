@@ -114,7 +114,7 @@ def tiny_texts(rows: int, seed: int, classes: int = 2, pairs: bool = False) -> L
 
 def tiny_rows(bert, rows: int, seed: int, classes: int = 2, task: str = "classes"):
     """Tokenized texts with labels of a task, made of the classes."""
-    from bert_tf.training.finetuning import LabelledRows
+    from bert_tf.training.finetuning_batches import LabelledRows
 
     data = tiny_texts(rows, seed, classes)
     texts = tokenize_texts(data, bert.tokenizer, LENGTH)

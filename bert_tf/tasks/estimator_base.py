@@ -114,7 +114,8 @@ class BertEstimator(BaseEstimator):
             KeyboardInterrupt: a signal came; the estimator is then as it was before.
         """
         # It imports Keras, which takes its backend then: as late as can be.
-        from bert_tf.training.finetuning import LabelledRows, fine_tune
+        from bert_tf.training.finetuning import fine_tune
+        from bert_tf.training.finetuning_batches import LabelledRows
 
         params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         data = _texts(X)

@@ -172,6 +172,20 @@ class TrainingCheckpoints:
         found = (_NAME.fullmatch(name) for name in os.listdir(self.folder))
         return sorted(int(match.group(1)) for match in found if match)
 
+    def last_state(self) -> dict[str, Any]:
+        """The state that the last checkpoint was saved with; empty if none can be read."""
+        path = self.prefix(max(self.steps(), default=0)) + STATE
+        try:
+            with open(path, encoding="utf-8") as file:
+                return dict(json.load(file)["state"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def discard(self) -> None:
+        """Removes all checkpoints, so that training begins anew."""
+        for step in self.steps():
+            self._remove(step)
+
     def restore_last(self, *, tidy: bool = True) -> tuple[int, dict[str, Any]] | None:
         """Goes back to the last checkpoint.
 

@@ -23,7 +23,8 @@ from bert_tf.training.classifier_job import ClassifierJob, choose_max_seq_length
 from bert_tf.training.classifier_judging import Judged, judge_split, write_judged
 from bert_tf.training.classifier_start import load_classifier, start_bert, trained_classifier
 from bert_tf.training.distribution import leads
-from bert_tf.training.finetuning import CHECKPOINTS, FineTuned, LabelledRows, fine_tune
+from bert_tf.training.finetuning import CHECKPOINTS, FineTuned, fine_tune
+from bert_tf.training.finetuning_batches import LabelledRows
 from bert_tf.training.finetuning_plan import FineTuningPlan
 from bert_tf.training.metric_names import main_metric
 from bert_tf.training.remarks import imbalance_remark

@@ -6,8 +6,8 @@ import dataclasses
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,13 +15,16 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
-from bert_tf.data.labelled_stream import LabelledStream, batches_once
-from bert_tf.data.lengths import LengthHistogram, TokenizedTexts
+from bert_tf.data.lengths import LengthHistogram
 from bert_tf.errors import BertError
 from bert_tf.training import classifier_evaluation as evaluation
+from bert_tf.training.finetuning_batches import LabelledRows, Weighted, open_batches
 from bert_tf.training.finetuning_plan import FineTuningPlan
-from bert_tf.training.loop import Hooks, Rhythm, Row, Stream, run_training
+from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
 from bert_tf.training.metric_names import main_metric, metric_for
+
+if TYPE_CHECKING:
+    from bert_tf.training.checkpoints import TrainingCheckpoints
 
 Batch = dict[str, np.ndarray]
 
@@ -31,19 +34,6 @@ vectors; it can be removed once training has ended."""
 
 _SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size", "distribute")
 """Fields of the plan in which a run that is continued may differ from its beginning."""
-
-
-class LabelledRows(NamedTuple):
-    """Rows to train on or to judge by.
-
-    Attributes:
-        texts: what `bert_tf.data.lengths.tokenize_texts` gave.
-        labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
-            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,).
-    """
-
-    texts: TokenizedTexts
-    labels: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +91,8 @@ def fine_tune(
         task: `"classes"`, `"multilabel"` or `"regression"`.
         features_dir: where a frozen encoder's vectors are kept; `training` in the folder when left
             out. Runs with different heads may share it.
-        overwrite: whether a model that is in the folder may be replaced when a run begins.
+        overwrite: whether a model that is in the folder may be replaced when a run begins, and a
+            training of other settings that is there begun anew.
         resumable: whether what is needed to continue is written and, if it is there, heeded.
         on_row: is given each row of the log: `step`, `learning_rate` (of that step), `loss`,
             speeds, and after an evaluation `eval_loss`, `eval_accuracy` and so on.
@@ -145,7 +136,7 @@ def fine_tune(
     with devices.scope():
         tuned = TunedModel(bert, info, plan, scale)
     progress = progress and devices.leads
-    data = _data(bert, train, validation, plan, features_dir or training, digest, progress)
+    data = open_batches(bert, train, validation, plan, features_dir or training, digest, progress)
     per_epoch = data.stream.steps_per_epoch()
     steps = max(1, round((plan.epochs or 0.0) * per_epoch))
     schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
@@ -174,6 +165,9 @@ def fine_tune(
         training, tuned.trained, tuned.model, optimizer, plan.keep, extra=best_weights
     )
     of_run = _of_run(plan, info, digest)
+    with devices.together():
+        if devices.leads:
+            _begin_anew_or_refuse(checkpoints, of_run, overwrite)
 
     def evaluate() -> Row:
         assert validation is not None
@@ -189,13 +183,12 @@ def fine_tune(
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
     def recall(memory: dict[str, Any]) -> None:
-        _refuse_other_run(memory["run"], of_run)
         best.recall(memory["best"])
 
     by_row = class_weights if task == "classes" else None
     outcome = run_training(
         step,
-        data.stream if by_row is None else _Weighted(data.stream, by_row),
+        data.stream if by_row is None else Weighted(data.stream, by_row),
         checkpoints,
         Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
@@ -330,77 +323,6 @@ def _class_weights(
     return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
-class _Data(NamedTuple):
-    """What is trained on, and what is judged by: each call of `once` gives all of it anew."""
-
-    stream: Any
-    once: Callable[[], Iterator[tuple[np.ndarray, Batch]]]
-
-
-def _data(
-    bert: Bert,
-    train: LabelledRows,
-    validation: LabelledRows | None,
-    plan: FineTuningPlan,
-    folder: str | os.PathLike[str],
-    digest: str,
-    progress: bool,
-) -> _Data:
-    if plan.kind != "frozen":
-        return _Data(
-            LabelledStream(train.texts, train.labels, batch_size=plan.batch_size, seed=plan.seed),
-            lambda: (
-                iter(())
-                if validation is None
-                else batches_once(
-                    validation.texts, validation.labels, batch_size=plan.eval_batch_size
-                )
-            ),
-        )
-    from bert_tf.training.features import FeatureStream, features_of, features_once
-
-    def vectors(rows: LabelledRows) -> np.ndarray:
-        return features_of(
-            bert,
-            rows.texts,
-            plan.pooling,
-            folder,
-            digest=digest,
-            batch_size=plan.eval_batch_size,
-            progress=progress,
-        )
-
-    stream = FeatureStream(
-        vectors(train),
-        train.labels,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
-        key=f"{digest} {train.texts.key} {plan.pooling}",
-    )
-    if validation is None:
-        return _Data(stream, lambda: iter(()))
-    judged, labels = vectors(validation), validation.labels
-    return _Data(stream, lambda: features_once(judged, labels, plan.eval_batch_size))
-
-
-class _Weighted:
-    """A stream whose rows have the weights of their classes."""
-
-    def __init__(self, stream: Stream, class_weights: np.ndarray) -> None:
-        self._stream = stream
-        self._class_weights = class_weights
-
-    def next_batch(self) -> Batch:
-        batch = self._stream.next_batch()
-        return {**batch, "weights": batch["weights"] * self._class_weights[batch["labels"]]}
-
-    def state(self) -> dict[str, Any]:
-        return self._stream.state()
-
-    def restore(self, state: Any) -> None:
-        self._stream.restore(state)
-
-
 def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str, Any]:
     """What must be the same when a run goes on, as JSON gives it back."""
     settings = dataclasses.asdict(plan)
@@ -409,10 +331,24 @@ def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str
     return json.loads(json.dumps({**settings, **dataclasses.asdict(info), "start weights": digest}))
 
 
-def _refuse_other_run(before: dict[str, Any], now: dict[str, Any]) -> None:
-    other = [name for name in now if before.get(name) != now[name]]
-    if other:
+def _begin_anew_or_refuse(
+    checkpoints: TrainingCheckpoints, now: dict[str, Any], overwrite: bool
+) -> None:
+    """Looks whether the folder holds the checkpoints of another run.
+
+    Raises:
+        BertError: it does, and they may not be overwritten.
+    """
+    run = checkpoints.last_state().get("memory", {}).get("run")
+    if not isinstance(run, dict):
+        return
+    other = [name for name in now if run.get(name) != now[name]]
+    if other and overwrite:
+        with checkpoints.alone():
+            checkpoints.discard()
+    elif other:
         raise BertError(
-            f"it was begun with other settings ({', '.join(other)}); use the same again, or to "
-            f"begin anew remove the folder {CHECKPOINTS!r} and say --overwrite"
+            f"{checkpoints.folder} holds a training that was begun with other settings "
+            f"({', '.join(other)}); use the same again to continue it, give another output "
+            f"folder, or begin anew with --overwrite (overwrite=True)."
         )

@@ -1,0 +1,123 @@
+"""What `fine_tune` trains on and judges by: batches of rows, or of a frozen encoder's vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bert_tf.bert import Bert
+from bert_tf.data.labelled_stream import LabelledStream, batches_once
+from bert_tf.data.lengths import TokenizedTexts
+from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.loop import Stream
+
+Batch = dict[str, np.ndarray]
+
+
+class LabelledRows(NamedTuple):
+    """Rows to train on or to judge by.
+
+    Attributes:
+        texts: what `bert_tf.data.lengths.tokenize_texts` gave.
+        labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
+            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,).
+    """
+
+    texts: TokenizedTexts
+    labels: np.ndarray
+
+
+class Batches(NamedTuple):
+    """What is trained on, and what is judged by: each call of `once` gives all of it anew."""
+
+    stream: Any
+    once: Callable[[], Iterator[tuple[np.ndarray, Batch]]]
+
+
+def open_batches(
+    bert: Bert,
+    train: LabelledRows,
+    validation: LabelledRows | None,
+    plan: FineTuningPlan,
+    folder: str | os.PathLike[str],
+    digest: str,
+    progress: bool,
+) -> Batches:
+    """The batches of a training.
+
+    Args:
+        bert: of which a frozen encoder's vectors are computed.
+        train: rows to train on.
+        validation: rows to judge by.
+        plan: how to train.
+        folder: where vectors are kept.
+        digest: of the BERT's weights.
+        progress: whether to show a progress bar while vectors are computed.
+
+    Raises:
+        BertError: there are no rows, or vectors cannot be computed or kept.
+    """
+    if plan.kind != "frozen":
+        return Batches(
+            LabelledStream(train.texts, train.labels, batch_size=plan.batch_size, seed=plan.seed),
+            lambda: (
+                iter(())
+                if validation is None
+                else batches_once(
+                    validation.texts, validation.labels, batch_size=plan.eval_batch_size
+                )
+            ),
+        )
+    from bert_tf.training.features import FeatureStream, features_of, features_once
+
+    def vectors(rows: LabelledRows) -> np.ndarray:
+        return features_of(
+            bert,
+            rows.texts,
+            plan.pooling,
+            folder,
+            digest=digest,
+            batch_size=plan.eval_batch_size,
+            progress=progress,
+        )
+
+    stream = FeatureStream(
+        vectors(train),
+        train.labels,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        key=f"{digest} {train.texts.key} {plan.pooling}",
+    )
+    if validation is None:
+        return Batches(stream, lambda: iter(()))
+    judged, labels = vectors(validation), validation.labels
+    return Batches(stream, lambda: features_once(judged, labels, plan.eval_batch_size))
+
+
+class Weighted:
+    """A stream whose rows have the weights of their classes.
+
+    Args:
+        stream: gives `labels`, int32 (rows,), and `weights`, float32 (rows,).
+        class_weights: float32 (classes,).
+    """
+
+    def __init__(self, stream: Stream, class_weights: np.ndarray) -> None:
+        self._stream = stream
+        self._class_weights = class_weights
+
+    def next_batch(self) -> Batch:
+        """The stream's next batch; `weights` are multiplied by those of the classes."""
+        batch = self._stream.next_batch()
+        return {**batch, "weights": batch["weights"] * self._class_weights[batch["labels"]]}
+
+    def state(self) -> dict[str, Any]:
+        """That of the stream."""
+        return self._stream.state()
+
+    def restore(self, state: Any) -> None:
+        """Puts the stream where it stood."""
+        self._stream.restore(state)
