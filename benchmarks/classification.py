@@ -77,7 +77,7 @@ SETS = {
     "mrpc": Set(
         "MRPC, paraphrase or not",
         "--task_name=MRPC --do_train=true --do_eval=true --data_dir={data}/mrpc "
-        "--learning_rate=5e-4 --num_train_epochs=8",
+        "--learning_rate=5e-4 --num_train_epochs=4 --keep_best=true",
         ("accuracy", "f1"),
     ),
 }
