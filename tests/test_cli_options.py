@@ -51,6 +51,26 @@ def test_commands_agree_on_the_model(command):
         (["mask", "--do_lower_case=perhaps", "a"], "--do_lower_case=perhaps"),
         (["mask", "--checkp", "c", "a"], "--checkp"),
         (["convert", "source"], "TARGET"),
+        (["classify", "--mod", "frozen"], "--mod; did you mean --mode? (see bert_tf classify "),
+        (["classify", "--mod=frozen"], "--mod=frozen; did you mean --mode? (see bert_tf classify "),
+        (["classify", "-lerning-rate", "1"], "did you mean --learning_rate?"),
+        (["classify", "--epoch", "1"], "did you mean --epochs?"),
+        (["classify", "--nodo_lowercase"], "did you mean --nodo_lower_case?"),
+        (["classify", "--qqq", "1"], "unrecognized arguments: --qqq (see bert_tf classify --help"),
+        (["mask", "--topk", "3", "a"], "--topk; did you mean --top-k? (see bert_tf mask --help"),
+        (["mask", "--topk", "-3", "a"], "unrecognized arguments: --topk; did"),
+        (
+            ["convert", "--dtpe", "float16", "a", "b"],
+            "--dtpe; did you mean --dtype? (see bert_tf c",
+        ),
+        (
+            ["pretrain", "--inputfile", "a"],
+            "--inputfile; did you mean --input_file? (see bert_tf p",
+        ),
+        (["pretrain", "--output_dir", "--x"], "required: --input_file (see"),
+        (["convert", "a", "b", "c"], "unrecognized arguments: c (see bert_tf convert --help"),
+        (["--vers"], "did you mean --version? (see bert_tf --help"),
+        (["--verson", "list"], "did you mean --version? (see bert_tf --help"),
     ],
 )
 def test_bad_usage_is_told_in_a_line(argv, message, capsys):

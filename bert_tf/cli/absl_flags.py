@@ -164,6 +164,9 @@ class OriginalFlags:
     ) -> None:
         for one in (name, *aliases):
             self._names[one.replace("-", "_")] = name
+        if help != argparse.SUPPRESS:
+            negated = [f"no{name}"] if name in self._switches else []
+            self._parser.more_flags += [f"--{one}" for one in (*aliases, *negated)]
         self._group.add_argument(
             f"--{name}", dest=name, type=type, default=default, help=help, **options
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -35,25 +36,76 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         respell: turns arguments into spellings that argparse knows, before it reads them.
+        more_flags: spellings that only `respell` knows, to be suggested for what is mistyped.
     """
 
     respell: Callable[[Sequence[str]], list[str]] | None = None
 
     def __init__(self, **options) -> None:
+        self.more_flags: list[str] = []
+        self._given: list[str] = []
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         options.setdefault("allow_abbrev", False)  # so that new options break no script
         super().__init__(**options)
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's, on arguments that were respelled first."""
+        """As argparse's, on arguments that were respelled first; those unknown are an error.
+
+        argparse leaves what a command does not know to the parser above it, which knows neither
+        the command's flags nor its name.
+        """
         arguments = sys.argv[1:] if args is None else list(args)
         if self.respell is not None:
             arguments = self.respell(arguments)
-        return super().parse_known_args(arguments, namespace)
+        self._given = arguments
+        found, unknown = super().parse_known_args(arguments, namespace)
+        if unknown:
+            # What follows an unknown flag is its value, or was read as something else.
+            self.error(self._unrecognized([one for one in unknown if _is_flag(one)] or unknown))
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with a message and exit code 2."""
+        unknown = [one for one in self._given if _is_flag(one) and not self._knows(one)]
+        if unknown and "required" in message:  # and may be what was meant by the one unknown
+            message = f"{message}; {self._unrecognized(unknown)}"
         self.exit(2, f"bert_tf: error: {message} (see {self.prog} --help)\n")
+
+    def _knows(self, word: str) -> bool:
+        return word.partition("=")[0] in self._option_string_actions
+
+    def _unrecognized(self, words: Sequence[str]) -> str:
+        """What is told of arguments that there are not, with the nearest of those there are."""
+        flags = [
+            flag
+            for action in self._actions
+            if action.help != argparse.SUPPRESS
+            for flag in action.option_strings
+            if flag.startswith("--")
+        ]
+        near = [_nearest(word, [*flags, *self.more_flags]) for word in words if _is_flag(word)]
+        told = f"unrecognized arguments: {' '.join(words)}"
+        meant = ", ".join(dict.fromkeys(flag for flag in near if flag))
+        return f"{told}; did you mean {meant}?" if meant else told
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word looks like a flag, and not like a text or a negative number."""
+    name = word.lstrip("-")
+    return word.startswith("-") and name[:1].isalpha() and " " not in name.partition("=")[0]
+
+
+def _nearest(word: str, flags: Sequence[str]) -> str | None:
+    """The flag that a mistyped one begins, or else resembles most; None if it resembles none."""
+
+    def plain(flag: str) -> str:
+        return flag.partition("=")[0].lstrip("-").replace("-", "_").lower()
+
+    name = plain(word)
+    by_name = {plain(flag): flag for flag in flags}
+    begun = [one for one in by_name if one.startswith(name)] if len(name) > 2 else []
+    near = sorted(begun, key=len) or difflib.get_close_matches(name, by_name, n=1)
+    return by_name[near[0]] if near else None
 
 
 _SWITCHES = {"do_lower_case": "lower-case", "do_lower": "lower-case"}
