@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bert_tf.data.dataset import load_splits, load_task
-from bert_tf.data.glue import TASKS, find_task, read_glue, task_names
+from bert_tf.data.glue import TASKS, find_task, read_glue, splits_there, task_names
 from bert_tf.data.labelled import order_labels
 from bert_tf.errors import BertError
 
@@ -145,10 +145,14 @@ def test_mrpc_as_first_published(tmp_path):
     assert data.splits["train"].texts == ['He said "no.', "Rain fell."]
     assert data.splits["train"].pairs == ['He said: "no".', "Snow fell."]
     assert data.splits["test"].labels == ["1", "0"]
+    assert splits_there("MRPC", tmp_path) == {"train", "test"}
     (tmp_path / "dev_ids.tsv").write_text("13\t14\n")
     data = read_glue("MRPC", tmp_path)
     assert data.splits["train"].texts == ['He said "no.']
     assert data.splits["dev"].texts == ["Rain fell."]
+    (tmp_path / "msr_paraphrase_train.txt").unlink()  # enough to predict
+    assert splits_there("MRPC", tmp_path) == {"test"}
+    assert read_glue("MRPC", tmp_path, splits=("test",)).splits["test"].texts[1] == "Hail fell."
 
 
 def xnli_dev(rows):

@@ -194,14 +194,13 @@ def find_task(name: str) -> tuple[str, GlueTask] | None:
 
 
 def splits_there(name: str, data_dir: str | os.PathLike[str], language: str = "zh") -> set[str]:
-    """The splits of a task whose files, as GLUE lays them out, are in a folder.
+    """The splits of a task whose files are in a folder, in a layout that `read_glue` takes.
 
     Raises:
         BertError: there is no such task.
     """
     key, task = task_named(name)
-    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
-    return set(_paths(pathlib.Path(data_dir), key, task, parts))
+    return set(_find_files(pathlib.Path(data_dir), key, task, language)[1])
 
 
 def task_named(name: str) -> tuple[str, GlueTask]:
@@ -243,12 +242,7 @@ def read_glue(
     """
     key, task = task_named(name)
     folder = pathlib.Path(data_dir)
-    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
-    paths = _paths(folder, key, task, parts)
-    if key == "mrpc" and "train" not in paths:
-        raw = _paths(folder, key, task, _RAW_MRPC)
-        if "train" in raw:
-            parts, paths = dict(_RAW_MRPC), raw
+    parts, paths = _find_files(folder, key, task, language)
     wanted = splits or tuple(split for split in parts if split in paths)
     missing = [parts[s].file if s in parts else s for s in wanted if s not in paths]
     if missing or not wanted:
@@ -281,6 +275,19 @@ def read_glue(
     if key == "mrpc" and "dev" not in data.splits and "train" in data.splits and dev_ids.is_file():
         data.splits.update(_apart(data.splits["train"], paths["train"], dev_ids))
     return data
+
+
+def _find_files(
+    folder: pathlib.Path, key: str, task: GlueTask, language: str
+) -> tuple[dict[str, Part], dict[str, pathlib.Path]]:
+    """The parts of a task in the layout that is there, and the files that are there."""
+    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
+    paths = _paths(folder, key, task, parts)
+    if key == "mrpc" and "train" not in paths:
+        raw = _paths(folder, key, task, _RAW_MRPC)
+        if "train" in raw or (raw and not paths):
+            return dict(_RAW_MRPC), raw
+    return parts, paths
 
 
 def _paths(
