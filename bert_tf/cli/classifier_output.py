@@ -260,7 +260,9 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
         kept = found["best_step"] if session.plan and session.plan.keep_best else None
         ended = f"trained {found['step']:,} steps"
         if found["stopped_early"]:
-            ended += f" of {session.steps:,}: {_patience(session)} evaluations without a better one"
+            patience = _patience(session)
+            evaluations = f"{patience} evaluation{'' if patience == 1 else 's'}"
+            ended += f" of {session.steps:,}: {evaluations} without a better one"
         if kept:
             ended += f"; the weights of step {kept:,} are kept"
         parts.append(ended)
