@@ -432,6 +432,7 @@ for folder, count, number in (
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_the_same_command_ends_the_same(here, run_python, tmp_path):
     arguments = [
         "classify", "--train", here / "data.csv", "--init_checkpoint", here / "bert_uncased",

@@ -112,6 +112,7 @@ def test_keras_file_goes_there_and_back(trained, bert, tmp_path):
         np.testing.assert_array_equal(value, own, err_msg=name)
 
 
+@pytest.mark.slow
 def test_on_jax(trained, bert, run_python, tmp_path):
     """There the file that TensorFlow's Keras kept says the same, and training works alike."""
     _, model, _, _, _ = trained

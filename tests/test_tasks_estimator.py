@@ -282,8 +282,13 @@ def test_a_signal_leaves_it_as_it_was(classifier, data):
             "fine_tune",
             lambda *args, **options: whole(*args, **{**options, "on_row": lambda row: interrupt()}),
         )
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(*data)
+        # A shell starts what it puts into the background with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(*data)
+        finally:
+            signal.signal(signal.SIGINT, before)
     with pytest.raises(NotFittedError):
         model.predict(["w1"])
     assert not hasattr(model, "classes_")

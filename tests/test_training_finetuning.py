@@ -13,7 +13,7 @@ from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
-from bert_tf.training import classifier_evaluation, finetuning
+from bert_tf.training import classifier_evaluation, finetuning, finetuning_batches
 from bert_tf.training.best import BestWeights
 from bert_tf.training.features import FeatureStream, features_of, features_once
 from bert_tf.training.finetuning import FineTuningPlan, fine_tune
@@ -367,7 +367,7 @@ def test_rows_have_the_weights_of_their_classes():
     stream = FeatureStream(
         np.zeros((3, 2), np.float32), np.array([0, 1, 1]), batch_size=4, seed=0, key=""
     )
-    weighted = finetuning._Weighted(stream, np.array([0.5, 2.0], np.float32))
+    weighted = finetuning_batches.Weighted(stream, np.array([0.5, 2.0], np.float32))
     batch = weighted.next_batch()
     expected = np.where(batch["labels"] == 0, 0.5, 2.0) * [1, 1, 1, 0]
     np.testing.assert_array_equal(batch["weights"], expected)
@@ -380,7 +380,7 @@ def test_rows_have_the_weights_of_their_classes():
 def test_remarks(tune, bert):
     """All of one class; a rate that learns nothing; most texts cut at four pieces."""
     data = tiny_classifiers.tiny_texts(16, 3)
-    cut = finetuning.LabelledRows(
+    cut = finetuning_batches.LabelledRows(
         tiny_classifiers.tokenize_texts(data, bert.tokenizer, 4),
         np.array([int(x) for x in data.labels], np.int32),
     )

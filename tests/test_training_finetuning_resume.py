@@ -127,6 +127,7 @@ def test_killed_several_times_it_ends_the_same(folder, fresh_env):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_on_jax_too(folder, fresh_env):
     pytest.importorskip("jax")
     bert, whole, broken = (str(folder / name) for name in ("bert_uncased", "jax", "jax_broken"))
