@@ -57,7 +57,7 @@ def before(session: ClassifierSession) -> list[str]:
     if plan is None:
         return lines
     parts = [
-        f"training, mode {plan.mode}: {session.steps:,} steps of {plan.batch_size} rows",
+        f"training, mode {plan.mode}: {_counted(session.steps, 'step')} of {plan.batch_size} rows",
         f"{_epochs(session)}, learning rate {plan.learning_rate:g}",
     ]
     if plan.keep_best and "validation" in session.judged_on:
@@ -258,10 +258,9 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
     parts = []
     if "step" in found:
         kept = found["best_step"] if session.plan and session.plan.keep_best else None
-        ended = f"trained {found['step']:,} steps"
+        ended = f"trained {_counted(found['step'], 'step')}"
         if found["stopped_early"]:
-            patience = _patience(session)
-            evaluations = f"{patience} evaluation{'' if patience == 1 else 's'}"
+            evaluations = _counted(_patience(session), "evaluation")
             ended += f" of {session.steps:,}: {evaluations} without a better one"
         if kept:
             ended += f"; the weights of step {kept:,} are kept"
@@ -289,6 +288,10 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
             f"{texts}"
         )
     return "\n\n".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _patience(session: ClassifierSession) -> int:
