@@ -94,7 +94,7 @@ def short(here, output, *more):
     """The short form, on a tiny BERT: 42 rows in 6 steps an epoch."""
     return (
         "--train", here / "data.csv", "--output_dir", output, "--init_checkpoint",
-        here / "bert_uncased", "--train_batch_size=7", "--epochs=2", "--learning_rate=2e-2",
+        here / "bert_uncased", "--batch_size=7", "--epochs=2", "--lr=2e-2",
         "--log_steps=5", *more,
     )  # fmt: skip
 

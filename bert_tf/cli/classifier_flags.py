@@ -127,7 +127,7 @@ def _add_table(flags: OriginalFlags) -> None:
 
 def _add_training(flags: OriginalFlags) -> None:
     flags.group("training (first the default without a task, then the original's with one)")
-    flags.integer("train_batch_size", None, "rows a step (32)", minimum=1)
+    flags.integer("train_batch_size", None, "rows a step (32)", minimum=1, aliases=["batch_size"])
     flags.integer("eval_batch_size", None, "rows at once where nothing is trained (64)", minimum=1)
     flags.integer("predict_batch_size", None, "rows at once in predictions (32)", minimum=1)
     flags.number(
@@ -136,6 +136,7 @@ def _add_training(flags: OriginalFlags) -> None:
         "its peak (by mode and width; full: 3e-5 from BERT-Base on, 1e-4 from a width of 512 on, "
         "5e-4 below; 5e-5)",
         minimum=0,
+        aliases=["lr"],
     )
     flags.number(
         "num_train_epochs",
