@@ -210,7 +210,7 @@ def _starts_lines(found: dict[str, Any]) -> list[str]:
             f"{means[start]:.1f} ({', '.join(f'{value:.1f}' for value in values[start])})"
             for start in ("checkpoint", "random")
         ]
-        gained = means["checkpoint"] - means["random"]
+        gained = round(means["checkpoint"] - means["random"], 1) + 0.0  # no -0.0
         lines.append(f"| {SETS[name].title} | {' | '.join(cells)} | {gained:+.1f} |")
     return lines
 
