@@ -235,6 +235,7 @@ def test_mixed_precision(inputs):
     assert off.max() < 0.2
 
 
+@pytest.mark.slow
 def test_all_of_it_on_jax():
     pytest.importorskip("jax")
     if keras.backend.backend() == "jax":
