@@ -5,7 +5,7 @@ from __future__ import annotations
 from bert_tf.cli.absl_flags import OriginalFlags
 from bert_tf.cli.classifying import add_prediction_arguments
 from bert_tf.cli.options import Parser
-from bert_tf.cli.pretraining_flags import add_distribute
+from bert_tf.cli.pretraining_flags import add_distribute, add_tpu
 
 # Those of bert_tf.data.tables and .problems, which are not imported here: they take numpy along,
 # and all commands would start later.
@@ -14,11 +14,6 @@ QUOTING = ("csv", "none")
 KINDS = (
     *("wrong_encoding", "blank_line", "ragged", "unlabelled", "not_a_number", "nan"),
     *("empty_text", "duplicate", "conflict", "leak", "unseen_label"),
-)
-
-_TPU = (
-    "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
-    "to use all cores."
 )
 
 
@@ -230,7 +225,4 @@ def _add_running(flags: OriginalFlags) -> None:
     )
     flags.switch("json", False, "rows and result on stdout as JSON, an object a line (false)")
     flags.switch("overwrite", False, "replace files that are there (false)")
-    flags.switch("use_tpu", False, "train on a TPU: the same as --backend=jax (false)")
-    for name in ("tpu_name", "tpu_zone", "gcp_project", "master", "num_tpu_cores"):
-        flags.ignored(name, _TPU)
-    flags.ignored("iterations_per_loop", "each step is started by itself, and none waits for it.")
+    add_tpu(flags)

@@ -21,6 +21,14 @@ def add_arguments(parser: Parser) -> None:
     parser.set_defaults(note_ignored=flags.note_ignored)
 
 
+def add_tpu(flags: OriginalFlags) -> None:
+    """Adds the original's flags for TPUs, each mapped to today's way or explained."""
+    flags.switch("use_tpu", False, "train on a TPU: the same as --backend=jax (false)")
+    for name in ("tpu_name", "tpu_zone", "gcp_project", "master", "num_tpu_cores"):
+        flags.ignored(name, _TPU)
+    flags.ignored("iterations_per_loop", "each step is started by itself, and none waits for it.")
+
+
 def add_distribute(flags: OriginalFlags) -> None:
     """Adds the flag that has a training use all devices."""
     flags.text(
@@ -160,7 +168,4 @@ def _add_running(flags: OriginalFlags) -> None:
         "the same numbers to the last bit in each run on one machine, slower (false)",
     )
     flags.switch("json", False, "rows and result on stdout as JSON, an object a line (false)")
-    flags.switch("use_tpu", False, "train on a TPU: the same as --backend=jax (false)")
-    for name in ("tpu_name", "tpu_zone", "gcp_project", "master", "num_tpu_cores"):
-        flags.ignored(name, _TPU)
-    flags.ignored("iterations_per_loop", "each step is started by itself, and none waits for it.")
+    add_tpu(flags)

@@ -28,6 +28,7 @@ from bert_tf.training.finetuning_batches import LabelledRows
 from bert_tf.training.finetuning_plan import FineTuningPlan
 from bert_tf.training.metric_names import main_metric
 from bert_tf.training.remarks import imbalance_remark
+from bert_tf.training.result_files import write_json
 
 RECORD = "training.json"
 """In the output folder: how training ended, for an evaluation at another time."""
@@ -374,14 +375,7 @@ class ClassifierSession:
             "max_seq_length": self.max_seq_length,
             "rows": {name: len(data) for name, data in self.data.splits.items()},
         }
-        path = os.path.join(self.folder, RECORD)
-        try:
-            with open(path + ".tmp", "w", encoding="utf-8") as file:
-                json.dump(record, file, indent=2)
-                file.write("\n")
-            os.replace(path + ".tmp", path)
-        except OSError as error:
-            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+        write_json(os.path.join(self.folder, RECORD), record)
 
     def _step(self) -> int:
         """Of the weights: as training noted it, or as the checkpoint is called."""

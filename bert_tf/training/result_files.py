@@ -42,9 +42,17 @@ def write_result_json(
     Raises:
         BertError: the file cannot be written.
     """
-    content = {**plain(more), **result.to_json()}
+    write_json(path, {**more, **result.to_json()})
+
+
+def write_json(path: _Path, values: Mapping[str, Any]) -> None:
+    """Writes values by name as JSON, UTF-8, two spaces of indent, undefined as null.
+
+    Raises:
+        BertError: the file cannot be written.
+    """
     with _whole_file(path) as file:
-        json.dump(content, file, ensure_ascii=False, allow_nan=False, indent=2)
+        json.dump(plain(values), file, ensure_ascii=False, allow_nan=False, indent=2)
         file.write("\n")
 
 
