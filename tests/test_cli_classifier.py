@@ -195,6 +195,17 @@ def test_the_same_command_again_trains_nothing_and_evaluates(here, trained):
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
+def test_what_stopped_early_is_not_said_to_go_on(here, tmp_path):
+    """At a rate of nearly 0 the second evaluation, at step 12, is no better than the first."""
+    flags = ("--patience", 1, "--learning_rate", "1e-9", "--num_train_epochs", 6)
+    command = short(here, tmp_path / "out", *flags)
+    assert classify(*command).code == 0
+    again = classify(*command)
+    assert again.code == 0, again.err
+    assert "stopped early, after step 12 of 36, and nothing is trained again" in again.err
+    assert "goes on" not in again.err
+
+
 def test_evaluation_alone_needs_no_training(here, trained, tmp_path):
     folder, _ = trained
     write_csv(tmp_path / "new.csv", rows=11, seed=5)

@@ -107,6 +107,11 @@ class Watcher:
         total = self._session.steps
         if step >= total:
             say(f"trained already, all {total:,} steps; nothing is trained again")
+        elif step == self._session.stopped_early_at:
+            say(
+                f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing "
+                f"is trained again"
+            )
         else:
             say(f"goes on from step {step:,} of {total:,}")
 

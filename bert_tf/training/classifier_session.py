@@ -100,6 +100,12 @@ class ClassifierSession:
             )
         return self._trained
 
+    @property
+    def stopped_early_at(self) -> int | None:
+        """The last step of a training in the folder that ran out of patience; None without one."""
+        record = _record(self.folder)
+        return record["last_step"] if record.get("stopped_early") else None
+
     def lines(self) -> list[str]:
         """For the screen: what was read, how it was split, and what is odd about it."""
         job = self.job
@@ -380,13 +386,24 @@ class ClassifierSession:
     def _step(self) -> int:
         """Of the weights: as training noted it, or as the checkpoint is called."""
         assert self._trained is not None
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            with open(os.path.join(_folder_of(self._trained), RECORD), encoding="utf-8") as file:
-                record: dict[str, Any] = json.load(file)
-            return int(record["step"])
+        record = _record(_folder_of(self._trained))
+        if "step" in record:
+            return record["step"]
         from bert_tf.training.starting import step_of
 
         return step_of(self._trained)
+
+
+def _record(folder: str) -> dict[str, Any]:
+    """What `RECORD` in the folder says; nothing if it is not there, or not as we write it."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            record = json.load(file)
+        if isinstance(record, dict) and all(
+            isinstance(record.get(name), int) for name in ("step", "last_step")
+        ):
+            return record
+    return {}
 
 
 def _folder_of(path: str) -> str:
