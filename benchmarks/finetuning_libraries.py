@@ -116,7 +116,7 @@ class Ours:
         """Of the model that `fine_tune` would train."""
         import keras
 
-        from bert_tf.training.tuned_model import Scale, TunedModel
+        from bert_tf.training.finetuning.tuned_model import Scale, TunedModel
 
         plan = self._plan(Run(rows, 1, 1, 0.0))
         tuned = TunedModel(self._bert, self._bert.classifier, plan, Scale())
@@ -128,7 +128,7 @@ class Ours:
     def train(self, run: Run, report: Report) -> float | None:
         """The whole of `fine_tune`: it writes the model at the end."""
         from bert_tf import fine_tune
-        from bert_tf.training.finetuning_batches import LabelledRows
+        from bert_tf.training.finetuning.batches import LabelledRows
 
         validation = run.validation and LabelledRows(run.validation.texts, run.validation.labels)
         with tempfile.TemporaryDirectory(dir=self._settings.folder) as folder:

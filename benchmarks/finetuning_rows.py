@@ -183,7 +183,7 @@ class Source:
             rows: what it shall tell apart.
             seed: of what is drawn.
         """
-        from bert_tf.training.spectral import random_start
+        from bert_tf.training.pretraining.spectral import random_start
 
         # Random weights under which products keep the size of what they multiply: with the usual
         # 0.02 a small model says nearly the same of all rows, and comparing would prove little.

@@ -89,7 +89,7 @@ class Ours:
         from bert_tf.models.weights import assign, variable_at
         from bert_tf.training.losses import pretraining_loss
         from bert_tf.training.optimizer import BertAdam
-        from bert_tf.training.spectral import PARTS, random_start
+        from bert_tf.training.pretraining.spectral import PARTS, random_start
         from bert_tf.training.step import TrainingStep
 
         keras.utils.set_random_seed(0)
@@ -115,7 +115,7 @@ class Ours:
 
     def step(self, batch: Batch) -> float:
         """One step; the sums that it reports are turned into the loss as the log's are."""
-        from bert_tf.training.pretraining import metrics_of
+        from bert_tf.training.pretraining.pretrain import metrics_of
 
         sums = np.asarray(self._train(batch))
         if self._on_jax:  # the loss may be there before the new weights are
@@ -140,7 +140,7 @@ class HuggingFace:
         import torch
         import weights
 
-        from bert_tf.training.spectral import random_start
+        from bert_tf.training.pretraining.spectral import random_start
 
         torch.set_num_threads(threads)
         torch.manual_seed(0)

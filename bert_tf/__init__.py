@@ -26,15 +26,15 @@ _PUBLIC = {
     "BertTokenizer": "bert_tf.text",
     "Classify": "bert_tf.tasks",
     "FillMask": "bert_tf.tasks",
-    "FineTuningPlan": "bert_tf.training.finetuning_plan",
+    "FineTuningPlan": "bert_tf.training.finetuning.plan",
     "NextSentence": "bert_tf.tasks",
     "Vocabulary": "bert_tf.text",
     "WarmUpLinearDecay": "bert_tf.training.optimizer",
     "convert_checkpoint": "bert_tf.checkpoint",
     "encode_texts": "bert_tf.data",
-    "fine_tune": "bert_tf.training.finetuning",
+    "fine_tune": "bert_tf.training.finetuning.fine_tune",
     "load": "bert_tf.loading",
-    "new_classifier": "bert_tf.training.new_classifier",
+    "new_classifier": "bert_tf.training.finetuning.new_classifier",
 }
 
 __all__ = [*sorted(_PUBLIC), "__version__"]
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from bert_tf.tasks.estimator import BertRegressor as BertRegressor
     from bert_tf.text import BertTokenizer as BertTokenizer
     from bert_tf.text import Vocabulary as Vocabulary
-    from bert_tf.training.finetuning import fine_tune as fine_tune
-    from bert_tf.training.finetuning_plan import FineTuningPlan as FineTuningPlan
-    from bert_tf.training.new_classifier import new_classifier as new_classifier
+    from bert_tf.training.finetuning.fine_tune import fine_tune as fine_tune
+    from bert_tf.training.finetuning.new_classifier import new_classifier as new_classifier
+    from bert_tf.training.finetuning.plan import FineTuningPlan as FineTuningPlan
     from bert_tf.training.optimizer import BertAdam as BertAdam
     from bert_tf.training.optimizer import WarmUpLinearDecay as WarmUpLinearDecay
 

@@ -37,7 +37,7 @@ def rows_of(bert: Any, count: int, seed: int) -> Any:
     """Texts of five words, so of one shape; the class is told by the last word: w0 or w1."""
     from bert_tf.data.labelled import LabelledTexts
     from bert_tf.data.lengths import tokenize_texts
-    from bert_tf.training.finetuning_batches import LabelledRows
+    from bert_tf.training.finetuning.batches import LabelledRows
 
     rng = np.random.default_rng(seed)
     labels = (rng.random(count) < 0.3).astype(np.int32)
@@ -60,8 +60,8 @@ def tune(
         plan: changes to the plan.
     """
     from bert_tf.checkpoint import CheckpointReader
-    from bert_tf.training.finetuning import fine_tune
-    from bert_tf.training.finetuning_plan import FineTuningPlan
+    from bert_tf.training.finetuning.fine_tune import fine_tune
+    from bert_tf.training.finetuning.plan import FineTuningPlan
 
     values = {"epochs": 5, "batch_size": 8, "log_every": 1, "learning_rate": 1e-3}
     values |= {"dropout": 0.0, "head_dropout": 0.0, "evaluate_every": 10, "keep_best": False}
@@ -105,9 +105,9 @@ def pretrain(folder: pathlib.Path, **plan: Any) -> list[float]:
     """The losses of 20 steps of pretraining, and those of the evaluation at their end."""
     from training_runs import random_batches, tiny_config, tiny_stream
 
-    from bert_tf.training.plan import PretrainingPlan
-    from bert_tf.training.pretraining import pretrain
-    from bert_tf.training.spectral import random_start
+    from bert_tf.training.pretraining.plan import PretrainingPlan
+    from bert_tf.training.pretraining.pretrain import pretrain
+    from bert_tf.training.pretraining.spectral import random_start
 
     config = tiny_config()
     stream, vocab = tiny_stream()
@@ -144,7 +144,7 @@ def refusals(bert: Any, folder: pathlib.Path) -> dict[str, str]:
     import keras
 
     from bert_tf.training.distribution import distribute
-    from bert_tf.training.finetuning_plan import FineTuningPlan
+    from bert_tf.training.finetuning.plan import FineTuningPlan
 
     os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"] = "2"
     found = {"hosts": refusal(lambda: distribute("data"))}
@@ -178,8 +178,8 @@ def pretrain_in_threes(folder: pathlib.Path) -> None:
     """A pretraining whose batches have three examples."""
     from training_runs import tiny_config, tiny_stream
 
-    from bert_tf.training.plan import PretrainingPlan
-    from bert_tf.training.pretraining import pretrain
+    from bert_tf.training.pretraining.plan import PretrainingPlan
+    from bert_tf.training.pretraining.pretrain import pretrain
 
     def start() -> dict[str, np.ndarray]:
         raise AssertionError("the batches were not looked at before")

@@ -11,15 +11,15 @@ from bert_tf.data.labelled import LabelledTexts
 from bert_tf.data.reading import Layout
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Vocabulary
-from bert_tf.training.classifier_job import (
+from bert_tf.training.finetuning.job import (
     ClassifierJob,
     choose_max_seq_length,
     default_output_dir,
 )
-from bert_tf.training.classifier_judging import Judged, mean_of_batches
-from bert_tf.training.classifier_session import ClassifierSession
-from bert_tf.training.classifier_start import start_bert
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning.judging import Judged, mean_of_batches
+from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.finetuning.session import ClassifierSession
+from bert_tf.training.finetuning.start import start_bert
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -284,8 +284,8 @@ def test_data_are_read_before_anything_heavy_is_imported(run_python, tmp_path):
     code = (
         "import sys\n"
         "import bert_tf.cli.classifier_output\n"
-        "from bert_tf.training.classifier_job import ClassifierJob\n"
-        "from bert_tf.training.classifier_session import ClassifierSession\n"
+        "from bert_tf.training.finetuning.job import ClassifierJob\n"
+        "from bert_tf.training.finetuning.session import ClassifierSession\n"
         f"data = ClassifierSession(ClassifierJob('out', [{str(tmp_path / 'a.csv')!r}])).data\n"
         "heavy = ('keras', 'tensorflow', 'jax', 'sklearn', 'matplotlib', 'pandas')\n"
         "print(len(data.splits), [name for name in heavy if name in sys.modules])\n"

@@ -425,8 +425,9 @@ RUNS = """
 import json, os, signal, sys
 import keras
 from bert_tf.cli.main import main
-from bert_tf.training import best, checkpoints, features, finetuning, losses, metrics  # noqa: F401
-from bert_tf.training import optimizer, step, tuned_model  # noqa: F401
+from bert_tf.training import checkpoints, losses, optimizer, step  # noqa: F401
+from bert_tf.training.finetuning import best, features, fine_tune, tuned_model  # noqa: F401
+from bert_tf.training.metrics import measure  # noqa: F401
 from training_runs import break_before
 
 for folder, count, number in (

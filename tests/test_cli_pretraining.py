@@ -17,7 +17,7 @@ from bert_tf.cli.main import main
 from bert_tf.data import TokenCorpus, split_by_source
 from bert_tf.errors import BertError
 from bert_tf.training.log import TrainingLog, read_log
-from bert_tf.training.session import last_checkpoint
+from bert_tf.training.pretraining.session import last_checkpoint
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"{start}{end}" for start in "abcdefgh" for end in "aeiou"]

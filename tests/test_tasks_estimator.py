@@ -21,7 +21,7 @@ from tiny_classifiers import tiny_texts, write_bert
 
 import bert_tf
 from bert_tf.errors import BertError
-from bert_tf.training import finetuning
+from bert_tf.training.finetuning import fine_tune as finetuning
 
 pytestmark = pytest.mark.filterwarnings("ignore:the learning rate", "ignore:all .* said to be")
 

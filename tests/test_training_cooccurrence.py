@@ -5,7 +5,7 @@ import pytest
 from corpora import corpus_of
 
 from bert_tf.errors import BertError
-from bert_tf.training.cooccurrence import associations, count_neighbours, group_weights
+from bert_tf.training.pretraining.cooccurrence import associations, count_neighbours, group_weights
 
 
 def random_corpus(seed, vocab_size=12):

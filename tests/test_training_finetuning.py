@@ -13,12 +13,13 @@ from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
-from bert_tf.training import classifier_evaluation, finetuning, finetuning_batches
-from bert_tf.training.best import BestWeights
-from bert_tf.training.features import FeatureStream, features_of, features_once
-from bert_tf.training.finetuning import FineTuningPlan, fine_tune
+from bert_tf.training.finetuning import batches, evaluation
+from bert_tf.training.finetuning import fine_tune as finetuning
+from bert_tf.training.finetuning.best import BestWeights
+from bert_tf.training.finetuning.features import FeatureStream, features_of, features_once
+from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
+from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
 from bert_tf.training.optimizer import BertAdam
-from bert_tf.training.tuned_model import Scale, TunedModel, digest_of
 
 LABELS = ("no", "yes")
 INFO = ClassifierInfo(LABELS, max_seq_length=LENGTH, lower_case=True)
@@ -118,7 +119,7 @@ def test_full_stops_early_and_restores_the_best(tune, rows, bert, monkeypatch):
         seen.append(scores.copy())
         return {"accuracy": [0.5, 0.9, 0.7, 0.8][len(seen) - 1], "loss": 1.0}
 
-    monkeypatch.setattr(classifier_evaluation, "measured", scripted)
+    monkeypatch.setattr(evaluation, "measured", scripted)
     found = tune(dataclasses.replace(QUICK, epochs=10, patience=2))
     assert (found.step, found.best_step, found.stopped_early) == (12, 6, True)
     assert found.metrics == {"accuracy": 0.9, "loss": 1.0}
@@ -367,7 +368,7 @@ def test_rows_have_the_weights_of_their_classes():
     stream = FeatureStream(
         np.zeros((3, 2), np.float32), np.array([0, 1, 1]), batch_size=4, seed=0, key=""
     )
-    weighted = finetuning_batches.Weighted(stream, np.array([0.5, 2.0], np.float32))
+    weighted = batches.Weighted(stream, np.array([0.5, 2.0], np.float32))
     batch = weighted.next_batch()
     expected = np.where(batch["labels"] == 0, 0.5, 2.0) * [1, 1, 1, 0]
     np.testing.assert_array_equal(batch["weights"], expected)
@@ -380,7 +381,7 @@ def test_rows_have_the_weights_of_their_classes():
 def test_remarks(tune, bert):
     """All of one class; a rate that learns nothing; most texts cut at four pieces."""
     data = tiny_classifiers.tiny_texts(16, 3)
-    cut = finetuning_batches.LabelledRows(
+    cut = batches.LabelledRows(
         tiny_classifiers.tokenize_texts(data, bert.tokenizer, 4),
         np.array([int(x) for x in data.labels], np.int32),
     )
@@ -391,12 +392,12 @@ def test_remarks(tune, bert):
     assert "max_seq_length 4 cuts" in said
     scores = scores_of(bert_tf.load(found.folder), tiny_rows(bert, 4, 0))
     assert scores.shape == (4, 2)
-    only = classifier_evaluation.only_class(INFO, np.array([[0.0, 1.0], [2.0, 3.0]]))
+    only = evaluation.only_class(INFO, np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
-    remark = classifier_evaluation.one_class_remark(INFO, np.array([0, 1]), only)
+    remark = evaluation.one_class_remark(INFO, np.array([0, 1]), only)
     assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in remark
-    assert classifier_evaluation.one_class_remark(INFO, np.array([1, 1]), 1) is None
-    assert classifier_evaluation.only_class(INFO, np.eye(2)) is None
+    assert evaluation.one_class_remark(INFO, np.array([1, 1]), 1) is None
+    assert evaluation.only_class(INFO, np.eye(2)) is None
 
 
 def test_the_best_of_undefined_numbers_is_the_first():

@@ -10,7 +10,8 @@ from placed_corpora import FIRST, document_of, make_corpus, vocabulary_of
 from bert_tf.data.tokens import vocabulary_sha256
 from bert_tf.errors import BertError
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
-from bert_tf.training.judgement import (
+from bert_tf.training.judging.judge import judge_predictions
+from bert_tf.training.judging.judgement import (
     GroupJudgement,
     MaskedScore,
     NextSentenceScore,
@@ -19,7 +20,6 @@ from bert_tf.training.judgement import (
     judged_pairs,
     means,
 )
-from bert_tf.training.judging import judge_predictions
 
 LETTERS = Vocabulary.from_lines([*SPECIAL_TOKENS, *"abcdefghijklmno"])
 SIZE = len(LETTERS)

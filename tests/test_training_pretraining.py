@@ -9,8 +9,8 @@ from training_runs import LENGTH, tiny_config, tiny_stream
 from bert_tf.checkpoint import CheckpointReader, write_checkpoint
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.errors import BertError
-from bert_tf.training.pretraining import PretrainingPlan, pretrain, start_from_checkpoint
-from bert_tf.training.spectral import PARTS, random_start
+from bert_tf.training.pretraining.pretrain import PretrainingPlan, pretrain, start_from_checkpoint
+from bert_tf.training.pretraining.spectral import PARTS, random_start
 
 POSITIONS = "bert/embeddings/position_embeddings"
 

@@ -12,7 +12,13 @@ from bert_tf.checkpoint import write_checkpoint
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.errors import BertError
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
-from bert_tf.training.spectral import OFFSETS, PARTS, position_size, random_start, spectral_start
+from bert_tf.training.pretraining.spectral import (
+    OFFSETS,
+    PARTS,
+    position_size,
+    random_start,
+    spectral_start,
+)
 
 VOCAB, CLASSES, FIRST = 167, 4, 5  # 40 pieces in each class, and two that do not occur
 MASK = 4

@@ -19,7 +19,7 @@ from bert_tf.models import fused as fused_module
 from bert_tf.models.builders import build_gathered_pretraining_model
 from bert_tf.models.fused import fused
 from bert_tf.training.losses import SUMS, pretraining_loss
-from bert_tf.training.pretraining import metrics_of
+from bert_tf.training.pretraining.pretrain import metrics_of
 from bert_tf.training.step import TrainingStep
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"

@@ -114,7 +114,7 @@ def tiny_texts(rows: int, seed: int, classes: int = 2, pairs: bool = False) -> L
 
 def tiny_rows(bert, rows: int, seed: int, classes: int = 2, task: str = "classes"):
     """Tokenized texts with labels of a task, made of the classes."""
-    from bert_tf.training.finetuning_batches import LabelledRows
+    from bert_tf.training.finetuning.batches import LabelledRows
 
     data = tiny_texts(rows, seed, classes)
     texts = tokenize_texts(data, bert.tokenizer, LENGTH)
@@ -150,8 +150,8 @@ class Run(NamedTuple):
 def train(run: Run) -> dict[str, Any]:
     """Fine-tunes; what it reports is added to `rows.jsonl` beside its folder."""
     import bert_tf
-    from bert_tf.training.finetuning import fine_tune
-    from bert_tf.training.finetuning_plan import FineTuningPlan
+    from bert_tf.training.finetuning.fine_tune import fine_tune
+    from bert_tf.training.finetuning.plan import FineTuningPlan
 
     bert = bert_tf.load(run.bert)
     resumed: list[int] = []
@@ -184,17 +184,9 @@ def main() -> None:
     import bert_tf.loading  # noqa: F401
     from bert_tf.models import builders  # noqa: F401
     from bert_tf.runtime import predictor  # noqa: F401
-    from bert_tf.training import (  # noqa: F401
-        best,
-        checkpoints,
-        features,
-        finetuning,
-        losses,
-        metrics,
-        optimizer,
-        step,
-        tuned_model,
-    )
+    from bert_tf.training import checkpoints, losses, optimizer, step  # noqa: F401
+    from bert_tf.training.finetuning import best, features, fine_tune, tuned_model  # noqa: F401
+    from bert_tf.training.metrics import measure  # noqa: F401
 
     if keras.backend.backend() == "jax":
         import jax.numpy  # noqa: F401

@@ -120,8 +120,8 @@ def tiny_training(dropout: float = 0.0, dtype: str = "float32", rate: float = 1e
     from bert_tf.models.builders import build_gathered_pretraining_model
     from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam
-    from bert_tf.training.pretraining import _assign
-    from bert_tf.training.spectral import PARTS, random_start
+    from bert_tf.training.pretraining.pretrain import _assign
+    from bert_tf.training.pretraining.spectral import PARTS, random_start
     from bert_tf.training.step import TrainingStep
 
     config = tiny_config(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
@@ -142,8 +142,8 @@ def twenty_losses() -> list[list[float]]:
 def train(run: Run) -> dict[str, Any]:
     """Runs a training; what it reports is added to `rows.jsonl` in its folder."""
     from bert_tf.errors import BertError
-    from bert_tf.training.pretraining import PretrainingPlan, pretrain
-    from bert_tf.training.spectral import random_start
+    from bert_tf.training.pretraining.pretrain import PretrainingPlan, pretrain
+    from bert_tf.training.pretraining.spectral import random_start
 
     values = {
         "steps": 14,
@@ -253,7 +253,8 @@ def main() -> None:
     import keras
 
     from bert_tf.models import builders  # noqa: F401
-    from bert_tf.training import checkpoints, losses, pretraining, step  # noqa: F401
+    from bert_tf.training import checkpoints, losses, step  # noqa: F401
+    from bert_tf.training.pretraining import pretrain  # noqa: F401
 
     if keras.backend.backend() == "jax":
         import jax.numpy  # noqa: F401

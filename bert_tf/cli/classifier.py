@@ -16,11 +16,11 @@ from bert_tf.cli.pretraining import STOPPED, choose_training_backend
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
-    from bert_tf.training.classifier_job import ClassifierJob
-    from bert_tf.training.classifier_judging import Judged
-    from bert_tf.training.classifier_session import ClassifierSession
-    from bert_tf.training.finetuning import FineTuned
-    from bert_tf.training.finetuning_plan import FineTuningPlan
+    from bert_tf.training.finetuning.fine_tune import FineTuned
+    from bert_tf.training.finetuning.job import ClassifierJob
+    from bert_tf.training.finetuning.judging import Judged
+    from bert_tf.training.finetuning.plan import FineTuningPlan
+    from bert_tf.training.finetuning.session import ClassifierSession
 
 HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
 DESCRIPTION = """\
@@ -65,7 +65,7 @@ def answer(args: argparse.Namespace) -> int:
         return _tell_predicted(args, {"test_results": predict_test(args)})
     _choose_backend(args, job.do_train)
     from bert_tf.cli import classifier_output as output
-    from bert_tf.training.classifier_session import ClassifierSession
+    from bert_tf.training.finetuning.session import ClassifierSession
 
     session = ClassifierSession(job, say)
     if not args.json:
@@ -150,7 +150,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         BertError: nothing is to be done, or arguments do not fit one another.
     """
     from bert_tf.data.problems import Policy
-    from bert_tf.training.classifier_job import USUAL_LENGTH, ClassifierJob, default_output_dir
+    from bert_tf.training.finetuning.job import USUAL_LENGTH, ClassifierJob, default_output_dir
 
     original = args.task_name is not None
     do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
@@ -196,7 +196,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
 
 def make_plan(args: argparse.Namespace) -> FineTuningPlan:
     """How to train: with a task the original's defaults, and else those of the mode."""
-    from bert_tf.training.finetuning_plan import FineTuningPlan
+    from bert_tf.training.finetuning.plan import FineTuningPlan
 
     names = {
         "mode": args.mode,

@@ -21,11 +21,11 @@ from bert_tf.report.curves import Panel
 from bert_tf.report.curves import draw_curves as draw_training
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
-from bert_tf.training.classifier_judging import FOLDER, Judged
-from bert_tf.training.classifier_session import ClassifierSession
-from bert_tf.training.finetuning import CHECKPOINTS, FineTuned
+from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
+from bert_tf.training.finetuning.judging import FOLDER, Judged
+from bert_tf.training.finetuning.session import ClassifierSession
 from bert_tf.training.log import EVENTS, NAME, TrainingLog
-from bert_tf.training.metric_names import METRICS
+from bert_tf.training.metrics.names import METRICS
 
 CURVE = "curve.png"
 LENGTHS = "lengths.png"

@@ -164,7 +164,7 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
     Raises:
         BertError: there is no classifier, or the task's test file is missing or damaged.
     """
-    from bert_tf.training.classifier_start import classifier_at
+    from bert_tf.training.finetuning.start import classifier_at
 
     if path is None:
         config, vocab = args.bert_config_file, args.vocab_file

@@ -108,7 +108,7 @@ def answer(args: argparse.Namespace) -> int:
     if args.lower_case is None:
         args.lower_case = corpus.lower_case  # the text is tokenized already
     bert = load_bert(args)
-    from bert_tf.training.judging import judge_pretraining
+    from bert_tf.training.judging.judge import judge_pretraining
 
     judgement = judge_pretraining(
         bert,

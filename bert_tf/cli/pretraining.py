@@ -17,7 +17,7 @@ from bert_tf.errors import BertError
 if TYPE_CHECKING:
     from bert_tf.training.log import TrainingLog
     from bert_tf.training.loop import Outcome
-    from bert_tf.training.session import PretrainingSession
+    from bert_tf.training.pretraining.session import PretrainingSession
 
 HELP = "pretrain on masked pairs, or go on with it"
 DESCRIPTION = """\
@@ -113,9 +113,9 @@ def choose_training_backend(
 
 def make_session(args: argparse.Namespace) -> PretrainingSession:
     """The session that the arguments describe."""
-    from bert_tf.training.plan import PretrainingPlan
-    from bert_tf.training.session import PretrainingFiles, PretrainingSession
-    from bert_tf.training.sources import BatchSettings
+    from bert_tf.training.pretraining.plan import PretrainingPlan
+    from bert_tf.training.pretraining.session import PretrainingFiles, PretrainingSession
+    from bert_tf.training.pretraining.sources import BatchSettings
 
     files = PretrainingFiles(
         comma_separated(args.input_file),

@@ -16,7 +16,7 @@ from bert_tf.errors import BertError
 
 # First: it says what to do where scikit-learn is missing.
 from bert_tf.tasks.estimator_base import BertEstimator, Targets, keep_arguments, name_of
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning.plan import FineTuningPlan
 
 # isort: split
 from sklearn.base import ClassifierMixin, RegressorMixin

@@ -24,7 +24,7 @@ from bert_tf.data.splits import split_labelled
 from bert_tf.errors import BertError
 from bert_tf.loading import load
 from bert_tf.tasks.asking import batches_for
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning.plan import FineTuningPlan
 
 try:
     from sklearn.base import BaseEstimator
@@ -114,8 +114,8 @@ class BertEstimator(BaseEstimator):
             KeyboardInterrupt: a signal came; the estimator is then as it was before.
         """
         # It imports Keras, which takes its backend then: as late as can be.
-        from bert_tf.training.finetuning import fine_tune
-        from bert_tf.training.finetuning_batches import LabelledRows
+        from bert_tf.training.finetuning.batches import LabelledRows
+        from bert_tf.training.finetuning.fine_tune import fine_tune
 
         params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         data = _texts(X)

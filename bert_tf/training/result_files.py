@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
-from bert_tf.training.metric_results import (
+from bert_tf.training.metrics.results import (
     ClassesResult,
     MultilabelResult,
     RegressionResult,
@@ -147,7 +147,7 @@ def float32_text(value: float | None) -> str:
 
 
 def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows of `bert_tf.training.worst` with a header, tab-separated.
+    """Writes rows of `bert_tf.training.metrics.worst` with a header, tab-separated.
 
     A cell with a tab, a line break or a double quote is quoted, and its quotes are doubled, as
     spreadsheets and pandas read it; several labels are joined by ", "; undefined is empty.
@@ -163,7 +163,7 @@ def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_worst_jsonl(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows of `bert_tf.training.worst`, a JSON object a line.
+    """Writes rows of `bert_tf.training.metrics.worst`, a JSON object a line.
 
     Raises:
         BertError: the file cannot be written.

@@ -16,7 +16,7 @@ from bert_tf.checkpoint.slots import STEP
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
-from bert_tf.training.spectral import PARTS, random_start
+from bert_tf.training.pretraining.spectral import PARTS, random_start
 
 POSITIONS = "bert/embeddings/position_embeddings"
 

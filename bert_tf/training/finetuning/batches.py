@@ -11,7 +11,7 @@ import numpy as np
 from bert_tf.bert import Bert
 from bert_tf.data.labelled_stream import LabelledStream, batches_once
 from bert_tf.data.lengths import TokenizedTexts
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Stream
 
 Batch = dict[str, np.ndarray]
@@ -71,7 +71,7 @@ def open_batches(
                 )
             ),
         )
-    from bert_tf.training.features import FeatureStream, features_of, features_once
+    from bert_tf.training.finetuning.features import FeatureStream, features_of, features_once
 
     def vectors(rows: LabelledRows) -> np.ndarray:
         return features_of(

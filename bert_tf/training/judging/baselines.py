@@ -28,7 +28,7 @@ import numpy as np
 
 from bert_tf.data.example_work import available_cores
 from bert_tf.errors import BertError
-from bert_tf.training.cooccurrence import TokenArrays
+from bert_tf.training.pretraining.cooccurrence import TokenArrays
 
 DISCOUNT = 0.75
 BASELINES = ("trigram", "trigram_left", "unigram")

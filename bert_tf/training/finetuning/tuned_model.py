@@ -19,8 +19,8 @@ from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
 from bert_tf.models.weights import assign, value_at, variable_at
 from bert_tf.training.checkpoints import SavedWeight, saved_weights
-from bert_tf.training.finetuning_plan import FineTuningPlan
-from bert_tf.training.spectral import draw_weight
+from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.pretraining.spectral import draw_weight
 
 HEAD_PARTS = ("classifier", "classifier_hidden")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bert_tf.training.metric_input import sklearn_metrics
-from bert_tf.training.metric_results import (
+from bert_tf.training.metrics.inputs import sklearn_metrics
+from bert_tf.training.metrics.results import (
     Average,
     Calibration,
     CalibrationBin,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
-from bert_tf.training import metric_input, metric_names, metric_parts, resampled
-from bert_tf.training.intervals import Interval, bootstrap_confusion, bootstrap_rows, wilson
-from bert_tf.training.metric_results import ClassesResult, MultilabelResult, RegressionResult
+from bert_tf.training.metrics import inputs, names, parts, resampled
+from bert_tf.training.metrics.intervals import Interval, bootstrap_confusion, bootstrap_rows, wilson
+from bert_tf.training.metrics.results import ClassesResult, MultilabelResult, RegressionResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +43,14 @@ def measure_classes(
         BertError: shapes do not fit, there is no example, a label is no class, an output is not
             finite or no probability, or scikit-learn is not installed.
     """
-    sklearn = metric_input.sklearn_metrics()
+    sklearn = inputs.sklearn_metrics()
     classes = len(label_names)
     if classes < 2:
         raise BertError(f"a classification needs at least 2 classes; {classes} given.")
-    given = metric_input.finite(outputs, "outputs", (None, classes))
-    convert = metric_input.softmax if from_logits else metric_input.normalized
+    given = inputs.finite(outputs, "outputs", (None, classes))
+    convert = inputs.softmax if from_logits else inputs.normalized
     probabilities = convert(given)
-    right = metric_input.class_numbers(labels, len(given), classes)
+    right = inputs.class_numbers(labels, len(given), classes)
     predicted = given.argmax(axis=1)
 
     confusion = sklearn.confusion_matrix(right, predicted, labels=range(classes))
@@ -61,7 +61,7 @@ def measure_classes(
         "matthews": resampled.matthews,
     }
     if classes == 2:
-        two = metric_parts.two_classes(right, predicted, probabilities[:, 1], label_names)
+        two = parts.two_classes(right, predicted, probabilities[:, 1], label_names)
         statistics["f1"] = resampled.second_f1
         statistics["f1_accuracy"] = resampled.second_f1_accuracy
     found: dict[str, Interval | None] = {}
@@ -72,18 +72,18 @@ def measure_classes(
         warnings.simplefilter("ignore")
         matthews = float(sklearn.matthews_corrcoef(right, predicted))
     return ClassesResult(
-        kind=metric_names.CLASSES,
+        kind=names.CLASSES,
         examples=len(right),
         loss=float(sklearn.log_loss(right, probabilities, labels=range(classes))),
         intervals=found,
         accuracy=hits / len(right),
         matthews=matthews,
-        labels=metric_parts.label_scores(
+        labels=parts.label_scores(
             label_names, confusion.diagonal(), confusion.sum(1), confusion.sum(0)
         ),
-        averages=metric_parts.averages(right, predicted),
+        averages=parts.averages(right, predicted),
         confusion=tuple(map(tuple, confusion.tolist())),
-        calibration=metric_parts.calibration(probabilities.max(axis=1), right == predicted),
+        calibration=parts.calibration(probabilities.max(axis=1), right == predicted),
         two_classes=two,
     )
 
@@ -112,11 +112,11 @@ def measure_multilabel(
     """
     import numpy as np
 
-    sklearn = metric_input.sklearn_metrics()
-    given = metric_input.finite(outputs, "outputs", (None, len(label_names)))
-    convert = metric_input.sigmoid if from_logits else metric_input.shares
+    sklearn = inputs.sklearn_metrics()
+    given = inputs.finite(outputs, "outputs", (None, len(label_names)))
+    convert = inputs.sigmoid if from_logits else inputs.shares
     probabilities = convert(given)
-    numbers = metric_input.finite(labels, "labels", given.shape)
+    numbers = inputs.finite(labels, "labels", given.shape)
     if not np.isin(numbers, (0, 1)).all():
         raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")
     right, predicted = numbers == 1, probabilities >= threshold
@@ -132,17 +132,17 @@ def measure_multilabel(
         found = {"subset_accuracy": wilson(exact, len(right))}
         found |= bootstrap_rows(len(right), resampled.multilabel_f1(right, predicted))
     return MultilabelResult(
-        kind=metric_names.MULTILABEL,
+        kind=names.MULTILABEL,
         examples=len(right),
-        loss=float(metric_input.binary_cross_entropy(right, probabilities).mean()),
+        loss=float(inputs.binary_cross_entropy(right, probabilities).mean()),
         intervals=found,
         threshold=float(threshold),
         subset_accuracy=exact / len(right),
         average_precision=sum(defined) / len(defined) if defined else None,
-        labels=metric_parts.label_scores(
+        labels=parts.label_scores(
             label_names, (right & predicted).sum(0), right.sum(0), predicted.sum(0), precisions
         ),
-        averages=metric_parts.averages(right.astype(int), predicted.astype(int)),
+        averages=parts.averages(right.astype(int), predicted.astype(int)),
     )
 
 
@@ -159,11 +159,11 @@ def measure_regression(labels: Any, outputs: Any, *, intervals: bool = True) -> 
     """
     import numpy as np
 
-    sklearn = metric_input.sklearn_metrics()
+    sklearn = inputs.sklearn_metrics()
     from scipy import stats
 
-    given = metric_input.finite(metric_input.column(outputs), "outputs", (None,))
-    right = metric_input.finite(labels, "labels", given.shape)
+    given = inputs.finite(inputs.column(outputs), "outputs", (None,))
+    right = inputs.finite(labels, "labels", given.shape)
     pearson = spearman = None
     if np.ptp(right) > 0 and np.ptp(given) > 0:
         with warnings.catch_warnings():  # of numbers that differ by no more than rounding
@@ -175,7 +175,7 @@ def measure_regression(labels: Any, outputs: Any, *, intervals: bool = True) -> 
         found = bootstrap_rows(len(right), resampled.correlations(right, given))
     mse = float(sklearn.mean_squared_error(right, given))
     return RegressionResult(
-        kind=metric_names.REGRESSION,
+        kind=names.REGRESSION,
         examples=len(right),
         loss=mse,
         intervals=found,

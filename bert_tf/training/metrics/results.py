@@ -110,10 +110,10 @@ class _Result:
     examples: int
     loss: float
     intervals: dict[str, Interval | None]
-    """95 % of `bert_tf.training.intervals`, by name of metric."""
+    """95 % of `bert_tf.training.metrics.intervals`, by name of metric."""
 
     def metrics(self) -> dict[str, float | None]:
-        """All numbers by the names of `bert_tf.training.metric_names`; undefined ones are None."""
+        """All numbers by the names of `bert_tf.training.metrics.names`; undefined ones are None."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:

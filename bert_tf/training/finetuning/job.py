@@ -15,7 +15,7 @@ from bert_tf.data.lengths import tokenize_texts
 from bert_tf.data.reading import Layout
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning.plan import FineTuningPlan
 
 STARTS = ("checkpoint", "random")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_tf.models.weights import assign
 from bert_tf.training.checkpoints import SavedWeight
-from bert_tf.training.metric_names import is_better
+from bert_tf.training.metrics.names import is_better
 
 Row = dict[str, float]
 
@@ -39,7 +39,7 @@ class BestWeights:
     the same weights, and stops at the same evaluation, as an unbroken one.
 
     Args:
-        metric: a name of `bert_tf.training.metric_names`.
+        metric: a name of `bert_tf.training.metrics.names`.
         weights: what is trained.
         kept: filled with the best weights by name, in a checkpoint's layout; this dictionary is
             the `extra` of `TrainingCheckpoints`.

@@ -19,7 +19,12 @@ import numpy as np
 from bert_tf.checkpoint.names import weights_of
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.training.cooccurrence import Counts, TokenArrays, associations, count_neighbours
+from bert_tf.training.pretraining.cooccurrence import (
+    Counts,
+    TokenArrays,
+    associations,
+    count_neighbours,
+)
 
 PARTS = ("encoder", "pooler", "mlm", "nsp")
 """The parts of a model in pretraining, all of which a start has."""

@@ -19,15 +19,15 @@ from bert_tf.data.glue import find_task
 from bert_tf.data.labelled import LabelledTexts, encode_labels
 from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.errors import BertError
-from bert_tf.training.classifier_job import ClassifierJob, choose_max_seq_length
-from bert_tf.training.classifier_judging import Judged, judge_split, write_judged
-from bert_tf.training.classifier_start import load_classifier, start_bert, trained_classifier
 from bert_tf.training.distribution import leads
-from bert_tf.training.finetuning import CHECKPOINTS, FineTuned, fine_tune
-from bert_tf.training.finetuning_batches import LabelledRows
-from bert_tf.training.finetuning_plan import FineTuningPlan
-from bert_tf.training.metric_names import main_metric
-from bert_tf.training.remarks import imbalance_remark
+from bert_tf.training.finetuning.batches import LabelledRows
+from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune
+from bert_tf.training.finetuning.job import ClassifierJob, choose_max_seq_length
+from bert_tf.training.finetuning.judging import Judged, judge_split, write_judged
+from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.finetuning.remarks import imbalance_remark
+from bert_tf.training.finetuning.start import load_classifier, start_bert, trained_classifier
+from bert_tf.training.metrics.names import main_metric
 from bert_tf.training.result_files import write_json
 
 RECORD = "training.json"

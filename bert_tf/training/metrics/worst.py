@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
-from bert_tf.training import metric_input
+from bert_tf.training.metrics import inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,10 +45,10 @@ def worst_classes(
     """
     import numpy as np
 
-    given = metric_input.finite(outputs, "outputs", (None, len(label_names)))
-    convert = metric_input.softmax if from_logits else metric_input.normalized
+    given = inputs.finite(outputs, "outputs", (None, len(label_names)))
+    convert = inputs.softmax if from_logits else inputs.normalized
     probabilities = convert(given)
-    right = metric_input.class_numbers(labels, len(given), len(label_names))
+    right = inputs.class_numbers(labels, len(given), len(label_names))
     _check_texts(texts, pairs, len(given))
     predicted = given.argmax(axis=1)
     said = probabilities[np.arange(len(right)), right]
@@ -98,12 +98,12 @@ def worst_multilabel(
     """
     import numpy as np
 
-    given = metric_input.finite(outputs, "outputs", (None, len(label_names)))
-    convert = metric_input.sigmoid if from_logits else metric_input.shares
+    given = inputs.finite(outputs, "outputs", (None, len(label_names)))
+    convert = inputs.sigmoid if from_logits else inputs.shares
     probabilities = convert(given)
-    right = metric_input.finite(labels, "labels", given.shape) == 1
+    right = inputs.finite(labels, "labels", given.shape) == 1
     _check_texts(texts, pairs, len(given))
-    losses = metric_input.binary_cross_entropy(right, probabilities)
+    losses = inputs.binary_cross_entropy(right, probabilities)
     predicted = probabilities >= threshold
     names = np.array([str(name) for name in label_names], dtype=object)
     return [
@@ -142,8 +142,8 @@ def worst_regression(
     Raises:
         BertError: shapes do not fit, or values are not what they should be.
     """
-    given = metric_input.finite(metric_input.column(outputs), "outputs", (None,))
-    right = metric_input.finite(labels, "labels", given.shape)
+    given = inputs.finite(inputs.column(outputs), "outputs", (None,))
+    right = inputs.finite(labels, "labels", given.shape)
     _check_texts(texts, pairs, len(given))
     losses = (right - given) ** 2
     return [

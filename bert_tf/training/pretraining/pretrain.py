@@ -24,8 +24,8 @@ from bert_tf.training.loop import (
     check_same_checkpoints,
     run_training,
 )
-from bert_tf.training.plan import PretrainingPlan
-from bert_tf.training.spectral import PARTS
+from bert_tf.training.pretraining.plan import PretrainingPlan
+from bert_tf.training.pretraining.spectral import PARTS
 from bert_tf.training.starting import start_from_checkpoint
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from bert_tf.data.pairs import SPECIAL_PIECES
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
 from bert_tf.text.batching import bucket_length
-from bert_tf.training.baselines import (
+from bert_tf.training.judging.baselines import (
     BASELINES,
     Answers,
     Contexts,
@@ -23,7 +23,7 @@ from bert_tf.training.baselines import (
     contexts_of,
     ranks,
 )
-from bert_tf.training.judgement import (
+from bert_tf.training.judging.judgement import (
     GroupJudgement,
     Judgement,
     judged_masks,

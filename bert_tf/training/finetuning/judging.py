@@ -14,9 +14,10 @@ from bert_tf.data.labelled import LabelledTexts, encode_labels
 from bert_tf.data.labelled_stream import batches_once
 from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
-from bert_tf.training import metrics, result_files, worst
-from bert_tf.training.metric_results import ClassesResult, MultilabelResult, RegressionResult
-from bert_tf.training.remarks import one_class_remark
+from bert_tf.training import result_files
+from bert_tf.training.finetuning.remarks import one_class_remark
+from bert_tf.training.metrics import measure, worst
+from bert_tf.training.metrics.results import ClassesResult, MultilabelResult, RegressionResult
 
 FOLDER = "evaluation"
 """In the output folder: JSON, pictures and the worst predictions of each split."""
@@ -105,11 +106,11 @@ def judge_split(
     remarks: list[str] = []
     result: ClassesResult | MultilabelResult | RegressionResult
     if info.task == "regression":
-        result = metrics.measure_regression(labels, outputs)
+        result = measure.measure_regression(labels, outputs)
     elif info.task == "multilabel":
-        result = metrics.measure_multilabel(labels, outputs, info.labels)
+        result = measure.measure_multilabel(labels, outputs, info.labels)
     else:
-        result = metrics.measure_classes(labels, outputs, info.labels)
+        result = measure.measure_classes(labels, outputs, info.labels)
         told = one_class_remark([label.predicted for label in result.labels], info.labels)
         if told and len(np.unique(labels)) > 1:
             remarks.append(f"{split}: {told}")

@@ -31,18 +31,18 @@ def all_scores(
 
 def measured(info: ClassifierInfo, labels: np.ndarray, scores: np.ndarray) -> Row:
     """All metrics that are defined, by name."""
-    from bert_tf.training import metrics
+    from bert_tf.training.metrics import measure
 
     # Scores that overflow are told by the watch on the loss, with advice; here they would only
     # be in the way of saving.
     scores = np.nan_to_num(scores)
     result: Any
     if info.task == "regression":
-        result = metrics.measure_regression(labels, scores, intervals=False)
+        result = measure.measure_regression(labels, scores, intervals=False)
     else:
         several = info.task == "multilabel"
-        measure: Any = metrics.measure_multilabel if several else metrics.measure_classes
-        result = measure(labels, scores, info.labels, from_logits=True, intervals=False)
+        judge: Any = measure.measure_multilabel if several else measure.measure_classes
+        result = judge(labels, scores, info.labels, from_logits=True, intervals=False)
     return {name: value for name, value in result.metrics().items() if value is not None}
 
 

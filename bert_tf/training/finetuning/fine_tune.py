@@ -17,11 +17,11 @@ from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.data.lengths import LengthHistogram
 from bert_tf.errors import BertError
-from bert_tf.training import classifier_evaluation as evaluation
-from bert_tf.training.finetuning_batches import LabelledRows, Weighted, open_batches
-from bert_tf.training.finetuning_plan import FineTuningPlan
+from bert_tf.training.finetuning import evaluation
+from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
+from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
-from bert_tf.training.metric_names import main_metric, metric_for
+from bert_tf.training.metrics.names import main_metric, metric_for
 
 if TYPE_CHECKING:
     from bert_tf.training.checkpoints import TrainingCheckpoints
@@ -108,14 +108,14 @@ def fine_tune(
     """
     import keras
 
-    from bert_tf.training.best import BestWeights
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
+    from bert_tf.training.finetuning.best import BestWeights
+    from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
     from bert_tf.training.losses import classifier_loss
     from bert_tf.training.no_checkpoints import NoCheckpoints
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
-    from bert_tf.training.tuned_model import Scale, TunedModel, digest_of
 
     folder = os.path.expanduser(os.fspath(output_dir))
     training = os.path.join(folder, CHECKPOINTS)

@@ -14,9 +14,9 @@ from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
-from bert_tf.training.plan import PretrainingPlan
-from bert_tf.training.sources import BatchSettings, corpus_folder, open_source
-from bert_tf.training.spectral import random_start, spectral_start
+from bert_tf.training.pretraining.plan import PretrainingPlan
+from bert_tf.training.pretraining.sources import BatchSettings, corpus_folder, open_source
+from bert_tf.training.pretraining.spectral import random_start, spectral_start
 from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class PretrainingSession:
         Raises:
             BertError: as `pretrain`.
         """
-        from bert_tf.training.pretraining import pretrain
+        from bert_tf.training.pretraining.pretrain import pretrain
 
         def noted(row: Row) -> None:
             found = {name.removeprefix("eval_"): x for name, x in row.items() if "eval_" in name}
@@ -188,7 +188,7 @@ class PretrainingSession:
         if self._evaluated is not None and self._evaluated[0] == step:
             found = self._evaluated[1]
         else:
-            from bert_tf.training.pretraining import evaluate_checkpoint
+            from bert_tf.training.pretraining.pretrain import evaluate_checkpoint
 
             batches = itertools.islice(self._source.evaluation(), self._plan.eval_batches)
             found, remarks = evaluate_checkpoint(

@@ -13,8 +13,8 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.loading import load
 from bert_tf.text import Vocabulary, infer_casing
-from bert_tf.training.classifier_job import ClassifierJob
-from bert_tf.training.spectral import random_start
+from bert_tf.training.finetuning.job import ClassifierJob
+from bert_tf.training.pretraining.spectral import random_start
 
 
 def start_bert(job: ClassifierJob) -> tuple[Bert, list[str]]:

@@ -1,0 +1,3 @@
+"""How well a pretrained BERT knows text that it has not seen."""
+
+__all__: list[str] = []

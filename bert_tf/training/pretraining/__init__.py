@@ -1,0 +1,3 @@
+"""Pretraining: masked words and next sentences, from texts or records."""
+
+__all__: list[str] = []
