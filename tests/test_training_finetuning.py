@@ -394,9 +394,6 @@ def test_remarks(tune, bert):
     assert scores.shape == (4, 2)
     only = evaluation.only_class(INFO, np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
-    remark = evaluation.one_class_remark(INFO, np.array([0, 1]), only)
-    assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in remark
-    assert evaluation.one_class_remark(INFO, np.array([1, 1]), 1) is None
     assert evaluation.only_class(INFO, np.eye(2)) is None
 
 

@@ -174,9 +174,12 @@ def test_multilabel_eval_results_name_all_metrics():
 
 
 def test_remarks():
-    assert "all 12 predictions are 'b'" in remarks.one_class_remark([0, 12], "ab")
-    assert remarks.one_class_remark([1, 11], "ab") == ""
-    assert remarks.one_class_remark([0, 9], "ab") == ""
+    labels = np.array([0] * 3 + [1] * 9)
+    said = remarks.one_class_remark(labels, 1, "ab", "test")
+    assert "all 12 test rows are said to be 'b', as 75 % of them are" in said
+    assert remarks.one_class_remark(labels, None, "ab", "test") == ""  # two classes are said
+    assert remarks.one_class_remark(labels[3:], 1, "ab", "test") == ""  # and it is right
+    assert remarks.one_class_remark(labels[:9], 1, "ab", "test") == ""  # too few to tell
     said = remarks.imbalance_remark(np.array([747, 4827]), ["spam", "ham"])
     assert "'ham' has 4827 of 5574 examples (86.6 %), 'spam' has 747 (13.4 %)" in said
     assert remarks.imbalance_remark([29, 10], "ab") == ""

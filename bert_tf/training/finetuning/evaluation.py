@@ -54,18 +54,6 @@ def only_class(info: ClassifierInfo, scores: np.ndarray) -> int | None:
     return int(chosen[0]) if len(chosen) == 1 else None
 
 
-def one_class_remark(info: ClassifierInfo, labels: np.ndarray, only: int | None) -> str | None:
-    """What to say if all rows are said to be of one class, and are not."""
-    if only is None or len(np.unique(labels)) == 1:
-        return None
-    share = float(np.mean(labels == only))
-    return (
-        f"all {len(labels):,} validation rows are said to be {info.labels[only]!r}, as "
-        f"{100 * share:.0f} % of them are: nothing was learnt beyond that. Train longer or with "
-        f"another learning rate, or weigh the classes (class_weights='balanced')."
-    )
-
-
 def means(task: str, sums: np.ndarray) -> Row:
     """The numbers that a person reads, of `losses.CLASSIFIER_SUMS`."""
     loss, hits, weight = (float(x) for x in sums)

@@ -20,6 +20,7 @@ from bert_tf.errors import BertError
 from bert_tf.training.finetuning import evaluation
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
 from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
 from bert_tf.training.metrics.names import main_metric, metric_for
 
@@ -219,9 +220,9 @@ def fine_tune(
         plan.rate_remark(bert.config.hidden_size),
         LengthHistogram.of(train.texts).remark(),
         *tuned.remarks,
-        None
-        if validation is None
-        else evaluation.one_class_remark(info, validation.labels, best.kept.only),
+        one_class_remark(validation.labels, best.kept.only, info.labels, "validation")
+        if validation is not None
+        else None,
     ]
     return FineTuned(
         folder,

@@ -15,6 +15,7 @@ from bert_tf.data.labelled_stream import batches_once
 from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
 from bert_tf.training import result_files
+from bert_tf.training.finetuning.evaluation import only_class
 from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.metrics import measure, worst
 from bert_tf.training.metrics.results import ClassesResult, MultilabelResult, RegressionResult
@@ -111,9 +112,8 @@ def judge_split(
         result = measure.measure_multilabel(labels, outputs, info.labels)
     else:
         result = measure.measure_classes(labels, outputs, info.labels)
-        told = one_class_remark([label.predicted for label in result.labels], info.labels)
-        if told and len(np.unique(labels)) > 1:
-            remarks.append(f"{split}: {told}")
+        told = one_class_remark(labels, only_class(info, outputs), info.labels, split)
+        remarks += [told] if told else []
     return Judged(split, data, labels, outputs, result, tuple(remarks))
 
 

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 _FEW = 10  # of so few predictions, all of one class may well be right
 _UNEVEN = 3.0
 
 
-def one_class_remark(predicted: Sequence[int], label_names: Sequence[str]) -> str:
-    """Says so if all predictions are one class.
+def one_class_remark(
+    labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str
+) -> str:
+    """Says so if all rows are said to be of one class, and are not.
 
     Args:
-        predicted: how many examples were given each class (classes,).
+        labels: the right ones, places in `label_names` (rows,).
+        only: the class that all rows are said to be of; None if there are several.
         label_names: of the classes.
+        split: what the rows are called.
 
-    >>> one_class_remark([0, 40], ["ham", "spam"]).split(";")[0]
-    "all 40 predictions are 'spam'"
+    >>> one_class_remark(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
+    "all 40 test rows are said to be 'spam', as 50 % of them are"
     """
-    counts = [int(count) for count in predicted]
-    total = sum(counts)
-    if total < _FEW or max(counts) < total:
+    if only is None or len(labels) < _FEW or len(np.unique(labels)) == 1:
         return ""
-    name = str(label_names[counts.index(total)])
+    share = float(np.mean(labels == only))
     return (
-        f"all {total} predictions are {name!r}; the model has learned no more than the labels' "
-        "frequencies. Try more epochs, another learning rate, or class weights (balanced); and "
-        "check that the labels belong to the texts."
+        f"all {len(labels):,} {split} rows are said to be {label_names[only]!r}, as "
+        f"{100 * share:.0f} % of them are: nothing was learnt beyond that. Train longer or with "
+        f"another learning rate, or weigh the classes (balanced); and check that the labels "
+        f"belong to the texts."
     )
 
 
