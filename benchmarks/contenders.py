@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,17 @@ class Contender:
     def lacking(self) -> list[str]:
         """The modules that are not installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+def present(asked: Iterable[Contender]) -> tuple[list[Contender], list[str]]:
+    """Those whose packages are installed; a remark on each of the others."""
+    found, remarks = [], []
+    for contender in asked:
+        if lacking := contender.lacking():
+            remarks.append(f"{contender.name} left out: {', '.join(lacking)} not installed")
+        else:
+            found.append(contender)
+    return found, remarks
 
 
 _TITLES = {"openvino": "OpenVINO", "tensorflow": "TensorFlow", "jax": "JAX"}

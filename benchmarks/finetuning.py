@@ -124,17 +124,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max_seq_length", type=int, default=128, help="(128)")
     parser.add_argument("--batch", type=int, default=32, help="(32)")
     parser.add_argument("--dropout", type=float, default=0.1, help="(0.1)")
-    parser.add_argument("--quick", action="store_true", help="a tiny model and few rounds")
-    parser.add_argument("--runs", type=int, help="rounds (7)")
-    parser.add_argument("--threads", type=int, default=2, help="for each contender (2)")
-    parser.add_argument("--backends", default="tensorflow,openvino", help="which of ours")
-    parser.add_argument("--precisions", default="float32,bfloat16")
-    parser.add_argument("--out", type=Path, default=HERE / "out", help="folder for the results")
-    parser.add_argument(
-        "--update-readme",
-        action="store_true",
-        help="put the tables into benchmarks/README.md, the figures and the picture beside it",
-    )
+    training.add_arguments(parser, runs=7, backends="tensorflow,openvino")
     finetuning_accuracy.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
@@ -180,16 +170,12 @@ def all_of(part: str, precision: str) -> list[Contender]:
 
 def choose(args: argparse.Namespace, part: str) -> tuple[list[Contender], list[str]]:
     """The contenders that were asked for and whose packages are there; remarks on the others."""
-    chosen, remarks = [], []
-    for contender in (one for name in args.precisions for one in all_of(part, name)):
-        if contender.backend and contender.backend not in args.backends:
-            continue
-        lacking = contender.lacking()
-        if lacking:
-            remarks.append(f"{contender.name} left out: {', '.join(lacking)} not installed")
-        else:
-            chosen.append(contender)
-    return chosen, remarks
+    return contenders.present(
+        one
+        for precision in args.precisions
+        for one in all_of(part, precision)
+        if not one.backend or one.backend in args.backends
+    )
 
 
 def same_scores(scores: dict[str, np.ndarray]) -> float:

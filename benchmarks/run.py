@@ -70,16 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def choose(args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
     """The contenders that were asked for and whose packages are there; remarks on the others."""
     asked = {*args.backends.split(","), *args.rivals.split(",")}
-    chosen, remarks = [], []
-    for contender in contenders.ALL:
-        if (contender.backend or contender.kind) not in asked:
-            continue
-        lacking = contender.lacking()
-        if lacking:
-            remarks.append(f"{contender.name} left out: {', '.join(lacking)} not installed")
-        else:
-            chosen.append(contender)
-    return chosen, remarks
+    return contenders.present(one for one in contenders.ALL if (one.backend or one.kind) in asked)
 
 
 def checkpoint(args: argparse.Namespace) -> str:

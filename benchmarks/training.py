@@ -128,18 +128,12 @@ def _contenders(precision: str) -> list[Contender]:
 ALL = [*_contenders("float32"), *_contenders("bfloat16")]
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    names = [case.name for case in CASES]
-    parser.add_argument("--only", help=f"cases to run: {','.join(names)}")
+def add_arguments(parser: argparse.ArgumentParser, runs: int, backends: str) -> None:
+    """What the benchmarks of training and of fine-tuning both take."""
     parser.add_argument("--quick", action="store_true", help="a tiny model and few rounds")
-    parser.add_argument("--runs", type=int, help="rounds (9)")
-    parser.add_argument("--steps", type=int, help="steps of a turn (5)")
+    parser.add_argument("--runs", type=int, help=f"rounds ({runs})")
     parser.add_argument("--threads", type=int, default=2, help="for each contender (2)")
-    parser.add_argument("--backends", default="tensorflow,jax", help="which of ours")
+    parser.add_argument("--backends", default=backends, help=f"which of ours ({backends})")
     parser.add_argument("--precisions", default="float32,bfloat16")
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder for the results")
     parser.add_argument(
@@ -147,6 +141,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="put the tables into benchmarks/README.md, the figures and the picture beside it",
     )
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [case.name for case in CASES]
+    parser.add_argument("--only", help=f"cases to run: {','.join(names)}")
+    parser.add_argument("--steps", type=int, help="steps of a turn (5)")
+    add_arguments(parser, runs=9, backends="tensorflow,jax")
     args = parser.parse_args(argv)
     chosen = QUICK if args.quick else CASES
     wanted = args.only.split(",") if args.only else [case.name for case in chosen]
@@ -164,20 +169,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def choose(args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
     """The contenders that were asked for and whose packages are there; remarks on the others."""
-    chosen, remarks = [], []
-    for contender in ALL:
-        if contender.precision not in args.precisions:
-            continue
-        if contender.backend and contender.backend not in args.backends:
-            continue
-        lacking = contender.lacking()
-        if lacking:
-            remarks.append(
-                f"{contender.name} left out: {', '.join(lacking)} not installed",
-            )
-        else:
-            chosen.append(contender)
-    return chosen, remarks
+    return contenders.present(
+        one
+        for one in ALL
+        if one.precision in args.precisions and (not one.backend or one.backend in args.backends)
+    )
 
 
 def goals(cases: list[Case]) -> list[report.Goal]:
