@@ -167,10 +167,12 @@ def _know_classifier(
     elif info is None:
         info = ClassifierInfo.of_unknown(heads.classifier)
         info = dataclasses.replace(info, dense_layers=heads.layout.dense_layers)
-        names = "is one number" if not info.labels else f"are called 0 to {heads.classifier - 1}"
-        remarks.append(
-            f"There is no {INFO_NAME} beside the weights, so what the classifier tells {names}."
+        tells = (
+            f"its {heads.classifier} labels are called by their numbers where no names are given"
+            if info.labels
+            else "what it tells is taken for a number"
         )
+        remarks.append(f"There is no {INFO_NAME} beside the classifier's weights: {tells}.")
     elif info.num_outputs != heads.classifier:
         raise BertError(
             f"{INFO_NAME} does not fit {prefix}: it has {info.num_outputs} labels, the weights "
