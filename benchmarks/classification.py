@@ -100,7 +100,7 @@ def main() -> None:
         results |= {
             name: value
             for name, value in json.loads(kept.read_text(encoding="utf-8")).items()
-            if name in ("sets", "starts")
+            if name in ("sets", "starts") or not (args.sets or args.starts)
         }
     for name in args.sets:
         found = results["sets"][name] = one_set(name, args)
@@ -113,7 +113,7 @@ def main() -> None:
     (args.out / f"{NAME}.md").write_text(text, encoding="utf-8")
     print(text)
     if args.update is not None:
-        report.update_readme(args.update, text, MARKERS)
+        report.update_readme(args.update, f"\n{text}\n", MARKERS)
 
 
 def one_set(name: str, args: argparse.Namespace) -> dict[str, Any]:
