@@ -18,6 +18,7 @@ from bert_tf.training.finetuning import fine_tune as finetuning
 from bert_tf.training.finetuning.best import BestWeights
 from bert_tf.training.finetuning.features import FeatureStream, features_of, features_once
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
+from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
 from bert_tf.training.optimizer import BertAdam
 
@@ -394,6 +395,9 @@ def test_remarks(tune, bert):
     assert scores.shape == (4, 2)
     only = evaluation.only_class(INFO, np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
+    remark = one_class_remark(np.array([0, 1]), only, LABELS, "validation", fewest=1)
+    assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in remark
+    assert one_class_remark(np.array([1, 1]), 1, LABELS, "validation", fewest=1) == ""
     assert evaluation.only_class(INFO, np.eye(2)) is None
 
 

@@ -220,7 +220,7 @@ def fine_tune(
         plan.rate_remark(bert.config.hidden_size),
         LengthHistogram.of(train.texts).remark(),
         *tuned.remarks,
-        one_class_remark(validation.labels, best.kept.only, info.labels, "validation")
+        one_class_remark(validation.labels, best.kept.only, info.labels, "validation", fewest=1)
         if validation is not None
         else None,
     ]

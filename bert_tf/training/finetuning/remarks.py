@@ -11,7 +11,11 @@ _UNEVEN = 3.0
 
 
 def one_class_remark(
-    labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str
+    labels: np.ndarray,
+    only: int | None,
+    label_names: Sequence[str],
+    split: str,
+    fewest: int = _FEW,
 ) -> str:
     """Says so if all rows are said to be of one class, and are not.
 
@@ -20,11 +24,12 @@ def one_class_remark(
         only: the class that all rows are said to be of; None if there are several.
         label_names: of the classes.
         split: what the rows are called.
+        fewest: rows of which it is told at least.
 
     >>> one_class_remark(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
     "all 40 test rows are said to be 'spam', as 50 % of them are"
     """
-    if only is None or len(labels) < _FEW or len(np.unique(labels)) == 1:
+    if only is None or len(labels) < fewest or len(np.unique(labels)) == 1:
         return ""
     share = float(np.mean(labels == only))
     return (
