@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Any
 
 MODULES = (
     "bert_tf.models.layers",
@@ -31,8 +32,29 @@ def when_keras_is_there() -> None:
 
 
 def _register() -> None:
+    import keras
+
     for module in MODULES:
         importlib.import_module(module)
+    # The encoder's own module imports keras-hub, which takes seconds: not before it is needed.
+    # It registers the real class under the same name.
+    if "bert_tf.models.encoder" not in sys.modules:
+        keras.saving.register_keras_serializable("bert_tf", "BertEncoder")(_LaterEncoder)
+
+
+class _LaterEncoder:
+    """Stands for `BertEncoder` in Keras's registry until a saved one is loaded."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The encoder that a config describes."""
+        from bert_tf.models.encoder import BertEncoder
+
+        return BertEncoder.from_config(config)
+
+    def get_config(self) -> dict[str, Any]:
+        """Never called: Keras registers only classes that have it."""
+        return {}
 
 
 class _KerasWatcher(importlib.abc.MetaPathFinder):
