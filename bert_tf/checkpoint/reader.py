@@ -41,7 +41,8 @@ class CheckpointReader:
     interpreter lock.
 
     Example:
-        >>> with CheckpointReader("multi_cased_L-12_H-768_A-12/bert_model.ckpt") as reader:
+        >>> from bert_tf.checkpoint import locate
+        >>> with CheckpointReader(locate("demo_multi_cased").prefix) as reader:
         ...     gamma = reader.read("bert/embeddings/LayerNorm/gamma").copy()
 
     Args:

@@ -56,7 +56,7 @@ class PredictionRows:
             must be, or the other way round.
 
     Example:
-        >>> [row.texts for row in PredictionRows("new.csv")]  # doctest: +SKIP
+        >>> [row.texts for row in PredictionRows("new.csv")]
         ['A fine day.', 'Rain again.']
     """
 

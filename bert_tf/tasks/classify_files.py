@@ -92,9 +92,10 @@ def predict_file(
             be read to its end (what was done stays, to be gone on with).
 
     Example:
-        >>> rows = PredictionRows("new.csv")  # doctest: +SKIP
-        >>> predict_file(classify, rows, "answers.tsv").rows  # doctest: +SKIP
-        120000
+        >>> from bert_tf.data.prediction_rows import PredictionRows
+        >>> rows = PredictionRows("new.csv")
+        >>> predict_file(classify, rows, "answers.tsv").rows
+        2
     """
     lines = ResultLines(classify.info, format or format_of(output), echo=echo, pairs=pairs)
     with growing_file(output, _settings(classify, lines, pairs), overwrite) as file:

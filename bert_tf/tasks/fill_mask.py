@@ -29,9 +29,9 @@ class FillMask:
     stay whole here, also glued to letters.
 
     Example:
-        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))
-        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word
-        'capital'
+        >>> fill = FillMask(bert_tf.load("demo_multi_cased"))
+        >>> fill("I do not [MASK] what you mean.").masks[0].guesses[0].word
+        'know'
 
     Args:
         bert: a loaded BERT with a masked-word head.
