@@ -17,7 +17,7 @@ run: setup
 	$(BIN)/python run_nsp.py "She opened the door." "There was nobody in the room."
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 slow-test: setup
 	$(BIN)/python -m pytest -q -m slow

@@ -7,7 +7,6 @@ with `import bert_tf` would import Keras and fix its backend; so that waits for 
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -55,7 +54,7 @@ class _LaterEncoder:
         return {}
 
 
-class _KerasWatcher(importlib.abc.MetaPathFinder):
+class _KerasWatcher:
     """Finds `keras` as Python would, and has `_register` run after it is imported."""
 
     def find_spec(self, name, path=None, target=None):
@@ -64,14 +63,14 @@ class _KerasWatcher(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader)
+            spec.loader = _ThenRegister(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _ThenRegister(importlib.abc.Loader):
+class _ThenRegister:
     """A loader that hands everything on and registers our classes afterwards."""
 
-    def __init__(self, loader: importlib.abc.Loader) -> None:
+    def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.checkpoint import write_release
-from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.names import PARTS, Weight, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
@@ -24,6 +22,7 @@ from bert_tf.text import BertTokenizer, Vocabulary
 if TYPE_CHECKING:
     import keras
 
+    from bert_tf.checkpoint.classifier_info import ClassifierInfo
     from bert_tf.models.encoder import BertEncoder
     from bert_tf.models.parts import BertLayers
     from bert_tf.runtime.predictor import Predictor
@@ -332,6 +331,9 @@ class Bert:
         Raises:
             BertError: the files exist, cannot be written, or a value does not fit into `dtype`.
         """
+        from bert_tf.checkpoint.classifier_info import INFO_NAME
+        from bert_tf.checkpoint.release import write_release
+
         tensors = itertools.chain(
             ((name, self._as_stored(name, value)) for name, value in self.weights()),
             self.carried.items(),

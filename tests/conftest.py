@@ -14,6 +14,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports Te
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 
+LONG = (
+    *("test_training_distribution.py", "test_training_resume.py", "test_backends.py"),
+    *("test_training_finetuning_resume.py", "test_training_step.py", "test_runtime.py"),
+    *("test_models_keras.py", "test_cli_classifier.py", "test_tasks_estimator.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process of several idles at the end."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def golden() -> pathlib.Path:

@@ -245,19 +245,6 @@ def test_read_into_casts(tmp_path: Path) -> None:
             reader.read("y")
 
 
-def test_read_blocks(tmp_path: Path) -> None:
-    values = np.arange(3_000_000, dtype=np.float32).reshape(-1, 3)
-    save(tmp_path / "x.ckpt", {"x": values, "s": np.array(4, "f4")})
-    with CheckpointReader(tmp_path / "x.ckpt") as reader:
-        starts = [start for start, _ in reader.read_blocks("x", rows=400_000)]
-        assert starts == [0, 400_000, 800_000]
-        blocks = list(reader.read_blocks("x"))
-        assert len(blocks) > 1
-        assert max(block.nbytes for _, block in blocks) <= 4 << 20
-        assert np.array_equal(np.concatenate([block for _, block in blocks]), values)
-        assert [(start, float(block)) for start, block in reader.read_blocks("s")] == [(0, 4.0)]
-
-
 def copy_golden(folder: Path) -> Path:
     for path in GOLDEN.parent.iterdir():
         shutil.copy(path, folder)
@@ -278,7 +265,6 @@ def test_flipped_bit_in_data(tmp_path: Path) -> None:
             lambda: reader.read(name),
             lambda: reader.read_into(name, np.empty(info.shape, info.dtype)),
             lambda: reader.read_into(name, np.empty(info.shape, np.float16)),
-            lambda: next(reader.read_blocks(name)),
         ):
             with pytest.raises(BertError, match=rf"(?s){name}.*data-00000-of-00001.*checksum"):
                 read()

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import pathlib
 
 import pytest
@@ -33,7 +34,9 @@ MAY_IMPORT = {
     | {"report", "bert", "loading", "data", "training", "tasks", "export", "__init__"},
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
-    "_register": set(),
+    "_register": {"models"},
+    "_moved": set(),
+    "_deprecated": {"data"},
 }
 
 
@@ -71,6 +74,8 @@ def test_imports_point_one_way(path):
     allowed = MAY_IMPORT[own] | {own}
     if own != "errors":
         allowed |= {"errors"} if own == "config" else {"errors", "config"}
+    if path.name == "__init__.py":  # it imports nothing but what finds its names
+        allowed = {"_moved"}
     assert {part(name) for name in imported(path)} <= allowed
 
 
@@ -106,11 +111,64 @@ def test_an_unknown_name_is_an_attribute_error():
 @pytest.mark.parametrize("name", ["checkpoint", "data", "models", "report", "tasks", "text"])
 def test_what_a_part_offers_is_there(name):
     module = importlib.import_module(f"bert_tf.{name}")
-    assert module.__all__ == sorted(module.__all__, key=_upper_case_first)
+    assert module.__all__ == sorted(set(module.__all__))
+    assert set(module.__all__) <= set(dir(module))
     for offered in module.__all__:
         assert getattr(module, offered) is not None
 
 
-def _upper_case_first(name: str) -> tuple[int, str]:
-    """Ruff's order: constants, classes, functions."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+@pytest.mark.parametrize(
+    "path", list(PACKAGE.rglob("__init__.pyi")), ids=lambda path: path.parent.name
+)
+def test_stubs_name_what_is_there(path):
+    """Type checkers read the stub, and Python: each name is imported once, as itself."""
+    package = ".".join([PACKAGE.name, *path.parent.relative_to(PACKAGE).parts])
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            home = importlib.import_module(f"{package}.{node.module}")
+            found += [alias.name for alias in node.names]
+            for alias in node.names:
+                assert alias.asname == alias.name  # else it is not exported (PEP 484)
+                value = getattr(importlib.import_module(package), alias.name)
+                assert value is getattr(home, alias.name)
+                # Where it is defined, not one more place that has it.
+                assert getattr(value, "__module__", home.__name__) in (home.__name__, "builtins")
+    assert sorted(found) == [n for n in importlib.import_module(package).__all__ if n[0] != "_"]
+
+
+def test_a_package_imports_nothing_by_itself(run_python):
+    packages = [path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("__init__.py")]
+    names = [".".join(["bert_tf", *path.parts]) for path in packages]
+    code = (
+        f"import importlib, sys\nnames = {names!r}\nfor name in names:\n"
+        "    importlib.import_module(name)\n"
+        "ours = {name for name in sys.modules if name.split('.')[0] == 'bert_tf'}\n"
+        "print(sorted(ours - set(names)))\n"
+    )
+    assert run_python("-c", code).stdout == "['bert_tf._moved', 'bert_tf._register']\n"
+
+
+# A command, and what its parser does without.
+COMMANDS = {
+    "mask": {"data", "training", "export", "tasks", "models", "runtime", "text", "checkpoint"},
+    "classify": {"data", "training", "export", "models", "runtime", "text", "checkpoint"},
+    "tokenize": {"training", "tasks", "models", "runtime", "text", "checkpoint"},
+    "download": {"data", "training", "tasks", "models", "runtime", "text"},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_parsed_without_the_others(command, run_python):
+    code = (
+        "import json, sys\nfrom bert_tf.cli import main\n"
+        f"main.build_parser({command!r})\n"
+        "ours = [name for name in sys.modules if name.startswith('bert_tf.')]\n"
+        "commands = [f'bert_tf.cli.{module}' for module in main.COMMANDS.values()]\n"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'tokenizers'} & set(sys.modules)\n"
+        "print(json.dumps([ours, [name for name in commands if name in ours], sorted(heavy)]))\n"
+    )
+    ours, commands, heavy = json.loads(run_python("-c", code).stdout)
+    assert not {part(name) for name in ours} & COMMANDS[command]
+    assert len(commands) == 1
+    assert not heavy

@@ -15,11 +15,11 @@ from bert_tf.checkpoint import archive, catalog, crc, partial, store
 from bert_tf.checkpoint.archive import DamagedArchiveError
 from bert_tf.checkpoint.catalog import Release
 from bert_tf.checkpoint.fetch import DISK_FULL, fetch
-from bert_tf.checkpoint.locate import locate
+from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME, locate
 from bert_tf.checkpoint.lock import lock
 from bert_tf.checkpoint.partial import Remote
 from bert_tf.checkpoint.progress import Progress
-from bert_tf.checkpoint.release import CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME
+from bert_tf.checkpoint.release import CHECKPOINT_NAME
 from bert_tf.errors import BertError
 
 URL_VARIABLE = "BERT_TF_URL"

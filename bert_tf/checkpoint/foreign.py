@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 
 from bert_tf.checkpoint.table import has_footer
 
@@ -113,6 +112,8 @@ def _kind(path: str) -> str | None:
 
 def _zip_kind(path: str) -> str | None:
     """Keras and PyTorch files are zips as well; a packed release is None."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()

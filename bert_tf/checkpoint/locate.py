@@ -7,12 +7,16 @@ import difflib
 import glob
 import os
 import re
-import tempfile
+from typing import TYPE_CHECKING
 
-from bert_tf.checkpoint import archive, catalog, foreign, store
-from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
+from bert_tf.checkpoint import foreign, store
 from bert_tf.errors import BertError
 
+if TYPE_CHECKING:
+    import tempfile
+
+CONFIG_NAME = "bert_config.json"
+VOCAB_NAME = "vocab.txt"
 STATE_NAME = "checkpoint"
 """The text file in which TensorFlow notes which checkpoint of a folder is the last one."""
 
@@ -91,6 +95,8 @@ def locate(
         path = store.by_name(path) or path
     if not _is_zip(path):
         return _located(path, config_path, vocab_path, need_config, need_vocab)
+    from bert_tf.checkpoint import archive
+
     unpacked = archive.unpack(path)
     try:
         files = _located(unpacked.name, config_path, vocab_path, need_config, need_vocab)
@@ -339,6 +345,8 @@ def _suggestion(path: str) -> str:
     close = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5)
     if close:
         return f" Did you mean {' or '.join(os.path.join(parent, n) for n in close)}?"
+    from bert_tf.checkpoint import catalog
+
     released = "" if os.path.dirname(path) else catalog.suggestion(path)
     if released:
         return released

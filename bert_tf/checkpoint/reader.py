@@ -7,7 +7,6 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,7 +41,8 @@ class CheckpointReader:
     interpreter lock.
 
     Example:
-        >>> with CheckpointReader("multi_cased_L-12_H-768_A-12/bert_model.ckpt") as reader:
+        >>> from bert_tf.checkpoint import locate
+        >>> with CheckpointReader(locate("demo_multi_cased").prefix) as reader:
         ...     gamma = reader.read("bert/embeddings/LayerNorm/gamma").copy()
 
     Args:
@@ -154,29 +154,6 @@ class CheckpointReader:
             self._copy(part.info, out[part.where])
         if not info.parts:
             self._copy(info, out)
-
-    def read_blocks(self, name: str, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """The tensor in blocks of rows, checked as a whole before the first is handed out.
-
-        Args:
-            name: of the tensor.
-            rows: of the first axis, in a block; as many as make 4 MiB if None.
-
-        Yields:
-            First row, and a read-only view as of `read`. A scalar comes as one block of shape ().
-
-        Raises:
-            BertError: as `read`.
-        """
-        whole = self.read(name)
-        if whole.ndim == 0:
-            yield 0, whole
-            return
-        if rows is None:
-            rows = (4 * BLOCK_BYTES) // max(1, whole.nbytes // max(1, len(whole)))
-        rows = max(1, rows)
-        for start in range(0, len(whole), rows):
-            yield start, whole[start : start + rows]
 
     def _open_shards(self) -> None:
         for shard in range(self.num_shards):

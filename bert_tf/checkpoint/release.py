@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bert_tf.checkpoint import dtypes, slots
+from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 
-CONFIG_NAME = "bert_config.json"
-VOCAB_NAME = "vocab.txt"
 CHECKPOINT_NAME = "bert_model.ckpt"
 
 

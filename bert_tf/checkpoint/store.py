@@ -12,11 +12,12 @@ import dataclasses
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bert_tf.checkpoint import catalog
-from bert_tf.checkpoint.catalog import Release
 from bert_tf.errors import BertError
+
+if TYPE_CHECKING:  # most commands get paths, and need no table of names
+    from bert_tf.checkpoint.catalog import Release
 
 HOME_VARIABLE = "BERT_TF_HOME"
 
@@ -108,8 +109,10 @@ def compiled_folder() -> str:
 
 def installed() -> list[Installed]:
     """The checkpoints in all folders: Google's in the order of the table, then others by name."""
+    from bert_tf.checkpoint.catalog import RELEASES
+
     found: dict[str, Installed] = {}
-    by_folder = {release.folder: release for release in catalog.RELEASES}
+    by_folder = {release.folder: release for release in RELEASES}
     for store in homes():
         for folder in _folders(store):
             path = os.path.join(store, folder)
@@ -129,7 +132,9 @@ def find(name: str) -> str | None:
     Returns:
         Its path, or None.
     """
-    release = catalog.lookup(name)
+    from bert_tf.checkpoint.catalog import lookup
+
+    release = lookup(name)
     folder = release.folder if release else name
     if folder in ("", ".", "..") or os.path.basename(folder) != folder:
         return None
@@ -160,8 +165,10 @@ def by_name(name: str) -> str | None:
     Raises:
         BertError: it is known, but not here; the message has the command that fetches it.
     """
+    from bert_tf.checkpoint.catalog import lookup
+
     path = find(name)
-    release = catalog.lookup(name)
+    release = lookup(name)
     if path is None and release is not None:
         raise BertError(
             f"{name} is not here yet. Download it (about {release.nbytes / 1e6:,.0f} MB) with "

@@ -32,7 +32,7 @@ class CheckpointWriter:
     as they were and nothing else.
 
     Example:
-        >>> with CheckpointWriter("out/bert_model.ckpt") as writer:
+        >>> with CheckpointWriter("bert_model.ckpt") as writer:
         ...     writer.add("bert/pooler/dense/bias", np.zeros(768, np.float32))
 
     Args:

@@ -12,7 +12,6 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classifier_flags import add_arguments
 from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, predict_test
 from bert_tf.cli.options import say
-from bert_tf.cli.pretraining import STOPPED, choose_training_backend
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ def answer(args: argparse.Namespace) -> int:
         return _tell_predicted(args, {"test_results": predict_test(args)})
     _choose_backend(args, job.do_train)
     from bert_tf.cli import classifier_output as output
+    from bert_tf.cli.pretraining import STOPPED
     from bert_tf.training.finetuning.session import ClassifierSession
 
     session = ClassifierSession(job, say)
@@ -113,6 +113,8 @@ def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
     if args.threads:
         set_threads(args.threads)
     if trains:
+        from bert_tf.cli.pretraining import choose_training_backend
+
         choose_training_backend(args.backend, args.use_tpu, args.distribute or "none")
     else:
         choose_backend(args.backend, predict=True)

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli import (
-    classifier,
-    convert,
-    download,
-    judge,
-    mask,
-    nsp,
-    pretraining,
-    pretraining_data,
-    releases,
-    tokenize,
-    vocab,
-)
 from bert_tf.cli.options import Parser, plain_spelling
 from bert_tf.errors import BertError
 
-OK, BAD_INPUT, SOME_LINES_FAILED, INTERRUPTED, CLOSED_PIPE = 0, 2, 3, 130, 141
+BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 
 EXIT_CODES = """\
 exit codes:
@@ -46,23 +34,29 @@ examples:
 "bert_tf mask --help" tells more about a command.
 """
 
+# command: its module in bert_tf.cli
 COMMANDS = {
-    "mask": mask,
-    "nsp": nsp,
-    "convert": convert,
-    "download": download,
-    "list": releases,
-    "vocab": vocab,
-    "pretraining-data": pretraining_data,
-    "judge": judge,
-    "tokenize": tokenize,
-    "pretrain": pretraining,
-    "classify": classifier,
+    "mask": "mask",
+    "nsp": "nsp",
+    "convert": "convert",
+    "download": "download",
+    "list": "releases",
+    "vocab": "vocab",
+    "pretraining-data": "pretraining_data",
+    "judge": "judge",
+    "tokenize": "tokenize",
+    "pretrain": "pretraining",
+    "classify": "classifier",
 }
 
 
-def build_parser() -> Parser:
-    """The parser of `bert_tf` with all its commands."""
+def build_parser(only: str | None = None) -> Parser:
+    """The parser of `bert_tf`.
+
+    Args:
+        only: the one command that will be parsed: of the others only the names are known then, and
+            their modules are not imported. All commands when left out.
+    """
     parser = Parser(
         prog="bert_tf",
         description="BERT in Keras 3, read straight from Google's original checkpoints.",
@@ -70,7 +64,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"bert_tf {bert_tf.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    for name, module_name in COMMANDS.items():
+        if only not in (None, name):
+            commands.add_parser(name)
+            continue
+        module = importlib.import_module(f"bert_tf.cli.{module_name}")
         command = commands.add_parser(
             name,
             help=module.HELP,
@@ -91,8 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Bad usage and `--help` raise SystemExit, as argparse does.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    args = build_parser().parse_args(plain_spelling(arguments))
+    arguments = plain_spelling(sys.argv[1:] if argv is None else argv)
+    asked = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    args = build_parser(asked).parse_args(arguments)
     try:
         code = args.answer(args)
         sys.stdout.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.lines import open_source
 from bert_tf.cli.options import (
     add_model_options,
     add_stream_options,
@@ -90,7 +89,11 @@ def answer(args: argparse.Namespace) -> int:
     candidates = None
     if args.candidates is not None:
         candidates = [word.strip() for word in args.candidates.split(",") if word.strip()]
-    source = open_source(args.input, args.texts)
+    source = None
+    if args.input is not None or not args.texts:
+        from bert_tf.cli.lines import open_source
+
+        source = open_source(args.input, args.texts)
     with open_output(args, show) as output:
         bert = load_bert(args)
         from bert_tf.tasks import FillMask

@@ -6,7 +6,6 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.lines import open_source
 from bert_tf.cli.options import (
     add_model_options,
     add_stream_options,
@@ -54,7 +53,11 @@ def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     check_checkpoint(args)
     pairs = pairs_of(args.sentences)
-    source = open_source(args.input, args.sentences)
+    source = None
+    if args.input is not None or not args.sentences:
+        from bert_tf.cli.lines import open_source
+
+        source = open_source(args.input, args.sentences)
     many = source is not None or len(pairs) > 1
     with open_output(args, show_row if many else show, "" if many else "\n") as output:
         bert = load_bert(args)

@@ -9,11 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from bert_tf.cli.lines import Line, Source, answers, streamed_answers
 from bert_tf.cli.options import say
 from bert_tf.errors import BertError
+
+if TYPE_CHECKING:  # most often texts are given as arguments, and no line is read
+    from bert_tf.cli.lines import Line, Source
 
 T = TypeVar("T")
 
@@ -107,6 +109,8 @@ def answer_lines(
     Returns:
         The exit code: 3 if a line was bad.
     """
+    from bert_tf.cli.lines import answers, streamed_answers
+
     if source.is_stdin:
         results = answers(source.chunks(parse, 16 * batch_size), answer)
     else:

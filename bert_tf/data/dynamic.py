@@ -47,11 +47,11 @@ class PretrainingStream:
             group has documents of one source only.
 
     Example:
-        >>> stream = PretrainingStream(  # doctest: +SKIP
+        >>> stream = PretrainingStream(
         ...     corpus, batch_size=32, pair_rules=PairRules(), mask_rules=MaskRules(),
         ...     documents=~held_out, seed=1, vocab=vocab,
         ... )
-        >>> batch, state = stream.next_batch(), stream.state()  # doctest: +SKIP
+        >>> batch, state = stream.next_batch(), stream.state()
     """
 
     def __init__(

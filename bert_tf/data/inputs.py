@@ -40,7 +40,9 @@ def encode_texts(
         BertError: what is given are no texts, there are none, or the length has no meaning.
 
     Example:
-        >>> inputs = encode_texts(bert_tf.load("demo_multi_cased"), ["a text"])  # doctest: +SKIP
+        >>> inputs = encode_texts(bert_tf.load("demo_multi_cased"), ["a text"])
+        >>> inputs["token_input"].shape
+        (1, 16)
     """
     limit = bert.config.max_position_embeddings
     known = bert.classifier.max_seq_length if bert.classifier else None

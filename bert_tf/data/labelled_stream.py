@@ -88,8 +88,10 @@ class LabelledStream:
         BertError: there are no rows, numbers do not match, or an argument has no meaning.
 
     Example:
-        >>> stream = LabelledStream(texts, labels, batch_size=32, seed=1)  # doctest: +SKIP
-        >>> batch, state = stream.next_batch(), stream.state()  # doctest: +SKIP
+        >>> from bert_tf.data import labelled_rows, tokenize_texts
+        >>> rows = tokenize_texts(labelled_rows(["Well made.", "A bore."]), bert.tokenizer, 64)
+        >>> stream = LabelledStream(rows, np.array([1, 0]), batch_size=2, seed=1)
+        >>> batch, state = stream.next_batch(), stream.state()
     """
 
     def __init__(

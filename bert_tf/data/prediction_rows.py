@@ -34,7 +34,7 @@ class PredictionRow(NamedTuple):
 class PredictionRows:
     """The rows of a table of any size, read as they are asked for.
 
-    Other than `stream_labelled`, which drops or refuses what is damaged, this gives a row for
+    Other than `read_labelled`, which drops or refuses what is damaged, this gives a row for
     every row of the file, so that results can stand beside them: also for blank lines (but those
     at the file's end, which are no rows), empty texts, lines with another number of fields than
     most, and lines with bytes that are no text. Labels are not read.
@@ -56,7 +56,7 @@ class PredictionRows:
             must be, or the other way round.
 
     Example:
-        >>> [row.texts for row in PredictionRows("new.csv")]  # doctest: +SKIP
+        >>> [row.texts for row in PredictionRows("new.csv")]
         ['A fine day.', 'Rain again.']
     """
 

@@ -44,8 +44,8 @@ class TokenCorpus:
         info: all of `corpus.json`, with `counts` of each group and `remarks` on the text.
 
     Example:
-        >>> corpus = TokenCorpus.open("tokens")  # doctest: +SKIP
-        >>> corpus.tokens[slice(*corpus.sentences[:2])]  # the first sentence  # doctest: +SKIP
+        >>> corpus = TokenCorpus.open("corpus")
+        >>> first = corpus.tokens[slice(*corpus.sentences[:2])]  # ids of the first sentence
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 """Draws what it is given: tables for the terminal."""
 
-from bert_tf.report.tables import bar, percent, printable, shorten, table, width
+from bert_tf._moved import public_names
 
-__all__ = ["bar", "percent", "printable", "shorten", "table", "width"]
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -21,16 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Of Okabe and Ito's colours (jfly.uni-koeln.de/color), which colour-blind people can tell apart.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
-GREEN = "#009E73"
 VERMILION = "#D55E00"
-PURPLE = "#CC79A7"
 SKY = "#56B4E9"
 GREY = "#6B6B6B"
-PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
-"""Okabe and Ito's colours (jfly.uni-koeln.de/color), which colour-blind people can tell apart; for
-series in this order. Their yellow is left out: too light for lines on white."""
 
 # DejaVu comes with matplotlib. The others have what it lacks, where they are installed.
 _FAMILIES = (

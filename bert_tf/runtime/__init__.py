@@ -1,18 +1,5 @@
 """Runs models on numpy batches, in the way each backend does it best."""
 
-from __future__ import annotations
+from bert_tf._moved import public_names
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bert_tf.runtime.predictor import Predictor as Predictor
-
-__all__ = ["Predictor"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Predictor":  # imports Keras, which the OpenVINO graph does not need
-        from bert_tf.runtime.predictor import Predictor
-
-        return Predictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

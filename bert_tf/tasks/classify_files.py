@@ -8,11 +8,11 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.data.glue import GlueTask, read_glue, splits_there, task_named
 from bert_tf.data.labelled import show_place
 from bert_tf.data.prediction_rows import PredictionRow, Texts
 from bert_tf.data.problems import Policy
@@ -22,7 +22,9 @@ from bert_tf.tasks.growing_file import GrowingFile, Progress, growing_file
 from bert_tf.tasks.result_lines import ResultLines, format_of
 from bert_tf.tasks.results import ClassifyResult
 from bert_tf.tasks.streaming import CHUNK_BATCHES
-from bert_tf.training.result_files import write_test_results
+
+if TYPE_CHECKING:
+    from bert_tf.data.glue import GlueTask
 
 _SHOWN = 5  # rows without a result that are named
 _TEST_RESULTS = {"test": "test_results.tsv", "test_mismatched": "test_results_mm.tsv"}
@@ -90,9 +92,10 @@ def predict_file(
             be read to its end (what was done stays, to be gone on with).
 
     Example:
-        >>> rows = PredictionRows("new.csv")  # doctest: +SKIP
-        >>> predict_file(classify, rows, "answers.tsv").rows  # doctest: +SKIP
-        120000
+        >>> from bert_tf.data.prediction_rows import PredictionRows
+        >>> rows = PredictionRows("new.csv")
+        >>> predict_file(classify, rows, "answers.tsv").rows
+        2
     """
     lines = ResultLines(classify.info, format or format_of(output), echo=echo, pairs=pairs)
     with growing_file(output, _settings(classify, lines, pairs), overwrite) as file:
@@ -217,23 +220,6 @@ def _settings(classify: Classify, lines: ResultLines, pairs: bool) -> dict[str, 
     }
 
 
-def predict_rows(classify: Classify, texts: Iterable[Texts], path: str | os.PathLike[str]) -> int:
-    """Writes `test_results.tsv` as the original's `--do_predict` does: probabilities alone.
-
-    Args:
-        classify: the classifier.
-        texts: texts or pairs, of any number; empty ones are answered, too.
-        path: the file; it appears when it is complete.
-
-    Returns:
-        The number of lines: of tab-separated probabilities, in the model's order of labels.
-
-    Raises:
-        BertError: what was passed are no texts, or the file cannot be written.
-    """
-    return write_test_results(path, _outputs(classify, texts, None))
-
-
 def predict_task(
     classify: Classify,
     task_name: str,
@@ -261,6 +247,9 @@ def predict_task(
         BertError: there is no such task or no test file, it is damaged, or the classifier is not
             for this task.
     """
+    from bert_tf.data.glue import read_glue, splits_there, task_named
+    from bert_tf.training.result_files import write_test_results
+
     _, task = task_named(task_name)
     there = splits_there(task_name, data_dir, language)
     order = _order(classify, task)

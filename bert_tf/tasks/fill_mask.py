@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.tasks import masked_text, words
+from bert_tf.tasks import masked_text
 from bert_tf.tasks.asking import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedText, Row
 from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
@@ -29,9 +29,9 @@ class FillMask:
     stay whole here, also glued to letters.
 
     Example:
-        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))
-        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word
-        'capital'
+        >>> fill = FillMask(bert_tf.load("demo_multi_cased"))
+        >>> fill("I do not [MASK] what you mean.").masks[0].guesses[0].word
+        'know'
 
     Args:
         bert: a loaded BERT with a masked-word head.
@@ -98,9 +98,11 @@ class FillMask:
         self._beam = max(top_k, _MIN_BEAM)
         searching = mode == "joint" or max_pieces > 1
         self._model = MaskedWordModel(bert, self._beam if searching else top_k, batch_size)
-        self._candidates = (
-            None if candidates is None else words.pieces_of_candidates(candidates, bert.tokenizer)
-        )
+        self._candidates = None
+        if candidates is not None:
+            from bert_tf.tasks.words import pieces_of_candidates
+
+            self._candidates = pieces_of_candidates(candidates, bert.tokenizer)
 
     @overload  # a str is an Iterable[str] too; the first signature that fits is the one meant
     def __call__(self, texts: str) -> FilledText: ...  # type: ignore[overload-overlap]
@@ -242,6 +244,8 @@ class FillMask:
         )
 
     def _fill_with_words(self, text: MaskedText) -> FilledText:
+        from bert_tf.tasks import words
+
         if self._candidates is not None:
             by_mask = words.score_candidates(
                 text, list(self._candidates.values()), self._model, self._rows

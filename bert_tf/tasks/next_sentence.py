@@ -34,7 +34,7 @@ class NextSentence:
     pretraining; the result says so.
 
     Example:
-        >>> follows = NextSentence(bert_tf.load("multi_cased_L-12_H-768_A-12"))
+        >>> follows = NextSentence(bert_tf.load("demo_multi_cased"))
         >>> follows("I went to the store.", "I bought milk.").label
         'follows'
 

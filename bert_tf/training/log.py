@@ -40,9 +40,9 @@ class TrainingLog:
         json_file: whether the table is also kept as `log.jsonl`, an object a line.
 
     Example:
-        >>> log = TrainingLog("out")  # doctest: +SKIP
-        >>> log.start(1000)  # rows after step 1000 will come again  # doctest: +SKIP
-        >>> log.add({"step": 1100, "loss": 7.25})  # doctest: +SKIP
+        >>> log = TrainingLog(".")
+        >>> log.start(1000)  # rows after step 1000 will come again
+        >>> log.add({"step": 1100, "loss": 7.25})
     """
 
     def __init__(

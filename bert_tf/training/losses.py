@@ -11,8 +11,6 @@ from keras import ops
 from bert_tf.errors import BertError
 from bert_tf.models.fused import fused
 
-Sums = dict[str, Any]
-
 SUMS = ("mlm_loss", "mlm_correct", "mlm_count", "nsp_loss", "nsp_correct", "nsp_count")
 """What a step reports, each a sum over the batch, so that batches can be added up."""
 

@@ -162,17 +162,6 @@ def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
             file.write("\t".join(map(_cell, cells)) + "\n")
 
 
-def write_worst_jsonl(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows of `bert_tf.training.metrics.worst`, a JSON object a line.
-
-    Raises:
-        BertError: the file cannot be written.
-    """
-    with _whole_file(path) as file:
-        for row in rows:
-            file.write(json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def _cell(value: Any) -> str:
     if value is None:
         return ""

@@ -51,8 +51,8 @@ def new_classifier(
         BertError: the arguments do not fit one another, or are none of these.
 
     Example:
-        >>> spam = new_classifier(bert, ["ham", "spam"])  # doctest: +SKIP
-        >>> model = spam.classifier_model()  # doctest: +SKIP
+        >>> spam = new_classifier(bert, ["ham", "spam"])
+        >>> model = spam.classifier_model()
     """
     if isinstance(labels, str):
         raise BertError(f"labels are a list of names, not one: [{labels!r}].")

@@ -7,8 +7,8 @@ import tempfile
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import CheckpointReader, embedded, locate, write_release
+from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.names import parts_in
-from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.loading import load

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
+from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary

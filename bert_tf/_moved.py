@@ -1,0 +1,137 @@
+"""Names that are looked up when they are asked for: a package's public ones, and those that moved.
+
+To move a module or a name, move it and add a line to `MOVED`: whoever imports the old path, or
+unpickles an object that was pickled under it, gets the new one and a `DeprecationWarning`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import lazy_loader
+
+MOVED = {
+    "bert_tf.data:stream_labelled": "bert_tf._deprecated:stream_labelled",
+}
+"""Old path: new path; of a module, which takes the modules in it along, or of `module:name`. A
+module that names leave, and that is no package, has to say `__getattr__ = moved_names(__name__)`
+(`if not TYPE_CHECKING`, so that mypy still knows what it has)."""
+
+_DEPRECATED = "bert_tf._deprecated"
+
+
+def public_names(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package that imports nothing by itself.
+
+    Args:
+        package: its `__name__`.
+        file: its `__file__`; `__init__.pyi` beside it has the names, which type checkers read too.
+
+    Returns:
+        What finds a public name, and imports its module then, or one that moved; what lists all
+        names; and the public ones.
+    """
+    public, _, names = lazy_loader.attach_stub(package, file)
+    moved = moved_names(package)
+
+    def find(name: str) -> Any:
+        if name in names:
+            return public(name)
+        path = f"{package}.{name}"
+        # `import bert_tf.text` is enough for bert_tf.text.vocab: so it was when it imported all.
+        if name[0] != "_" and f"{package}:{name}" not in MOVED and importlib.util.find_spec(path):
+            return importlib.import_module(path)
+        return moved(name)
+
+    return find, lambda: sorted({*vars(sys.modules[package]), *names}), names
+
+
+def moved_names(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that names moved out of.
+
+    Args:
+        module: its `__name__`.
+
+    Returns:
+        A function that gives what stands at the new path of a name, with a `DeprecationWarning`,
+        and raises `AttributeError` for a name that is not in `MOVED`.
+    """
+
+    def find(name: str) -> Any:
+        new = MOVED.get(f"{module}:{name}")
+        if new is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", new)
+        home, _, new_name = new.partition(":")
+        return getattr(importlib.import_module(home), new_name)
+
+    return find
+
+
+def find_old_modules() -> None:
+    """Has `import` find the modules of `MOVED` from now on."""
+    if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
+        # First, or Python would find what is in a package that moved once more, by its old name.
+        sys.meta_path.insert(0, _OldModules())
+
+
+class _OldModules:
+    """Finds and loads modules by their old paths: what is loaded is the module at the new one."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.startswith("bert_tf.") and _new_path(name) is not None:
+            return importlib.machinery.ModuleSpec(name, self)  # type: ignore[arg-type]
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """Python makes an empty module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__
+        path = _new_path(old)
+        assert path is not None
+        _warn(old, path)
+        new = importlib.import_module(path)
+        if any(key.startswith(f"{old}:") for key in MOVED):  # some names are elsewhere
+            moved = moved_names(old)
+            module.__dict__["__getattr__"] = lambda name: (
+                moved(name) if f"{old}:{name}" in MOVED else getattr(new, name)
+            )
+        else:
+            sys.modules[old] = new  # Python takes what stands here when this returns
+
+
+def _new_path(name: str) -> str | None:
+    """Where a module went, or the package that it is in."""
+    head, tail = name, ""
+    while head:
+        if head in MOVED:
+            return MOVED[head] + tail
+        head, dot, last = head.rpartition(".")
+        tail = f"{dot}{last}{tail}"
+    return None
+
+
+def _warn(old: str, new: str) -> None:
+    """Warns at the line, outside this module and Python's import, that asked for the old path."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("importlib", __name__)):
+        frame = frame.f_back
+    what = "is deprecated" if new.startswith(_DEPRECATED) else f"is {new.replace(':', '.')} now"
+    warnings.warn_explicit(
+        f"{old} {what}; the old name goes in the next version.",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )

@@ -1,0 +1,12 @@
+from .builders import build_classifier as build_classifier
+from .builders import build_encoder as build_encoder
+from .builders import build_head_model as build_head_model
+from .builders import build_mlm_model as build_mlm_model
+from .builders import build_nsp_model as build_nsp_model
+from .builders import build_pretraining_model as build_pretraining_model
+from .builders import build_sentence_model as build_sentence_model
+from .builders import build_span_model as build_span_model
+from .encoder import BertEncoder as BertEncoder
+from .heads import ClassifierLayout as ClassifierLayout
+from .heads import Heads as Heads
+from .parts import BertLayers as BertLayers

@@ -1,0 +1,9 @@
+from .classify import Classify as Classify
+from .fill_mask import FillMask as FillMask
+from .next_sentence import NextSentence as NextSentence
+from .results import ClassifyResult as ClassifyResult
+from .results import Combination as Combination
+from .results import FilledText as FilledText
+from .results import Guess as Guess
+from .results import MaskAnswer as MaskAnswer
+from .results import NextSentenceResult as NextSentenceResult
