@@ -66,14 +66,9 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
         with warnings.catch_warnings(), pandas.ExcelFile(path, engine="openpyxl") as book:
             warnings.simplefilter("ignore")  # of styles and checks of input that are not read
             names = [str(name) for name in book.sheet_names]
-            if sheet is None:
-                number = 0
-            elif sheet in names:
-                number = names.index(sheet)
-            elif sheet.isdecimal() and int(sheet) < len(names):
-                number = int(sheet)
-            else:
+            if sheet not in (None, *names, *map(str, range(len(names)))):
                 raise BertError(f"{path} has no sheet {sheet!r}; it has {', '.join(names)}")
+            number = names.index(sheet) if sheet in names else int(sheet or 0)
             cells = pandas.read_excel(
                 book, sheet_name=number, header=None, dtype=str, na_filter=False
             )

@@ -177,12 +177,10 @@ class Table:
                 return lower.index(column.lower())
             if not column.isdecimal():
                 has = (
-                    f"it has {', '.join(names)}"
-                    if names
-                    else "its columns have no names; give 0, 1,"
+                    "its columns have no names; give 0, 1, ..., or --header true if its first line"
                 )
-                hint = "" if names else " ..., or --header true if its first line names them"
-                raise BertError(f"{self.path} has no column {column!r}: {has}{hint}")
+                has = f"it has {', '.join(names)}" if names else f"{has} names them"
+                raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
         if not 0 <= column < self.width:
             raise BertError(
@@ -251,7 +249,8 @@ class Table:
             def agreement(delimiter: str) -> int:
                 self._delimiter = delimiter
                 try:
-                    widths = Counter(len(row.fields) for row in islice(self._split(), 100))
+                    rows = islice(self._split(strict=False), 100)
+                    widths = Counter(len(row.fields) for row in rows)
                 except BertError:  # told when it is certain how the file is read
                     return 0
                 return max((count for width, count in widths.items() if width > 1), default=0)
@@ -303,7 +302,7 @@ class Table:
             else:
                 yield row
 
-    def _split(self) -> Iterator[Row]:
+    def _split(self, strict: bool = True) -> Iterator[Row]:
         """Each line, or quoted lines together, as fields; no fields if it is blank."""
         for number, cells in enumerate(self._cells, start=1):
             yield Row(number, cells if any(map(str.strip, cells)) else ())
@@ -316,7 +315,7 @@ class Table:
                 return
             # Longer texts than 128 KiB are texts, too; the limit is for the whole process.
             csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
-            reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+            reader = csv.reader(lines, delimiter=self._delimiter, strict=strict)
             start = 1
             try:
                 for fields in reader:
