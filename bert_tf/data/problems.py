@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from bert_tf.data.labelled import Place, show_place
 from bert_tf.errors import BertError
@@ -166,10 +166,6 @@ class Problem:
         done = {"drop": "dropped", "keep": "kept", "replace": "bytes replaced"}[self.action]
         note = f" ({self.note})" if self.note else ""
         return f"{_counted(self.kind, self.count)}{note}, {done}: {_places(self)}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "places": [show_place(place) for place in self.places]}
 
 
 @dataclass

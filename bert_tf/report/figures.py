@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
-GREEN = "#009E73"
 VERMILION = "#D55E00"
-PURPLE = "#CC79A7"
 SKY = "#56B4E9"
 GREY = "#6B6B6B"
-PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
-"""Okabe and Ito's colours (jfly.uni-koeln.de/color), which colour-blind people can tell apart; for
-series in this order. Their yellow is left out: too light for lines on white."""
+"""Colours of Okabe and Ito (jfly.uni-koeln.de/color), which colour-blind people can tell apart."""
 
 # DejaVu comes with matplotlib. The others have what it lacks, where they are installed.
 _FAMILIES = (
