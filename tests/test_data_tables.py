@@ -1,10 +1,12 @@
 """Reading tables: formats, dialects, headers, columns, encodings, and what is odd in them."""
 
 import csv
+import datetime
 import gzip
 import io
 import json
 import re
+import sys
 
 import pytest
 
@@ -121,6 +123,100 @@ def test_parquet(tmp_path):
     path.write_bytes(b"PAR1 rubbish")
     with pytest.raises(BertError, match="Parquet"):
         read(path)
+
+
+HARD = ["NA", "null", "01", "1.0", "nan", 'say "hi"', '"x', "a\u2028b", " two\nlines ", "TRUE"]
+
+
+def workbook(tmp_path, sheets, name="x.xlsx"):
+    """An Excel file of sheets: name to rows of cells."""
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("pandas")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(tmp_path / name)
+    return tmp_path / name
+
+
+def test_excel_text_stays_the_text_it_is(tmp_path):
+    rows = [("text", "label"), *((text, f"0{i % 2}") for i, text in enumerate(HARD))]
+    data = read(workbook(tmp_path, {"s": rows}), unlabelled=()).data
+    assert data.texts == HARD
+    assert data.labels == [f"0{i % 2}" for i in range(len(HARD))]
+    assert lines_of(data) == list(range(2, len(HARD) + 2))
+    csv_data = read(written(tmp_path, as_csv(rows)), unlabelled=()).data
+    assert (csv_data.texts, csv_data.labels) == (data.texts, data.labels)
+
+
+def test_excel_numbers_dates_and_empty_cells(tmp_path):
+    moment = datetime.datetime(2024, 1, 31)
+    rows = [(1, 1.0, 0.1), (None, True, moment), (None, None, None), ("#N/A", "=A1", -2.5)]
+    table = Table(workbook(tmp_path, {"s": rows}), TableOptions(header=False))
+    assert [(row.line, list(row.fields), row.problem) for row in table.rows()] == [
+        (1, ["1", "1", "0.1"], ""),
+        (2, ["", "True", "2024-01-31 00:00:00"], ""),
+        (3, [], "blank_line"),
+        (4, ["", "", "-2.5"], ""),  # nobody has computed the formula
+    ]
+
+
+def test_excel_lines_are_those_of_the_sheet(tmp_path):
+    """A blank row above the names, one within, and rows without a label or a text."""
+    body = [("a b", "x"), (), ("c", None), ("d e", "y"), (None, "x"), ("f", "y")]
+    reading = read(workbook(tmp_path, {"s": [(), ("text", "label"), *body]}))
+    assert lines_of(reading.data) == [3, 6, 8]
+    found = {p.kind: [line for _, line in p.places] for p in reading.problems}
+    assert found == {"blank_line": [1, 4], "unlabelled": [5], "empty_text": [7]}
+
+
+def test_excel_sheets_by_name_or_number(tmp_path):
+    first, second = ([("text", "label"), (text, "a"), ("z", "b")] for text in ("one", "two"))
+    path = workbook(tmp_path, {"A b": first, "0": second})
+    reading = read(path)
+    assert reading.data.texts == ["one", "z"]
+    assert any("2 sheets" in told and "'A b'" in told for told in reading.remarks)
+    for sheet, text in (("A b", "one"), ("0", "two"), ("1", "two")):
+        reading = read(path, table=TableOptions(sheet=sheet))
+        assert reading.data.texts[0] == text
+        assert not any("--sheet" in told for told in reading.remarks)
+    for sheet in ("2", "C", "-1"):
+        with pytest.raises(BertError, match=f"no sheet '{sheet}'; it has A b, 0"):
+            Table(path, TableOptions(sheet=sheet))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\xd0\xcf\x11\xe0" * 200])
+def test_what_is_no_workbook_is_told(tmp_path, content):
+    pytest.importorskip("openpyxl")
+    path = written(tmp_path, content, "x.xlsx")
+    with pytest.raises(BertError, match=f"cannot read {path} as an Excel workbook: .*zip"):
+        read(path)
+    with pytest.raises(BertError, match="has no rows"):
+        read(workbook(tmp_path, {"s": [()]}))
+
+
+@pytest.mark.parametrize("module", ["pandas", "openpyxl"])
+def test_without_the_readers_of_excel_the_message_says_what_to_install(
+    tmp_path, monkeypatch, module
+):
+    path = workbook(tmp_path, {"s": [("a", "b")]})
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BertError, match=r"Excel workbook.*pip install 'bert_tf\[tables\]'"):
+        read(path)
+
+
+def test_text_behind_a_closing_quote_is_refused(tmp_path):
+    path = written(tmp_path, 'text,label\na,x\n"b" c,y\n')
+    with pytest.raises(BertError, match=r":3: this is no CSV .* --quoting none"):
+        read(path, text=0, label=1)
+    # It is told even where another delimiter would let the quotes pass.
+    path = written(tmp_path, "".join(f'x|y {i},"b" c\n' for i in range(9)), "late.csv")
+    path.write_text("a b,x\n" * 5 + path.read_text())
+    with pytest.raises(BertError, match=r":6: this is no CSV"):
+        read(path, text=0, label=1)
 
 
 def header_of(tmp_path, content, name="x.tsv", **options):

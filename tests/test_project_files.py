@@ -1,15 +1,20 @@
 """The files around the code: one version, no paths of somebody's machine, packages complete."""
 
+import ast
 import configparser
+import importlib.metadata
 import os
 import pathlib
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 
 import bert_tf
 
+GUARDED = {"estimator.py"}  # what it imports first says which extra to install
 SUFFIXES = {".py", ".md", ".cfg", ".toml", ".txt", ".json", ""}
 
 
@@ -69,6 +74,51 @@ def test_constraints_pin_every_requirement(root, setup_cfg):
     for line in "\n".join(wanted).split():
         name = re.split(r"[\[<>=!]", line)[0].lower().replace("_", "-")
         assert name in {*pinned, "bert-tf"}, f"constraints.txt lacks {name}"
+
+
+def named(requirements: str) -> set[str]:
+    """The distributions that lines of setup.cfg ask for."""
+    names = (re.split(r"[\[<>=!;\s]", line)[0] for line in requirements.split("\n"))
+    return {name.lower().replace("_", "-") for name in names if name}
+
+
+def imports(path: pathlib.Path) -> Iterator[tuple[str, bool]]:
+    """The top names of what a module imports, and whether it needs them to be imported itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = {
+        id(node)
+        for part in ast.walk(tree)
+        if isinstance(part, (ast.FunctionDef, ast.Try))
+        or (isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING")
+        for node in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.split(".")[0], id(node) not in late
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").split(".")[0], id(node) not in late
+
+
+def test_what_is_imported_is_named_in_setup_cfg(root, setup_cfg):
+    """At once only what a plain install has, later what some extra has; and no name too many."""
+    plain = named(setup_cfg["options"]["install_requires"])
+    extras = dict(setup_cfg["options.extras_require"])
+    tools = {name: extras.pop(name) for name in ("benchmarks", "dev")}
+    offered = plain.union(*map(named, extras.values()))
+    homes = importlib.metadata.packages_distributions()
+    found = set()
+    for path in (root / "bert_tf").rglob("*.py"):
+        for module, at_once in imports(path):
+            if module in {"bert_tf", *sys.stdlib_module_names}:
+                continue
+            home = {name.lower().replace("_", "-") for name in homes.get(module, [module])}
+            where = f"{path.relative_to(root)} imports {module}"
+            needed = plain if at_once and path.name not in GUARDED else offered
+            assert home & needed, f"{where}; setup.cfg does not name it"
+            found |= home
+    assert offered <= found, f"setup.cfg names {offered - found}, which nothing imports"
+    assert "pytest" in named(tools["dev"])
 
 
 def test_constraints_name_no_place(root):

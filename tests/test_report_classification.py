@@ -180,6 +180,56 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, monkeypatch):
         classification_figures.draw_calibration(diagonal(2), tmp_path / "c.png")
 
 
+@pytest.fixture
+def drawn(monkeypatch) -> list:
+    """The figures in place of their files."""
+    found: list = []
+    monkeypatch.setattr(
+        classification_figures, "save_figure", lambda figure, path: found.append(figure)
+    )
+    return found
+
+
+def test_cells_show_counts_and_percent_where_they_belong(drawn):
+    result = classes(["ham", "spam", "never"], [[3, 1, 0], [2, 0, 6], [0, 0, 0]])
+    classification_figures.draw_confusion(result, "c.png")
+    axes = drawn[0].axes[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    # (column, row); of a class that does not occur no cell is a fraction of anything.
+    assert cells[0, 0] == "3\n75 %"
+    assert cells[1, 0] == "1\n25 %"
+    assert cells[2, 1] == "6\n75 %"
+    assert cells[0, 2] == "0\n0 %"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["ham", "spam", "never"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "right class")
+    classification_figures.draw_confusion(diagonal(13), "c.png")
+    cells = {text.get_position(): text.get_text() for text in drawn[1].axes[0].texts}
+    assert (cells[4, 4], cells[4, 5]) == ("9\n100 %", "")
+
+
+def test_curves_are_those_of_the_result(drawn):
+    result = two_classes("yes")
+    result["two_classes"]["precision_recall"] = {"x": [0, 0.5, 1], "y": [1, 0.75, 0.6]}
+    classification_figures.draw_curves(result, "r.png")
+    left, right = drawn[0].axes
+    lines = {line.get_label(): line for line in left.lines}
+    assert lines["model"].get_xydata().tolist() == [[0, 0], [0.5, 0.8], [1, 1]]
+    assert lines["by chance"].get_xydata().tolist() == [[0, 0], [1, 1]]
+    model, chance = right.lines
+    assert model.get_xydata().tolist() == [[1, 0.6], [0.5, 0.75], [0, 1]]
+    assert model.get_drawstyle() == "steps-post"
+    assert chance.get_ydata() == pytest.approx([4 / 7, 4 / 7])
+    classification_figures.draw_calibration(diagonal(2), "c.png")
+    dots = {line.get_label(): line for line in drawn[1].axes[0].lines}["at the mean probability"]
+    assert dots.get_xydata().tolist() == [[0.57, 0.5]]
+
+
+def test_without_scikit_learn_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(BertError, match=r"pip install 'bert_tf\[train\]'"):
+        classification_figures.draw_confusion(diagonal(2), tmp_path / "c.png")
+
+
 def test_pyplot_stays_out(run_python, tmp_path):
     code = (
         "import sys\n"

@@ -292,6 +292,30 @@ def test_parquet(tmp_path):
     assert about_rows(source) == 2
 
 
+def test_excel(tmp_path):
+    """A row of the sheet is a row of results; blank ones are told unless they are the last."""
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("pandas")
+    source = tmp_path / "in.xlsx"
+    book = openpyxl.Workbook()
+    for row in [("id", "text"), ("1", "NA"), (None, None), ("2", None), (3, 1.0)]:
+        book.active.append(row)
+    book.create_sheet("more").append(["text"])
+    book["more"].append(["w1"])
+    book.save(source)
+    found = PredictionRows(source, pairs=False)
+    assert [(row.texts, row.place[1], row.error) for row in found] == [
+        ("NA", 2, ""),
+        (None, 3, "the line is blank"),
+        (None, 4, "the text is empty"),
+        ("1", 5, ""),
+    ]
+    assert any("--sheet" in remark for remark in found.remarks)
+    more = PredictionRows(source, Layout(table=TableOptions(sheet="more")))
+    assert [row.texts for row in more] == ["w1"]
+    assert about_rows(source) is None
+
+
 def test_columns_must_be_those_of_the_model(tmp_path):
     source = tmp_path / "in.csv"
     source.write_text("premise,hypothesis\nw1,w2\n")

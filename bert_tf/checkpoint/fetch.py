@@ -1,4 +1,9 @@
-"""Fetches one large file over HTTP into a `.part` file that can be gone on with after any break."""
+"""Fetches one large file over HTTP into a `.part` file that can be resumed after any break.
+
+The client is `urllib.request`: it finds proxies, their logins and certificates in the environment,
+which urllib3 leaves to its caller. The tries are counted here: urllib3's `Retry` counts those up to
+an answer's headers, and what breaks is the body.
+"""
 
 from __future__ import annotations
 

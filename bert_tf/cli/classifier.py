@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
 DESCRIPTION = """\
 Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
-"--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines or Parquet; which column
-is what is told from its names. With --task_name the flags are those of the original's
+"--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines, Parquet or Excel; which
+column is what is told from its names. With --task_name the flags are those of the original's
 run_classifier.py, with its defaults. Started again with the same command it goes on where it was
 stopped or killed.
 """

@@ -9,7 +9,7 @@ from bert_tf.cli.pretraining_flags import add_distribute, add_tpu
 
 # Those of bert_tf.data.tables and .problems, which are not imported here: they take numpy along,
 # and all commands would start later.
-FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx")
 QUOTING = ("csv", "none")
 KINDS = (
     *("wrong_encoding", "blank_line", "ragged", "unlabelled", "not_a_number", "nan"),
@@ -110,6 +110,7 @@ def _add_table(flags: OriginalFlags) -> None:
     flags.text("delimiter", None, "between columns: a character, or tab")
     flags.text("quoting", None, "csv: quotes enclose fields; none: they are text", choices=QUOTING)
     flags.text("encoding", None, "of the files; UTF-8 when left out")
+    flags.text("sheet", None, "of an Excel workbook: its name, or its number from 0 (the first)")
     flags.text(
         "problems",
         None,

@@ -56,7 +56,7 @@ def add_prediction_arguments(flags: OriginalFlags) -> None:
         "predict",
         None,
         "a file of any size to classify, a row of it a row of results: CSV, TSV, JSON lines, "
-        "Parquet or plain lines of text; - is standard input",
+        "Parquet, Excel or plain lines of text; - is standard input",
     )
     flags.text(
         "output",
@@ -247,7 +247,7 @@ def layout_of(args: argparse.Namespace) -> Layout:
         task=args.task,
         label_separator=args.label_separator,
         table=TableOptions(
-            args.format, delimiter or None, args.quoting, args.header, args.encoding
+            *(args.format, delimiter or None, args.quoting, args.header, args.encoding, args.sheet)
         ),
     )
 

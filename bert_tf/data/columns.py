@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bert_tf.data.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
-from bert_tf.data.tables import Table, is_number
+from bert_tf.data.tables import Column, Table, is_number
 from bert_tf.errors import BertError
-
-Column = str | int
-"""A name, or a number from 0 (also as text, where no column has that name)."""
 
 
 class Columns(NamedTuple):
@@ -57,10 +54,11 @@ def choose_columns(
         BertError: there is no such column, one serves twice, or none can be found.
     """
     guessed = []
-    text_at, pair_at = find_column(table, text), find_column(table, text_pair)
-    label_at = find_column(table, label)
-    taken = {index for index in (text_at, pair_at, label_at) if index is not None}
-    if len(taken) < sum(index is not None for index in (text_at, pair_at, label_at)):
+    text_at, pair_at, label_at = asked = [
+        None if column is None else table.column(column) for column in (text, text_pair, label)
+    ]
+    taken = {index for index in asked if index is not None}
+    if len(taken) < 3 - asked.count(None):
         raise BertError(
             f"{table.path}: one column is given twice among text {text!r}, pair {text_pair!r} and "
             f"label {label!r}"
@@ -104,32 +102,6 @@ def choose_columns(
             "--label)"
         )
     return Columns(text_at, pair_at, label_at), remarks
-
-
-def find_column(table: Table, column: Column | None) -> int | None:
-    """The number of a column asked for, None if none is.
-
-    Raises:
-        BertError: the table has no such column.
-    """
-    if column is None:
-        return None
-    names = table.names
-    if isinstance(column, str):
-        if names is not None and column in names:
-            return names.index(column)
-        lower = [name.lower() for name in names or ()]
-        if lower.count(column.lower()) == 1:
-            return lower.index(column.lower())
-        if column.isdecimal():
-            column = int(column)
-        else:
-            has = f"it has {', '.join(names)}" if names else "its columns have no names; give 0, 1,"
-            hint = "" if names else " ..., or --header true if its first line names them"
-            raise BertError(f"{table.path} has no column {column!r}: {has}{hint}")
-    if not 0 <= column < table.width:
-        raise BertError(f"{table.path} has {table.width} columns, 0 to {table.width - 1}: {column}")
-    return column
 
 
 def _longest(table: Table, taken: set[int]) -> int:

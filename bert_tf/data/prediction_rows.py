@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bert_tf.data.columns import Columns, choose_columns, find_column
+from bert_tf.data.columns import Columns, choose_columns
 from bert_tf.data.labelled import Place
 from bert_tf.data.problems import Policy
 from bert_tf.data.reading import Layout
-from bert_tf.data.tables import Row, Table
+from bert_tf.data.tables import Row, Table, as_text
 from bert_tf.errors import BertError
 
 Texts = str | tuple[str, str]
@@ -40,7 +39,7 @@ class PredictionRows:
     most, and lines with bytes that are no text. Labels are not read.
 
     Args:
-        path: of the file: CSV, TSV, JSON lines, JSON, Parquet, or a text in each line.
+        path: of the file: CSV, TSV, JSON lines, JSON, Parquet, Excel, or a text in each line.
         layout: where what stands in it.
         pairs: whether the rows must be pairs of texts; None if the file decides.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
@@ -71,14 +70,8 @@ class PredictionRows:
         layout = layout or Layout()
         self.path = os.fspath(path)
         asked = (layout.text, layout.text_pair, layout.label)
-        wanted = [column for column in asked if isinstance(column, str)]
-        self._table = Table(path, layout.table, wanted)
+        self._table = Table(path, layout.table, asked, layout.only)
         self._columns, told = _choose(self._table, layout, pairs)
-        self._only: tuple[int, str] | None = None
-        if layout.only is not None:
-            column = find_column(self._table, layout.only[0])
-            assert column is not None
-            self._only = column, layout.only[1]
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
         self.remarks = [*self._table.remarks, *told]
@@ -90,18 +83,10 @@ class PredictionRows:
             if row.problem == "blank_line":
                 blank.append(row.line)
                 continue
-            if self._passed_over(row):
-                continue
             for line in blank:
                 yield PredictionRow(None, (self.path, line), "the line is blank")
             blank.clear()
             yield self._read(row)
-
-    def _passed_over(self, row: Row) -> bool:
-        if self._only is None or row.problem:
-            return False
-        column, value = self._only
-        return str(row.fields[column]).strip() != value
 
     def _read(self, row: Row) -> PredictionRow:
         place = (self.path, row.line)
@@ -110,7 +95,10 @@ class PredictionRows:
             return PredictionRow(None, place, f"the line is damaged: {note}")
         if row.problem and not self._replaces:
             return PredictionRow(None, place, row.note)
-        text, pair = (_text(row, column) for column in (self._columns.text, self._columns.pair))
+        text, pair = (
+            as_text(row.fields[column]) if column is not None and column < len(row.fields) else ""
+            for column in self._columns[:2]
+        )
         if not text.strip() or (self.pairs and not pair.strip()):
             which = "a text" if self.pairs else "the text"
             return PredictionRow(None, place, f"{which} is empty")
@@ -147,18 +135,11 @@ def _names(table: Table) -> str:
     return "columns: " + ", ".join(_name(table, index) for index in range(table.width))
 
 
-def _text(row: Row, column: int | None) -> str:
-    value: Any = row.fields[column] if column is not None and column < len(row.fields) else None
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else str(value)
-
-
 def about_rows(path: str | os.PathLike[str]) -> int | None:
     """About how many rows a file has, for a progress bar: its line ends, or what Parquet says.
 
     Returns:
-        None where one cannot look ahead: a file that is packed, or no plain file.
+        None where one cannot look ahead: a packed file, as Excel's are, or no plain file.
     """
     name = os.fspath(path)
     try:
@@ -168,7 +149,7 @@ def about_rows(path: str | os.PathLike[str]) -> int | None:
                 from pyarrow.parquet import ParquetFile
 
                 return int(ParquetFile(name).metadata.num_rows)
-            if start.startswith(b"\x1f\x8b") or not os.path.isfile(name):
+            if start.startswith((b"\x1f\x8b", b"PK\x03\x04")) or not os.path.isfile(name):
                 return None
             file.seek(0)
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bert_tf.data.cleaning import clean
-from bert_tf.data.columns import Column, Columns, choose_columns, find_column
+from bert_tf.data.columns import Columns, choose_columns
 from bert_tf.data.documents import find_files
 from bert_tf.data.labelled import Label, LabelledTexts, Place, Task, join
 from bert_tf.data.problems import Policy, Problem, Tally
-from bert_tf.data.tables import Table, TableOptions, is_number
+from bert_tf.data.tables import Column, Table, TableOptions, as_text, is_number
 from bert_tf.errors import BertError
 
 UNLABELLED = ("", "-")
@@ -92,7 +92,7 @@ def read_labelled(
     remarks: list[str] = []
     found_layout = layout
     names = [paths] if isinstance(paths, str | os.PathLike) else paths
-    for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines or Parquet"):
+    for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines, Parquet or Excel"):
         opened = _open(path, found_layout, policy, remarks)
         if not parts:
             found_layout = _settled(layout, opened)
@@ -123,7 +123,6 @@ class _Opened:
 
     table: Table
     columns: Columns
-    only: tuple[int, str] | None
     seen: int = 0
     advice: dict[str, str] = field(default_factory=dict)
 
@@ -132,17 +131,10 @@ def _open(
     path: str | os.PathLike[str], layout: Layout, policy: Policy, remarks: list[str]
 ) -> _Opened:
     asked = (layout.text, layout.text_pair, layout.label)
-    wanted = [column for column in asked if isinstance(column, str)]
-    table = Table(path, layout.table, wanted)
-    labelled = policy.role != "predict"
-    columns, told = choose_columns(table, *asked, labelled=labelled)
+    table = Table(path, layout.table, asked, layout.only)
+    columns, told = choose_columns(table, *asked, labelled=policy.role != "predict")
     remarks += [*table.remarks, *told]
-    only = None
-    if layout.only is not None:
-        column = find_column(table, layout.only[0])
-        assert column is not None
-        only = column, layout.only[1]
-    return _Opened(table, columns, only)
+    return _Opened(table, columns)
 
 
 def _settled(layout: Layout, opened: _Opened) -> Layout:
@@ -159,10 +151,6 @@ def _settled(layout: Layout, opened: _Opened) -> Layout:
 def _records(opened: _Opened, policy: Policy, tally: Tally) -> Iterator[_Record]:
     path = opened.table.path
     for row in opened.table.rows():
-        if opened.only is not None and not row.problem:
-            column, value = opened.only
-            if str(row.fields[column]).strip() != value:
-                continue
         opened.seen += row.problem != "blank_line"
         if row.problem:
             place = (path, row.line)
@@ -182,14 +170,8 @@ def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
     def cell(index: int | None) -> Any:
         return None if index is None or index >= len(fields) else fields[index]
 
-    pair = None if columns.pair is None else _text(cell(columns.pair))
-    return _Record(_text(cell(columns.text)), pair, cell(columns.label), place)
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else str(value)
+    pair = None if columns.pair is None else as_text(cell(columns.pair))
+    return _Record(as_text(cell(columns.text)), pair, cell(columns.label), place)
 
 
 def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:

@@ -3,6 +3,10 @@
 Rows are given out as in K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of
 multi-label data", ECML PKDD 2011: the rarest label first, each of its rows to the split that still
 lacks most of that label.
+
+It is ours, since a seed must give the split that 0.1.0 made, else a model would be evaluated on
+rows it was trained on; and no splitter of scikit-learn or iterative-stratification keeps groups
+together and several labels balanced.
 """
 
 from __future__ import annotations

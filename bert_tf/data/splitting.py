@@ -1,4 +1,7 @@
-"""Which documents are held out to measure a model on: whole sources, some of each group."""
+"""Which documents are held out to measure a model on: whole sources, some of each group.
+
+Scikit-learn's `GroupShuffleSplit` takes a number of sources, of whatever size, not of pieces.
+"""
 
 from __future__ import annotations
 

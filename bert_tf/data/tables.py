@@ -1,17 +1,23 @@
-"""Rows of tables: CSV, TSV, JSON lines, JSON and Parquet, each with the number of its line."""
+"""Rows of tables: CSV, TSV, JSON lines, JSON, Parquet and Excel, each with its line's number.
+
+Text is read by `csv` and `json`: pandas fills short rows, shifts long ones, renames columns that
+come twice, swallows quotes and takes "NA" and "01" for what they are not.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any, NamedTuple
 
+from bert_tf.data.binary_tables import parquet_file, parquet_rows, sheet_rows
 from bert_tf.data.column_names import ALL_NAMES
 from bert_tf.data.text_lines import encoding_advice, open_lines, replaced, undecodable
 from bert_tf.errors import BertError
@@ -19,8 +25,9 @@ from bert_tf.errors import BertError
 SAMPLE = 1000
 """Rows from which the format, the header and the columns are told."""
 
-FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx")
 QUOTING = ("csv", "none")
+_SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, under a header or none
 _DELIMITERS = ",;\t|"
 _SUFFIXES = {
     ".csv": "csv",
@@ -31,7 +38,12 @@ _SUFFIXES = {
     ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
+Column = str | int
+"""A name, or a number from 0 (also as text, where no column has that name)."""
+
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 
@@ -52,6 +64,7 @@ class TableOptions:
             `label`; or if a column has numbers in all lines but the first, or few different
             values, each several times, but another in the first.
         encoding: see `open_lines`.
+        sheet: of an Excel workbook, by name, or by number from 0; the first if left out.
     """
 
     format: str | None = None
@@ -59,6 +72,7 @@ class TableOptions:
     quoting: str | None = None
     header: bool | None = None
     encoding: str | None = None
+    sheet: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -75,7 +89,7 @@ class Row(NamedTuple):
     """A line of a table, or several that quotes hold together.
 
     Attributes:
-        line: its number in the file, from 1; in JSON arrays and Parquet that of the row.
+        line: its number in the file, from 1; in JSON arrays, Parquet and Excel that of the row.
         fields: text; in JSON and Parquet any value, None where it is missing.
         problem: "", or a kind of `problems.KINDS`.
         note: about the problem.
@@ -93,7 +107,8 @@ class Table:
     Args:
         path: of the file.
         options: what is known of it.
-        wanted: columns asked for by name; they help to tell a header.
+        wanted: columns asked for; their names help to tell a header.
+        only: a column and a value; `rows` leaves out those that have another there.
 
     Attributes:
         path: of the file.
@@ -103,14 +118,16 @@ class Table:
         remarks: what was told from the file, and how to say otherwise.
 
     Raises:
-        BertError: the file cannot be read, has no rows, or is none of the formats.
+        BertError: the file cannot be read, has no rows or no such column, or is none of the
+            formats.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         options: TableOptions | None = None,
-        wanted: Sequence[str] = (),
+        wanted: Sequence[Column | None] = (),
+        only: tuple[Column, str] | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self._options = options or TableOptions()
@@ -118,11 +135,15 @@ class Table:
         self._format = self._options.format or self._tell_format()
         self.names: tuple[str, ...] | None = None
         self._skip_first = False
+        self._cells: list[list[str]] = []
         self.width = 0
+        self._only: tuple[int, str] | None = None
         if self._format == "parquet":
-            self.names = tuple(_parquet(self.path).schema_arrow.names)
+            self.names = tuple(parquet_file(self.path).schema_arrow.names)
             self.width = len(self.names)
-        elif self._format in ("csv", "tsv"):
+        elif self._format in _SPLIT:
+            if self._format == "xlsx":
+                self._cells, self.remarks = sheet_rows(self.path, self._options.sheet)
             self._tell_dialect()
             self._tell_header(wanted)
         else:
@@ -138,6 +159,34 @@ class Table:
         if not self.sample:
             raise BertError(f"{self.path} has no rows")
         self.width = self.width or max(len(row.fields) for row in self.sample)
+        if only is not None:
+            self._only = self.column(only[0]), only[1]
+
+    def column(self, column: Column) -> int:
+        """The number of a column asked for.
+
+        Raises:
+            BertError: the table has no such column.
+        """
+        names = self.names
+        if isinstance(column, str):
+            if names is not None and column in names:
+                return names.index(column)
+            lower = [name.lower() for name in names or ()]
+            if lower.count(column.lower()) == 1:
+                return lower.index(column.lower())
+            if not column.isdecimal():
+                has = (
+                    "its columns have no names; give 0, 1, ..., or --header true if its first line"
+                )
+                has = f"it has {', '.join(names)}" if names else f"{has} names them"
+                raise BertError(f"{self.path} has no column {column!r}: {has}")
+            column = int(column)
+        if not 0 <= column < self.width:
+            raise BertError(
+                f"{self.path} has {self.width} columns, 0 to {self.width - 1}: {column}"
+            )
+        return column
 
     def rows(self) -> Iterator[Row]:
         """All rows behind the header, from the start of the file; blank lines are among them.
@@ -145,18 +194,16 @@ class Table:
         Raises:
             BertError: the file cannot be read to its end, or a quote is never closed.
         """
-        if self._format in ("csv", "tsv"):
+        if self._only is None:
+            return self._rows()
+        column, value = self._only
+        return (r for r in self._rows() if r.problem or str(r.fields[column]).strip() == value)
+
+    def _rows(self) -> Iterator[Row]:
+        if self._format in _SPLIT:
             yield from self._judged()
         elif self._format == "parquet":
-            number = 0
-            try:
-                for batch in _parquet(self.path).iter_batches(4096):
-                    columns = [column.to_pylist() for column in batch.columns]
-                    for values in zip(*columns):
-                        number += 1
-                        yield Row(number, values)
-            except OSError as error:
-                raise BertError(f"{self.path} is damaged: {error}") from error
+            yield from map(Row, count(1), parquet_rows(self.path))
         else:
             for line, item, problem, note in self._objects():
                 if isinstance(item, dict) and self.names is not None:
@@ -191,7 +238,7 @@ class Table:
             return "csv" if common and times > 0.9 * len(first) else "tsv"
         return kind
 
-    # ---- CSV and TSV
+    # ---- CSV, TSV and Excel
 
     def _tell_dialect(self) -> None:
         options = self._options
@@ -202,7 +249,8 @@ class Table:
             def agreement(delimiter: str) -> int:
                 self._delimiter = delimiter
                 try:
-                    widths = Counter(len(row.fields) for row in islice(self._split(), 100))
+                    rows = islice(self._split(strict=False), 100)
+                    widths = Counter(len(row.fields) for row in rows)
                 except BertError:  # told when it is certain how the file is read
                     return 0
                 return max((count for width, count in widths.items() if width > 1), default=0)
@@ -217,7 +265,7 @@ class Table:
         widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
         self.width = widths.most_common(1)[0][0] if widths else 0
 
-    def _tell_header(self, wanted: Sequence[str]) -> None:
+    def _tell_header(self, wanted: Sequence[Column | None]) -> None:
         rows = [row.fields for row in islice(self._split(), SAMPLE) if row.fields]
         first = [field.strip() for field in rows[0]] if rows else []
         header = self._options.header
@@ -254,8 +302,12 @@ class Table:
             else:
                 yield row
 
-    def _split(self) -> Iterator[Row]:
+    def _split(self, strict: bool = True) -> Iterator[Row]:
         """Each line, or quoted lines together, as fields; no fields if it is blank."""
+        for number, cells in enumerate(self._cells, start=1):
+            yield Row(number, cells if any(map(str.strip, cells)) else ())
+        if self._format == "xlsx":
+            return
         with open_lines(self.path, self._options.encoding) as lines:
             if self._quoting == "none":
                 for number, line in enumerate(lines, start=1):
@@ -263,23 +315,19 @@ class Table:
                 return
             # Longer texts than 128 KiB are texts, too; the limit is for the whole process.
             csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
-            watched = _Watched(lines)
-            reader = csv.reader(watched, delimiter=self._delimiter)
+            reader = csv.reader(lines, delimiter=self._delimiter, strict=strict)
             start = 1
             try:
                 for fields in reader:
-                    # The reader asks beyond the last line only when a quote is still open.
-                    if watched.at_end:
-                        raise BertError(
-                            f"{self.path}:{start}: the quote that is opened here is never closed; "
-                            "if quotes are characters like any other, say --quoting none"
-                        )
                     yield self._checked(start, fields)
                     start = reader.line_num + 1
             except csv.Error as error:
+                told = f"this is no CSV ({error})"
+                if "unexpected end" in str(error):
+                    told = "the quote that is opened here is never closed"
                 raise BertError(
-                    f"{self.path}:{start}: this is no CSV ({error}); if quotes are characters like "
-                    'any other, say --quoting none; if lines end with "\\r", save them with "\\n"'
+                    f"{self.path}:{start}: {told}; if quotes are characters like any other, say "
+                    '--quoting none; if lines end with "\\r", save them with "\\n"'
                 ) from error
 
     def _checked(self, line: int, fields: list[str]) -> Row:
@@ -330,26 +378,15 @@ class Table:
                     yield number, None, "ragged", "no JSON"
 
 
-class _Watched:
-    """Lines, and whether somebody has asked for one beyond the last."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.at_end = False
-
-    def __iter__(self) -> _Watched:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            return next(self._lines)
-        except StopIteration:
-            self.at_end = True
-            raise
-
-
 def _widths(found: int, usual: int) -> str:
     return f"{found} in place of {usual}"
+
+
+def as_text(value: Any) -> str:
+    """A field as a text; one that is missing is empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value if isinstance(value, str) else str(value)
 
 
 def is_number(field: Any) -> bool:
@@ -359,7 +396,7 @@ def is_number(field: Any) -> bool:
     return isinstance(field, int | float) and not isinstance(field, bool)
 
 
-def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[str]) -> bool:
+def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any]) -> bool:
     if not first or len(set(first)) < len(first):
         return False
     if any(name in first for name in wanted):
@@ -391,18 +428,3 @@ def _is_object(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
-
-
-def _parquet(path: str):
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise BertError(
-            f"{path} is a Parquet file, which pyarrow reads; install it: pip install "
-            "'bert_tf[tables]'"
-        ) from error
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise BertError(f"cannot read {path} as Parquet: {error}") from error

@@ -17,8 +17,8 @@ from bert_tf.errors import BertError
 _HEAD = 4096  # bytes from which the encoding is told
 
 _NO_TABLE = (
-    (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV"),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV, or name it .xlsx"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV or .xlsx"),
     (b"PAR1", "a Parquet file; name it .parquet, or say --format parquet"),
     (b"\xfd7zXZ", "compressed by xz; unpack it, or pack it by gzip"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it, or pack it by gzip"),

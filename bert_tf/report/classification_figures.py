@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bert_tf.errors import BertError
 from bert_tf.report.figures import (
@@ -13,16 +13,13 @@ from bert_tf.report.figures import (
     ORANGE,
     SKY,
     VERMILION,
+    display,
     drawable_names,
     new_figure,
     plain_axes,
     save_figure,
 )
 from bert_tf.report.tables import width
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
 
 _Path = str | os.PathLike[str]
 
@@ -40,20 +37,21 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
         title: above the picture; a word of its own if empty.
 
     Raises:
-        BertError: there are more classes than can be drawn, matplotlib is not installed, or the
-            file cannot be written.
+        BertError: there are more classes than can be drawn, matplotlib or scikit-learn is not
+            installed, or the file cannot be written.
     """
-    counts: list[list[int]] = result["confusion"]
+    import numpy as np
+
+    counts = np.array(result["confusion"])
     classes = len(counts)
     if classes > _MOST:
         raise BertError(
             f"a confusion matrix of {classes} classes cannot be read; up to {_MOST} are drawn."
         )
-    totals = [sum(row) for row in counts]
-    shares = [[n / total if total else 0.0 for n in row] for row, total in zip(counts, totals)]
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = drawable_names([label["label"] for label in result["labels"]])
-    written = classes <= _WRITTEN
-    cell = 0.85 if classes <= 6 else 0.62 if classes <= 12 else 0.5 if written else 0.17
+    written, sparse = classes <= _WRITTEN, classes > 12
+    cell = 0.85 if classes <= 6 else 0.62 if not sparse else 0.5 if written else 0.17
     size = 10 if classes <= 6 else 9 if written else 6
     # The room that names take: about 0.6 of the letter's height for each cell of width.
     longest = max(width(name) for name in names.shown) * 0.6 * (size + 1) / 72
@@ -65,52 +63,39 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
     axes = figure.add_subplot()
     # Among many classes what is wrong is spread thin: the root makes 1 % visible.
-    norm = PowerNorm(0.5 if classes > 12 else 1.0, vmin=0, vmax=1)
-    image = axes.imshow(shares, cmap="Blues", norm=norm)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03, aspect=20 + classes / 2)
-    in_cells = ", in the cells as percent" if written and classes > 12 else ""
-    bar.set_label(f"share of the right class's examples{in_cells}")
+    norm = PowerNorm(0.5 if sparse else 1.0, vmin=0, vmax=1)
+    steep = 90 if sparse else 45 if classes > 6 or longest > 0.9 * cell else 0
+    drawn = display("ConfusionMatrixDisplay")(fractions, display_labels=names.shown).plot(
+        ax=axes,
+        cmap="Blues",
+        im_kw={"norm": norm},
+        include_values=written,
+        text_kw={"fontsize": size, "linespacing": 1.4},
+        xticks_rotation=steep,
+        colorbar=False,
+    )
+    for place, text in np.ndenumerate(drawn.text_ if written else []):
+        shown = f"{counts[place]}\n{100 * fractions[place]:.0f} %"
+        text.set_text("" if sparse and not counts[place] else shown)
+        text.set_color("white" if norm(fractions[place]) > 0.55 else "#222222")
+    bar = figure.colorbar(drawn.im_, ax=axes, fraction=0.05, pad=0.03, aspect=20 + classes / 2)
+    bar.set_label("share of the right class's examples")
     bar.outline.set_visible(False)
-    steep = classes > 6 or longest > 0.9 * cell
-    axes.set_xticks(range(classes), names.shown, fontsize=size + 1)
-    for text in axes.get_xticklabels():
-        if steep:
-            text.set(rotation=90 if classes > 12 else 45, rotation_mode="anchor")
-            text.set(ha="right", va="center" if classes > 12 else "top")
-    axes.set_yticks(range(classes), names.shown, fontsize=size + 1)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("right class")
-    axes.tick_params(length=0)
+    if steep:
+        for text in axes.get_xticklabels():
+            text.set(rotation_mode="anchor", ha="right", va="center" if sparse else "top")
+    axes.set(xlabel="predicted class", ylabel="right class")
+    axes.tick_params(length=0, labelsize=size + 1)
     axes.spines[:].set_visible(False)
-    edges = [edge - 0.5 for edge in range(classes + 1)]  # white lines between the cells
-    axes.hlines(edges, -0.5, classes - 0.5, color="white", linewidth=1)
-    axes.vlines(edges, -0.5, classes - 0.5, color="white", linewidth=1)
-    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
-    if written:
-        _write_cells(axes, counts, shares, norm, size, sparse=classes > 12)
-    axes.set_title(title or f"Confusion matrix, {sum(totals):,} examples", fontsize=12, pad=12)
+    # White lines between the cells.
+    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    axes.set_title(title or f"Confusion matrix, {counts.sum():,} examples", fontsize=12, pad=12)
     if names.remark:
         figure.supxlabel(names.remark, fontsize=8, color=GREY)
     save_figure(figure, path)
-
-
-def _write_cells(
-    axes: Axes,
-    counts: Sequence[Sequence[int]],
-    shares: Sequence[Sequence[float]],
-    norm: Normalize,
-    size: int,
-    sparse: bool,
-) -> None:
-    for row, (numbers, parts) in enumerate(zip(counts, shares)):
-        for column, (number, part) in enumerate(zip(numbers, parts)):
-            if sparse and not number:
-                continue
-            colour = "white" if norm(part) > 0.55 else "#222222"
-            place: dict[str, Any] = {"ha": "center", "color": colour}
-            axes.text(column, row - 0.04, f"{number}", va="bottom", fontsize=size, **place)
-            shown = f"{100 * part:.0f}" + ("" if sparse else " %")
-            axes.text(column, row + 0.08, shown, va="top", fontsize=size - 2, **place)
 
 
 def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool:
@@ -125,37 +110,46 @@ def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool
         Whether there was something to draw: two classes, and both occur.
 
     Raises:
-        BertError: matplotlib is not installed, or the file cannot be written.
+        BertError: matplotlib or scikit-learn is not installed, or the file cannot be written.
     """
     two = result.get("two_classes")
     if two is None or two["roc"] is None:
         return False
+    import numpy as np
+
     figure = new_figure(10, 5)
     left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="by chance")
-    left.plot(two["roc"]["x"], two["roc"]["y"], color=BLUE, linewidth=2, label="model")
-    left.set_title(f"ROC curve: area {two['roc_auc']:.4f}", fontsize=12)
-    left.set_xlabel("false positive rate")
-    left.set_ylabel("true positive rate")
-    positive = result["labels"][1]["examples"] / result["examples"]
-    right.axhline(positive, color=GREY, linestyle="--", linewidth=1, label="by chance")
-    points = two["precision_recall"]
-    right.plot(
-        points["x"], points["y"], color=BLUE, linewidth=2, drawstyle="steps-pre", label="model"
+    roc, points = (
+        {axis: np.array(two[name][axis]) for axis in "xy"} for name in ("roc", "precision_recall")
     )
+    examples = result["labels"][1]["examples"]
+    chance = {"color": GREY, "linewidth": 1, "label": "by chance"}
+    curves = (
+        display("RocCurveDisplay")(fpr=roc["x"], tpr=roc["y"]),
+        # From the greatest recall to the least, as scikit-learn has them.
+        display("PrecisionRecallDisplay")(
+            precision=points["y"][::-1],
+            recall=points["x"][::-1],
+            prevalence_pos_label=examples / result["examples"],
+        ),
+    )
+    for curve, axes in zip(curves, (left, right)):
+        curve.plot(ax=axes, name="model", plot_chance_level=True, chance_level_kw=chance)
+        curve.line_.set(color=BLUE, linewidth=2)
     average = two["average_precision"]
+    left.set_title(f"ROC curve: area {two['roc_auc']:.4f}", fontsize=12)
+    left.set(xlabel="false positive rate", ylabel="true positive rate")
     right.set_title(f"Precision by recall: average precision {average:.4f}", fontsize=12)
-    right.set_xlabel("recall")
-    right.set_ylabel("precision")
+    right.set(xlabel="recall", ylabel="precision")
+    right.get_legend().remove()
     for axes in (left, right):
         plain_axes(axes)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), aspect="equal")
     left.legend(loc="lower right", frameon=False)
     names = drawable_names([two["positive"]], 40)
     note = f"positive class: {names.shown[0]}" if not names.remark else "positive class: the second"
-    count = result["labels"][1]["examples"]
     figure.supxlabel(
-        f"{note}, {count:,} of {result['examples']:,} examples", fontsize=9, color=GREY
+        f"{note}, {examples:,} of {result['examples']:,} examples", fontsize=9, color=GREY
     )
     if title:
         figure.suptitle(title, fontsize=13)
@@ -172,7 +166,7 @@ def draw_calibration(result: Mapping[str, Any], path: _Path, title: str = "") ->
         title: above the picture; a word of its own if empty.
 
     Raises:
-        BertError: matplotlib is not installed, or the file cannot be written.
+        BertError: matplotlib or scikit-learn is not installed, or the file cannot be written.
     """
     calibration = result["calibration"]
     bins = [entry for entry in calibration["bins"] if entry["examples"]]
@@ -181,17 +175,19 @@ def draw_calibration(result: Mapping[str, Any], path: _Path, title: str = "") ->
     middles = [(entry["low"] + entry["high"]) / 2 for entry in bins]
     wide = 0.092
     top.bar(middles, [entry["accuracy"] for entry in bins], wide, color=SKY, label="share right")
-    top.plot(
-        [entry["confidence"] for entry in bins],
-        [entry["accuracy"] for entry in bins],
-        "o",
+    display("CalibrationDisplay")(
+        [entry["accuracy"] for entry in bins], [entry["confidence"] for entry in bins], None
+    ).plot(
+        ax=top,
+        name="at the mean probability",
+        linestyle="",
+        marker="o",
         color=ORANGE,
         markeredgecolor="black",
         markersize=7,
-        label="at the mean probability",
     )
-    top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="well calibrated")
-    top.set(xlim=(0, 1), ylim=(0, 1.04), ylabel="share of right predictions")
+    top.lines[0].set_label("well calibrated")
+    top.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="", ylabel="share of right predictions")
     top.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
     error = 100 * calibration["error"]
     top.set_title(title or f"Calibration: expected error {error:.1f} %", fontsize=12)

@@ -1,7 +1,7 @@
 """What all pictures share: colours, a canvas of their own, names that can be drawn, and saving.
 
-Nothing here goes through `matplotlib.pyplot`, which keeps the open figures and the choice of a
-window system for the whole process: a library must leave those to its user.
+No figure goes through `matplotlib.pyplot`, which keeps the open ones and the choice of a window
+system for the whole process: a library must leave those to its user.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of Okabe and Ito's colours (jfly.uni-koeln.de/color), which colour-blind people can tell apart.
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
 VERMILION = "#D55E00"
 SKY = "#56B4E9"
 GREY = "#6B6B6B"
+"""Colours of Okabe and Ito (jfly.uni-koeln.de/color), which colour-blind people can tell apart."""
 
 # DejaVu comes with matplotlib. The others have what it lacks, where they are installed.
 _FAMILIES = (
@@ -82,6 +82,25 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def display(name: str) -> Any:
+    """A class of scikit-learn that draws a known diagram.
+
+    Args:
+        name: such as "RocCurveDisplay".
+
+    Raises:
+        BertError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn import calibration, metrics
+    except ImportError as error:
+        raise BertError(
+            "this picture is drawn by scikit-learn, which is not installed; "
+            "type: pip install 'bert_tf[train]'."
+        ) from error
+    return getattr(metrics, name, None) or getattr(calibration, name)
 
 
 def plain_axes(axes: Axes, grid: str | None = "both") -> None:

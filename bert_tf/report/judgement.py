@@ -176,19 +176,11 @@ def _draw_masked(
     for number, (name, colour) in enumerate(drawn.items()):
         ys = [place + (number - (len(drawn) - 1) / 2) * height for place in places]
         top1, top5 = ([100 * (s[name][what] or 0) for s in scores] for what in ("top1", "top5"))
-        ax.barh(ys, top5, height * 0.88, color=colour, alpha=_LIGHTER, linewidth=0)
+        bars = ax.barh(ys, top5, height * 0.88, color=colour, alpha=_LIGHTER, linewidth=0)
         ax.barh(ys, top1, height * 0.88, color=colour, linewidth=0)
-        bold = "bold" if name == "model" else "normal"
-        for y, one, five in zip(ys, top1, top5):
-            ax.text(
-                five + most * 0.012,
-                y,
-                f"{one:.1f} / {five:.1f}",
-                va="center",
-                fontsize=7.5,
-                fontweight=bold,
-                color="#333333",
-            )
+        shown = [f"{one:.1f} / {five:.1f}" for one, five in zip(top1, top5)]
+        weight = "bold" if name == "model" else "normal"
+        ax.bar_label(bars, shown, padding=3, fontsize=7.5, fontweight=weight, color="#333333")
     ax.set_xlim(0, min(max(most * 1.22, 1), 118))
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("right, % (top-1 / top-5)", fontsize=9)
@@ -198,18 +190,9 @@ def _draw_pairs(ax: Axes, scores: Sequence[Numbers], places: Sequence[float]) ->
     plain_axes(ax, "x")
     shares = [100 * (score["balanced"] or 0) for score in scores]
     widths = [100 * (score["balanced_half_width"] or 0) for score in scores]
-    ax.barh(places, shares, 0.5, color=BLUE, linewidth=0)
-    ax.errorbar(shares, places, xerr=widths, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
-    for place, share, width in zip(places, shares, widths):
-        ax.text(
-            share + width + 1.5,
-            place,
-            f"{share:.1f}",
-            va="center",
-            fontsize=8,
-            fontweight="bold",
-            color="#333333",
-        )
+    error: dict[str, Any] = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
+    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, color=BLUE, linewidth=0)
+    ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, fontweight="bold", color="#333333")
     ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
     ax.set_xlim(0, 115)
     ax.set_xticks(range(0, 101, 25))

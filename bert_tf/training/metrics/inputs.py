@@ -91,10 +91,9 @@ def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities (examples, classes) of logits."""
-    import numpy as np
+    from scipy import special
 
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return special.softmax(logits, axis=1)
 
 
 def shares(values: np.ndarray) -> np.ndarray:
@@ -130,10 +129,10 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, each for itself; by tanh, which cannot overflow."""
-    import numpy as np
+    """Probabilities of logits, each for itself."""
+    from scipy import special
 
-    return 0.5 * (1 + np.tanh(0.5 * logits))
+    return special.expit(logits)
 
 
 def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""95 % confidence intervals of metrics: Wilson's for shares, the bootstrap's for all others.
+"""95 % confidence intervals of metrics: Wilson's for fractions, the bootstrap's for all others.
 
 Wilson's score interval needs no drawing and, other than the mean plus or minus two standard
 errors, stays inside [0, 1] and has a width at 0 and 1. No such formula exists for F1, Matthews and
-rank correlation: there the test set is drawn anew 1,000 times with replacement and the middle 95 %
+rank correlation: there the test set is drawn again 1,000 times with replacement and the middle 95 %
 of the values are taken (the percentile method, Efron and Tibshirani 1993, chapter 13). Both tell
 how far another test set of this size would fall from this one; how far another training run would,
 only several seeds tell.
@@ -10,7 +10,7 @@ only several seeds tell.
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -21,22 +21,18 @@ Interval = tuple[float, float]
 
 DRAWS = 1000
 SEED = 1
-_Z = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
 def wilson(right: int, of: int) -> Interval:
-    """The interval of a share (Wilson 1927) of `of` > 0.
+    """The interval of a fraction (Wilson 1927) of `of` > 0.
 
     >>> [round(end, 4) for end in wilson(8, 10)]
     [0.4902, 0.9433]
     """
-    share, z2 = right / of, _Z * _Z
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return (
-        0.0 if right == 0 else max(middle - half, 0.0),
-        1.0 if right == of else min(middle + half, 1.0),
-    )
+    from scipy import stats
+
+    low, high = stats.binomtest(right, of).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def bootstrap_confusion(
@@ -45,7 +41,8 @@ def bootstrap_confusion(
     """Intervals of metrics that depend on nothing but the confusion matrix.
 
     Drawing n examples with replacement and counting is one draw of the multinomial distribution
-    over the matrix's cells, so it costs the same for a hundred examples and for a million.
+    over the matrix's cells, so it costs the same for a hundred examples and for a million;
+    `scipy.stats.bootstrap` would draw all of them a thousand times.
 
     Args:
         confusion: int (classes, classes).
@@ -79,15 +76,26 @@ def bootstrap_rows(
         metrics: each takes how often each row was drawn, float64 (rows,).
     """
     import numpy as np
+    from scipy import stats
 
-    rng = np.random.default_rng(SEED)
-    values = {name: np.full(DRAWS, math.nan) for name in metrics}
-    for draw in range(DRAWS):
-        times = np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64)
-        for name, metric in metrics.items():
-            value = metric(times)
-            values[name][draw] = math.nan if value is None else value
-    return {name: _middle(found) for name, found in values.items()}
+    def values(drawn: np.ndarray, axis: int) -> np.ndarray:
+        times = np.bincount(drawn[0], minlength=rows).astype(np.float64)
+        found = [metric(times) for metric in metrics.values()]
+        return np.array(found, np.float64)[:, None]  # None becomes NaN
+
+    with warnings.catch_warnings():  # of draws in which a metric is undefined
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            # Of a single row twice the same: SciPy wants two.
+            (np.arange(rows) if rows > 1 else np.zeros(2, int),),
+            values,
+            n_resamples=DRAWS,
+            batch=1,  # a thousand draws of a large set would fill the memory
+            vectorized=True,
+            method="percentile",
+            rng=np.random.default_rng(SEED),
+        )
+    return dict(zip(metrics, map(_middle, drawn.bootstrap_distribution)))
 
 
 def _middle(values: np.ndarray) -> Interval | None:

@@ -118,7 +118,9 @@ def _curve(x: np.ndarray, y: np.ndarray, thresholds: np.ndarray) -> Curve:
 
 
 def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
-    """Confidence beside accuracy in ten bins of equal width (Guo et al. 2017, section 2).
+    """Confidence and accuracy in ten bins of equal width (Guo et al. 2017, section 2).
+
+    Scikit-learn's `calibration_curve` counts no bins, so that no error can be computed from it.
 
     Args:
         confidence: float (examples,), the highest probability of each.
