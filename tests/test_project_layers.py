@@ -34,7 +34,7 @@ MAY_IMPORT = {
     | {"report", "bert", "loading", "data", "training", "tasks", "export", "__init__"},
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
-    "_register": {"models"},
+    "_register": set(),
     "_moved": set(),
     "_deprecated": {"data"},
 }
@@ -152,7 +152,7 @@ def test_a_package_imports_nothing_by_itself(run_python):
 # A command, and what its parser does without.
 COMMANDS = {
     "mask": {"data", "training", "export", "tasks", "models", "runtime", "text", "checkpoint"},
-    "classify": {"data", "training", "export", "models", "runtime", "text", "checkpoint"},
+    "classify": {"export", "models", "runtime", "text"},
     "tokenize": {"training", "tasks", "models", "runtime", "text", "checkpoint"},
     "download": {"data", "training", "tasks", "models", "runtime", "text"},
 }
@@ -165,7 +165,7 @@ def test_a_command_is_parsed_without_the_others(command, run_python):
         f"main.build_parser({command!r})\n"
         "ours = [name for name in sys.modules if name.startswith('bert_tf.')]\n"
         "commands = [f'bert_tf.cli.{module}' for module in main.COMMANDS.values()]\n"
-        "heavy = {'keras', 'tensorflow', 'numpy', 'tokenizers'} & set(sys.modules)\n"
+        "heavy = {'keras', 'tensorflow', 'openvino', 'tokenizers'} & set(sys.modules)\n"
         "print(json.dumps([ours, [name for name in commands if name in ours], sorted(heavy)]))\n"
     )
     ours, commands, heavy = json.loads(run_python("-c", code).stdout)

@@ -1,3 +1,1 @@
 """Fine-tuning: from a BERT and labelled texts to a classifier, and what it is worth."""
-
-__all__: list[str] = []

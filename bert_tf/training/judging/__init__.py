@@ -1,3 +1,1 @@
 """How well a pretrained BERT knows text that it has not seen."""
-
-__all__: list[str] = []

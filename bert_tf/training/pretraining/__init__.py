@@ -1,3 +1,1 @@
 """Pretraining: masked words and next sentences, from texts or records."""
-
-__all__: list[str] = []
