@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from bert_tf.batching.buckets import batches_of_like_length, bucket_lengths
-from bert_tf.batching.ragged import Ragged
 from bert_tf.batching.rows import Rows
 
 Run = Callable[[dict[str, np.ndarray]], Any]
@@ -17,13 +16,16 @@ Run = Callable[[dict[str, np.ndarray]], Any]
 a list or dict of arrays out. Its attribute `fixed_shapes` says that every new shape is compiled
 again, so that few should occur; False where it is missing."""
 
+Extra = np.ndarray | Sequence[Sequence[int]]
+"""A further input: an array (rows, n), or for each row integers that are filled up with 0."""
+
 
 def predict(
     run: Run,
     rows: Rows,
     *,
     batch_size: int,
-    extra: Mapping[str, np.ndarray | Ragged] | None = None,
+    extra: Mapping[str, Extra] | None = None,
     buckets: Sequence[int] | None = None,
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Runs all rows, those of like length together, the longest first.
@@ -32,8 +34,7 @@ def predict(
         run: what predicts.
         rows: what to predict.
         batch_size: most rows in a batch.
-        extra: further inputs by name: for each row as many integers, (rows, n), or lists that are
-            filled up with their padding, such as the positions asked for.
+        extra: further inputs by name, such as the positions asked for.
         buckets: lengths to pad to, where shapes shall be as few as can be: all batches then have
             `batch_size` rows. When left out, the usual lengths on backends that compile each
             shape, elsewhere no more than the longest row of the batch.
@@ -61,7 +62,7 @@ def predict(
         numbers = np.array(indices)
         inputs = rows.inputs(numbers, length, height)
         for name, values in (extra or {}).items():
-            inputs[name] = _extra(values, numbers, height, fixed)
+            inputs[name] = _extra(values, indices, height or len(indices), fixed)
         real = slice(len(numbers))
         yield numbers, _each(lambda found, real=real: np.asarray(found)[real], run(inputs))
 
@@ -74,8 +75,8 @@ def predict_all(
     Args:
         run: see `predict`.
         rows: see `predict`.
-        sizes: for outputs of differing length: how many of a row's, from the first on, belong to
-            it, such as its length where there is one for each position.
+        sizes: for outputs that differ in length, all of them: how many of a row's, from the first
+            on, belong to it, such as its length where there is one for each position.
         options: of `predict`.
 
     Returns:
@@ -86,10 +87,9 @@ def predict_all(
         BertError: as `run` does.
 
     Example:
-        >>> from bert_tf.batching.rows import TokenizedTexts
+        >>> from bert_tf.batching.rows import PackedRows
         >>> from bert_tf.text import Packed
-        >>> packed = [Packed([2, 9, 3], [0] * 3), Packed([2, 7, 8, 3], [0] * 4)]
-        >>> rows = TokenizedTexts.of(packed, 8)
+        >>> rows = PackedRows([Packed([2, 9, 3], [0] * 3), Packed([2, 7, 8, 3], [0] * 4)], 8)
         >>> run = lambda inputs: {"sum": inputs["token_input"].sum(1), "ids": inputs["token_input"]}
         >>> predict_all(run, rows, batch_size=2)["sum"].tolist()
         [14, 20]
@@ -126,14 +126,11 @@ def _each(function: Callable[..., Any], outputs: Any, *others: Any) -> Any:
     return function(outputs, *others)
 
 
-def _extra(
-    values: np.ndarray | Ragged, numbers: np.ndarray, height: int | None, fixed: bool
-) -> np.ndarray:
-    if isinstance(values, Ragged):
-        width = int(values.lengths[numbers].max())
-        if fixed:
-            width = 1 << (width - 1).bit_length()
-        return values.padded(numbers, width, height)
-    found = np.zeros((height or len(numbers), *values.shape[1:]), values.dtype)
-    found[: len(numbers)] = values[numbers]
-    return found
+def _extra(values: Extra, indices: Sequence[int], height: int, fixed: bool) -> np.ndarray:
+    width = max(len(values[index]) for index in indices)
+    if fixed and not isinstance(values, np.ndarray):
+        width = 1 << (width - 1).bit_length()
+    array = np.zeros((height, width), np.int32)
+    for place, index in enumerate(indices):
+        array[place, : len(values[index])] = values[index]
+    return array

@@ -78,12 +78,11 @@ class Ragged:
         Returns:
             Shape (height, length, ...), `pad` where a row has ended.
         """
-        rows = np.asarray(rows, np.int64)
-        starts, place = self.starts[rows], np.arange(length)
-        here = place < (self.starts[rows + 1] - starts)[:, None]
         shape = (len(rows) if height is None else height, length, *self.values.shape[1:])
         array = np.full(shape, self.pad, self.dtype)
-        array[: len(rows)][here] = self.values[(starts[:, None] + place)[here]]
+        for place, row in enumerate(rows):
+            values = self[row]
+            array[place, : len(values)] = values
         return array
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from bert_tf.batching.ragged import Ragged, ends_of
-from bert_tf.text.packing import Packed, Window, best_windows
+from bert_tf.batching.ragged import Ragged
+from bert_tf.text.packing import Packed, Window, best_windows, pad_batch
 
 
 class Rows(Protocol):
@@ -71,32 +71,6 @@ class TokenizedTexts:
     texts: np.ndarray | None = None
     window_starts: np.ndarray | None = None
 
-    @classmethod
-    def of(cls, packed: Sequence[Packed], max_seq_length: int, key: str = "") -> TokenizedTexts:
-        """Rows that are packed already.
-
-        Args:
-            packed: what `bert_tf.text.pack` gave.
-            max_seq_length: no row is longer.
-            key: see above.
-        """
-        pieces = Ragged.of([row.token_ids for row in packed])
-        firsts = [len(row.segment_ids) - sum(row.segment_ids) for row in packed]
-        lengths = pieces.lengths.astype(np.int32)
-        return cls(
-            pieces.values, pieces.starts, np.array(firsts, np.int32), lengths, max_seq_length, key
-        )
-
-    @classmethod
-    def of_padded(
-        cls, tokens: np.ndarray, segments: np.ndarray, lengths: np.ndarray
-    ) -> TokenizedTexts:
-        """Rows of two arrays (rows, length), of which the first `lengths` positions count."""
-        here = np.arange(tokens.shape[1]) < lengths[:, None]
-        firsts = (here & (segments == 0)).sum(axis=1).astype(np.int32)
-        starts, full = ends_of(lengths), lengths.astype(np.int32)
-        return cls(tokens[here], starts, firsts, full, tokens.shape[1], "")
-
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.firsts)
@@ -129,9 +103,9 @@ class TokenizedTexts:
         """
         height = len(rows) if height is None else height
         tokens = Ragged(self.pieces, self.starts).padded(rows, length, height).astype(np.int32)
-        place, ends = np.arange(length), self.starts[rows + 1] - self.starts[rows]
         segments = np.zeros((height, length), np.int32)
-        segments[: len(rows)] = (place >= self.firsts[rows][:, None]) & (place < ends[:, None])
+        for place, row in enumerate(rows):
+            segments[place, self.firsts[row] : self.starts[row + 1] - self.starts[row]] = 1
         return tokens, segments
 
     def inputs(
@@ -143,8 +117,8 @@ class TokenizedTexts:
     def tokens_of(self, row: int, second: bool = False) -> slice:
         """Where a row's tokens of its first or second text lie in `pieces` and `offsets`.
 
-        >>> row = Packed([2, 7, 8, 3, 9, 3], [0, 0, 0, 0, 1, 1])  # [CLS] 7 8 [SEP] 9 [SEP]
-        >>> rows = TokenizedTexts.of([row], 6)
+        >>> ids = np.array([2, 7, 8, 3, 9, 3])  # [CLS] 7 8 [SEP] 9 [SEP]
+        >>> rows = TokenizedTexts(ids, np.array([0, 6]), np.array([4]), np.array([6]), 8, "")
         >>> rows.tokens_of(0), rows.tokens_of(0, second=True)
         (slice(1, 3, None), slice(4, 5, None))
         """
@@ -164,19 +138,46 @@ class TokenizedTexts:
         """
         found = np.zeros(len(self.pieces), bool)
         for _, group in groupby(range(len(self)), self.text_numbers.__getitem__):
-            here = {row: self.tokens_of(row, second) for row in group}
-            windows = [
-                Window(self.window_start(row), [0] * (at.stop - at.start))
-                for row, at in here.items()
-            ]
-            best = best_windows(windows)
-            for number, (window, at) in enumerate(zip(windows, here.values())):
-                found[at] = best[window.start : window.start + len(window.ids)] == number
+            rows = list(group)
+            places = [self.tokens_of(row, second) for row in rows]
+            starts = [self.window_start(row) for row in rows]
+            counts = [place.stop - place.start for place in places]
+            best = best_windows([Window(start, [0] * n) for start, n in zip(starts, counts)])
+            for number, (place, start, count) in enumerate(zip(places, starts, counts)):
+                found[place] = best[start : start + count] == number
         return found
 
     def window_start(self, row: int) -> int:
         """Index of a row's first token among those of its text."""
         return 0 if self.window_starts is None else int(self.window_starts[row])
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRows:
+    """Rows that are packed already, such as those that a task asks.
+
+    Attributes:
+        packed: what `bert_tf.text.pack` gave.
+        max_seq_length: no row is longer.
+    """
+
+    packed: Sequence[Packed]
+    max_seq_length: int
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.packed)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each row, int64 (rows,)."""
+        return np.array([len(row.token_ids) for row in self.packed])
+
+    def inputs(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """`token_input` and `seg_input`; see `bert_tf.text.pad_batch`."""
+        return pad_batch([self.packed[row] for row in rows], length, batch_size=height)
 
 
 @dataclass(frozen=True, eq=False)

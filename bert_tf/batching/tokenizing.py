@@ -104,14 +104,9 @@ def _tokenize(
     stride: int | None = None,
     max_first: int | None = None,
 ) -> TokenizedTexts:
-    vocab = tokenizer.vocab
-    kind = np.uint16 if len(vocab) < 1 << 16 else np.int32
+    kind = np.uint16 if len(tokenizer.vocab) < 1 << 16 else np.int32
     tokens_of, offsets_of = [np.zeros(0, kind)], [np.zeros((0, 2), np.int32)]
-    lengths: list[int] = []
-    firsts: list[int] = []
-    full: list[int] = []
-    numbers: list[int] = []
-    window_starts: list[int] = []
+    rows: list[tuple[int, int, int, int, int]] = []
     texts = enumerate(zip(data.texts, data.pairs or itertools.repeat(None)))
     while portion := list(itertools.islice(texts, _PORTION)):
         flat: list[int] = []
@@ -120,32 +115,29 @@ def _tokenize(
         encoded_b = _encode(tokenizer, [b for _, (_, b) in portion], offsets)
         for (number, _), (a, places_a), (b, places_b) in zip(portion, encoded_a, encoded_b):
             for start, one, two in _windows(a, b, data, max_seq_length, stride, max_first):
-                tokens, segments = pack(one, two, vocab=vocab, max_length=max_seq_length)
-                first = len(segments) - sum(segments)
+                tokens, segments = pack(one, two, vocab=tokenizer.vocab, max_length=max_seq_length)
+                first, full = len(segments) - sum(segments), len(one) + 2 + len(two) + bool(two)
                 flat += tokens
-                lengths.append(len(tokens))
-                firsts.append(first)
-                full.append(len(one) + 2 + (len(two) + 1 if two else 0))
-                numbers.append(number)
-                window_starts.append(start)
+                rows.append((len(tokens), first, full, number, start))
                 if offsets:
                     at_a, at_b = (start, 0) if data.pairs is None else (0, start)
-                    flat_offsets += [_NO_TEXT, *places_a[at_a : at_a + first - 2], _NO_TEXT]
-                    if first < len(tokens):
-                        kept = len(tokens) - first - 1
-                        flat_offsets += [*places_b[at_b : at_b + kept], _NO_TEXT]
+                    kept_a = places_a[at_a : at_a + first - 2]
+                    kept_b = places_b[at_b : at_b + len(tokens) - first - 1]
+                    places = [_NO_TEXT, *kept_a, _NO_TEXT, *kept_b, _NO_TEXT]
+                    flat_offsets += places[: len(tokens)]
         tokens_of.append(np.array(flat, kind))
         offsets_of.append(np.array(flat_offsets, np.int32).reshape(-1, 2))
+    lengths, firsts, fulls, numbers, starts = np.array(rows, np.int32).reshape(-1, 5).T.copy()
     return TokenizedTexts(
         np.concatenate(tokens_of),
         ends_of(lengths),
-        np.array(firsts, np.int32),
-        np.array(full, np.int32),
+        firsts,
+        fulls,
         max_seq_length,
         key,
         offsets=np.concatenate(offsets_of) if offsets else None,
-        texts=None if stride is None else np.array(numbers, np.int32),
-        window_starts=None if stride is None else np.array(window_starts, np.int32),
+        texts=None if stride is None else numbers,
+        window_starts=None if stride is None else starts,
     )
 
 

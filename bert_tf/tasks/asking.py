@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bert_tf.batching.ragged import Ragged
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.tasks.base import Predicting
@@ -105,16 +104,16 @@ class MaskedWordModel(Predicting):
             "scores",
             lambda: self.bert.predictor("mlm", max_predictions=None, output="scores"),
         )
-        return self._asked(predictor, rows, pieces, piece_input=Ragged.of(pieces))
+        return self._asked(predictor, rows, pieces, piece_input=pieces)
 
     def _asked(
         self,
         predictor: Predictor,
         rows: Sequence[Row],
         asked: Sequence[Sequence[int]],
-        **extra: Ragged,
+        **extra: Sequence[Sequence[int]],
     ) -> Any:
         """The outputs for each row, as many as it has in `asked`."""
-        extra["position_input"] = Ragged.of([row.positions for row in rows])
+        extra["position_input"] = [row.positions for row in rows]
         packed = [row.packed for row in rows]
         return self._outputs(predictor, packed, [len(one) for one in asked], extra)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
-from bert_tf.batching.predict import predict_all
-from bert_tf.batching.ragged import Ragged
-from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.predict import Extra, predict_all
+from bert_tf.batching.rows import PackedRows
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.tasks.streaming import stream_in_chunks
@@ -53,10 +52,10 @@ class Predicting:
         predictor: Predictor,
         packed: Sequence[Packed],
         sizes: Sequence[int] | None = None,
-        extra: Mapping[str, Ragged] | None = None,
+        extra: Mapping[str, Extra] | None = None,
     ) -> Any:
         """The outputs for all rows, in their order: see `predict_all`."""
-        rows = TokenizedTexts.of(packed, self.bert.config.max_position_embeddings)
+        rows = PackedRows(packed, self.bert.config.max_position_embeddings)
         return predict_all(predictor, rows, sizes=sizes, batch_size=self.batch_size, extra=extra)
 
 

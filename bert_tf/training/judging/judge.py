@@ -10,12 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from bert_tf.batching.predict import predict
-from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.rows import PackedRows
 from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pairs import SPECIAL_PIECES
 from bert_tf.errors import BertError
-from bert_tf.text import Vocabulary
+from bert_tf.text import Packed, Vocabulary
 from bert_tf.training.judging.baselines import (
     BASELINES,
     Answers,
@@ -294,7 +294,9 @@ def _answer(
     loss, rank = np.empty(len(questions.ids)), np.empty(len(questions.ids), np.int64)
     random = np.empty(count, bool)
     inputs = questions.inputs
-    rows = TokenizedTexts.of_padded(inputs["token_input"], inputs["seg_input"], questions.lengths)
+    each = zip(inputs["token_input"].tolist(), inputs["seg_input"].tolist(), questions.lengths)
+    packed = [Packed(tokens[:length], segments[:length]) for tokens, segments, length in each]
+    rows = PackedRows(packed, inputs["token_input"].shape[1])
     extra = {"position_input": inputs["position_input"]}
     for batch, (mlm, nsp) in predict(run, rows, batch_size=batch_size, extra=extra):
         which = np.flatnonzero(np.isin(questions.rows, batch))
