@@ -17,7 +17,7 @@ from bert_tf.batching.labels import IGNORED, label_batch, span_labels, token_lab
 from bert_tf.batching.predict import predict, predict_all
 from bert_tf.batching.ragged import Ragged
 from bert_tf.batching.rows import PackedRows, TokenizedTexts, Vectors
-from bert_tf.batching.stream import FeatureStream, LabelledStream, batches_once
+from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.labelled import LabelledTexts
 from bert_tf.errors import BertError
@@ -390,15 +390,6 @@ def test_streams_are_those_of_0_1_0():
 def test_the_key_of_plain_rows_is_that_of_0_1_0():
     data = texts_of(["a bc", "d"], ["e", "fg"])
     assert tokenize_texts(data, TOKENIZER, 16).key == "7b0fe041188ac86466d608a23715c571"
-
-
-def test_vectors_come_once_in_their_order():
-    vectors, labels = np.arange(14, dtype=np.float32).reshape(7, 2), np.arange(7)
-    found = list(batches_once(Vectors(vectors), labels, batch_size=4))
-    assert [numbers.tolist() for numbers, _ in found] == [[0, 1, 2, 3], [4, 5, 6]]
-    assert found[1][1]["labels"].tolist() == [4, 5, 6, 0]
-    assert found[1][1]["weights"].tolist() == [1, 1, 1, 0]
-    np.testing.assert_array_equal(found[1][1]["feature_input"][:3], vectors[4:])
 
 
 # --- tasks and old names

@@ -27,6 +27,10 @@ class Rows(Protocol):
     def max_seq_length(self) -> int:
         """No row is longer."""
 
+    @property
+    def key(self) -> str:
+        """Of what the rows come from; empty where nobody needs it."""
+
     def inputs(
         self, rows: np.ndarray, length: int, height: int | None = None
     ) -> dict[str, np.ndarray]:
@@ -163,6 +167,7 @@ class PackedRows:
 
     packed: Sequence[Packed]
     max_seq_length: int
+    key = ""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -186,9 +191,11 @@ class Vectors:
 
     Attributes:
         features: float32, (rows, width).
+        key: of what they come from.
     """
 
     features: np.ndarray
+    key: str = ""
     max_seq_length = 1
 
     def __len__(self) -> int:

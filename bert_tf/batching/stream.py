@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_tf.batching.buckets import check_buckets, choose_buckets
 from bert_tf.batching.labels import Labels, label_batch
-from bert_tf.batching.rows import Rows, TokenizedTexts, Vectors
+from bert_tf.batching.rows import Rows, Vectors
 from bert_tf.errors import BertError
 
 Batch = dict[str, np.ndarray]
@@ -18,41 +18,60 @@ Plan = list[tuple[np.ndarray, int]]
 """The batches of an epoch: the numbers of the rows, and the length to pad them to."""
 
 
-class EpochStream:
-    """Batches of rows without end; each epoch has each row once, in an order of its own.
+class LabelledStream:
+    """Batches of rows of like length, without end; each epoch has each row once.
 
-    All batches have `batch_size` rows: what is missing are rows of padding, whose weight is 0. The
-    mean over the rows is `sum(weights * loss) / sum(weights)`. Each epoch's order has a generator
-    of its own, made of the seed and its number, so where the stream stands is two numbers.
+    An epoch orders the rows at random, fills batches of each length in that order, and shuffles
+    the batches. What does not fill a batch of its length goes to the next longer one, so that an
+    epoch has at most one short batch: that is filled up with rows of padding, whose weight is 0.
+    All batches thus have `batch_size` rows and one of few lengths. The mean over the rows is
+    `sum(weights * loss) / sum(weights)`. Each epoch's order has a generator of its own, made of the
+    seed and its number, so where the stream stands is two numbers.
 
     Args:
-        rows: the rows.
-        labels: of the rows.
+        texts: what `tokenize_texts` gave.
+        labels: what `encode_labels` gave; its first dimension is that of the rows. Or one label
+            for each position of a row, `Ragged`: see `Labels`.
         batch_size: rows of a batch.
         seed: a whole number, not negative.
+        buckets: lengths to pad to, ascending; those of `choose_buckets` if left out.
+
+    Attributes:
+        buckets: the lengths.
 
     Raises:
         BertError: there are no rows, numbers do not match, or an argument has no meaning.
+
+    Example:
+        >>> stream = LabelledStream(texts, labels, batch_size=32, seed=1)  # doctest: +SKIP
+        >>> batch, state = stream.next_batch(), stream.state()  # doctest: +SKIP
     """
 
-    kind = "an epoch"
-    of = "rows, labels, batch size and seed"
+    _kind = "labelled"
+    _of = "texts, labels, vocabulary, max_seq_length, batch size and seed"
 
-    def __init__(self, rows: Rows, labels: Labels, *, batch_size: int, seed: int) -> None:
-        _check(rows, labels, batch_size)
+    def __init__(
+        self,
+        texts: Rows,
+        labels: Labels,
+        *,
+        batch_size: int,
+        seed: int,
+        buckets: Sequence[int] | None = None,
+    ) -> None:
+        _check(texts, labels, batch_size)
         if seed < 0:
             raise BertError(f"seed is {seed}; it is at least 0")
-        if not len(rows):
+        if not len(texts):
             raise BertError("there are no rows to train on")
         self.batch_size = batch_size
         self.seed = seed
-        self._rows = rows
+        self.buckets = _buckets(texts, buckets)
+        self._rows = texts
         self._labels = labels
-
-    def _begin(self, *settings: Any) -> None:
-        """Starts the first epoch; the settings are what distinguishes this stream from others."""
-        digest = hashlib.sha256(repr(settings).encode())
-        digest.update(self._labels.tobytes())
+        self._bucket_of = np.searchsorted(self.buckets, texts.lengths)
+        digest = hashlib.sha256(repr(self._settings()).encode())
+        digest.update(labels.tobytes())
         self._fingerprint = digest.hexdigest()[:16]
         self._start_epoch(0)
 
@@ -96,11 +115,11 @@ class EpochStream:
             epoch, batch = self._place(state)
             fingerprint = state["fingerprint"]
         except (KeyError, TypeError, ValueError) as error:
-            raise BertError(f"this is no state of {self.kind} stream: {state!r:.200}") from error
+            raise BertError(f"this is no state of a {self._kind} stream: {state!r:.200}") from error
         if fingerprint != self._fingerprint:
             raise BertError(
-                f"the state of the training data is of another run: {self.of} must be those it was "
-                "taken with"
+                f"the state of the training data is of another run: {self._of} must be those "
+                "it was taken with"
             )
         if epoch < 0 or not 0 <= batch <= self.steps_per_epoch():
             raise BertError(
@@ -114,67 +133,24 @@ class EpochStream:
         """How often the rows have been gone through so far."""
         return self._epoch + self._batch / len(self._plan)
 
+    def _settings(self) -> tuple[Any, ...]:
+        """What distinguishes the stream from others, besides the labels themselves."""
+        kind = (str(self._labels.dtype), self._labels.shape)
+        return (self._rows.key, self.batch_size, int(self.seed), self.buckets, *kind)
+
     def _place(self, state: Mapping[str, Any]) -> tuple[int, int]:
         """The epoch and the batch of a state."""
         return int(state["epoch"]), int(state["batch"])
 
     def _start_epoch(self, epoch: int) -> None:
-        self._plan = self._planned(np.random.default_rng([self.seed, epoch]))
+        rng = np.random.default_rng([self.seed, epoch])
+        self._plan = self._planned(rng.permutation(len(self._rows)), rng)
         self._epoch = epoch
         self._batch = 0
 
-    def _planned(self, rng: np.random.Generator) -> Plan:
+    def _planned(self, order: np.ndarray, rng: np.random.Generator) -> Plan:
         """The batches of an epoch."""
-        order, size = rng.permutation(len(self._rows)), self.batch_size
-        return [(order[start : start + size], 1) for start in range(0, len(order), size)]
-
-
-class LabelledStream(EpochStream):
-    """Batches of rows of like length, without end; see `EpochStream`.
-
-    An epoch orders the rows at random, fills batches of each length in that order, and shuffles
-    the batches. What does not fill a batch of its length goes to the next longer one, so that an
-    epoch has at most one short batch. All batches thus have one of few lengths.
-
-    Args:
-        texts: what `tokenize_texts` gave.
-        labels: what `encode_labels` gave; its first dimension is that of the rows. Or `Ragged`
-            labels, one for each position; see `Labels`.
-        batch_size: rows of a batch.
-        seed: a whole number, not negative.
-        buckets: lengths to pad to, ascending; those of `choose_buckets` if left out.
-
-    Attributes:
-        buckets: the lengths.
-
-    Raises:
-        BertError: there are no rows, numbers do not match, or an argument has no meaning.
-
-    Example:
-        >>> stream = LabelledStream(texts, labels, batch_size=32, seed=1)  # doctest: +SKIP
-        >>> batch, state = stream.next_batch(), stream.state()  # doctest: +SKIP
-    """
-
-    kind = "a labelled"
-    of = "texts, labels, vocabulary, max_seq_length, batch size and seed"
-
-    def __init__(
-        self,
-        texts: TokenizedTexts,
-        labels: Labels,
-        *,
-        batch_size: int,
-        seed: int,
-        buckets: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(texts, labels, batch_size=batch_size, seed=seed)
-        self.buckets = _buckets(texts, buckets)
-        self._bucket_of = np.searchsorted(self.buckets, texts.lengths)
-        kind = (str(labels.dtype), labels.shape)
-        self._begin(texts.key, batch_size, int(seed), self.buckets, *kind)
-
-    def _planned(self, rng: np.random.Generator) -> Plan:
-        order, size = rng.permutation(len(self._rows)), self.batch_size
+        size = self.batch_size
         plan: Plan = []
         rest = order[:0]
         for number, length in enumerate(self.buckets):
@@ -189,8 +165,8 @@ class LabelledStream(EpochStream):
         return [plan[index] for index in rng.permutation(len(plan))]
 
 
-class FeatureStream(EpochStream):
-    """Endless batches of vectors with their labels; see `EpochStream`.
+class FeatureStream(LabelledStream):
+    """Endless batches of vectors with their labels; only the last of an epoch can be short.
 
     Args:
         features: float32 (rows, width).
@@ -200,22 +176,28 @@ class FeatureStream(EpochStream):
         key: of what the features come from; a state of others is refused.
     """
 
-    kind = "a feature"
-    of = "encoder, texts, labels, batch size and seed"
+    _kind = "feature"
+    _of = "encoder, texts, labels, batch size and seed"
 
     def __init__(
         self, features: np.ndarray, labels: np.ndarray, *, batch_size: int, seed: int, key: str
     ) -> None:
-        super().__init__(Vectors(features), labels, batch_size=batch_size, seed=seed)
-        self._begin(key, batch_size, int(seed), labels.shape)
+        super().__init__(Vectors(features, key), labels, batch_size=batch_size, seed=seed)
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands; JSON can hold it: batches `taken`, and the `fingerprint`."""
         taken = self._epoch * self.steps_per_epoch() + self._batch
         return {"taken": taken, "fingerprint": self._fingerprint}
 
+    def _settings(self) -> tuple[Any, ...]:
+        return (self._rows.key, self.batch_size, int(self.seed), self._labels.shape)
+
     def _place(self, state: Mapping[str, Any]) -> tuple[int, int]:
         return divmod(int(state["taken"]), self.steps_per_epoch())
+
+    def _planned(self, order: np.ndarray, rng: np.random.Generator) -> Plan:
+        size = self.batch_size
+        return [(order[start : start + size], 1) for start in range(0, len(order), size)]
 
 
 def batches_once(

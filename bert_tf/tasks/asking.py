@@ -73,18 +73,17 @@ class MaskedWordModel(Predicting):
         if not rows:
             return []
         k = min(self.k, int(self.allowed[kind].sum()))
-
-        def make() -> Predictor:
-            blocked = (~self.allowed[kind]).astype(np.float32)
-            return self.bert.predictor(
+        predictor = self._compiled(
+            kind,
+            lambda: self.bert.predictor(
                 "mlm",
-                values={"top.blocked": blocked},
+                values={"top.blocked": (~self.allowed[kind]).astype(np.float32)},
                 max_predictions=None,
                 output="top_k",
                 top_k=self.k,
-            )
-
-        found = self._asked(self._compiled(kind, make), rows, [row.positions for row in rows])
+            ),
+        )
+        found = self._asked(predictor, rows, [row.positions for row in rows])
         return [
             Top(ids[:, :k], scores[:, :k])
             for ids, scores in zip(found["top_ids"], found["top_log_probabilities"], strict=True)

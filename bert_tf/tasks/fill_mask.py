@@ -29,8 +29,8 @@ class FillMask(Task[str, FilledText]):
     stay whole here, also glued to letters.
 
     Example:
-        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))
-        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word
+        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))  # doctest: +SKIP
+        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word  # doctest: +SKIP
         'capital'
 
     Args:

@@ -24,8 +24,8 @@ class NextSentence(Task[Pair, NextSentenceResult]):
     pretraining; the result says so.
 
     Example:
-        >>> follows = NextSentence(bert_tf.load("multi_cased_L-12_H-768_A-12"))
-        >>> follows("I went to the store.", "I bought milk.").label
+        >>> follows = NextSentence(bert_tf.load("multi_cased_L-12_H-768_A-12"))  # doctest: +SKIP
+        >>> follows("I went to the store.", "I bought milk.").label  # doctest: +SKIP
         'follows'
 
     Args:

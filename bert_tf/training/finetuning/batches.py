@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bert_tf.batching.rows import Rows, TokenizedTexts, Vectors
-from bert_tf.batching.stream import EpochStream, FeatureStream, LabelledStream
+from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.bert import Bert
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Stream
@@ -32,7 +32,7 @@ class LabelledRows(NamedTuple):
 class Batches(NamedTuple):
     """The batches to train on, and the rows to judge by, if there are any."""
 
-    stream: EpochStream
+    stream: LabelledStream
     validation: Rows | None
 
 
@@ -61,8 +61,8 @@ def open_batches(
     """
     size, seed = plan.batch_size, plan.seed
     if plan.kind != "frozen":
-        stream = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
-        return Batches(stream, None if validation is None else validation.texts)
+        labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
+        return Batches(labelled, None if validation is None else validation.texts)
     from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:

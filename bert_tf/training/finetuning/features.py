@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from bert_tf.batching.predict import predict
-from bert_tf.batching.rows import TokenizedTexts, Vectors
+from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.batching.stream import FeatureStream as FeatureStream
-from bert_tf.batching.stream import batches_once
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.lock import lock
 from bert_tf.errors import BertError
@@ -117,10 +115,3 @@ def _opened(path: str, shape: tuple[int, int]) -> np.ndarray | None:
     except (OSError, ValueError):
         return None
     return found if found.shape == shape and found.dtype == np.float32 else None
-
-
-def features_once(
-    features: np.ndarray, labels: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """All rows once, in their order: numbers of the rows, and the batch."""
-    return batches_once(Vectors(features), labels, batch_size=batch_size)
