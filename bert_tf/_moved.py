@@ -18,7 +18,32 @@ from typing import Any
 import lazy_loader
 
 MOVED = {
+    "bert_tf.data.labelled_stream": "bert_tf.batching.stream",
+    "bert_tf.data.labelled_stream:choose_buckets": "bert_tf.batching.buckets:choose_buckets",
+    "bert_tf.data.lengths": "bert_tf.batching.tokenizing",
+    "bert_tf.data.lengths:LengthHistogram": "bert_tf.batching.lengths:LengthHistogram",
+    "bert_tf.data.lengths:TokenizedTexts": "bert_tf.batching.rows:TokenizedTexts",
+    "bert_tf.data:LabelledStream": "bert_tf.batching.stream:LabelledStream",
+    "bert_tf.data:LengthHistogram": "bert_tf.batching.lengths:LengthHistogram",
+    "bert_tf.data:TokenizedTexts": "bert_tf.batching.rows:TokenizedTexts",
+    "bert_tf.data:batches_once": "bert_tf.batching.stream:batches_once",
     "bert_tf.data:stream_labelled": "bert_tf._deprecated:stream_labelled",
+    "bert_tf.data:tokenize_texts": "bert_tf.batching.tokenizing:tokenize_texts",
+    "bert_tf.text.batching": "bert_tf.batching.buckets",
+    "bert_tf.text.batching:ItemBatch": "bert_tf._deprecated:ItemBatch",
+    "bert_tf.text.batching:batches_by_length": "bert_tf._deprecated:batches_by_length",
+    "bert_tf.text.batching:in_order": "bert_tf._deprecated:in_order",
+    "bert_tf.text.batching:stream_batches": "bert_tf._deprecated:stream_batches",
+    "bert_tf.text:BUCKETS": "bert_tf.batching.buckets:BUCKETS",
+    "bert_tf.text:Batch": "bert_tf.batching.buckets:Batch",
+    "bert_tf.text:ItemBatch": "bert_tf._deprecated:ItemBatch",
+    "bert_tf.text:batches_by_length": "bert_tf._deprecated:batches_by_length",
+    "bert_tf.text:batches_of_like_length": "bert_tf.batching.buckets:batches_of_like_length",
+    "bert_tf.text:bucket_length": "bert_tf.batching.buckets:bucket_length",
+    "bert_tf.text:bucket_lengths": "bert_tf.batching.buckets:bucket_lengths",
+    "bert_tf.text:in_order": "bert_tf._deprecated:in_order",
+    "bert_tf.text:pack_exact": "bert_tf._deprecated:pack_exact",
+    "bert_tf.text:stream_batches": "bert_tf._deprecated:stream_batches",
 }
 """Old path: new path; of a module, which takes the modules in it along, or of `module:name`. A
 module that names leave, and that is no package, has to say `__getattr__ = moved_names(__name__)`

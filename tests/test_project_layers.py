@@ -12,7 +12,7 @@ import bert_tf
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 
-_BELOW = {"backend", "checkpoint", "text", "models", "runtime"}
+_BELOW = {"backend", "batching", "checkpoint", "text", "models", "runtime"}
 
 # What each part may import of ours besides itself, `errors` and `config`; in the order of the data.
 MAY_IMPORT = {
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "backend": set(),
     "checkpoint": set(),
     "text": set(),
+    "batching": {"text"},
     "report": set(),
     "models": set(),
     "runtime": {"backend", "checkpoint", "text", "models", "__init__"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "_register": set(),
     "_moved": set(),
-    "_deprecated": {"data"},
+    "_deprecated": {"batching", "data", "text"},
 }
 
 

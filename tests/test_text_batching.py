@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bert_tf._deprecated import batches_by_length, in_order, stream_batches
+from bert_tf.batching.buckets import BUCKETS, Batch, bucket_length, bucket_lengths
 from bert_tf.errors import BertError
-from bert_tf.text import (
-    BUCKETS,
-    Batch,
-    batches_by_length,
-    bucket_length,
-    bucket_lengths,
-    in_order,
-    stream_batches,
-)
 
 
 def test_buckets():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bert_tf._deprecated import pack_exact
 from bert_tf.errors import BertError
 from bert_tf.text import (
     BertTokenizer,
@@ -18,7 +19,6 @@ from bert_tf.text import (
     check_mask_input,
     mask_input,
     pack,
-    pack_exact,
     pad_batch,
     windows,
 )

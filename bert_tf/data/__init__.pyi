@@ -15,11 +15,6 @@ from .inputs import encode_texts as encode_texts
 from .labelled import LabelledTexts as LabelledTexts
 from .labelled import encode_labels as encode_labels
 from .labelled import order_labels as order_labels
-from .labelled_stream import LabelledStream as LabelledStream
-from .labelled_stream import batches_once as batches_once
-from .lengths import LengthHistogram as LengthHistogram
-from .lengths import TokenizedTexts as TokenizedTexts
-from .lengths import tokenize_texts as tokenize_texts
 from .masking import MaskRules as MaskRules
 from .masking import mask_pieces as mask_pieces
 from .pairs import PairRules as PairRules

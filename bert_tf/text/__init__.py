@@ -1,4 +1,4 @@
-"""Text in, numbers out: vocabulary, Google's tokenization, packing, and batches by length."""
+"""Text in, numbers out: vocabulary, Google's tokenization, and packing."""
 
 from bert_tf._moved import public_names
 

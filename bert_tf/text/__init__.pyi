@@ -1,12 +1,3 @@
-from .batching import BUCKETS as BUCKETS
-from .batching import Batch as Batch
-from .batching import ItemBatch as ItemBatch
-from .batching import batches_by_length as batches_by_length
-from .batching import batches_of_like_length as batches_of_like_length
-from .batching import bucket_length as bucket_length
-from .batching import bucket_lengths as bucket_lengths
-from .batching import in_order as in_order
-from .batching import stream_batches as stream_batches
 from .casing import infer_casing as infer_casing
 from .packing import Packed as Packed
 from .packing import Window as Window
@@ -14,7 +5,6 @@ from .packing import best_windows as best_windows
 from .packing import check_mask_input as check_mask_input
 from .packing import mask_input as mask_input
 from .packing import pack as pack
-from .packing import pack_exact as pack_exact
 from .packing import pad_batch as pad_batch
 from .packing import windows as windows
 from .tokenizer import WHOLE_TOKENS as WHOLE_TOKENS

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf.batching.lengths import LengthHistogram
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
-from bert_tf.data.lengths import LengthHistogram
 from bert_tf.errors import BertError
 from bert_tf.training.finetuning import evaluation
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
@@ -172,7 +172,8 @@ def fine_tune(
 
     def evaluate() -> Row:
         assert validation is not None
-        scores = evaluation.all_scores(step, data.once(), len(validation.labels), info.num_outputs)
+        assert data.validation is not None
+        scores = evaluation.all_scores(step, data.validation, plan.eval_batch_size)
         scores = scores * np.float32(scale.deviation) + np.float32(scale.mean)
         row = evaluation.measured(info, validation.labels, scores)
         at = int(keras.ops.convert_to_numpy(optimizer.iterations))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from bert_tf.batching.predict import predict_all
+from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.data.labelled import LabelledTexts, encode_labels
-from bert_tf.data.labelled_stream import batches_once
-from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
 from bert_tf.training import result_files
 from bert_tf.training.finetuning.evaluation import only_class
@@ -69,11 +69,7 @@ def classifier_outputs(bert: Bert, texts: TokenizedTexts, batch_size: int = 64) 
         BertError: the BERT has no classifier.
     """
     predictor = bert.predictor("classifier")
-    outputs = np.empty((len(texts), bert.classifier.num_outputs if bert.classifier else 0))
-    for rows, batch in batches_once(texts, batch_size=batch_size):
-        inputs = {name: batch[name] for name in ("token_input", "seg_input")}
-        outputs[rows] = np.asarray(predictor(inputs), np.float32)[: len(rows)]
-    return outputs.astype(np.float32)
+    return predict_all(predictor, texts, batch_size=batch_size).astype(np.float32)
 
 
 def judge_split(

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from bert_tf.batching.lengths import LengthHistogram
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.data.dataset import LabelledSplits, load_splits, load_task
 from bert_tf.data.glue import find_task
 from bert_tf.data.labelled import LabelledTexts, encode_labels
-from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.errors import BertError
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows

@@ -1,0 +1,16 @@
+from .buckets import BUCKETS as BUCKETS
+from .buckets import Batch as Batch
+from .buckets import batches_of_like_length as batches_of_like_length
+from .buckets import bucket_length as bucket_length
+from .buckets import bucket_lengths as bucket_lengths
+from .buckets import choose_buckets as choose_buckets
+from .labels import span_labels as span_labels
+from .labels import token_labels as token_labels
+from .lengths import LengthHistogram as LengthHistogram
+from .predict import predict as predict
+from .predict import predict_all as predict_all
+from .ragged import Ragged as Ragged
+from .rows import TokenizedTexts as TokenizedTexts
+from .stream import LabelledStream as LabelledStream
+from .stream import batches_once as batches_once
+from .tokenizing import tokenize_texts as tokenize_texts
