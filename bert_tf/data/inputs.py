@@ -10,10 +10,8 @@ from bert_tf.bert import Bert
 from bert_tf.data.lengths import tokenize_texts
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.errors import BertError
+from bert_tf.options import USUAL_LENGTH
 from bert_tf.text import bucket_length
-
-USUAL_LENGTH = 128
-"""`max_seq_length` where it is neither given nor known, as in the original's scripts."""
 
 
 def encode_texts(

@@ -10,6 +10,7 @@ import numpy as np
 
 from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS, SEED
 from bert_tf.text import bucket_lengths
 
 Batch = dict[str, np.ndarray]
@@ -104,8 +105,7 @@ class LabelledStream:
         buckets: Sequence[int] | None = None,
     ) -> None:
         _check(texts, labels, batch_size)
-        if seed < 0:
-            raise BertError(f"seed is {seed}; it is at least 0")
+        SEED.check("seed", seed)
         if not len(texts):
             raise BertError("there are no rows to train on")
         self.batch_size = batch_size
@@ -274,8 +274,7 @@ def _make(
 def _check(texts: TokenizedTexts, labels: np.ndarray | None, batch_size: int) -> None:
     if labels is not None and len(labels) != len(texts):
         raise BertError(f"there are {len(texts):,} texts, but {len(labels):,} labels")
-    if batch_size < 1:
-        raise BertError(f"batch_size is {batch_size}; it is at least 1")
+    ROWS.check("batch_size", batch_size)
 
 
 def _checked(buckets: Sequence[int], texts: TokenizedTexts) -> tuple[int, ...]:

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bert_tf.data.columns import Columns, choose_columns, find_column
-from bert_tf.data.labelled import Place
-from bert_tf.data.problems import Policy
+from bert_tf.data.problems import Place, Policy
 from bert_tf.data.reading import Layout
 from bert_tf.data.tables import Row, Table
 from bert_tf.errors import BertError

@@ -11,6 +11,7 @@ import numpy as np
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
+from bert_tf.options import FRACTION, LENGTH, ROWS, Range
 from bert_tf.tasks.asking import batches_for
 from bert_tf.tasks.results import ClassifyResult
 from bert_tf.tasks.streaming import stream_in_chunks
@@ -65,16 +66,11 @@ class Classify:
                 f"it on labelled texts first."
             )
         bert.heads.require_classifier()
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise BertError(f"batch_size={batch_size!r} must be a whole number above 0.")
+        ROWS.check("batch_size", batch_size)
+        FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings
         length = max_seq_length or bert.classifier.max_seq_length or limit
-        if not 3 <= length <= limit:
-            raise BertError(
-                f"max_seq_length={length} must lie from 3 to {limit}, what this model takes."
-            )
-        if not 0 <= threshold <= 1:
-            raise BertError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
+        Range(int, LENGTH.minimum, limit).check("max_seq_length", length)
         self.bert = bert
         self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
         self.batch_size = batch_size

@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, ROWS, check_choice
 from bert_tf.tasks import masked_text
 from bert_tf.tasks.asking import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedText, Row
@@ -65,20 +66,12 @@ class FillMask:
     ) -> None:
         if isinstance(candidates, str):
             raise BertError(f"candidates is a list of words, e.g. [{candidates!r}].")
-        for name, value, allowed in (
-            ("mode", mode, MODES),
-            ("too_long", too_long, ("error", "window")),
-        ):
-            if value not in allowed:
-                raise BertError(f"{name}={value!r} is not one of {', '.join(allowed)}.")
-        for name, number in (
-            ("top_k", top_k),
-            ("max_pieces", max_pieces),
-            ("stride", stride),
-            ("batch_size", batch_size),
-        ):
-            if not isinstance(number, int) or number < 1:
-                raise BertError(f"{name}={number!r} must be a whole number above 0.")
+        check_choice("mode", mode, MODES)
+        check_choice("too_long", too_long, ("error", "window"))
+        COUNT.check("top_k", top_k)
+        COUNT.check("max_pieces", max_pieces)
+        COUNT.check("stride", stride)
+        ROWS.check("batch_size", batch_size)
         if mode != "independent" and (max_pieces > 1 or candidates is not None):
             raise BertError(
                 f"candidates and max_pieces look at each mask alone; they do not go with "

@@ -9,6 +9,7 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS
 from bert_tf.tasks.asking import batches_for
 from bert_tf.tasks.results import NextSentenceResult
 from bert_tf.tasks.streaming import stream_in_chunks
@@ -53,8 +54,7 @@ class NextSentence:
                 f"{'pooler' if not bert.has('pooler') else 'cls/seq_relationship'}. Load a "
                 f"checkpoint that was pretrained with next sentence, as Google's are."
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise BertError(f"batch_size={batch_size!r} must be a whole number above 0.")
+        ROWS.check("batch_size", batch_size)
         self.bert = bert
         self.batch_size = batch_size
         self._predictor: Any = None
