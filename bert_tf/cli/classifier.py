@@ -236,7 +236,7 @@ def _class_weights(text: str) -> Any:
     for part in comma_separated(text):
         name, _, weight = part.rpartition("=")
         try:
-            weights[name.strip()] = float(weight if name else "")
+            weights[name.strip()] = float(weight if name.strip() else "")
         except ValueError:
             raise BertError(
                 f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
