@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from bert_tf.errors import BertError
+from bert_tf.options import THREADS
 
 BACKENDS = ("tensorflow", "jax", "openvino")
 AUTO = "auto"
@@ -91,6 +92,7 @@ def set_threads(number: int) -> None:
     Args:
         number: of threads; more than there are cores is of no use.
     """
+    THREADS.check("number", number)
     for variable in ("BERT_TF_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[variable] = str(number)
     # JAX has no setting of its own: it takes as many threads as there are cores to run on.

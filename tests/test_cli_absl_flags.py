@@ -3,19 +3,19 @@
 import pytest
 from absl import flags as absl_flags
 
-from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import Parser
+from bert_tf.options import FRACTION, Range
 
 
 def ours():
     parser = Parser(prog="demo")
-    flags = OriginalFlags(parser)
-    flags.text("vocab_file", None, "A file.")
-    flags.group("numbers")
-    flags.integer("random_seed", 12345, "A seed.")
-    flags.number("masked_lm_prob", 0.15, "A share.")
-    flags.switch("do_lower_case", True, "A switch.", aliases=["lower-case"])
-    flags.switch("do_whole_word_mask", False, "Another switch.")
+    parser.text("vocab_file", "a file")
+    parser.group("numbers")
+    parser.number("random_seed", "a seed", Range(int), 12345)
+    parser.number("masked_lm_prob", "a fraction", Range(float), 0.15)
+    parser.switch("do_lower_case lower-case", "a switch", True)
+    parser.switch("do_whole_word_mask", "another switch")
     return parser
 
 
@@ -106,9 +106,8 @@ def test_dashes_in_names_and_aliases():
 
 def test_limits_of_numbers(capsys):
     parser = Parser(prog="demo")
-    flags = OriginalFlags(parser)
-    flags.integer("dupe_factor", 10, "Passes.", minimum=1)
-    flags.number("short_seq_prob", 0.1, "A share.", minimum=0, maximum=1)
+    parser.number("dupe_factor", "passes", Range(int, 1), 10)
+    parser.number("short_seq_prob", "a fraction", FRACTION, 0.1)
     assert parser.parse_args(["--dupe_factor=1", "--short_seq_prob=1"]).short_seq_prob == 1.0
     for wrong in ("--dupe_factor=0", "--short_seq_prob=1.1", "--short_seq_prob=nan"):
         with pytest.raises(SystemExit):
@@ -118,14 +117,13 @@ def test_limits_of_numbers(capsys):
 
 def test_what_does_nothing_is_taken_and_told(capsys):
     parser = Parser(prog="demo")
-    flags = OriginalFlags(parser)
-    flags.ignored("use_tpu", "the backend chooses the device.", switch=True)
-    flags.ignored("tpu_name", "the backend chooses the device.")
-    flags.note_ignored(parser.parse_args(["--use_tpu=False", "--tpu_name="]))
+    parser.ignored("master", "the backend chooses the device.")
+    parser.ignored("tpu_name", "the backend chooses the device.")
+    parser.parse_args(["--master=", "--tpu_name="])
     assert capsys.readouterr().err == ""
-    flags.note_ignored(parser.parse_args(["--use_tpu", "--tpu_name", "x"]))
+    parser.parse_args(["--master=y", "--tpu_name", "x"])
     assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == [
-        "--use_tpu",
+        "--master",
         "--tpu_name",
     ]
 

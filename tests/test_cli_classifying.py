@@ -14,12 +14,9 @@ import reference
 from tiny_classifiers import LENGTH, VOCAB, head, scores_by_hand, tiny_config, write_bert
 
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.cli import classifier_flags, classifying
 from bert_tf.cli.classifying import parse_texts
 from bert_tf.cli.main import main
-from bert_tf.data import tables
 from bert_tf.errors import BertError
-from bert_tf.tasks import result_lines
 
 LABELS = ("bad", "so so", "good")
 TEXTS = ["w1 w5 w7", "w30", "w12 w4"]
@@ -159,12 +156,6 @@ def test_lines(line, pairs, found):
     assert parse_texts(line, pairs) == found
 
 
-def test_choices_that_stand_twice_are_the_same():
-    """The command line has its own, so that `--help` imports nothing heavy."""
-    assert (classifier_flags.FORMATS, classifier_flags.QUOTING) == (tables.FORMATS, tables.QUOTING)
-    assert classifying.FORMATS == result_lines.FORMATS
-
-
 def test_a_line_that_is_no_pair():
     with pytest.raises(BertError, match="this model takes pairs"):
         parse_texts("a", True)
@@ -298,7 +289,7 @@ def test_do_predict_as_the_original(ask, googles, tmp_path):
         (["--model", "{model}", "--predict", "x", "w1"], "give texts or --predict, not both"),
         (["--model", "{model}", "--output", "no/x.tsv", "w1"], "there is no folder no"),
         (["--model", "{model}", "--output", "x.csv", "w1"], "not as csv"),
-        (["--model", "{model}", "--threshold=2", "w1"], "'2' is above 1"),
+        (["--model", "{model}", "--threshold=2", "w1"], "'2' must be at most 1"),
         (["--model", "{model}", "--pairs", "w1", "w2"], "was trained on single texts"),
         (["--model", "{model}", "--labels=a,b,c", "w1"], "labels are bad, so so, good"),
         (["--model", "nowhere", "w1"], "there is no checkpoint at nowhere"),

@@ -133,9 +133,6 @@ def test_figures_stand_in_their_columns():
     [
         (["--corpus", "nowhere"], "no tokenized corpus"),
         (["--max_seq_length", "128"], "takes 64"),
-        (["--max_seq_length", "3"], "max_seq_length is 3"),
-        (["--masked_lm_prob", "0"], "masked_lm_prob is 0"),
-        (["--smoothing", "3"], "--smoothing is 3"),
     ],
 )
 def test_bad_input_is_told_in_a_line(corpus, tiny_ckpt, capsys, arguments, message):
@@ -145,11 +142,24 @@ def test_bad_input_is_told_in_a_line(corpus, tiny_ckpt, capsys, arguments, messa
     assert message in error[-1]
 
 
-@pytest.mark.parametrize("argument", ["--positions=0", "--seed=-1", "--held_out_pieces=few"])
-def test_bad_usage_ends_with_code_2(corpus, tiny_ckpt, capsys, argument):
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--positions=0", "--positions: '0' must be at least 1"),
+        ("--seed=-1", "--seed: '-1' must be at least 0"),
+        ("--held_out_pieces=few", "--held_out_pieces: 'few' must be a whole number"),
+        ("--max_seq_length=3", "--max_seq_length: '3' must be at least 5"),
+        ("--masked_lm_prob=0", "--masked_lm_prob: '0' must be above 0"),
+        ("--smoothing=3", "--smoothing: '3' must be at most 1"),
+    ],
+)
+def test_bad_usage_ends_with_code_2(corpus, tiny_ckpt, capsys, argument, message):
     with pytest.raises(SystemExit) as stop:
         run(corpus, tiny_ckpt, argument)
     assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bert_tf: error: ")
+    assert message in error
 
 
 def test_another_vocabulary_is_refused(corpus, tiny_ckpt):

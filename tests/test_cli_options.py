@@ -3,37 +3,43 @@
 import pytest
 
 from bert_tf.cli.main import build_parser, main
-from bert_tf.cli.options import check_checkpoint, plain_spelling
+from bert_tf.cli.options import check_checkpoint
 
 
 @pytest.mark.parametrize(
-    ("written", "plain"),
+    ("written", "meant"),
     [
-        ("--do_lower_case", "--lower-case"),
-        ("--do_lower_case=true", "--lower-case"),
-        ("--do_lower_case=True", "--lower-case"),
-        ("--do_lower_case=false", "--no-lower-case"),
-        ("--do_lower_case=0", "--no-lower-case"),
-        ("--nodo_lower_case", "--no-lower-case"),
-        ("--do_lower=false", "--no-lower-case"),
-        ("--do_lower_case=perhaps", "--do_lower_case=perhaps"),
-        ("--lower-case", "--lower-case"),
-        ("do_lower_case", "do_lower_case"),
+        ("--do_lower_case", True),
+        ("--do_lower_case=true", True),
+        ("--do_lower_case=True", True),
+        ("--do_lower_case=false", False),
+        ("--do_lower_case=0", False),
+        ("--nodo_lower_case", False),
+        ("--do_lower=false", False),
+        ("--lower-case", True),
+        ("--no-lower-case", False),
     ],
 )
-def test_the_originals_spelling_of_switches(written, plain):
-    assert plain_spelling(["mask", written, "text"]) == ["mask", plain, "text"]
+@pytest.mark.parametrize("command", ["mask", "nsp"])
+def test_the_originals_spelling_of_switches(command, written, meant):
+    for words in ([written, "text", "no"], ["text", "no", written], [written, "no", "text"]):
+        args = vars(build_parser().parse_args([command, *words]))
+        assert args["lower_case"] is meant
+        assert args["texts" if command == "mask" else "sentences"] == [
+            word for word in words if word != written
+        ]
 
 
 def test_nothing_is_a_flag_after_two_dashes():
-    assert plain_spelling(["--", "--do_lower_case"]) == ["--", "--do_lower_case"]
+    args = build_parser().parse_args(["mask", "do_lower_case", "--", "--do_lower_case"])
+    assert (args.texts, args.lower_case) == (["do_lower_case", "--do_lower_case"], None)
 
 
 @pytest.mark.parametrize("command", ["mask", "nsp"])
 def test_commands_agree_on_the_model(command):
     written = f"{command} --init_checkpoint=c --bert_config_file b --vocab_file v"
     written += " --do_lower_case=false --hidden-act gelu_exact --backend jax"
-    args = build_parser().parse_args(plain_spelling(written.split()))
+    args = build_parser().parse_args(written.split())
     assert (args.checkpoint, args.config, args.vocab) == ("c", "b", "v")
     assert args.lower_case is False
     assert (args.hidden_act, args.backend) == ("gelu_exact", "jax")
@@ -45,10 +51,10 @@ def test_commands_agree_on_the_model(command):
     [
         ([], "COMMAND"),
         (["fill"], "invalid choice"),
-        (["mask", "--top-k", "0", "a"], "whole number from 1 up"),
-        (["mask", "--top-k", "two", "a"], "whole number from 1 up"),
+        (["mask", "--top-k", "0", "a"], "--top-k: '0' must be at least 1"),
+        (["mask", "--top-k", "two", "a"], "--top-k: 'two' must be a whole number"),
         (["mask", "--mode", "both", "a"], "invalid choice"),
-        (["mask", "--do_lower_case=perhaps", "a"], "--do_lower_case=perhaps"),
+        (["mask", "--do_lower_case=perhaps", "a"], "--do_lower_case/--do_lower: 'perhaps'"),
         (["mask", "--checkp", "c", "a"], "--checkp"),
         (["convert", "source"], "TARGET"),
         (["classify", "--mod", "frozen"], "--mod; did you mean --mode? (see bert_tf classify "),

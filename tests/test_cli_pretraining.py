@@ -304,14 +304,14 @@ def refused(here, **more):
         ({"vocab_file": "{here}/nothing"}, "cannot read the vocabulary"),
         ({"held_out_pieces": 9, "eval_input_file": "{here}/en.tfrecord"}, "are both given"),
         ({"do_train": False, "do_eval": True}, "there is no checkpoint in"),
-        ({"learning_rate": "fast"}, "'fast' is no number"),
+        ({"learning_rate": "fast"}, "'fast' must be a number"),
         ({"start": "warm"}, "invalid choice: 'warm'"),
         ({"precision": "float16"}, "invalid choice: 'float16'"),
         ({"backend": "openvino"}, "OpenVINO cannot train; pass --backend=tensorflow"),
         ({"backend": "numpy"}, "--backend is 'numpy'"),
         ({"backend": "tensorflow", "use_tpu": True}, "--use_tpu needs JAX"),
         ({"do_whole_word_mask": True, "whole_word_share": 0.5}, "leave one of them out"),
-        ({"random_seed": 2**32}, "seed is 4294967296"),
+        ({"random_seed": 2**32}, "--random_seed: '4294967296' must be at most"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(more, message, here):

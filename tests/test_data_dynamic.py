@@ -262,7 +262,7 @@ def test_what_is_no_state_is_refused_and_changes_nothing(make):
     ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"seed": -1}, "seed -1"),
+        ({"seed": -1}, "seed is -1"),
         ({"smoothing": 2}, "smoothing is 2"),
         ({"documents": np.ones(3, bool)}, "bool of shape (3,)"),
         ({"documents": np.arange(3)}, "int64 of shape (3,)"),

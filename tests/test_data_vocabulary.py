@@ -278,8 +278,8 @@ def test_too_small_a_vocabulary_is_told_what_it_needs(corpus, trained):
     ("options", "message"),
     [
         ({"size": 50}, "104 special"),
-        ({"smoothing": 1.5}, "between 0"),
-        ({"min_character_count": 0}, "1 or more"),
+        ({"smoothing": 1.5}, "smoothing is 1.5; it must be at most 1"),
+        ({"min_character_count": 0}, "min_character_count is 0; it must be at least 1"),
         ({"ideograph_coverage": 0.0}, "ideograph_coverage"),
         ({"letter_coverage": 1.1}, "letter_coverage"),
         ({"files": {}}, "no text files"),

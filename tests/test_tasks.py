@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import os
 from pathlib import Path
 
@@ -255,8 +256,13 @@ def test_a_long_text_in_windows(bert):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"mode": "x"}, "independent, sequential, joint"),
-        ({"top_k": 0}, "top_k"),
+        ({"mode": "x"}, "one of independent, sequential, joint"),
+        ({"top_k": 0}, "top_k is 0; it must be at least 1"),
+        ({"top_k": 2**40}, "top_k is 1099511627776; it must be at most"),
+        ({"max_pieces": math.nan}, "max_pieces is nan; it must be a whole number"),
+        ({"stride": 1.5}, "stride is 1.5; it must be a whole number"),
+        ({"batch_size": math.inf}, "batch_size is inf; it must be a whole number"),
+        ({"batch_size": 10**9}, "batch_size is 1000000000; it must be at most"),
         ({"candidates": []}, "empty"),
         ({"candidates": "word"}, "list of words"),
         ({"candidates": ["ᚠᚢ"]}, "cannot be spelled"),
@@ -354,6 +360,9 @@ def test_next_sentence_needs_two_texts(bert, pair):
 
 
 def test_next_sentence_of_something_else(bert):
+    for batch_size in (0, math.nan, 10**9):
+        with pytest.raises(bert_tf.BertError, match=f"batch_size is {batch_size}; it must be"):
+            NextSentence(bert, batch_size=batch_size)
     with pytest.raises(bert_tf.BertError, match="pass two texts"):
         NextSentence(bert)("only one")
     with pytest.raises(bert_tf.BertError, match="no pair"):

@@ -87,9 +87,12 @@ def test_what_is_no_text(classify):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"max_seq_length": 17}, "max_seq_length=17 must lie from 3 to 16"),
-        ({"threshold": 2}, "threshold=2"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"max_seq_length": 17}, "max_seq_length is 17; it must be at most 16"),
+        ({"batch_size": 10**9}, "batch_size is 1000000000; it must be at most"),
+        ({"max_seq_length": 2}, "max_seq_length is 2; it must be at least 3"),
+        ({"threshold": 2}, "threshold is 2"),
+        ({"threshold": float("nan")}, "threshold is nan; it must be a finite number"),
     ],
 )
 def test_options_that_are_refused(classify, options, message):

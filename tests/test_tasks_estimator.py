@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import os
 import pickle
 import signal
@@ -308,7 +309,12 @@ def test_a_signal_leaves_it_as_it_was(classifier, data):
         (["w1", "w2"], [["a", "b"], ["a"]], {}, "MultiLabelBinarizer"),
         (["w1", "w2"], ["a", "b"], {"mode": "half"}, "mode is 'half'"),
         (["w1", "w2"], ["a", "b"], {"patience": 1}, "validation_fraction=0.1"),
-        (["w1", "w2"], ["a", "b"], {"validation_fraction": 2}, "between 0 and 1"),
+        (
+            ["w1", "w2"],
+            ["a", "b"],
+            {"validation_fraction": 2},
+            "validation_fraction is 2; it must be below 1",
+        ),
         (["w1", "w2"], ["a", "b"], {"max_seq_length": 64}, "takes 16 pieces at most"),
         (["w1", "w2"], ["a", "b"], {"checkpoint": "nowhere/at all"}, "nowhere/at all"),
     ],
@@ -328,6 +334,28 @@ def test_every_field_of_the_plan_can_be_set():
     for name, value in bert_tf.BertRegressor().get_params().items():
         if name in fields:
             assert value == getattr(defaults, name), name
+
+
+def test_the_constructor_takes_what_the_plan_has(capsys):
+    """The checkpoint by place or name, all else by name; what there is not is an error at once."""
+    assert (
+        bert_tf.BertClassifier("a").checkpoint == bert_tf.BertRegressor(checkpoint="a").checkpoint
+    )
+    first, *others = inspect.signature(bert_tf.BertClassifier).parameters.values()
+    assert (first.name, first.default) == ("checkpoint", "demo_multi_cased")
+    assert {one.kind for one in others} == {inspect.Parameter.KEYWORD_ONLY}
+    assert len(others) == len(bert_tf.BertRegressor().get_params()) + 1
+    for wrong in ({"learning_rat": 1}, {"seed": 1}, {"class_weights": None}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            bert_tf.BertClassifier(**wrong)
+    with pytest.raises(TypeError, match="label_smoothing"):
+        bert_tf.BertRegressor(label_smoothing=0.1)
+    with pytest.raises(TypeError, match="positional"):
+        bert_tf.BertClassifier("a", "full")
+    help(bert_tf.BertClassifier)
+    text = capsys.readouterr().out
+    assert "class_weight: " in text
+    assert "batch_size: 'int' = 32" in text
 
 
 def test_weights_that_overflow_are_no_model(classifier, data, monkeypatch, tmp_path):

@@ -113,7 +113,7 @@ def test_parts_add_up_by_the_weight_of_all(scores):
     [
         ("class", {}, "no loss for 'class'"),
         ("classes", {"label_smoothing": 1}, "label_smoothing is 1"),
-        ("regression", {"deviation": 0}, "deviation of the labels is 0"),
+        ("regression", {"deviation": 0}, "deviation is 0"),
     ],
 )
 def test_what_has_no_meaning(task, options, message):

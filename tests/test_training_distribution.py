@@ -109,7 +109,7 @@ def test_what_cannot_be_divided_is_refused(found):
     )
     assert "6 rows cannot be divided equally among 2 devices in 2 parts" in refused["parts"]
     assert "a batch of 3 rows" in refused["examples"]
-    assert refused["kind"] == "distribute is 'model'; it is one of none, data."
+    assert refused["kind"] == "distribute is 'model'; it must be one of none, data."
 
 
 def test_what_does_not_work_on_tensorflow_is_refused(on_both):

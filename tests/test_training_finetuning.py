@@ -495,14 +495,14 @@ def test_without_validation_the_last_weights_are_kept(tune, rows):
         ({"patience": 0}, "patience is 0"),
         ({"epochs": 0}, "epochs is 0; it must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"layer_decay": 1.5}, "layer_decay is 1.5; it lies from 0 to 1"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5; it must be at most 1"),
         ({"layer_decay": 0}, "layer_decay is 0; to train the last layers alone"),
         ({"warmup": 2}, "warmup is 2"),
-        ({"label_smoothing": 1}, "label_smoothing is 1; it lies from 0 to below 1"),
+        ({"label_smoothing": 1}, "label_smoothing is 1; it must be below 1"),
         ({"precision": "float16"}, "precision is 'float16'"),
         ({"batch_size": 10, "accumulation": 4}, "10 cannot be divided into accumulation 4"),
         ({"class_weights": "equal"}, "class_weights is 'equal'"),
-        ({"class_weights": {"a": -1}}, "a class weight is negative"),
+        ({"class_weights": {"a": -1}}, "the class weight of a is -1; it must be at least 0"),
     ],
 )
 def test_plans_without_a_meaning(changes, message):

@@ -121,10 +121,10 @@ def begin(folder, plan=None, *, config=None, start=None, stream=None, **hooks):
         ({"eval_batches": 0}, "eval_batches is 0"),
         ({"evaluate_every": -1}, "evaluate_every is -1"),
         ({"seed": -1}, "seed is -1"),
-        ({"precision": "float16"}, "precision is 'float16'; training computes in float32 or bf"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, bf"),
         ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"warmup_steps": -1}, "at least one step and no negative number"),
-        ({"learning_rate": -1}, "at least one step and no negative number"),
+        ({"warmup_steps": -1}, "warmup_steps is -1; it must be at least 0"),
+        ({"learning_rate": -1}, "learning_rate is -1; it must be at least 0"),
     ],
 )
 def test_plans_without_meaning(tmp_path, changes, message):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS
 
 BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """The lengths that rows are padded to: two to each doubling, as XLA compiles the model again for
@@ -98,8 +99,7 @@ def batches_of_like_length(
         >>> [batch.length for batch in batches_of_like_length([5, 40, 16, 17, 3], 2, (16, 48))]
         [48, 16, 16]
     """
-    if batch_size < 1:
-        raise BertError(f"batch_size is {batch_size}; it must be at least 1.")
+    ROWS.check("batch_size", batch_size)
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable").tolist()
     longest = [int(lengths[index]) for index in order[::batch_size]]

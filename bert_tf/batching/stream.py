@@ -12,6 +12,7 @@ from bert_tf.batching.buckets import check_buckets, choose_buckets
 from bert_tf.batching.labels import Labels, label_batch
 from bert_tf.batching.rows import Rows, Vectors
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS, SEED
 
 Batch = dict[str, np.ndarray]
 Plan = list[tuple[np.ndarray, int]]
@@ -60,8 +61,7 @@ class LabelledStream:
         buckets: Sequence[int] | None = None,
     ) -> None:
         _check(texts, labels, batch_size)
-        if seed < 0:
-            raise BertError(f"seed is {seed}; it is at least 0")
+        SEED.check("seed", seed)
         if not len(texts):
             raise BertError("there are no rows to train on")
         self.batch_size = batch_size
@@ -246,8 +246,7 @@ def _make(
 def _check(rows: Rows, labels: Labels | None, batch_size: int) -> None:
     if labels is not None and len(labels) != len(rows):
         raise BertError(f"there are {len(rows):,} texts, but {len(labels):,} labels")
-    if batch_size < 1:
-        raise BertError(f"batch_size is {batch_size}; it is at least 1")
+    ROWS.check("batch_size", batch_size)
 
 
 def _buckets(rows: Rows, given: Sequence[int] | None) -> tuple[int, ...]:

@@ -15,9 +15,7 @@ import numpy as np
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
 from bert_tf.errors import BertError
-
-MAX_SHARDS = 1000
-"""All data files are open at once while writing; nobody needs more."""
+from bert_tf.options import SHARDS
 
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
 
@@ -45,8 +43,7 @@ class CheckpointWriter:
 
     def __init__(self, prefix: str | os.PathLike[str], num_shards: int = 1) -> None:
         self.prefix = os.path.expanduser(os.fspath(prefix))
-        if not 1 <= num_shards <= MAX_SHARDS:
-            raise BertError(f"num_shards is {num_shards}; it must be 1 to {MAX_SHARDS}.")
+        SHARDS.check("num_shards", num_shards)
         folder, base = os.path.split(os.path.abspath(self.prefix))
         if not os.path.isdir(folder):
             raise BertError(f"there is no folder {folder} to write the checkpoint to.")

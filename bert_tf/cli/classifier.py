@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.classifier_flags import add_arguments
+from bert_tf.cli.classifier_flags import FLAGS, ORIGINAL, add_arguments
 from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, predict_test
-from bert_tf.cli.options import say
+from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ _SPLITS = ("train", "validation", "test")
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    args.note_ignored(args)
     if args.model and (args.test or args.validation) and not (args.train or args.do_train):
         # What is to be evaluated is a classifier as it is, too.
         args.model, args.init_checkpoint = None, args.model
@@ -64,7 +63,6 @@ def answer(args: argparse.Namespace) -> int:
         return _tell_predicted(args, {"test_results": predict_test(args)})
     _choose_backend(args, job.do_train)
     from bert_tf.cli import classifier_output as output
-    from bert_tf.cli.pretraining import STOPPED
     from bert_tf.training.finetuning.session import ClassifierSession
 
     session = ClassifierSession(job, say)
@@ -151,8 +149,9 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
     Raises:
         BertError: nothing is to be done, or arguments do not fit one another.
     """
-    from bert_tf.data.problems import Policy
-    from bert_tf.training.finetuning.job import USUAL_LENGTH, ClassifierJob, default_output_dir
+    from bert_tf.data.problems import Policy, parse_changes
+    from bert_tf.options import USUAL_LENGTH
+    from bert_tf.training.finetuning.job import ClassifierJob, default_output_dir
 
     original = args.task_name is not None
     do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
@@ -167,7 +166,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         if not any(do.values()):
             raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
     files = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
-    changes = _pairs(args.problems, "--problems", "unlabelled=refuse")
+    changes = parse_changes(args.problems or "")
     Policy("train", **changes)
     length = args.max_seq_length
     return ClassifierJob(
@@ -200,50 +199,13 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
     """How to train: with a task the original's defaults, and else those of the mode."""
     from bert_tf.training.finetuning.plan import FineTuningPlan
 
-    names = {
-        "mode": args.mode,
-        "epochs": args.num_train_epochs,
-        "batch_size": args.train_batch_size,
-        "accumulation": args.gradient_accumulation,
-        "learning_rate": args.learning_rate,
-        "head_learning_rate": args.head_learning_rate,
-        "layer_decay": args.layer_decay,
-        "warmup": args.warmup_proportion,
-        "weight_decay": args.weight_decay,
-        "bias_correction": args.bias_correction,
-        "clip_norm": args.clip_norm,
-        "dropout": args.dropout,
-        "pooling": args.pooling,
-        "dense_layers": args.dense_layers,
-        "head_dropout": args.head_dropout,
-        "class_weights": _class_weights(args.class_weights),
-        "label_smoothing": args.label_smoothing,
-        "lora_rank": args.lora_rank,
-        "lora_alpha": args.lora_alpha,
-        "precision": args.precision,
-        "metric": args.metric,
-        "keep_best": args.keep_best,
-        "patience": args.patience,
-        "evaluate_every": args.evaluate_every,
-        "eval_batch_size": args.eval_batch_size,
-        "seed": args.random_seed,
-        "save_every": args.save_checkpoints_steps,
-        "log_every": args.log_steps,
-        "deterministic": args.deterministic,
-        "distribute": args.distribute,
-    }
-    given = {name: value for name, value in names.items() if value is not None}
+    given = chosen(args, FineTuningPlan, FLAGS)
+    if args.class_weights is not None:
+        given["class_weights"] = _class_weights(args.class_weights)
     if args.task_name is None:
         return FineTuningPlan(**given)
     asks_for_best = args.metric is not None or args.patience is not None
-    original = {
-        "learning_rate": 5e-5,
-        "epochs": 3.0,
-        "bias_correction": False,
-        "keep_best": asks_for_best,
-        "save_every": 1000,
-    }
-    return FineTuningPlan(**{**original, **given})
+    return FineTuningPlan(**{**ORIGINAL, "keep_best": asks_for_best, **given})
 
 
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
@@ -267,27 +229,19 @@ def _output_dir(args: argparse.Namespace, do: dict[str, Any], files: dict[str, l
     return name([*files["train"], *files["validation"], *files["test"]], args.task_name)
 
 
-def _pairs(text: str | None, flag: str, example: str) -> dict[str, str]:
-    """Of `a=b,c=d` the names and values."""
-    found = {}
-    for part in comma_separated(text):
-        name, equals, value = part.rpartition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise BertError(f"{flag} has {part!r}; write it as {example}.")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _class_weights(text: str | None) -> Any:
-    if text is None or text == "balanced":
+def _class_weights(text: str) -> Any:
+    if text == "balanced":
         return text
-    try:
-        pairs = _pairs(text, "--class_weights", "balanced, or spam=3,ham=1")
-        return {name: float(value) for name, value in pairs.items()}
-    except ValueError:
-        raise BertError(
-            f"--class_weights={text}: a weight is no number; write balanced, or spam=3,ham=1."
-        ) from None
+    weights = {}
+    for part in comma_separated(text):
+        name, _, weight = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(weight if name.strip() else "")
+        except ValueError:
+            raise BertError(
+                f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
+            ) from None
+    return weights
 
 
 def _shares(text: str | None) -> dict[str, float] | None:

@@ -10,13 +10,15 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classifying_output import Lines, Table, show
 from bert_tf.cli.lines import open_source
-from bert_tf.cli.options import load_bert, say
+from bert_tf.cli.options import SOME_FAILED, Parser, chosen, load_bert, say
 from bert_tf.cli.output import Output, answer_lines
 from bert_tf.cli.prompt import converse
 from bert_tf.errors import BertError
+from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
+from bert_tf.tasks.results import FORMATS
 
 if TYPE_CHECKING:
     from bert_tf.bert import Bert
@@ -24,15 +26,8 @@ if TYPE_CHECKING:
     from bert_tf.tasks import Classify
     from bert_tf.tasks.classify_files import PredictedFile
 
-FORMATS = ("tsv", "jsonl")
-SOME_FAILED = 3
-"""Exit code if some rows could not be answered; the others were."""
 
-USUAL_LENGTH = 128
-"""The original's default of --max_seq_length, for a classifier that does not tell its own."""
-
-
-def add_prediction_arguments(flags: OriginalFlags) -> None:
+def add_prediction_arguments(parser: Parser) -> None:
     """Adds the flags that only asking a model needs.
 
     `answer_prediction` reads these, and of the flags of training and of tables:
@@ -40,48 +35,43 @@ def add_prediction_arguments(flags: OriginalFlags) -> None:
     `backend`, `precision`, `labels`, `task_name`, `output_dir`, `init_checkpoint`, `json`,
     `overwrite`, `problems`, and what `layout_of` reads. All may be None.
     """
-    flags.group("asking a classifier: --model with texts, with a file, or alone to type them")
-    flags.words(
+    parser.group("asking a classifier: --model with texts, with a file, or alone to type them")
+    parser.words(
         "texts",
         "TEXT",
         "texts to classify; first and second by turns for a model that was trained on pairs",
     )
-    flags.text(
+    parser.text(
         "model",
-        None,
         "the classifier: the folder that training wrote, or a checkpoint that Google's script left "
         "(then also --bert_config_file and --vocab_file, and --labels or --task_name)",
     )
-    flags.text(
+    parser.text(
         "predict",
-        None,
         "a file of any size to classify, a row of it a row of results: CSV, TSV, JSON lines, "
         "Parquet, Excel or plain lines of text; - is standard input",
     )
-    flags.text(
+    parser.text(
         "output",
-        None,
         "file for the results; standard output when left out. Killed and started again, --predict "
-        "goes on where it was",
+        "resumes where it was",
     )
-    flags.text(
+    parser.text(
         "output_format",
-        None,
         "tsv: label, probability, and a column for each class; jsonl: JSON lines (by the end of "
         "--output's name, else tsv)",
         choices=FORMATS,
     )
-    flags.switch("echo", None, "repeat the texts in the results (false for --predict FILE)")
-    flags.number(
+    parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
+    parser.number(
         "threshold",
+        "from which probability on a label is given, if a text can have several",
+        FRACTION,
         0.5,
-        "from which probability on a label is told, if a text can have several (0.5)",
-        minimum=0,
-        maximum=1,
     )
-    flags.switch("pairs", None, "texts come in pairs (as in training; false if unknown)")
-    flags.integer("threads", None, "threads to predict with; all cores", minimum=1)
-    flags.switch("verbose", False, "tell what was read from the checkpoint (false)")
+    parser.switch("pairs", "texts come in pairs (as in training; false if unknown)", None)
+    parser.number("threads", "threads to predict with; all cores", THREADS)
+    parser.switch("verbose", "tell what was read from the checkpoint")
 
 
 def asks_a_model(args: argparse.Namespace) -> bool:
@@ -204,20 +194,9 @@ def load_classifier(args: argparse.Namespace, path: str) -> Classify:
     config, vocab = args.bert_config_file, args.vocab_file
     if os.path.isfile(os.path.join(path, "classifier.json")):
         config = vocab = None  # its own lie beside it; those given are what it began from
-    bert = load_bert(
-        argparse.Namespace(
-            checkpoint=path,
-            config=config,
-            vocab=vocab,
-            lower_case=args.do_lower_case,
-            hidden_act=None,
-            precision=args.precision or "float32",
-            backend=args.backend,
-            threads=args.threads,
-            verbose=args.verbose,
-            demonstration=False,
-        )
-    )
+    model = {"checkpoint": path, "config": config, "vocab": vocab, "lower_case": args.do_lower_case}
+    model |= {"hidden_act": None, "precision": args.precision or "float32", "demonstration": False}
+    bert = load_bert(argparse.Namespace(**{**vars(args), **model}))
     from bert_tf.tasks import Classify
 
     length = args.max_seq_length
@@ -237,19 +216,10 @@ def layout_of(args: argparse.Namespace) -> Layout:
     from bert_tf.data.reading import Layout
     from bert_tf.data.tables import TableOptions
 
-    delimiter = args.delimiter
-    if delimiter:
-        delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter.lower(), delimiter)
-    return Layout(
-        text=args.text,
-        text_pair=args.text_pair,
-        label=args.label,
-        task=args.task,
-        label_separator=args.label_separator,
-        table=TableOptions(
-            *(args.format, delimiter or None, args.quoting, args.header, args.encoding, args.sheet)
-        ),
-    )
+    table = chosen(args, TableOptions, {})
+    if delimiter := table.pop("delimiter", None):
+        table["delimiter"] = {"tab": "\t", "\\t": "\t"}.get(delimiter.lower(), delimiter)
+    return Layout(**chosen(args, Layout, {}), table=TableOptions(**table))
 
 
 def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:

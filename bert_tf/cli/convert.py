@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.options import add_release_options, positive, say
+from bert_tf.cli.options import Parser, add_release_options, say
+from bert_tf.options import SHARDS
 
 if TYPE_CHECKING:
     from bert_tf.checkpoint.convert import ConvertReport
@@ -25,24 +26,18 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("source", metavar="SOURCE", help="a folder, prefix, file or .zip")
     parser.add_argument("target", metavar="TARGET", help="the folder to write into")
-    parser.add_argument(
-        "--dtype",
+    parser.text(
+        "dtype",
+        "type to store the weights in; each keeps its own when left out",
         choices=("float32", "float16", "bfloat16"),
-        help="type to store the weights in; each keeps its own when left out",
     )
-    parser.add_argument(
-        "--keep-slots", action="store_true", help="keep the optimizer's slots, to train on"
-    )
-    parser.add_argument(
-        "--shards", type=positive, default=1, metavar="N", help="number of data files (1)"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace such files in TARGET if they exist"
-    )
+    parser.switch("keep-slots", "keep the optimizer's slots, to train on")
+    parser.number("shards", "number of data files", SHARDS, 1)
+    parser.switch("overwrite", "replace such files in TARGET if they exist")
     add_release_options(parser)
 
 

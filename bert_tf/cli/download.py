@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from bert_tf.cli.options import Parser
+
 HELP = "fetch one of Google's released checkpoints by its name"
 DESCRIPTION = """\
 Downloads a released checkpoint, checks it, and puts it where --checkpoint NAME finds it:
@@ -20,13 +22,11 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="of a release, e.g. multi_cased")
-    parser.add_argument("--to", metavar="FOLDER", help="put the checkpoints' folders there")
-    parser.add_argument(
-        "--force", action="store_true", help="download again, in place of what is here"
-    )
+    parser.text("to", "put the checkpoints' folders there", metavar="FOLDER")
+    parser.switch("force", "download again, in place of what is here")
 
 
 def answer(args: argparse.Namespace) -> int:

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import bert_tf
-from bert_tf.cli.options import Parser, plain_spelling
+from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser
 from bert_tf.errors import BertError
-
-BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 
 EXIT_CODES = """\
 exit codes:
@@ -89,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Bad usage and `--help` raise SystemExit, as argparse does.
     """
-    arguments = plain_spelling(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
     asked = arguments[0] if arguments and arguments[0] in COMMANDS else None
     args = build_parser(asked).parse_args(arguments)
     try:
@@ -102,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(str(error))
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return INTERRUPTED
+        return STOPPED
     except BrokenPipeError:
         return CLOSED_PIPE
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import (
+    Parser,
     add_model_options,
     add_stream_options,
     check_checkpoint,
     load_bert,
-    positive,
 )
 from bert_tf.cli.output import answer_lines, open_output
 from bert_tf.cli.prompt import converse
+from bert_tf.options import COUNT
 from bert_tf.report import bar, percent, printable, table
 
 if TYPE_CHECKING:
@@ -40,55 +42,42 @@ _MODES = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text with [MASK] in it")
+    parser.guard = False  # a text may be "no"
+    parser.words("texts", "TEXT", "a text with [MASK] in it")
     add_stream_options(parser, "a file with one text a line, in UTF-8")
     add_model_options(parser)
-    answers = parser.add_argument_group("the answers")
-    answers.add_argument(
-        "--top-k", type=positive, default=5, metavar="N", help="words for each mask (5)"
+    parser.group("the answers")
+    parser.number("top-k", "words for each mask", COUNT, 5)
+    parser.text(
+        "mode",
+        "several masks in a text. independent: each alone; sequential: one after another, the "
+        "surest first; joint: the words that fit best together",
+        "independent",
+        choices=tuple(_MODES),
     )
-    answers.add_argument(
-        "--mode",
-        choices=_MODES,
-        default="independent",
-        help="with several masks in a text: fill each alone (independent, the default), one after "
-        "another, the surest first (sequential), or find the words that fit best together (joint)",
-    )
-    answers.add_argument(
-        "--whole-words", action="store_true", help='leave out pieces that go on a word ("##...")'
-    )
-    answers.add_argument(
-        "--max-pieces",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="also try words of up to N pieces (1)",
-    )
-    answers.add_argument(
-        "--candidates",
+    parser.switch("whole-words", 'leave out tokens that continue a word ("##...")')
+    parser.number("max-pieces", "also try words of up to N tokens", COUNT, 1)
+    parser.text(
+        "candidates",
+        "choose among these words only; they may be of several tokens",
         metavar="WORD,WORD,...",
-        help="choose among these words only; they may be of several pieces",
     )
-    answers.add_argument(
-        "--too-long",
+    parser.text(
+        "too-long",
+        "a text longer than the model takes. error: refuse it; window: show the model a window "
+        "around each mask",
+        "error",
         choices=("error", "window"),
-        default="error",
-        help="a text longer than the model takes: refuse it (error, the default), or show the "
-        "model a window around each mask",
     )
-    answers.add_argument(
-        "--stride", type=positive, default=128, metavar="N", help="from window to window (128)"
-    )
+    parser.number("stride", "from window to window", COUNT, 128)
 
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     check_checkpoint(args)
-    candidates = None
-    if args.candidates is not None:
-        candidates = [word.strip() for word in args.candidates.split(",") if word.strip()]
+    candidates = None if args.candidates is None else comma_separated(args.candidates)
     source = None
     if args.input is not None or not args.texts:
         from bert_tf.cli.lines import open_source
@@ -98,17 +87,9 @@ def answer(args: argparse.Namespace) -> int:
         bert = load_bert(args)
         from bert_tf.tasks import FillMask
 
-        fill = FillMask(
-            bert,
-            top_k=args.top_k,
-            mode=args.mode,
-            whole_words=args.whole_words,
-            max_pieces=args.max_pieces,
-            candidates=candidates,
-            too_long=args.too_long,
-            stride=args.stride,
-            batch_size=args.batch_size,
-        )
+        names = ("top_k", "mode", "whole_words", "max_pieces", "too_long", "stride", "batch_size")
+        options = {name: getattr(args, name) for name in names}
+        fill = FillMask(bert, candidates=candidates, **options)
         if args.texts:
             for result in fill(args.texts):
                 output.result(result)

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.options import (
+    Parser,
     add_model_options,
     add_stream_options,
     check_checkpoint,
@@ -40,11 +41,10 @@ a line of a file is one of
 Pair = tuple[str, str]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "sentences", nargs="*", metavar="SENTENCE", help="two sentences, or more pairs of them"
-    )
+    parser.guard = False  # a sentence may be "no"
+    parser.words("sentences", "SENTENCE", "two sentences, or more pairs of them")
     add_stream_options(parser, "a file with one pair a line, in UTF-8 (see below)")
     add_model_options(parser)
 

@@ -8,13 +8,19 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from bert_tf.cli.absl_flags import number, respell, truth
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS, THREADS, Options, Range, shown
 
 if TYPE_CHECKING:
     from bert_tf import Bert
+
+BAD_INPUT, SOME_FAILED, STOPPED, CLOSED_PIPE = 2, 3, 130, 141
+"""Exit codes, as `bert_tf --help` explains them."""
 
 CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
 
@@ -32,21 +38,116 @@ answers: `python -m bert_tf download multi_cased`, once, and then --checkpoint m
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors read like the other errors of the program.
+    """A parser of flags in absl's spellings (`respell`), whose errors read like all others.
+
+    Names cannot be cut short, and the last of several flags of a name wins.
 
     Attributes:
-        respell: turns arguments into spellings that argparse knows, before it reads them.
-        more_flags: spellings that only `respell` knows, to be suggested for what is mistyped.
+        guard: see `respell`.
+
+    Example:
+        >>> parser = Parser(prog="demo")
+        >>> parser.number("threads", "threads to compute with", THREADS)
+        >>> parser.switch("do_lower_case", "whether text is lower-cased", True)
+        >>> parser.parse_args(["-threads", "7", "--nodo_lower_case"])
+        Namespace(threads=7, do_lower_case=False)
     """
 
-    respell: Callable[[Sequence[str]], list[str]] | None = None
+    guard = True
 
     def __init__(self, **options) -> None:
-        self.more_flags: list[str] = []
         self._given: list[str] = []
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        self._to: Any = self
+        options.setdefault("formatter_class", _Formatter)
         options.setdefault("allow_abbrev", False)  # so that new options break no script
         super().__init__(**options)
+
+    def group(self, title: str) -> None:
+        """Puts the flags that follow under a heading of the help."""
+        self._to = self.add_argument_group(title)
+
+    def text(self, names: str, help: str, default: str | None = None, **options: Any) -> None:
+        """Adds a flag that takes text; see `_flag`."""
+        self._flag(names, help, default, **options)
+
+    def number(
+        self, names: str, help: str, range: Range, default: float | None = None, **options: Any
+    ) -> None:
+        """Adds a flag that takes a number of a range; see `_flag`."""
+        metavar = "N" if range.kind is int else "X"
+        self._flag(names, help, default, type=partial(number, range), metavar=metavar, **options)
+
+    def switch(self, names: str, help: str, default: bool | None = False, **options: Any) -> None:
+        """Adds a flag that is true or false; a default of None is for those that are inferred."""
+        taken: dict[str, Any] = {"type": truth, "nargs": "?", "const": True}
+        self._flag(names, help, default, metavar="true|false", **taken, **options)
+
+    def words(self, name: str, metavar: str, help: str) -> None:
+        """Adds what is no flag, any number of them, as a list."""
+        self._to.add_argument(name, nargs="*", metavar=metavar, help=help)
+
+    def ignored(self, name: str, why: str) -> None:
+        """Adds a flag that does nothing; where it is given, a remark says `why`."""
+
+        def remark(text: str) -> str:
+            if text:
+                say(f"--{name} does nothing here: {why}")
+            return text
+
+        self.add_argument(f"--{name}", type=remark, help=argparse.SUPPRESS)
+
+    def plan(
+        self,
+        options: type[Options],
+        names: str,
+        flags: Mapping[str, str],
+        *,
+        original: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds flags for options of a plan; `chosen` gives their values.
+
+        Args:
+            options: the plan's class.
+            names: of its fields, in the order of the help.
+            flags: field to its flag and that one's aliases, where they are called otherwise.
+            original: the original's defaults, which are shown second. Flags that are left out are
+                None then.
+        """
+        for name in names.split():
+            field = options.__dataclass_fields__[name]
+            help, range, choices, usual = field.metadata.values()
+            default: Any = field.default if original is None else None
+            if original is not None and name in original:
+                usual = f"{usual}; {shown(original[name])}"
+            flag = flags.get(name, name)
+            if range:
+                self.number(flag, help, range, default, usual=usual)
+            elif "bool" in str(field.type):
+                self.switch(flag, help, default, usual=usual)
+            else:
+                self.text(flag, help, default, choices=choices or None, usual=usual)
+
+    def _flag(
+        self, names: str, help: str, default: Any, *, usual: str | None = None, **options: Any
+    ) -> None:
+        """Adds a flag.
+
+        Args:
+            names: its name without dashes, then its aliases. Its value has the first, with `_`
+                for `-`.
+            help: what it is.
+            default: its value when left out.
+            usual: what is shown as the default, where that is not `default`.
+            options: of `argparse`.
+        """
+        usual = usual or (None if default is None else shown(default))
+        self._to.add_argument(
+            *(f"--{name}" for name in names.split()),
+            dest=names.split()[0].replace("-", "_"),
+            default=default,
+            help=(f"{help} ({usual})" if usual else help).replace("%", "%%"),
+            **options,
+        )
 
     def parse_known_args(self, args=None, namespace=None):
         """As argparse's, on arguments that were respelled first; those unknown are an error.
@@ -55,8 +156,8 @@ class Parser(argparse.ArgumentParser):
         the command's flags nor its name.
         """
         arguments = sys.argv[1:] if args is None else list(args)
-        if self.respell is not None:
-            arguments = self.respell(arguments)
+        if self._subparsers is None:
+            arguments = respell(self, arguments, self.guard)
         self._given = arguments
         found, unknown = super().parse_known_args(arguments, namespace)
         if unknown:
@@ -76,14 +177,13 @@ class Parser(argparse.ArgumentParser):
 
     def _unrecognized(self, words: Sequence[str]) -> str:
         """What is told of arguments that there are not, with the nearest of those there are."""
-        flags = [
-            flag
-            for action in self._actions
-            if action.help != argparse.SUPPRESS
-            for flag in action.option_strings
-            if flag.startswith("--")
-        ]
-        near = [_nearest(word, [*flags, *self.more_flags]) for word in words if _is_flag(word)]
+        flags: list[str] = []
+        for action in self._actions:
+            if action.help != argparse.SUPPRESS:
+                flags += [flag for flag in action.option_strings if flag.startswith("--")]
+                if action.type is truth:
+                    flags.append(action.option_strings[0].replace("--", "--no", 1))
+        near = [_nearest(word, flags) for word in words if _is_flag(word)]
         told = f"unrecognized arguments: {' '.join(words)}"
         meant = ", ".join(dict.fromkeys(flag for flag in near if flag))
         return f"{told}; did you mean {meant}?" if meant else told
@@ -108,112 +208,87 @@ def _nearest(word: str, flags: Sequence[str]) -> str | None:
     return by_name[near[0]] if near else None
 
 
-_SWITCHES = {"do_lower_case": "lower-case", "do_lower": "lower-case"}
-_TRUE, _FALSE = ("", "true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows what a flag takes once, after all its names."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        default = self._get_default_metavar_for_optional(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, default)}"
 
 
-def plain_spelling(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the original code's spellings of switches replaced by ours.
-
-    `--do_lower_case`, `--do_lower_case=true` and `--nodo_lower_case` stand in users' scripts, and
-    `--do_lower` in the original's README. argparse knows no switch that takes "=false".
-    """
-    plain: list[str] = []
-    for place, argument in enumerate(arguments):
-        if argument == "--":
-            return [*plain, *arguments[place:]]
-        name, _, value = argument.partition("=")
-        name = name.removeprefix("--") if name.startswith("--") else ""
-        known = _SWITCHES.get(name) or _SWITCHES.get(name.removeprefix("no"))
-        if known is None or value.lower() not in (*_TRUE, *_FALSE):
-            plain.append(argument)
-            continue
-        on = (value.lower() in _TRUE) == (name in _SWITCHES)
-        plain.append(f"--{known}" if on else f"--no-{known}")
-    return plain
+def chosen(args: argparse.Namespace, options: Any, flags: Mapping[str, str]) -> dict[str, Any]:
+    """Field to value of a dataclass's fields, of those that are given; see `Parser.plan`."""
+    names = {name: flags.get(name, name).split()[0] for name in options.__dataclass_fields__}
+    found = {name: getattr(args, flag, None) for name, flag in names.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def positive(text: str) -> int:
-    """An argument that is a whole number from 1 up."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return number
-
-
-def add_release_options(parser: argparse.ArgumentParser) -> None:
+def add_release_options(parser: Parser) -> None:
     """Adds where config and vocabulary are, for all commands."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="bert_config.json, if it does not lie beside the checkpoint",
-    )
-    parser.add_argument("--bert_config_file", dest="config", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--vocab", metavar="FILE", help="vocab.txt, if it does not lie beside the checkpoint"
-    )
-    parser.add_argument("--vocab_file", dest="vocab", help=argparse.SUPPRESS)
+    where = "if it does not lie beside the checkpoint"
+    parser.text("config bert_config_file", f"bert_config.json, {where}", metavar="FILE")
+    parser.text("vocab vocab_file", f"vocab.txt, {where}", metavar="FILE")
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: Parser) -> None:
     """Adds what tells which model to load, and how to run it."""
-    model = parser.add_argument_group("the model")
-    model.add_argument(
-        "--checkpoint",
-        metavar="PATH",
-        help="a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name "
+    parser.group("the model")
+    parser.text(
+        "checkpoint init_checkpoint",
+        "a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name "
         f"of a release; ${CHECKPOINT_VARIABLE} when left out, and else the small model for "
         "demonstration that comes along",
+        metavar="PATH",
     )
     parser.set_defaults(demonstration=False)
-    model.add_argument("--init_checkpoint", dest="checkpoint", help=argparse.SUPPRESS)
-    add_release_options(model)  # type: ignore[arg-type]
-    model.add_argument(
-        "--lower-case",
-        action=argparse.BooleanOptionalAction,
-        help="whether text is lower-cased; inferred when left out. The original's spelling "
-        "--do_lower_case[=true|false] works too",
+    add_release_options(parser)
+    parser.switch(
+        "lower-case do_lower_case do_lower",
+        "whether text is lower-cased; inferred when left out",
+        None,
     )
-    model.add_argument(
-        "--hidden-act",
-        metavar="NAME",
-        help="activation to use instead of the config's; gelu_exact for a checkpoint that was "
+    parser.text(
+        "hidden-act",
+        "activation to use instead of the config's; gelu_exact for a checkpoint that was "
         "converted from Hugging Face and says gelu",
-    )
-    model.add_argument(
-        "--backend",
         metavar="NAME",
-        help="tensorflow, jax, openvino, or auto: openvino where it is installed, which is the "
+    )
+    parser.text(
+        "backend",
+        "tensorflow, jax, openvino, or auto: openvino where it is installed, which is the "
         "fastest on a CPU, else tensorflow. $KERAS_BACKEND when left out, else auto",
+        metavar="NAME",
     )
-    model.add_argument(
-        "--precision",
+    parser.text(
+        "precision",
+        "what to compute in; bfloat16 is about twice as fast where the processor has it, and "
+        "changes probabilities in the third digit",
+        "float32",
         choices=("float32", "bfloat16"),
-        default="float32",
-        help="what to compute in; bfloat16 is about twice as fast where the processor has it, and "
-        "changes probabilities in the third digit (float32)",
     )
-    model.add_argument(
-        "--threads", type=positive, metavar="N", help="threads to compute with; all cores"
-    )
-    model.add_argument("--profile", action="store_true", help="tell on stderr where the time went")
-    model.add_argument(
-        "--batch-size", type=positive, default=32, metavar="N", help="texts at a time (32)"
-    )
-    model.add_argument(
-        "--verbose", action="store_true", help="tell on stderr what was read from the checkpoint"
+    parser.number("threads", "threads to compute with; all cores", THREADS)
+    parser.switch("profile", "tell on stderr where the time went")
+    parser.number("batch-size", "texts at a time", ROWS, 32)
+    parser.switch("verbose", "tell on stderr what was read from the checkpoint")
+
+
+def add_lower_case(parser: Parser) -> None:
+    """Adds whether text is lower-cased, for commands that read a vocabulary alone."""
+    parser.switch(
+        "do_lower_case lower_case do_lower",
+        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
+        None,
     )
 
 
-def add_stream_options(parser: argparse.ArgumentParser, what: str) -> None:
+def add_stream_options(parser: Parser, what: str) -> None:
     """Adds where the texts come from and where the results go."""
-    streams = parser.add_argument_group("input and output")
-    streams.add_argument("--input", metavar="FILE", help=f"{what}; - is standard input")
-    streams.add_argument("--output", metavar="FILE", help="write the results there")
-    streams.add_argument("--json", action="store_true", help="one JSON object a result, one a line")
+    parser.group("input and output")
+    parser.text("input", f"{what}; - is standard input", metavar="FILE")
+    parser.text("output", "write the results there", metavar="FILE")
+    parser.switch("json", "one JSON object a result, one a line")
 
 
 def check_checkpoint(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from bert_tf.cli.options import say
+from bert_tf.cli.options import SOME_FAILED, say
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:  # most often texts are given as arguments, and no line is read
@@ -125,7 +125,7 @@ def answer_lines(
             output.result(result)
     if not done:
         say(f"{source.name} holds no text.")
-    return 3 if failed else 0
+    return SOME_FAILED if failed else 0
 
 
 def _with_progress(

@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.options import say
-from bert_tf.cli.pretraining_flags import add_arguments
+from bert_tf.cli.options import STOPPED, chosen, say
+from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ examples:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 
 CURVE = "curve.png"
-STOPPED = 130
-"""Exit code after a signal, as that of Ctrl-C: a script must not go on as if all was trained."""
 
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    args.note_ignored(args)
     if not (args.do_train or args.do_eval):
         raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
     choose_training_backend(args.backend, args.use_tpu, args.distribute)
@@ -113,9 +110,8 @@ def choose_training_backend(
 
 def make_session(args: argparse.Namespace) -> PretrainingSession:
     """The session that the arguments describe."""
-    from bert_tf.training.pretraining.plan import PretrainingPlan
+    from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
     from bert_tf.training.pretraining.session import PretrainingFiles, PretrainingSession
-    from bert_tf.training.pretraining.sources import BatchSettings
 
     files = PretrainingFiles(
         comma_separated(args.input_file),
@@ -130,35 +126,9 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
             "--do_whole_word_mask masks whole words in all examples, --whole_word_share in a "
             "share of them; leave one of them out."
         )
-    batches = BatchSettings(
-        args.train_batch_size,
-        args.eval_batch_size,
-        args.max_seq_length,
-        args.max_predictions_per_seq,
-        args.masked_lm_prob,
-        args.do_whole_word_mask if args.whole_word_share is None else args.whole_word_share,
-        args.short_seq_prob,
-        args.smoothing,
-        args.held_out_pieces,
-        args.held_out_seed,
-        args.random_seed,
-    )
-    plan = PretrainingPlan(
-        steps=args.num_train_steps,
-        warmup_steps=args.num_warmup_steps,
-        learning_rate=args.learning_rate,
-        weight_decay=args.weight_decay,
-        precision=args.precision,
-        dropout=args.dropout,
-        seed=args.random_seed,
-        save_every=args.save_checkpoints_steps,
-        log_every=args.log_steps,
-        evaluate_every=args.eval_steps,
-        eval_batches=args.max_eval_steps,
-        keep=args.keep_checkpoint_max,
-        deterministic=args.deterministic,
-        distribute=args.distribute,
-    )
+    whole = args.do_whole_word_mask if args.whole_word_share is None else args.whole_word_share
+    batches = BatchSettings(**chosen(args, BatchSettings, FLAGS), whole_word=whole)
+    plan = PretrainingPlan(**chosen(args, PretrainingPlan, FLAGS))
     return PretrainingSession(files, batches, plan, args.start, say)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
-from bert_tf.cli.options import Parser, say
+from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.options import Parser, add_lower_case, chosen, say
+from bert_tf.data.rules import MaskRules, PairRules
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, SEED, THREADS
 
 if TYPE_CHECKING:
     import argparse
@@ -30,65 +32,46 @@ examples:
 """
 
 
+FLAGS = {"whole_word": "do_whole_word_mask"}
+
+
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    flags = OriginalFlags(parser)
-    flags.group("files")
-    flags.text(
+    parser.group("files")
+    parser.text(
         "input_file",
-        None,
         "text files or patterns such as 'wiki/*.txt', comma separated; also .gz",
         required=True,
     )
-    flags.text("output_file", None, "TFRecord files to write, comma separated", required=True)
-    flags.text("vocab_file", None, "the vocab.txt of the model", required=True, aliases=["vocab"])
-    flags.group("examples")
-    flags.switch(
-        "do_lower_case",
-        None,
-        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
-        aliases=["lower_case", "do_lower"],
-    )
-    flags.switch("do_whole_word_mask", False, "mask all pieces of a word or none (false)")
-    flags.integer("max_seq_length", 128, "pieces in an example at most (128)", minimum=5)
-    flags.integer(
-        "max_predictions_per_seq", 20, "masked pieces in an example at most (20)", minimum=1
-    )
-    flags.number(
-        "masked_lm_prob", 0.15, "share of the pieces that is masked (0.15)", minimum=0, maximum=1
-    )
-    flags.number(
-        "short_seq_prob",
-        0.1,
-        "share of the examples that is made shorter than they could be (0.1)",
-        minimum=0,
-        maximum=1,
-    )
-    flags.integer("dupe_factor", 10, "passes, each with pairs and masks of its own (10)", minimum=1)
-    flags.integer("random_seed", 12345, "seed of all that is random (12345)", minimum=0)
-    flags.group("beyond the original")
-    flags.integer("num_workers", None, "processes that work at once; all cores", minimum=1)
-    flags.switch(
+    parser.text("output_file", "TFRecord files to write, comma separated", required=True)
+    parser.text("vocab_file vocab", "the vocab.txt of the model", required=True)
+    parser.group("examples")
+    add_lower_case(parser)
+    parser.switch("do_whole_word_mask", "mask all tokens of a word or none")
+    parser.plan(PairRules, "max_seq_length", FLAGS)
+    parser.plan(MaskRules, "max_predictions_per_seq masked_lm_prob", FLAGS)
+    parser.plan(PairRules, "short_seq_prob", FLAGS)
+    parser.number("dupe_factor", "passes, each with pairs and masks of its own", COUNT, 10)
+    parser.number("random_seed", "seed of all that is random", SEED, 12345)
+    parser.group("beyond the original")
+    parser.number("num_workers", "processes that work at once; all cores", THREADS)
+    parser.switch(
         "group_by_pattern",
-        False,
         "take a random second segment from the files of the same pattern of --input_file, for "
-        "patterns that stand for a language each (false: from all files)",
+        "patterns that stand for a language each; when false, from all files",
     )
-    flags.text(
+    parser.text(
         "sources",
-        None,
         "tables (.tsv, with a header and a row for each document), one for each input file, that "
         "tell which source a document is part of: a random second segment is never from the "
         "source of the first",
     )
-    flags.text("sources_column", "source", "name or number of the column in them (source)")
+    parser.text("sources_column", "name or number of the column in them", "source")
 
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     from bert_tf.data.create import create_pretraining_data
-    from bert_tf.data.masking import MaskRules
-    from bert_tf.data.pairs import PairRules
     from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
     if args.num_workers:
@@ -104,10 +87,8 @@ def answer(args: argparse.Namespace) -> int:
         files,
         comma_separated(args.output_file),
         BertTokenizer(vocab, lower_case),
-        pair_rules=PairRules(args.max_seq_length, args.short_seq_prob),
-        mask_rules=MaskRules(
-            args.masked_lm_prob, args.max_predictions_per_seq, args.do_whole_word_mask
-        ),
+        pair_rules=PairRules(**chosen(args, PairRules, FLAGS)),
+        mask_rules=MaskRules(**chosen(args, MaskRules, FLAGS)),
         seed=args.random_seed,
         dupe_factor=args.dupe_factor,
         num_workers=args.num_workers,

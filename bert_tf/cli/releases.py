@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from bert_tf.cli.options import Parser
 from bert_tf.report import printable, table
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--json", action="store_true", help="one JSON object a checkpoint and line")
+    parser.switch("json", "one JSON object a checkpoint and line")
 
 
 def answer(args: argparse.Namespace) -> int:

@@ -7,8 +7,8 @@ import glob
 import os
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
-from bert_tf.cli.options import Parser, say
+from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.options import Parser, add_lower_case, say
 from bert_tf.errors import BertError
 from bert_tf.report import table
 
@@ -31,26 +31,17 @@ examples:
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    flags = OriginalFlags(parser)
-    flags.text(
-        "input_file",
-        None,
+    parser.text(
+        "input_file input",
         "text files or patterns of them, with commas between; each is a group, named by what "
         "stands before a =, else by its file name up to the first dot",
         required=True,
-        aliases=["input"],
     )
-    flags.text("vocab_file", None, "the vocab.txt of the model", required=True, aliases=["vocab"])
-    flags.text("output_dir", None, "folder to make", required=True, aliases=["output"])
-    flags.switch(
-        "do_lower_case",
-        None,
-        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
-        aliases=["lower_case", "do_lower"],
-    )
-    flags.text(
+    parser.text("vocab_file vocab", "the vocab.txt of the model", required=True)
+    parser.text("output_dir output", "folder to make", required=True)
+    add_lower_case(parser)
+    parser.text(
         "sources",
-        None,
         "GROUP=TABLE or GROUP=TABLE:COLUMN, with commas between: a table (.tsv, with a header and "
         "a row for each document) whose column (source) tells which source each document of the "
         "group is part of. Sources are held out as a whole, and a random second segment is never "

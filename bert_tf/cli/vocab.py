@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.absl_flags import OriginalFlags, comma_separated
+from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import Parser, say
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.report import percent, table
 
 if TYPE_CHECKING:
@@ -29,47 +30,34 @@ examples:
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    flags = OriginalFlags(parser)
-    flags.text(
-        "input_file",
-        None,
+    parser.text(
+        "input_file input",
         "text files or patterns of them, with commas between; each pattern is a group",
         required=True,
-        aliases=["input"],
     )
-    flags.text("output_file", None, "the vocab.txt to write", required=True, aliases=["output"])
-    flags.integer("vocab_size", 30000, "number of pieces (30000)", minimum=1)
-    flags.switch(
-        "do_lower_case",
-        False,
-        "lower-case text and drop accents (false)",
-        aliases=["lower_case", "do_lower"],
-    )
-    flags.number(
+    parser.text("output_file output", "the vocab.txt to write", required=True)
+    parser.number("vocab_size", "number of tokens", COUNT, 30000)
+    parser.switch("do_lower_case lower_case do_lower", "lower-case text and drop accents")
+    parser.number(
         "smoothing",
+        "a group of n characters counts as n**X: 1 is its true fraction, 0 the same for all groups",
+        FRACTION,
         0.7,
-        "a group of n characters gets a share of n**X: 1 is its true share, 0 the same for all "
-        "groups (0.7)",
-        minimum=0,
-        maximum=1,
     )
-    flags.integer(
-        "min_char_count",
-        None,
-        "each character that occurs N times in all files becomes a piece; left out, 99.99%% of the "
+    parser.number(
+        "min_char_count min_character_count",
+        "each character that occurs N times in all files becomes a token; left out, 99.99% of the "
         "letters of each group and --ideograph_coverage decide",
-        minimum=1,
-        aliases=["min_character_count"],
+        COUNT,
     )
-    flags.number(
+    parser.number(
         "ideograph_coverage",
+        "fraction of each group's characters up to which rare ideographs and Hangul syllables are "
+        "left out",
+        PORTION,
         0.998,
-        "share of each group's characters up to which rare ideographs and Hangul syllables are "
-        "left out (0.998)",
-        minimum=0,
-        maximum=1,
     )
-    flags.switch("overwrite", False, "replace the output if it exists (false)")
+    parser.switch("overwrite", "replace the output if it exists")
 
 
 def answer(args: argparse.Namespace) -> int:

@@ -15,9 +15,7 @@ from .inputs import encode_texts as encode_texts
 from .labelled import LabelledTexts as LabelledTexts
 from .labelled import encode_labels as encode_labels
 from .labelled import order_labels as order_labels
-from .masking import MaskRules as MaskRules
 from .masking import mask_pieces as mask_pieces
-from .pairs import PairRules as PairRules
 from .pairs import Pairs as Pairs
 from .pairs import assemble as assemble
 from .pairs import draw_pairs as draw_pairs
@@ -27,6 +25,8 @@ from .python_rows import labelled_rows as labelled_rows
 from .reading import Layout as Layout
 from .reading import read_labelled as read_labelled
 from .records import RecordStream as RecordStream
+from .rules import MaskRules as MaskRules
+from .rules import PairRules as PairRules
 from .splits import split_labelled as split_labelled
 from .splitting import split_by_source as split_by_source
 from .tables import TableOptions as TableOptions

@@ -19,6 +19,7 @@ from bert_tf.data.pairs import PairRules
 from bert_tf.data.shuffle import DiskShuffle
 from bert_tf.data.tokens import TokenCorpus, tokenize_corpus
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, SEED, THREADS
 from bert_tf.text import BertTokenizer, Vocabulary
 
 T = TypeVar("T")
@@ -146,13 +147,10 @@ def write_records(
     """
     pair_rules, mask_rules = pair_rules or PairRules(), mask_rules or MaskRules()
     paths = checked_outputs(outputs, [])
-    if dupe_factor < 1:
-        raise BertError(f"dupe_factor is {dupe_factor}; it must be at least 1.")
-    if seed < 0:
-        raise BertError(f"the seed is {seed}; it must not be negative.")
+    COUNT.check("dupe_factor", dupe_factor)
+    SEED.check("seed", seed)
     num_workers = available_cores() if num_workers is None else num_workers
-    if num_workers < 1:
-        raise BertError(f"num_workers is {num_workers}; it must be at least 1.")
+    THREADS.check("num_workers", num_workers)
     corpus.check_vocabulary(vocab)
     documents, pieces = len(corpus), len(corpus.tokens)
     length = pair_rules.max_seq_length

@@ -12,6 +12,7 @@ from bert_tf.data.masking import MaskRules, mask_pieces
 from bert_tf.data.pairs import PairRules, Pairs, assemble, draw_pairs
 from bert_tf.data.tokens import TokenCorpus
 from bert_tf.errors import BertError
+from bert_tf.options import FRACTION, ROWS, SEED
 from bert_tf.text import Vocabulary
 
 WINDOW_PIECES = 1 << 22
@@ -73,12 +74,9 @@ class PretrainingStream:
                 f"documents must be {len(corpus)} booleans, one for each document, not "
                 f"{documents.dtype} of shape {documents.shape}"
             )
-        if batch_size < 1 or seed < 0:
-            raise BertError(
-                f"batch_size is {batch_size} and seed {seed}; they are at least 1 and 0"
-            )
-        if not 0 <= smoothing <= 1:
-            raise BertError(f"smoothing is {smoothing}; it lies between 0 and 1, usual is 0.7")
+        ROWS.check("batch_size", batch_size)
+        SEED.check("seed", seed)
+        FRACTION.check("smoothing", smoothing)
         self.corpus = corpus
         self.batch_size = batch_size
         self.pair_rules = pair_rules

@@ -11,9 +11,7 @@ from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.errors import BertError
-
-USUAL_LENGTH = 128
-"""`max_seq_length` where it is neither given nor known, as in the original's scripts."""
+from bert_tf.options import USUAL_LENGTH
 
 
 def encode_texts(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from bert_tf.data.problems import Place, show_place
 from bert_tf.errors import BertError
 
 Task = Literal["classes", "multilabel", "regression"]
@@ -16,9 +17,6 @@ TASKS: tuple[Task, ...] = ("classes", "multilabel", "regression")
 
 Label = str | tuple[str, ...] | float | None
 """Of one row: its class, its several classes, or its number; None where the row has none."""
-
-Place = tuple[str, int]
-"""A file and a line in it, from 1; for what was given in Python "" and the row, from 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +87,6 @@ class LabelledTexts:
         if self.pairs is None:
             return ((text, None) for text in self.texts)
         return zip(self.texts, self.pairs)
-
-
-def show_place(place: Place) -> str:
-    """A place for a message.
-
-    >>> show_place(("train.tsv", 17)), show_place(("", 3))
-    ('train.tsv:17', 'row 3')
-    """
-    file, number = place
-    return f"{file}:{number}" if file else f"row {number}"
 
 
 def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:

@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from bert_tf.errors import BertError
+from bert_tf.data.rules import MaskRules
 
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 """Of the pieces asked for: how many become [MASK], and how many any piece; the rest stays."""
-
-
-@dataclass(frozen=True)
-class MaskRules:
-    """How many pieces are asked for, and whether whole words are.
-
-    Attributes:
-        masked_lm_prob: share of an example's pieces, [CLS] and [SEP]s counted.
-        max_predictions_per_seq: the most of one example; also the columns of the results.
-        whole_word: ask for all pieces of a word or none. A number between: the share of examples
-            treated so, the others piece by piece.
-    """
-
-    masked_lm_prob: float = 0.15
-    max_predictions_per_seq: int = 20
-    whole_word: bool | float = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.masked_lm_prob <= 1:
-            raise BertError(
-                f"masked_lm_prob is {self.masked_lm_prob}; it lies above 0, up to 1 (usual: 0.15)"
-            )
-        if self.max_predictions_per_seq < 1:
-            raise BertError(
-                f"max_predictions_per_seq is {self.max_predictions_per_seq}; it is at least 1"
-            )
-        if not 0 <= self.whole_word <= 1:
-            raise BertError(
-                f"whole_word is {self.whole_word}; it is True, False or a share between 0 and 1"
-            )
 
 
 def mask_pieces(

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from bert_tf.data.rules import SPECIAL_PIECES, PairRules
 from bert_tf.data.tokens import TokenCorpus
 from bert_tf.errors import BertError
 
-SPECIAL_PIECES = 3
-"""[CLS], and a [SEP] behind each segment."""
-
 _TRIES = 16
-
-
-@dataclass(frozen=True)
-class PairRules:
-    """How long examples are.
-
-    Attributes:
-        max_seq_length: pieces of an example, [CLS] and [SEP]s counted.
-        short_seq_prob: how often a document is cut into examples of a shorter length, so that
-            the model also sees short ones.
-    """
-
-    max_seq_length: int = 128
-    short_seq_prob: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.max_seq_length < SPECIAL_PIECES + 2:
-            raise BertError(
-                f"max_seq_length is {self.max_seq_length}; two segments with [CLS] and [SEP]s take "
-                f"at least {SPECIAL_PIECES + 2}, usual are 128 and 512"
-            )
-        if not 0 <= self.short_seq_prob <= 1:
-            raise BertError(f"short_seq_prob is {self.short_seq_prob}; it lies between 0 and 1")
-
-    @property
-    def max_num_tokens(self) -> int:
-        """Pieces that both segments have room for."""
-        return self.max_seq_length - SPECIAL_PIECES
 
 
 class Pairs(NamedTuple):

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bert_tf.data.columns import Columns, choose_columns
-from bert_tf.data.labelled import Place
-from bert_tf.data.problems import Policy
+from bert_tf.data.problems import Place, Policy
 from bert_tf.data.reading import Layout
 from bert_tf.data.tables import Row, Table, as_text
 from bert_tf.errors import BertError

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from bert_tf.data.labelled import Place, show_place
 from bert_tf.errors import BertError
+
+Place = tuple[str, int]
+"""A file and a line in it, from 1; for what was given in Python "" and the row, from 0."""
 
 Role = Literal["train", "evaluate", "predict"]
 
@@ -116,16 +118,21 @@ class Policy:
         Raises:
             BertError: as the class, or a part is not `kind=action`.
         """
-        changes = {}
-        for part in filter(None, map(str.strip, text.split(","))):
-            name, equals, action = part.partition("=")
-            if not equals:
-                raise BertError(f"{part!r} is not kind=action, such as unlabelled=refuse")
-            changes[name.strip()] = action.strip()
-        return cls(role, **changes)
+        return cls(role, **parse_changes(text))
 
     def __getitem__(self, kind: str) -> str:
         return self._actions[kind]
+
+
+def parse_changes(text: str) -> dict[str, str]:
+    """Kind to action; see `Policy.parse`."""
+    changes = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, action = part.partition("=")
+        if not equals:
+            raise BertError(f"{part!r} is not kind=action, such as unlabelled=refuse")
+        changes[name.strip()] = action.strip()
+    return changes
 
 
 def _checked(changes: Mapping[str, str]) -> Mapping[str, str]:
@@ -234,6 +241,16 @@ class Tally:
 def _counted(kind: str, count: int) -> str:
     noun = "line" if kind in ("blank_line", "ragged") else "row"
     return KINDS[kind].text.format(n=f"{count:,} {noun}{'' if count == 1 else 's'}")
+
+
+def show_place(place: Place) -> str:
+    """A place for a message.
+
+    >>> show_place(("train.tsv", 17)), show_place(("", 3))
+    ('train.tsv:17', 'row 3')
+    """
+    file, number = place
+    return f"{file}:{number}" if file else f"row {number}"
 
 
 def _places(problem: Problem) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from bert_tf.checkpoint import crc
 from bert_tf.data.examples import decode_examples
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS
 
 FEATURES: dict[str, type] = {
     "input_ids": np.int32,
@@ -108,8 +109,7 @@ class RecordStream:
         max_predictions_per_seq: int | None = None,
         vocab_size: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise BertError(f"batch_size is {batch_size}; it must be at least 1.")
+        ROWS.check("batch_size", batch_size)
         if isinstance(files, str | bytes | os.PathLike):
             raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
         self.files = [os.fspath(path) for path in files]

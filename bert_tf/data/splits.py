@@ -19,6 +19,7 @@ import numpy as np
 from bert_tf.data.cleaning import normal_text
 from bert_tf.data.labelled import LabelledTexts, classes_of
 from bert_tf.errors import BertError
+from bert_tf.options import SEED
 
 SHARES: Mapping[str, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
@@ -54,8 +55,7 @@ def split_labelled(
     shares = dict(shares or SHARES)
     if len(shares) < 2 or not all(0 < share < float("inf") for share in shares.values()):
         raise BertError(f"shares are {shares}; give two or more, all above 0")
-    if seed < 0:
-        raise BertError(f"seed is {seed}; it is at least 0")
+    SEED.check("seed", seed)
     if groups is not None and len(groups) != len(data):
         raise BertError(f"{len(groups):,} groups are given for {len(data):,} rows")
     wanted = np.array(list(shares.values()))

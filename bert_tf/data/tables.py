@@ -21,12 +21,11 @@ from bert_tf.data.binary_tables import parquet_file, parquet_rows, sheet_rows
 from bert_tf.data.column_names import ALL_NAMES
 from bert_tf.data.text_lines import encoding_advice, open_lines, replaced, undecodable
 from bert_tf.errors import BertError
+from bert_tf.options import Options, option
 
 SAMPLE = 1000
 """Rows from which the format, the header and the columns are told."""
 
-FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "xlsx")
-QUOTING = ("csv", "none")
 _SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, under a header or none
 _DELIMITERS = ",;\t|"
 _SUFFIXES = {
@@ -48,41 +47,43 @@ _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
-class TableOptions:
-    """How a table is read; what is None is told from the file.
+class TableOptions(Options):
+    """How a table is read; what is None is inferred from the file."""
 
-    Attributes:
-        format: one of `FORMATS`. Told from the end of the name, else from the first lines: JSON
-            lines, tabs, as many commas in each, or else one text in each.
-        delimiter: between fields. Tabs in TSV; else the one of `, ; | tab` that gives most of the
-            first lines the same number of fields.
-        quoting: "none": a quote is a character like any other, as in GLUE's files; "csv": quotes
-            enclose fields, which may then hold the delimiter and line ends (RFC 4180). "none" in
-            TSV, else "csv".
-        header: whether the first line has the names of the columns. It does if a name was asked
-            for that stands in it; or if one of its fields is a usual name such as `text` or
-            `label`; or if a column has numbers in all lines but the first, or few different
-            values, each several times, but another in the first.
-        encoding: see `open_lines`.
-        sheet: of an Excel workbook, by name, or by number from 0; the first if left out.
-    """
-
-    format: str | None = None
-    delimiter: str | None = None
-    quoting: str | None = None
-    header: bool | None = None
-    encoding: str | None = None
-    sheet: str | None = None
+    format: str | None = option(
+        None,
+        "of the files; by the end of the name, else from the first lines: JSON lines, tabs, as "
+        "many commas in each, or else one text in each",
+        choices=("csv", "tsv", "jsonl", "json", "parquet", "xlsx"),
+    )
+    delimiter: str | None = option(
+        None,
+        "one character between fields; a tab in TSV, else the one of , ; | and tab that gives most "
+        "of the first lines the same number of fields",
+    )
+    quoting: str | None = option(
+        None,
+        "none: a quote is a character like any other, as in GLUE's files, usual for TSV; csv: "
+        "quotes enclose fields, which may then hold the delimiter and line ends (RFC 4180), usual "
+        "for all else",
+        choices=("csv", "none"),
+    )
+    header: bool | None = option(
+        None,
+        "whether the first line has the names of the columns. It does if a name was asked for that "
+        "stands in it; or if one of its fields is a usual name such as text or label; or if a "
+        "column has numbers in all lines but the first, or few different values, each several "
+        "times, but another in the first",
+    )
+    encoding: str | None = option(None, "of the files; UTF-8 and marked UTF-16 when left out")
+    sheet: str | None = option(
+        None, "of an Excel workbook, by name, or by number from 0; the first when left out"
+    )
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("format", self.format, FORMATS),
-            ("quoting", self.quoting, QUOTING),
-        ):
-            if value is not None and value not in known:
-                raise BertError(f"{name} is {value!r}; it is one of {', '.join(known)}")
+        super().__post_init__()
         if self.delimiter is not None and len(self.delimiter) != 1:
-            raise BertError(f"the delimiter is {self.delimiter!r}; it is one character")
+            raise BertError(f"delimiter is {self.delimiter!r}; it must be one character.")
 
 
 class Row(NamedTuple):

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.data.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
 from bert_tf.text.exact import MAX_WORD_LENGTH, is_cjk
 from bert_tf.text.vocab import CLS, MASK, PAD, SEP, UNK
@@ -354,13 +355,8 @@ def _check(
         raise BertError(
             f"a vocabulary of {size} pieces lacks room for the {len(HEAD)} special ones."
         )
-    if not 0 <= smoothing <= 1:
-        raise BertError(
-            f"smoothing is {smoothing:g}; it lies between 0 (all groups alike) and 1 (as they are)."
-        )
-    if min_character_count is not None and min_character_count < 1:
-        raise BertError(f"min_character_count is {min_character_count}; it is 1 or more.")
-    coverages = {"ideograph_coverage": ideograph_coverage, "letter_coverage": letter_coverage}
-    for name, value in coverages.items():
-        if not 0 < value <= 1:
-            raise BertError(f"{name} is {value:g}; it is a share above 0, at most 1.")
+    FRACTION.check("smoothing", smoothing)
+    if min_character_count is not None:
+        COUNT.check("min_character_count", min_character_count)
+    PORTION.check("ideograph_coverage", ideograph_coverage)
+    PORTION.check("letter_coverage", letter_coverage)

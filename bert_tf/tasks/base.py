@@ -9,6 +9,7 @@ from bert_tf.batching.predict import Extra, predict_all
 from bert_tf.batching.rows import PackedRows
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.options import ROWS
 from bert_tf.tasks.streaming import stream_in_chunks
 from bert_tf.text import Packed, pack
 
@@ -29,11 +30,11 @@ class Predicting:
         batch_size: rows run at once.
 
     Raises:
-        BertError: `batch_size` is no whole number above 0.
+        BertError: `batch_size` is out of range.
     """
 
     def __init__(self, bert: Bert, batch_size: int = 32) -> None:
-        check_whole(batch_size=batch_size)
+        ROWS.check("batch_size", batch_size)
         self.bert = bert
         self.batch_size = batch_size
 
@@ -120,14 +121,3 @@ def pack_texts(bert: Bert, texts: Sequence[str], max_length: int) -> tuple[Packe
     counts = [len(one) for one in ids]
     full = sum(counts) + (3 if counts[1:] and counts[1] else 2)
     return PackedTexts(tuple(texts), packed, full > max_length), counts
-
-
-def check_whole(**numbers: Any) -> None:
-    """Refuses what is no whole number above 0.
-
-    Raises:
-        BertError: one is not; the message names it.
-    """
-    for name, number in numbers.items():
-        if not isinstance(number, int) or number < 1:
-            raise BertError(f"{name}={number!r} must be a whole number above 0.")

@@ -11,6 +11,7 @@ import numpy as np
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
+from bert_tf.options import FRACTION, LENGTH, Range
 from bert_tf.tasks.base import PackedTexts, Task, pack_texts
 from bert_tf.tasks.results import ClassifyResult
 
@@ -57,14 +58,10 @@ class Classify(Task[Texts, ClassifyResult]):
             )
         bert.heads.require_classifier()
         super().__init__(bert, batch_size)
+        FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings
         length = max_seq_length or bert.classifier.max_seq_length or limit
-        if not 3 <= length <= limit:
-            raise BertError(
-                f"max_seq_length={length} must lie from 3 to {limit}, what this model takes."
-            )
-        if not 0 <= threshold <= 1:
-            raise BertError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
+        Range(int, LENGTH.minimum, limit).check("max_seq_length", length)
         self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
         self.max_seq_length = length
         self.threshold = threshold

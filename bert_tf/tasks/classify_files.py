@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.data.labelled import show_place
 from bert_tf.data.prediction_rows import PredictionRow, Texts
-from bert_tf.data.problems import Policy
+from bert_tf.data.problems import Policy, show_place
 from bert_tf.errors import BertError
 from bert_tf.tasks.classify import Classify
 from bert_tf.tasks.growing_file import GrowingFile, Progress, growing_file

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 
 # First: it says what to do where scikit-learn is missing.
-from bert_tf.tasks.estimator_base import BertEstimator, Targets, keep_arguments, name_of
+from bert_tf.tasks.estimator_base import BertEstimator, Targets, constructor, name_of
 from bert_tf.training.finetuning.plan import FineTuningPlan
 
 # isort: split
@@ -66,46 +65,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
     """
 
     tasks = ("classes", "multilabel")
-
-    def __init__(
-        self,
-        checkpoint: str | os.PathLike[str] = "demo_multi_cased",
-        *,
-        lower_case: bool | None = None,
-        max_seq_length: int | None = None,
-        mode: str = "full",
-        epochs: float | None = None,
-        batch_size: int = 32,
-        learning_rate: float | None = None,
-        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
-        label_smoothing: float = 0.0,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        precision: str = "float32",
-        random_state: Any = None,
-        output_dir: str | os.PathLike[str] | None = None,
-        verbose: int | bool = 0,
-        accumulation: int = 1,
-        head_learning_rate: float | None = None,
-        layer_decay: float = 1.0,
-        warmup: float = 0.1,
-        weight_decay: float = 0.01,
-        bias_correction: bool = True,
-        clip_norm: float | None = 1.0,
-        dropout: float | None = None,
-        pooling: str = "pooled",
-        dense_layers: int = 1,
-        head_dropout: float = 0.1,
-        lora_rank: int = 8,
-        lora_alpha: float = 16.0,
-        metric: str | None = None,
-        keep_best: bool = True,
-        evaluate_every: int | None = None,
-        eval_batch_size: int = 64,
-        deterministic: bool = False,
-        distribute: str = "none",
-    ) -> None:
-        keep_arguments(self, locals())
+    __init__ = constructor(class_weight=None, label_smoothing=FineTuningPlan.label_smoothing)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each text, (n,); of several at once zeros and ones, int64 (n, classes).
@@ -188,44 +148,7 @@ class BertRegressor(RegressorMixin, BertEstimator):
     """
 
     tasks = ("regression",)
-
-    def __init__(
-        self,
-        checkpoint: str | os.PathLike[str] = "demo_multi_cased",
-        *,
-        lower_case: bool | None = None,
-        max_seq_length: int | None = None,
-        mode: str = "full",
-        epochs: float | None = None,
-        batch_size: int = 32,
-        learning_rate: float | None = None,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        precision: str = "float32",
-        random_state: Any = None,
-        output_dir: str | os.PathLike[str] | None = None,
-        verbose: int | bool = 0,
-        accumulation: int = 1,
-        head_learning_rate: float | None = None,
-        layer_decay: float = 1.0,
-        warmup: float = 0.1,
-        weight_decay: float = 0.01,
-        bias_correction: bool = True,
-        clip_norm: float | None = 1.0,
-        dropout: float | None = None,
-        pooling: str = "pooled",
-        dense_layers: int = 1,
-        head_dropout: float = 0.1,
-        lora_rank: int = 8,
-        lora_alpha: float = 16.0,
-        metric: str | None = None,
-        keep_best: bool = True,
-        evaluate_every: int | None = None,
-        eval_batch_size: int = 64,
-        deterministic: bool = False,
-        distribute: str = "none",
-    ) -> None:
-        keep_arguments(self, locals())
+    __init__ = constructor()
 
     def predict(self, X: Any) -> np.ndarray:
         """The number of each text, float64 (n,).

@@ -18,12 +18,12 @@ import numpy as np
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
-from bert_tf.data.inputs import USUAL_LENGTH
 from bert_tf.data.labelled import Label, LabelledTexts, encode_labels
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.data.splits import split_labelled
 from bert_tf.errors import BertError
 from bert_tf.loading import load
+from bert_tf.options import USUAL_LENGTH, Range
 from bert_tf.tasks.base import Predicting
 from bert_tf.training.finetuning.plan import FineTuningPlan
 
@@ -37,7 +37,8 @@ except ImportError as error:
         "newer is not installed; type: pip install 'bert_tf[train]'."
     ) from error
 
-_PLAN = frozenset(field.name for field in dataclasses.fields(FineTuningPlan))
+# Under another name, of classifiers alone, or how often to write into a folder.
+_NOT_PARAMETERS = ("class_weights", "seed", "label_smoothing", "save_every", "log_every", "keep")
 
 
 class Targets(NamedTuple):
@@ -215,7 +216,9 @@ class BertEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
-        chosen = {name: value for name, value in params.items() if name in _PLAN}
+        chosen = {
+            name: params[name] for name in FineTuningPlan.__dataclass_fields__ if name in params
+        }
         return FineTuningPlan(**chosen, seed=seed)
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -242,10 +245,29 @@ class BertEstimator(BaseEstimator):
         return tags
 
 
-def keep_arguments(estimator: Any, given: dict[str, Any]) -> None:
-    """Stores the arguments of a constructor as they are, which is all that scikit-learn allows."""
-    for name in type(estimator)._get_param_names():
-        setattr(estimator, name, given[name])
+def constructor(**own: Any) -> Any:
+    """An `__init__` that keeps its arguments as they are, which is all that scikit-learn allows.
+
+    It takes `checkpoint` and, by keyword, what estimators have of their own and the options of
+    `FineTuningPlan` that are parameters of an estimator.
+
+    Args:
+        own: the parameters of one estimator alone, with their defaults.
+    """
+    own |= {"lower_case": None, "max_seq_length": None, "validation_fraction": None}
+    own |= {"random_state": None, "output_dir": None, "verbose": 0}
+    plan = {field.name: field.default for field in dataclasses.fields(FineTuningPlan)}
+    own |= {name: default for name, default in plan.items() if name not in _NOT_PARAMETERS}
+    types = FineTuningPlan.__annotations__
+    fields: Any = [
+        ("checkpoint", Any, dataclasses.field(default="demo_multi_cased")),
+        *(
+            (name, types.get(name, "Any"), dataclasses.field(default=own[name], kw_only=True))
+            for name in own
+        ),
+    ]
+    made: Any = dataclasses.make_dataclass("BertEstimator", fields)
+    return made.__init__
 
 
 def plain(value: Any) -> Any:
@@ -287,11 +309,7 @@ def _texts(X: Any) -> LabelledTexts:
 
 def _held_out(data: LabelledTexts, fraction: Any, seed: int) -> list[LabelledTexts]:
     """The rows to train on, and those to judge by."""
-    if not isinstance(fraction, float) or not 0 < fraction < 1:
-        raise BertError(
-            f"validation_fraction is {fraction!r}; it lies between 0 and 1, or is None to hold "
-            f"out nothing."
-        )
+    Range(float, above=0, below=1).check("validation_fraction", fraction)
     splits, _ = split_labelled(data, {"train": 1 - fraction, "validation": fraction}, seed=seed)
     return list(splits.values())
 

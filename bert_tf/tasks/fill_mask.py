@@ -11,9 +11,10 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, check_choice
 from bert_tf.tasks import masked_text
 from bert_tf.tasks.asking import MaskedWordModel
-from bert_tf.tasks.base import Task, check_whole
+from bert_tf.tasks.base import Task
 from bert_tf.tasks.masked_text import MaskedText, Row
 from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
 
@@ -65,13 +66,11 @@ class FillMask(Task[str, FilledText]):
     ) -> None:
         if isinstance(candidates, str):
             raise BertError(f"candidates is a list of words, e.g. [{candidates!r}].")
-        for name, value, allowed in (
-            ("mode", mode, MODES),
-            ("too_long", too_long, ("error", "window")),
-        ):
-            if value not in allowed:
-                raise BertError(f"{name}={value!r} is not one of {', '.join(allowed)}.")
-        check_whole(top_k=top_k, max_pieces=max_pieces, stride=stride)
+        check_choice("mode", mode, MODES)
+        check_choice("too_long", too_long, ("error", "window"))
+        COUNT.check("top_k", top_k)
+        COUNT.check("max_pieces", max_pieces)
+        COUNT.check("stride", stride)
         super().__init__(bert, batch_size)
         if mode != "independent" and (max_pieces > 1 or candidates is not None):
             raise BertError(

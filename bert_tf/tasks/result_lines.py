@@ -11,9 +11,8 @@ import numpy as np
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.data.prediction_rows import PredictionRow
 from bert_tf.errors import BertError
-from bert_tf.tasks.results import ClassifyResult
-
-FORMATS = ("tsv", "jsonl")
+from bert_tf.options import check_choice
+from bert_tf.tasks.results import FORMATS, ClassifyResult
 
 _SUFFIXES = {".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
@@ -63,8 +62,7 @@ class ResultLines:
     def __init__(
         self, info: ClassifierInfo, format: str = "tsv", *, echo: bool = False, pairs: bool = False
     ) -> None:
-        if format not in FORMATS:
-            raise BertError(f"the output format is {format!r}; it is one of {', '.join(FORMATS)}")
+        check_choice("format", format, FORMATS)
         self.info = info
         self.format = format
         self.echo = echo

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+FORMATS = ("tsv", "jsonl")
+"""Of files with the results of many texts, see `result_lines`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Guess:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
-
-KINDS = ("none", "data")
+from bert_tf.options import check_choice
 
 Batch = Mapping[str, np.ndarray]
 
@@ -265,16 +264,6 @@ def leads() -> bool:
     return jax is None or not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def check_kind(kind: str) -> None:
-    """Makes sure that there is such a way to distribute.
-
-    Raises:
-        BertError: there is none.
-    """
-    if kind not in KINDS:
-        raise BertError(f"distribute is {kind!r}; it is one of {', '.join(KINDS)}.")
-
-
 def distribute(kind: str) -> Distribution:
     """The devices to train on.
 
@@ -287,7 +276,7 @@ def distribute(kind: str) -> Distribution:
         BertError: there is no such kind, or it does not work on this backend or in this
             environment.
     """
-    check_kind(kind)
+    check_choice("distribute", kind, ("none", "data"))
     if kind == "none":
         return Distribution()
     import keras

@@ -10,6 +10,7 @@ from keras import ops
 
 from bert_tf.errors import BertError
 from bert_tf.models.fused import fused
+from bert_tf.options import POSITIVE, RATE
 
 SUMS = ("mlm_loss", "mlm_correct", "mlm_count", "nsp_loss", "nsp_correct", "nsp_count")
 """What a step reports, each a sum over the batch, so that batches can be added up."""
@@ -109,10 +110,8 @@ def classifier_loss(
     """
     if task not in _ROWS:
         raise BertError(f"there is no loss for {task!r}; tasks are {', '.join(_ROWS)}.")
-    if not 0 <= label_smoothing < 1:
-        raise BertError(f"label_smoothing is {label_smoothing}; it lies from 0 to below 1.")
-    if not deviation > 0:
-        raise BertError(f"the deviation of the labels is {deviation}; it must be above 0.")
+    RATE.check("label_smoothing", label_smoothing)
+    POSITIVE.check("deviation", deviation)
     rows = fused(_ROWS[task])
 
     def loss(scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:

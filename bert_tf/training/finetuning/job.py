@@ -14,14 +14,9 @@ from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.labelled import LabelledTexts
 from bert_tf.data.reading import Layout
 from bert_tf.errors import BertError
+from bert_tf.options import LENGTH, USUAL_LENGTH, check_choice
 from bert_tf.text import BertTokenizer
 from bert_tf.training.finetuning.plan import FineTuningPlan
-
-STARTS = ("checkpoint", "random")
-
-USUAL_LENGTH = 128
-"""Most pieces of a text, if nothing is said; batches are as long as their longest row anyway, so
-that short texts cost no more for it."""
 
 _LONGER = (256, 384, 512)
 _CUT = 0.10  # share of the texts that may be cut before a longer limit is taken
@@ -110,12 +105,9 @@ class ClassifierJob:
                 "there is nothing to train on: name a file with --train, or pass --nodo_train to "
                 "evaluate a model that is trained already."
             )
-        if self.start not in STARTS:
-            raise BertError(f"start is {self.start!r}; it is one of {', '.join(STARTS)}.")
-        if self.max_seq_length is not None and self.max_seq_length < 3:
-            raise BertError(
-                f"max_seq_length is {self.max_seq_length}; [CLS], a piece and [SEP] take 3."
-            )
+        check_choice("start", self.start, ("checkpoint", "random"))
+        if self.max_seq_length is not None:
+            LENGTH.check("max_seq_length", self.max_seq_length)
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
         """The plan with nothing left open, and the steps that it makes of so many rows.

@@ -9,7 +9,18 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from bert_tf.errors import BertError
-from bert_tf.training.distribution import check_kind
+from bert_tf.options import (
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATE,
+    ROWS,
+    SEED,
+    Options,
+    Range,
+    option,
+)
 
 MODES = ("full", "frozen", "last:n", "lora")
 
@@ -75,128 +86,140 @@ DEFAULTS: dict[tuple[str, Size], ModeDefaults] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuningPlan:
-    """How to fine-tune; what is None takes the mode's default (`DEFAULTS`).
+class FineTuningPlan(Options):
+    """How to fine-tune; what is None takes the mode's default (`DEFAULTS`)."""
 
-    Attributes:
-        mode: what is trained. `"full"`: everything. `"frozen"`: the head alone, on vectors that
-            the encoder computes once. `"last:2"`, say: the last two layers, pooler and head.
-            `"lora"`: in every layer a low-rank addition to query and value (added to the weights
-            when the model is written), pooler and head.
-        epochs: passes through the training data; may be a fraction.
-        batch_size: rows of a step.
-        accumulation: in how many parts the rows of a step are computed, where memory is short;
-            the result is the same. (So `batch_size=32, accumulation=4` needs memory for 8.)
-        learning_rate: the peak.
-        head_learning_rate: of the head; None for the same.
-        layer_decay: factor on the rate from each layer to the one below (Sun et al. 2019, "How to
-            fine-tune BERT for text classification", who take 0.95). The last layer, pooler and
-            head have the whole rate, the embeddings the least.
-        warmup: share of the steps.
-        weight_decay: of all but layer norms and biases.
-        bias_correction: of Adam's means. The original has none; on little data it is safer
-            (Mosbach et al. 2021; Zhang et al. 2021).
-        clip_norm: the gradients' common norm is scaled down to it; None leaves them alone.
-        dropout: instead of the encoder's two rates while training; None leaves them.
-        pooling, dense_layers, head_dropout: the head, see `bert_tf.models.ClassifierLayout`.
-        class_weights: None, `"balanced"` (rows / (classes x rows of the class)), or the weights
-            by label. For several labels at once: by label, on each label's own loss.
-        label_smoothing: from 0 to below 1.
-        lora_rank: of the additions.
-        lora_alpha: the addition is scaled by `lora_alpha / lora_rank`.
-        precision: `"float32"`, or `"bfloat16"` to compute in it on float32 weights. A frozen
-            encoder computes in what it was loaded with.
-        metric: by which the best weights are kept; None for the task's usual one.
-        keep_best: whether the weights of the best evaluation are kept, or the last ones.
-        patience: evaluations without a better one after which training stops; None never stops.
-        evaluate_every: steps between evaluations; None for once an epoch.
-        eval_batch_size: rows at once where nothing is trained.
-        seed: of the head, the order of the rows and dropout.
-        save_every: steps between checkpoints.
-        log_every: steps between rows of the log; None for 50, or fewer so that there are 20 rows
-            even of a short training (`log_rhythm`).
-        keep: how many checkpoints are kept.
-        deterministic: same numbers on the same machine to the last bit, at some cost in speed;
-            only then is a run that was killed and continued the same as an unbroken one.
-        distribute: `"none"` for one device, `"data"` to divide each batch among all, see
-            `bert_tf.training.distribution`.
-    """
-
-    mode: str = "full"
-    epochs: float | None = None
-    batch_size: int = 32
-    accumulation: int = 1
-    learning_rate: float | None = None
-    head_learning_rate: float | None = None
-    layer_decay: float = 1.0
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    bias_correction: bool = True
-    clip_norm: float | None = 1.0
-    dropout: float | None = None
-    pooling: str = "pooled"
-    dense_layers: int = 1
-    head_dropout: float = 0.1
-    class_weights: Literal["balanced"] | Mapping[str, float] | None = None
-    label_smoothing: float = 0.0
-    lora_rank: int = 8
-    lora_alpha: float = 16.0
-    precision: str = "float32"
-    metric: str | None = None
-    keep_best: bool = True
-    patience: int | None = None
-    evaluate_every: int | None = None
-    eval_batch_size: int = 64
-    seed: int = 0
-    save_every: int = 500
-    log_every: int | None = None
-    keep: int = 1
-    deterministic: bool = False
-    distribute: str = "none"
+    mode: str = option(
+        "full",
+        "what is trained. full: everything; frozen: the head alone, on vectors that the encoder "
+        "computes once, many times faster; last:2: the last two layers, pooler and head; lora: in "
+        "every layer a low-rank addition to query and value (added to the weights when the model "
+        "is written), pooler and head",
+    )
+    epochs: float | None = option(
+        None,
+        "passes through the training data; may be a fraction",
+        Range(float, above=0, maximum=1_000_000),
+        usual="by mode and width; full: 3, 4 or 8",
+    )
+    batch_size: int = option(32, "rows of a step", ROWS)
+    accumulation: int = option(
+        1,
+        "parts in which the rows of a step are computed, to save memory: 32 rows in 4 parts need "
+        "memory for 8. The result is the same",
+        ROWS,
+    )
+    learning_rate: float | None = option(
+        None,
+        "peak of the learning rate",
+        POSITIVE,
+        usual="by mode and width; full: 3e-5 from BERT-Base on, 1e-4 from a width of 512 on, 5e-4 "
+        "below",
+    )
+    head_learning_rate: float | None = option(
+        None, "another rate for the head", POSITIVE, usual="the same"
+    )
+    layer_decay: float = option(
+        1.0,
+        'factor on the rate from each layer to the one below; 0.95 in Sun et al. 2019, "How to '
+        'fine-tune BERT for text classification". The last layer, pooler and head have the whole '
+        "rate, the embeddings the least",
+        FRACTION,
+    )
+    warmup: float = option(0.1, "fraction of the steps in which the rate rises", FRACTION)
+    weight_decay: float = option(
+        0.01, "weight decay of all but layer norms and biases", NOT_NEGATIVE
+    )
+    bias_correction: bool = option(
+        True,
+        "correct the bias of Adam's means. The original does not; on little data it is safer "
+        "(Mosbach et al. 2021; Zhang et al. 2021)",
+    )
+    clip_norm: float | None = option(
+        1.0, "the gradients' common norm at most; from Python, None is no limit", POSITIVE
+    )
+    dropout: float | None = option(
+        None, "rate while training, of both kinds", RATE, usual="the encoder's two rates"
+    )
+    pooling: str = option(
+        "pooled",
+        "what the head reads: the pooler's output on [CLS], or the mean of the last layer",
+        choices=("pooled", "mean"),
+    )
+    dense_layers: int = option(1, "dense layers of the head", Range(int, 1, 2))
+    head_dropout: float = option(0.1, "dropout before each of them", RATE)
+    class_weights: Literal["balanced"] | Mapping[str, float] | None = option(
+        None,
+        "balanced, so that rare classes count as much as frequent ones (rows / (classes x rows of "
+        "the class)); or weights by label, as label=weight,... (from Python a dict). For several "
+        "labels at once: by label, on each label's own loss",
+    )
+    label_smoothing: float = option(
+        0.0, "fraction of each label that is spread over all labels", RATE
+    )
+    lora_rank: int = option(8, "rank of the additions", Range(int, 1, 65_536))
+    lora_alpha: float = option(16.0, "the additions are scaled by lora_alpha / lora_rank", POSITIVE)
+    precision: str = option(
+        "float32",
+        "what training computes in; weights are float32 in any case. A frozen encoder computes in "
+        "what it was loaded with",
+        choices=("float32", "bfloat16"),
+    )
+    metric: str | None = option(
+        None,
+        "metric by which the best weights are chosen",
+        usual="the task's usual one; accuracy of classes",
+    )
+    keep_best: bool = option(True, "keep the weights of the best evaluation, not the last ones")
+    patience: int | None = option(
+        None, "evaluations without a better one after which training stops", COUNT, usual="never"
+    )
+    evaluate_every: int | None = option(
+        None, "steps between evaluations", COUNT, usual="once an epoch"
+    )
+    eval_batch_size: int = option(64, "rows at once where nothing is trained", ROWS)
+    seed: int = option(0, "seed of the head, the order of the rows and dropout", SEED)
+    save_every: int = option(500, "steps between checkpoints", COUNT)
+    log_every: int | None = option(
+        None,
+        "steps between rows of the log",
+        COUNT,
+        usual="50, or fewer so that a short training has 20 rows",
+    )
+    keep: int = option(1, "checkpoints that are kept", COUNT)
+    deterministic: bool = option(
+        False,
+        "the same numbers to the last bit in each run on one machine, slower; only then is a run "
+        "that was killed and resumed the same as an unbroken one",
+    )
+    distribute: str = option(
+        "none",
+        "none: one device; data: each batch is divided among all, on TensorFlow the GPUs of this "
+        "machine, on JAX GPUs or TPUs, also those of other hosts: there, start the same command on "
+        "each, with KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID set, and give "
+        "an output folder that they share",
+        choices=("none", "data"),
+    )
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"full|frozen|lora|last:[1-9]\d*", self.mode):
+        if not re.fullmatch(r"full|frozen|lora|last:[1-9]\d{0,5}", str(self.mode)):
             raise BertError(
                 f"mode is {self.mode!r}; it must be full, frozen, lora, or last: and a number of "
                 f"layers, such as last:2."
             )
-        least = {
-            **dict.fromkeys(("batch_size", "accumulation", "lora_rank", "eval_batch_size"), 1),
-            **dict.fromkeys(("save_every", "log_every", "keep", "patience", "evaluate_every"), 1),
-            **dict.fromkeys(("seed", "weight_decay"), 0),
-        }
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise BertError(f"{name} is {value}; it must be at least {lowest}.")
-        for name in ("epochs", "learning_rate", "head_learning_rate", "lora_alpha", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BertError(f"{name} is {value}; it must be above 0.")
-        for name, highest in (("layer_decay", 1), ("warmup", 1)):
-            if not 0 <= getattr(self, name) <= highest:
-                raise BertError(f"{name} is {getattr(self, name)}; it lies from 0 to {highest}.")
+        super().__post_init__()
         if self.layer_decay == 0:
             raise BertError("layer_decay is 0; to train the last layers alone, take mode last:n.")
-        for name in ("dropout", "label_smoothing"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise BertError(f"{name} is {value}; it lies from 0 to below 1.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise BertError(
-                f"precision is {self.precision!r}; training computes in float32 or bfloat16."
-            )
         if self.batch_size % self.accumulation:
             raise BertError(
                 f"batch_size {self.batch_size} cannot be divided into accumulation "
                 f"{self.accumulation} equal parts."
             )
-        check_kind(self.distribute)
         weights = self.class_weights
         if isinstance(weights, str) and weights != "balanced":
             raise BertError(f"class_weights is {weights!r}; give 'balanced' or weights by label.")
-        if isinstance(weights, Mapping) and not all(weight >= 0 for weight in weights.values()):
-            raise BertError("a class weight is negative; give 0 or more.")
+        for label, weight in weights.items() if isinstance(weights, Mapping) else ():
+            NOT_NEGATIVE.check(f"the class weight of {label}", weight)
 
     @property
     def kind(self) -> str:
@@ -211,13 +234,8 @@ class FineTuningPlan:
     def filled(self, hidden_size: int) -> FineTuningPlan:
         """The same with the mode's defaults for an encoder of this width in the place of None."""
         usual = DEFAULTS[self.kind, size_of(hidden_size)]
-        return dataclasses.replace(
-            self,
-            epochs=usual.epochs if self.epochs is None else self.epochs,
-            learning_rate=(
-                usual.learning_rate if self.learning_rate is None else self.learning_rate
-            ),
-        )
+        open_ = {name for name in ("epochs", "learning_rate") if getattr(self, name) is None}
+        return dataclasses.replace(self, **{name: getattr(usual, name) for name in open_})
 
     def log_rhythm(self, steps: int) -> int:
         """Steps between rows of the log, for a training of so many steps.

@@ -13,8 +13,9 @@ from bert_tf.batching.predict import predict
 from bert_tf.batching.rows import PackedRows
 from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
-from bert_tf.data.pairs import SPECIAL_PIECES
+from bert_tf.data.rules import SPECIAL_PIECES
 from bert_tf.errors import BertError
+from bert_tf.options import COUNT, FRACTION, ROWS, SEED
 from bert_tf.text import Packed, Vocabulary
 from bert_tf.training.judging.baselines import (
     BASELINES,
@@ -156,11 +157,10 @@ def judge_predictions(
             documents of one source only or none to count, or a prediction is not a number.
     """
     held_out, training = _sides(corpus, held_out, training)
-    if positions < 1 or batch_size < 1 or seed < 0:
-        raise BertError(
-            f"positions is {positions}, batch_size {batch_size} and seed {seed}; they are at "
-            "least 1, 1 and 0."
-        )
+    COUNT.check("positions", positions)
+    ROWS.check("batch_size", batch_size)
+    SEED.check("seed", seed)
+    FRACTION.check("smoothing", smoothing)
     pair_rules = PairRules(max_seq_length)
     most = max(1, round(max_seq_length * masked_lm_prob))
     single, words = (MaskRules(masked_lm_prob, most, whole_word=whole) for whole in (False, True))

@@ -1,69 +1,87 @@
-"""`PretrainingPlan`: how to pretrain, as numbers."""
+"""`PretrainingPlan` and `BatchSettings`: how to pretrain, and how the batches are made."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 
-from bert_tf.errors import BertError
-from bert_tf.training.distribution import check_kind
+from bert_tf.data.rules import MaskRules, PairRules
+from bert_tf.options import COUNT, FRACTION, NOT_NEGATIVE, ROWS, SEED, Options, Range, like, option
+from bert_tf.training.finetuning.plan import FineTuningPlan
+
+_COUNT_OR_NONE = Range(int, 0, COUNT.maximum)
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingPlan:
-    """How to pretrain; the defaults are those of the original's `run_pretraining.py`.
+class PretrainingPlan(Options):
+    """How to pretrain; the defaults are those of the original's `run_pretraining.py`."""
 
-    Attributes:
-        steps: in all (`num_train_steps`).
-        warmup_steps: of them (`num_warmup_steps`).
-        learning_rate: the peak.
-        weight_decay: of all but layer norms and biases.
-        precision: `"float32"`, or `"bfloat16"` to compute in it on float32 weights.
-        dropout: instead of the config's two rates while training; None leaves them. Little
-            data that is seen once or twice is better learnt without.
-        seed: of dropout.
-        save_every: steps between checkpoints (`save_checkpoints_steps`).
-        log_every: steps between rows of the log.
-        evaluate_every: steps between evaluations; 0 for one at the end.
-        eval_batches: batches of an evaluation (`max_eval_steps`).
-        keep: how many checkpoints are kept.
-        deterministic: same numbers on the same machine to the last bit, at some cost in speed;
-            only then is a run that was killed and continued the same as an unbroken one.
-        distribute: `"none"` for one device, `"data"` to divide each batch among all, see
-            `bert_tf.training.distribution`.
+    steps: int = option(100_000, "steps in all", COUNT)
+    warmup_steps: int = option(10_000, "steps in which the rate rises", _COUNT_OR_NONE)
+    learning_rate: float = option(5e-5, "peak of the learning rate", NOT_NEGATIVE)
+    weight_decay: float = like(FineTuningPlan, "weight_decay")
+    precision: str = like(
+        FineTuningPlan,
+        "precision",
+        help="what to compute in; weights are float32 in any case",
+    )
+    dropout: float | None = like(
+        FineTuningPlan,
+        "dropout",
+        help="rate while training, of both kinds; texts that are seen once or twice are better "
+        "learnt with 0",
+        usual="the config's two rates",
+    )
+    seed: int = option(0, "seed of dropout", SEED)
+    save_every: int = like(FineTuningPlan, "save_every", default=1000)
+    log_every: int = option(100, "steps between rows of the log", COUNT)
+    evaluate_every: int = option(
+        0, "steps between evaluations; 0 for one at the end", _COUNT_OR_NONE
+    )
+    eval_batches: int = option(100, "batches of an evaluation", COUNT)
+    keep: int = like(FineTuningPlan, "keep", default=2)
+    deterministic: bool = like(FineTuningPlan, "deterministic")
+    distribute: str = like(FineTuningPlan, "distribute")
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSettings(Options):
+    """How batches are made.
+
+    The rules of pairs and masks are for a tokenized corpus; in TFRecord files both are settled.
     """
 
-    steps: int = 100_000
-    warmup_steps: int = 10_000
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    precision: str = "float32"
-    dropout: float | None = None
-    seed: int = 0
-    save_every: int = 1000
-    log_every: int = 100
-    evaluate_every: int = 0
-    eval_batches: int = 100
-    keep: int = 2
-    deterministic: bool = False
-    distribute: str = "none"
-
-    def check(self) -> None:
-        """Makes sure that it has a meaning.
-
-        Raises:
-            BertError: a number is out of its range.
-        """
-        for name in ("steps", "save_every", "log_every", "keep", "eval_batches"):
-            if getattr(self, name) < 1:
-                raise BertError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name, limit in (("evaluate_every", sys.maxsize), ("seed", 2**32 - 1)):
-            if not 0 <= getattr(self, name) <= limit:
-                raise BertError(f"{name} is {getattr(self, name)}; it must lie from 0 to {limit}.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise BertError(
-                f"precision is {self.precision!r}; training computes in float32 or bfloat16."
-            )
-        check_kind(self.distribute)
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise BertError(f"dropout is {self.dropout}; it lies between 0 and 1.")
+    train_batch_size: int = option(32, "examples of a step", ROWS)
+    eval_batch_size: int = option(8, "examples of a batch in evaluations", ROWS)
+    max_seq_length: int | None = like(
+        PairRules,
+        "max_seq_length",
+        default=None,
+        usual="that of the TFRecord files; 128 for a corpus",
+    )
+    max_predictions_per_seq: int | None = like(
+        MaskRules,
+        "max_predictions_per_seq",
+        default=None,
+        usual="that of the TFRecord files; 20 for a corpus",
+    )
+    masked_lm_prob: float = like(MaskRules, "masked_lm_prob")
+    whole_word: bool | float = like(MaskRules, "whole_word")
+    short_seq_prob: float = like(PairRules, "short_seq_prob")
+    smoothing: float = option(
+        0.7,
+        "a group of n tokens gets n**X of the examples: 1 is its true fraction, 0 the same for all "
+        "groups",
+        FRACTION,
+    )
+    held_out_pieces: int = option(
+        0,
+        "hold out so many tokens of each group, in whole sources, to evaluate on",
+        Range(int, 0, 2**53),
+    )
+    held_out_seed: int = option(
+        1,
+        "which ones are held out, as in bert_tf judge, and what is drawn in evaluations; not the "
+        "seed of training, so that no choice of that one trains on what was held out before",
+        SEED,
+    )
+    seed: int = option(0, "seed of all that is random in the training data", SEED)

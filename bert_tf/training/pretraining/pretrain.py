@@ -94,10 +94,9 @@ def pretrain(
         How it ended.
 
     Raises:
-        BertError: the plan has no meaning, start weights are missing, the backend cannot train,
-            and whatever `run_training` raises.
+        BertError: start weights are missing, the backend cannot train, and whatever
+            `run_training` raises.
     """
-    plan.check()
     if len(vocab) > config.vocab_size:
         raise BertError(
             f"the vocabulary has {len(vocab):,} pieces, but vocab_size in the BERT config is "

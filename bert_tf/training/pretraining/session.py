@@ -13,9 +13,10 @@ import numpy as np
 from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
-from bert_tf.training.pretraining.plan import PretrainingPlan
-from bert_tf.training.pretraining.sources import BatchSettings, corpus_folder, open_source
+from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
+from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
 from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bert_tf.training.loop import Outcome
 
 RESULTS = "eval_results.txt"
-STARTS = ("random", "spectral")
 
 Row = dict[str, float]
 
@@ -95,7 +95,6 @@ class PretrainingSession:
         start: str = "random",
         tell: Callable[[str], None] = lambda remark: None,
     ) -> None:
-        plan.check()
         self.output_dir = os.path.expanduser(files.output_dir)
         self._init_checkpoint = files.init_checkpoint
         self._plan = plan
@@ -276,8 +275,7 @@ class PretrainingSession:
                 )
 
     def _check_start(self, corpus: str | None) -> None:
-        if self._start not in STARTS:
-            raise BertError(f"start is {self._start!r}; it is one of {', '.join(STARTS)}.")
+        check_choice("start", self._start, ("random", "spectral"))
         if self._start == "spectral" and self._init_checkpoint is not None:
             raise BertError(
                 "--init_checkpoint and --start=spectral are two starts; leave one of them out."

@@ -20,44 +20,7 @@ from bert_tf.data import (
 from bert_tf.data.records import find_records
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
-
-MAX_SEQ_LENGTH, MAX_PREDICTIONS = 128, 20
-"""Of the original's flags; for a corpus, where the lengths are still to be chosen."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchSettings:
-    """How batches are made.
-
-    The rules of pairs and masks are for a tokenized corpus; in TFRecord files both are settled.
-
-    Attributes:
-        train_batch_size: examples of a step.
-        eval_batch_size: examples of a batch of an evaluation.
-        max_seq_length: pieces of an example at most; None takes what the TFRecord files were
-            made with, and 128 for a corpus.
-        max_predictions_per_seq: masked pieces of an example at most; likewise, and 20.
-        masked_lm_prob: share of the pieces that is masked.
-        whole_word: mask all pieces of a word or none; or the share of examples treated so.
-        short_seq_prob: share of the examples that is made shorter than they could be.
-        smoothing: a group's share goes as its pieces to this power.
-        held_out_pieces: so many of each group are held out, in whole sources, to evaluate on.
-        held_out_seed: which ones, and what is drawn in evaluations; not the seed of training, so
-            that no choice of that one trains on what was held out before.
-        seed: of all that is random in training data.
-    """
-
-    train_batch_size: int = 32
-    eval_batch_size: int = 8
-    max_seq_length: int | None = None
-    max_predictions_per_seq: int | None = None
-    masked_lm_prob: float = 0.15
-    whole_word: bool | float = False
-    short_seq_prob: float = 0.1
-    smoothing: float = 0.7
-    held_out_pieces: int = 0
-    held_out_seed: int = 1
-    seed: int = 0
+from bert_tf.training.pretraining.plan import BatchSettings
 
 
 class Stream(Protocol):
@@ -207,7 +170,8 @@ def _open_records(inputs: Sequence[str], vocab_size: int, settings: BatchSetting
 def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Source:
     corpus = TokenCorpus.open(folder)
     held_out = split_by_source(corpus, settings.held_out_pieces, settings.held_out_seed)
-    length = settings.max_seq_length or MAX_SEQ_LENGTH
+    # Where the lengths are still to be chosen, they are those of the original's flags.
+    length = settings.max_seq_length or PairRules.max_seq_length
 
     def stream_of(documents: np.ndarray, batch_size: int, seed: int) -> PretrainingStream:
         return PretrainingStream(
@@ -216,7 +180,7 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
             pair_rules=PairRules(length, settings.short_seq_prob),
             mask_rules=MaskRules(
                 settings.masked_lm_prob,
-                settings.max_predictions_per_seq or MAX_PREDICTIONS,
+                settings.max_predictions_per_seq or MaskRules.max_predictions_per_seq,
                 settings.whole_word,
             ),
             documents=documents,

@@ -1,0 +1,177 @@
+"""Options: the default, range and help of each, declared once for Python and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import numbers
+import operator
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from bert_tf.errors import BertError
+
+USUAL_LENGTH = 128
+"""`max_seq_length` where it is neither given nor known, as in the original's scripts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers that an option can have; NaN and infinity are never among them.
+
+    Args:
+        kind: int for whole numbers, float for all.
+        minimum: the lowest.
+        maximum: the highest.
+        above: a lower limit that is excluded.
+        below: an upper limit that is excluded.
+
+    Example:
+        >>> Range(int, 1, 8).problem(0), Range(float, 0, below=1).problem(0.5)
+        ('must be at least 1', None)
+    """
+
+    kind: type
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def __str__(self) -> str:
+        limits = (
+            ("from", self.minimum),
+            ("above", self.above),
+            ("to", self.maximum),
+            ("below", self.below),
+        )
+        return " ".join(f"{word} {limit}" for word, limit in limits if limit is not None)
+
+    def problem(self, value: Any) -> str | None:
+        """What the value must be and is not; None if it is in the range."""
+        whole = self.kind is int
+        is_one = isinstance(value, numbers.Integral if whole else numbers.Real)
+        if not is_one or isinstance(value, bool):
+            return f"must be a {'whole ' if whole else ''}number"
+        if not whole and not abs(value) <= sys.float_info.max:
+            return "must be a finite number"
+        for fits, words, limit in (
+            (operator.ge, "at least", self.minimum),
+            (operator.gt, "above", self.above),
+            (operator.le, "at most", self.maximum),
+            (operator.lt, "below", self.below),
+        ):
+            if limit is not None and not fits(value, limit):
+                return f"must be {words} {limit}"
+        return None
+
+    def check(self, name: str, value: Any) -> None:
+        """Makes sure that a parameter's value is in the range.
+
+        Raises:
+            BertError: it is not; the message names the parameter.
+        """
+        if problem := self.problem(value):
+            raise BertError(f"{name} is {value!r:.60}; it {problem}.")
+
+
+COUNT = Range(int, 1, 2**31 - 1)
+ROWS = Range(int, 1, 1_000_000)
+"""Of a batch: the rows that are computed at once."""
+LENGTH = Range(int, 3, 65_536)
+"""Of a text in tokens: [CLS], a token and [SEP] are the shortest."""
+SEED = Range(int, 0, 2**32 - 1)
+THREADS = Range(int, 1, 4096)
+SHARDS = Range(int, 1, 1000)
+"""Of a checkpoint: all its data files are open at once while writing; nobody needs more."""
+FRACTION = Range(float, 0, 1)
+PORTION = Range(float, above=0, maximum=1)
+RATE = Range(float, 0, below=1)
+POSITIVE = Range(float, above=0)
+NOT_NEGATIVE = Range(float, 0)
+
+
+def option(
+    default: Any,
+    help: str,
+    range: Range | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    usual: str | None = None,
+) -> Any:
+    """A field of a dataclass of `Options`.
+
+    Args:
+        default: its default.
+        help: what it is, a phrase without a full stop at the end.
+        range: of a number.
+        choices: the words that a text can be.
+        usual: what is shown as its default, for None that means something else.
+    """
+    if usual is None and default is not None:
+        usual = shown(default)
+    metadata = {"help": help, "range": range, "choices": choices, "usual": usual}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def like(options: type[Options], name: str, **changes: Any) -> Any:
+    """A field that is the same option as one of other `Options`, but for the changes."""
+    known = options.__dataclass_fields__[name]
+    return option(**{"default": known.default, **known.metadata, "usual": None, **changes})
+
+
+def shown(value: Any) -> str:
+    """A default as the command line spells it.
+
+    >>> shown(5e-5), shown(0.1), shown(True), shown("full")
+    ('5e-5', '0.1', 'true', 'full')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+
+
+class Options:
+    """What frozen dataclasses whose fields are options have in common.
+
+    Each `option` is documented in the class's docstring, and checked when an object is made.
+
+    Raises:
+        BertError: a value is out of its range, or not among the choices.
+    """
+
+    __dataclass_fields__: dict[str, dataclasses.Field[Any]]
+
+    def __init_subclass__(cls) -> None:
+        lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:"]
+        for name, field in vars(cls).items():
+            if not isinstance(field, dataclasses.Field):
+                continue
+            known = field.metadata
+            notes = "; ".join(str(one) for one in (known["usual"], known["range"]) if one)
+            text = f"{name}: {known['help']}" + (f" ({notes})." if notes else ".")
+            lines.append(textwrap.indent(textwrap.fill(text, 92, subsequent_indent="    "), "    "))
+        if len(lines) > 3:
+            cls.__doc__ = "\n".join(lines)
+
+    def __post_init__(self) -> None:
+        for field in self.__dataclass_fields__.values():
+            value, known = getattr(self, field.name), field.metadata
+            if value is None and "None" in str(field.type):
+                continue
+            if known["range"] and not ("bool" in str(field.type) and isinstance(value, bool)):
+                known["range"].check(field.name, value)
+            if known["choices"]:
+                check_choice(field.name, value, known["choices"])
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
+    """Makes sure that a parameter is one of some words, or None if that is among them.
+
+    Raises:
+        BertError: it is not.
+    """
+    if value not in choices:
+        words = ", ".join(filter(None, choices))
+        raise BertError(f"{name} is {value!r:.60}; it must be one of {words}.")
