@@ -51,5 +51,4 @@ def encode_texts(
     if not len(rows):
         raise BertError("there are no texts to encode.")
     padded = min(bucket_length(int(rows.lengths.max()), limit), length)
-    tokens, segments = rows.pad(np.arange(len(rows)), padded)
-    return {"token_input": tokens, "seg_input": segments}
+    return rows.inputs(np.arange(len(rows)), padded)

@@ -22,7 +22,8 @@ class LabelledRows(NamedTuple):
     Attributes:
         texts: what `bert_tf.batching.tokenizing.tokenize_texts` gave.
         labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
-            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,).
+            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,). For other
+            heads see `bert_tf.batching.labels.Labels`.
     """
 
     texts: TokenizedTexts
@@ -87,7 +88,7 @@ class Weighted:
     """A stream whose rows have the weights of their classes.
 
     Args:
-        stream: gives `labels`, int32 (rows,), and `weights`, float32 (rows,).
+        stream: gives `labels`, int32 (rows,) or (rows, length), and as many `weights`, float32.
         class_weights: float32 (classes,).
     """
 
@@ -98,7 +99,9 @@ class Weighted:
     def next_batch(self) -> Batch:
         """The stream's next batch; `weights` are multiplied by those of the classes."""
         batch = self._stream.next_batch()
-        return {**batch, "weights": batch["weights"] * self._class_weights[batch["labels"]]}
+        weights = batch["weights"]
+        labels = np.where(weights > 0, batch["labels"], 0)  # of tokens, others are no class
+        return {**batch, "weights": weights * self._class_weights[labels]}
 
     def state(self) -> dict[str, Any]:
         """That of the stream."""
