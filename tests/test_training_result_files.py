@@ -156,9 +156,6 @@ def test_worst_examples_as_files(tmp_path):
     read = list(csv.DictReader(io.StringIO(written.decode(), newline=""), dialect="excel-tab"))
     assert [row["text"] for row in read] == [row["text"] for row in rows]
     assert [row["prediction"] for row in read] == [row["prediction"] for row in rows]
-    result_files.write_worst_jsonl(tmp_path / "w.jsonl", rows)
-    lines = (tmp_path / "w.jsonl").read_text(encoding="utf-8").split("\n")
-    assert [json.loads(line) for line in lines[:-1]] == rows
     many = worst.worst_multilabel(["s\ud800"], [[1, 1]], [[0.9, 0.2]], "ab")
     result_files.write_worst_tsv(tmp_path / "w.tsv", many)
     assert (tmp_path / "w.tsv").read_text().split("\n")[1] == "0\ts\\ud800\ta, b\ta\t0.18\t0.857399"
