@@ -92,7 +92,7 @@ def answer(args: argparse.Namespace) -> int:
     if job.do_eval:
         results = session.evaluate()
         for judged in results:
-            judged.files.update(output.draw_judged(judged, session.folder, say))
+            judged.files.update(output.draw_judged(judged, session, say))
         found["evaluation"] = {
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }

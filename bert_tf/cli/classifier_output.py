@@ -25,28 +25,11 @@ from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
 from bert_tf.training.finetuning.judging import FOLDER, Judged
 from bert_tf.training.finetuning.session import ClassifierSession
 from bert_tf.training.log import EVENTS, NAME, TrainingLog
-from bert_tf.training.metrics.names import METRICS
+from bert_tf.training.objectives.base import Objective
 
 CURVE = "curve.png"
 LENGTHS = "lengths.png"
 
-_PANELS = {
-    "classes": (
-        Panel("loss", "Loss (nats)"),
-        Panel("accuracy", "Accuracy (% of rows)", percent=True),
-        Panel("macro_f1", "Macro F1 of the evaluations (%)", percent=True),
-    ),
-    "multilabel": (
-        Panel("loss", "Loss, mean over labels (nats)"),
-        Panel("label_accuracy", "Right decisions (% of rows x labels)", percent=True),
-        Panel("micro_f1", "Micro F1 of the evaluations (%)", percent=True),
-    ),
-    "regression": (
-        Panel("training_loss", "Loss (mean square error / variance of the labels)"),
-        Panel("mae", "Mean absolute error of the evaluations"),
-        Panel("pearson", "Pearson correlation of the evaluations"),
-    ),
-}
 _RATE = Panel("learning_rate", "Learning rate", scientific=True)
 
 
@@ -130,29 +113,26 @@ class Watcher:
         try:
             rows = self._log.rows()
             if rows:
-                task = self._session.data.task
-                panels = (*_panels(task, self._metric()), _RATE)
+                panels = (*_panels(self._session.objective, self._metric()), _RATE)
                 path = os.path.join(self._session.folder, CURVE)
-                draw_training(_drawable(rows, task), path, panels)
+                draw_training(list(map(_drawable, rows)), path, panels)
         except BertError as error:
             self._draws = False
             say(f"the curve is not drawn: {error}")
 
 
-def _panels(task: str, metric: str) -> tuple[Panel, ...]:
-    """Those of the task; the metric that decides takes the last place if it is not there."""
-    panels = _PANELS[task]
+def _panels(objective: Objective, metric: str) -> tuple[Panel, ...]:
+    """Its own; the metric that decides takes the last place if it is not there."""
+    panels = tuple(Panel(*curve) for curve in objective.curves)
     if metric == "loss" or any(panel.column == metric for panel in panels):
         return panels
-    meaning = METRICS[metric].meaning
+    meaning = objective.metrics[metric].meaning
     return (*panels[:-1], Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)"))
 
 
-def _drawable(rows: Sequence[Mapping[str, float]], task: str) -> list[Mapping[str, float]]:
-    """Of a regression the loss of training apart: it has another unit than the evaluations'."""
-    if task != "regression":
-        return list(rows)
-    return [{**row, "training_loss": row["loss"]} if "loss" in row else row for row in rows]
+def _drawable(row: Mapping[str, float]) -> Mapping[str, float]:
+    """With training's loss by itself, for where it has another unit than the evaluations'."""
+    return {**row, "training_loss": row["loss"]} if "loss" in row else row
 
 
 def row_text(row: Mapping[str, float], metric: str) -> str:
@@ -210,40 +190,42 @@ def stopped(session: ClassifierSession, trained: FineTuned) -> str:
     )
 
 
-def draw_judged(judged: Judged, folder: str, tell: Callable[[str], None]) -> dict[str, str]:
+def draw_judged(
+    judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
+) -> dict[str, str]:
     """Draws an evaluation's pictures; gives their paths by kind.
 
     Args:
         judged: the evaluation.
-        folder: the output folder.
+        session: that evaluated.
         tell: is told what cannot be drawn.
     """
     result, name = judged.result.to_json(), judged.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
 
-    def draw(kind: str, action: Callable[[str], Any]) -> None:
-        path = os.path.join(folder, FOLDER, f"{judged.split}_{kind}.png")
+    def scatter(path: str) -> None:
+        labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
+        draw_scatter(labels, outputs, result, path, title)
+
+    def calibration(path: str) -> None:
+        error = 100 * result["calibration"]["error"]
+        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
+        draw_calibration(result, path, heading)
+
+    draw: dict[str, Callable[[str], Any]] = {
+        "scatter": scatter,
+        "confusion": lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows"),
+        "curves": lambda path: draw_curves(result, path, title),
+        "calibration": calibration,
+    }
+    for kind in session.objective.pictures:
+        path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")
         try:
-            if action(path) is not False:
+            if draw[kind](path) is not False:
                 made[kind] = path
         except BertError as error:
             tell(f"{kind} of {judged.split} is not drawn: {error}")
-
-    if judged.result.kind == "regression":
-        outputs = judged.outputs[:, 0].tolist()
-        draw(
-            "scatter",
-            lambda path: draw_scatter(judged.labels.tolist(), outputs, result, path, title),
-        )
-    elif judged.result.kind == "classes":
-        draw(
-            "confusion", lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows")
-        )
-        draw("curves", lambda path: draw_curves(result, path, title))
-        error = 100 * result["calibration"]["error"]
-        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
-        draw("calibration", lambda path: draw_calibration(result, path, heading))
     return made
 
 
@@ -306,8 +288,8 @@ def _patience(session: ClassifierSession) -> int:
 def _judged_text(judged: Judged) -> str:
     result = judged.result.to_json()
     lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
-    if judged.result.kind != "regression":
+    if "labels" in result:
         lines += ["", labels_table(result)]
-    if judged.result.kind == "classes":
+    if "confusion" in result:
         lines += ["", confusion_table(result)]
     return "\n".join(lines)

@@ -163,12 +163,12 @@ class Classify:
         return [self._result(one, row) for one, row in zip(texts, outputs, strict=True)]
 
     def _result(self, texts: _PackedTexts, row: np.ndarray) -> ClassifyResult:
-        if self.info.task == "regression":
+        if not self.info.labels:
             return ClassifyResult(texts.text, texts.text_pair, cut=texts.cut, value=float(row[0]))
         probabilities = dict(zip(self.info.labels, map(float, row), strict=True))
         best = self.info.labels[int(row.argmax())]
         several: tuple[str, ...] | None = None
-        if self.info.task == "multilabel":
+        if self.info.several:
             several = tuple(name for name, p in probabilities.items() if p >= self.threshold)
         return ClassifyResult(
             texts.text,
