@@ -48,9 +48,7 @@ class _LaterEncoder:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The encoder that a config describes."""
-        from bert_tf.models.encoder import BertEncoder
-
-        return BertEncoder.from_config(config)
+        return importlib.import_module("bert_tf.models.encoder").BertEncoder.from_config(config)
 
     def get_config(self) -> dict[str, Any]:
         """Never called: Keras registers only classes that have it."""
