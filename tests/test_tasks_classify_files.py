@@ -20,7 +20,7 @@ from bert_tf.data.reading import Layout
 from bert_tf.data.tables import TableOptions
 from bert_tf.errors import BertError
 from bert_tf.tasks import growing_file
-from bert_tf.tasks.classify_files import answer_rows, predict_file, predict_rows, predict_task
+from bert_tf.tasks.classify_files import answer_rows, predict_file, predict_task
 
 LABELS = ("bad", "so so", "good")
 INFO = ClassifierInfo(LABELS, max_seq_length=LENGTH, lower_case=True)
@@ -357,15 +357,6 @@ def test_lone_surrogates_and_line_ends_in_labels_do_no_harm(tmp_path):
     assert cells((tmp_path / "out.tsv").read_bytes())[0][2:4] == ["a b", "c d"]
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["text"] for line in lines[:-1]] == ["w1 \ud800", "w2\u2028w3"]
-
-
-def test_the_original_form(classify, tmp_path):
-    path = tmp_path / "test_results.tsv"
-    texts = ["w1", "", ("w2", ""), "w3 w4"] * 30
-    assert predict_rows(classify, iter(texts), path) == 120
-    found = np.loadtxt(path, delimiter="\t")
-    expected = reference.softmax(scores_by_hand(head(3), texts[:4]))
-    np.testing.assert_allclose(found, np.tile(expected, (30, 1)), atol=1e-5)
 
 
 def write_mnli(folder, rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from bert_tf.cli.classifier_flags import add_arguments
 from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, predict_test
 from bert_tf.cli.options import say
 from bert_tf.cli.pretraining import STOPPED, choose_training_backend
+from bert_tf.cli.training import Watcher, stopped
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def answer(args: argparse.Namespace) -> int:
             return STOPPED if trained.interrupted else 0
         found |= output.training_of(session, trained)
         if trained.interrupted:
-            print(json.dumps(found) if args.json else output.stopped(session, trained))
+            text = stopped(trained.step, session.steps, f" in {session.folder}")
+            print(json.dumps(found) if args.json else text)
             return STOPPED
         if args.keras:
             found["keras"] = session.save_keras()
@@ -246,14 +249,23 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
 
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
-    from bert_tf.cli.classifier_output import Watcher
+    from bert_tf.cli import classifier_output as output
     from bert_tf.training.distribution import leads
+    from bert_tf.training.log import TrainingLog
 
     if not leads():
         return session.train(progress=False)
-    watcher = Watcher(session, sys.stdout if args.json else None)
+    log = TrainingLog(session.folder, sys.stdout if args.json else None, json_file=True)
+    metric = (session.plan and session.plan.metric) or "loss"
+    show = None if args.json else functools.partial(output.row_text, metric=metric)
+    watcher = Watcher(log, show, output.panels(session.objective, metric))
+
+    def on_resume(step: int) -> None:
+        log.start(step)
+        say(output.resumed(session, step))
+
     try:
-        return session.train(on_row=watcher.row, on_resume=watcher.resumed)
+        return session.train(on_row=watcher.row, on_resume=on_resume)
     finally:
         watcher.close()
 

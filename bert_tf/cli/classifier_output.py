@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
-from bert_tf.cli.options import say
+from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.report.classification import confusion_table, labels_table, summary_table
 from bert_tf.report.classification_figures import (
@@ -18,19 +17,14 @@ from bert_tf.report.classification_figures import (
     draw_scatter,
 )
 from bert_tf.report.curves import Panel
-from bert_tf.report.curves import draw_curves as draw_training
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
 from bert_tf.training.finetuning.judging import FOLDER, Judged
 from bert_tf.training.finetuning.session import ClassifierSession
-from bert_tf.training.log import EVENTS, NAME, TrainingLog
 from bert_tf.training.objectives.base import Objective
 
-CURVE = "curve.png"
 LENGTHS = "lengths.png"
-
-_RATE = Panel("learning_rate", "Learning rate", scientific=True)
 
 
 def before(session: ClassifierSession) -> list[str]:
@@ -56,83 +50,26 @@ def _epochs(session: ClassifierSession) -> str:
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
-class Watcher:
-    """Logs a training's rows, shows them, and draws the curve.
-
-    Args:
-        session: what is trained.
-        json_lines: where rows go as JSON in place of the screen.
-    """
-
-    def __init__(self, session: ClassifierSession, json_lines: TextIO | None) -> None:
-        self._session = session
-        self._log = TrainingLog(session.folder, json_lines, json_file=True)
-        self._quiet = json_lines is not None
-        self._draws = True
-
-    def row(self, row: dict[str, float]) -> None:
-        """Takes a row, and shows it above the progress bar if there is one."""
-        self._log.add(row)
-        if not self._quiet:
-            from tqdm import tqdm
-
-            try:
-                tqdm.write(row_text(row, self._metric()), file=sys.stdout)
-                sys.stdout.flush()
-            except OSError:  # its reader has gone, which is no reason to end a training
-                self._quiet = True
-        if any(name.startswith("eval_") for name in row):
-            self._draw()
-
-    def resumed(self, step: int) -> None:
-        """Says from where training goes on."""
-        self._log.start(step)
-        total = self._session.steps
-        if step >= total:
-            say(f"trained already, all {total:,} steps; nothing is trained again")
-        elif step == self._session.stopped_early_at:
-            say(
-                f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing "
-                f"is trained again"
-            )
-        else:
-            say(f"goes on from step {step:,} of {total:,}")
-
-    def close(self) -> None:
-        """Ends the log and draws the curve for the last time."""
-        self._draw()
-        self._log.close()
-
-    def _metric(self) -> str:
-        assert self._session.plan is not None
-        return self._session.plan.metric or "loss"
-
-    def _draw(self) -> None:
-        if not self._draws:
-            return
-        try:
-            rows = self._log.rows()
-            if rows:
-                panels = (*_panels(self._session.objective, self._metric()), _RATE)
-                path = os.path.join(self._session.folder, CURVE)
-                draw_training(list(map(_drawable, rows)), path, panels)
-        except BertError as error:
-            self._draws = False
-            say(f"the curve is not drawn: {error}")
+def resumed(session: ClassifierSession, step: int) -> str:
+    """What to say of the step that training resumes from."""
+    total = session.steps
+    if step >= total:
+        return f"trained already, all {total:,} steps; nothing is trained again"
+    if step == session.stopped_early_at:
+        return (
+            f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing is "
+            f"trained again"
+        )
+    return f"goes on from step {step:,} of {total:,}"
 
 
-def _panels(objective: Objective, metric: str) -> tuple[Panel, ...]:
-    """Its own; the metric that decides takes the last place if it is not there."""
-    panels = tuple(Panel(*curve) for curve in objective.curves)
-    if metric == "loss" or any(panel.column == metric for panel in panels):
-        return panels
-    meaning = objective.metrics[metric].meaning
-    return (*panels[:-1], Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)"))
-
-
-def _drawable(row: Mapping[str, float]) -> Mapping[str, float]:
-    """With training's loss by itself, for where it has another unit than the evaluations'."""
-    return {**row, "training_loss": row["loss"]} if "loss" in row else row
+def panels(objective: Objective, metric: str) -> tuple[Panel, ...]:
+    """Of the curve; the metric that decides takes the last place before the rate if it lacks."""
+    found = [Panel(*curve) for curve in objective.curves]
+    if metric != "loss" and all(panel.column != metric for panel in found):
+        meaning = objective.metrics[metric].meaning
+        found[-1] = Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)")
+    return (*found, Panel("learning_rate", "Learning rate", scientific=True))
 
 
 def row_text(row: Mapping[str, float], metric: str) -> str:
@@ -174,20 +111,7 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
         "interrupted": trained.interrupted,
         "metrics": trained.metrics,
     }
-    for key, name in {"log": NAME, "tensorboard": EVENTS, "curve": CURVE}.items():
-        path = os.path.join(session.folder, name)
-        if os.path.exists(path):
-            found[key] = path
-    return found
-
-
-def stopped(session: ClassifierSession, trained: FineTuned) -> str:
-    """What to say after a signal."""
-    left = session.steps - trained.step
-    return (
-        f"stopped after step {trained.step:,}, which is saved in {session.folder}\n"
-        f"The same command goes on from there; {left:,} steps are left."
-    )
+    return {**found, **places(session.folder)}
 
 
 def draw_judged(

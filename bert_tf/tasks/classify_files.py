@@ -217,23 +217,6 @@ def _settings(classify: Classify, lines: ResultLines, pairs: bool) -> dict[str, 
     }
 
 
-def predict_rows(classify: Classify, texts: Iterable[Texts], path: str | os.PathLike[str]) -> int:
-    """Writes `test_results.tsv` as the original's `--do_predict` does: probabilities alone.
-
-    Args:
-        classify: the classifier.
-        texts: texts or pairs, of any number; empty ones are answered, too.
-        path: the file; it appears when it is complete.
-
-    Returns:
-        The number of lines: of tab-separated probabilities, in the model's order of labels.
-
-    Raises:
-        BertError: what was passed are no texts, or the file cannot be written.
-    """
-    return write_test_results(path, _outputs(classify, texts, None))
-
-
 def predict_task(
     classify: Classify,
     task_name: str,

@@ -11,6 +11,7 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.data.dataset import LabelledSplits, load_splits, load_task
 from bert_tf.data.glue import find_task
+from bert_tf.data.reading import Layout
 from bert_tf.errors import BertError
 from bert_tf.training.finetuning.base_session import RECORD, FineTuningSession
 from bert_tf.training.finetuning.job import ClassifierJob
@@ -96,9 +97,10 @@ class ClassifierSession(FineTuningSession):
     def _table(self) -> dict[str, Any] | None:
         if self.data.layout is None:
             return None
-        found = dataclasses.asdict(self.data.layout)
+        found, usual = (dataclasses.asdict(one) for one in (self.data.layout, Layout()))
         found |= found.pop("table")
-        known = {n: x for n, x in found.items() if x is not None and n not in _OF_THE_MODEL}
+        usual |= usual.pop("table")
+        known = {n: x for n, x in found.items() if x != usual[n] and n not in _OF_THE_MODEL}
         return json.loads(json.dumps(known))
 
     def _main_metric(self) -> str:

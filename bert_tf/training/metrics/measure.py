@@ -94,16 +94,9 @@ def measure_multilabel(
 ) -> MultilabelResult:
     """Evaluates a task in which each example has any number of the labels.
 
-    Args:
-        labels: 0 or 1 (examples, labels).
-        outputs: float (examples, labels), each label's own probability or logit.
-        label_names: of the labels.
-        from_logits: whether `outputs` are logits.
-        threshold: a label is predicted where its probability reaches it.
-        intervals: whether to compute confidence intervals.
-
-    Raises:
-        BertError: as `measure_classes` does.
+    Labels are 0 or 1 (examples, labels); outputs float (examples, labels), each label's own
+    probability or logit. A label is predicted where its probability reaches the threshold. The
+    rest is as in `measure_classes`.
     """
     sklearn = inputs.sklearn_metrics()
     right, probabilities, predicted = inputs.of_labels(
@@ -144,15 +137,8 @@ def measure_regression(
 ) -> RegressionResult:
     """Evaluates a task in which each example has a number.
 
-    Args:
-        labels: float (examples,).
-        outputs: float (examples,) or (examples, 1).
-        label_names: none.
-        from_logits: without a meaning for numbers.
-        intervals: whether to compute confidence intervals.
-
-    Raises:
-        BertError: as `measure_classes` does.
+    Labels are float (examples,); outputs float (examples,) or (examples, 1). Label names and logits
+    have no meaning here. The rest is as in `measure_classes`.
     """
     import numpy as np
 

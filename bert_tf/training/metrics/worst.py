@@ -1,9 +1,10 @@
 """The examples that a model predicts worst, to be read by somebody: wrong labels show up here.
 
-The functions differ in their labels. All take `pairs`, the second texts if there are any, and
-`limit`, how many rows at most (None for all). They give dicts by falling loss, of equal ones the
+Labels, outputs and the keywords `from_logits` and `threshold` are those of the functions in
+`bert_tf.training.metrics.measure`. Further keywords are `pairs`, the second texts if there are any,
+and `limit`, how many rows at most (None for all). Rows are dicts by falling loss, of equal ones the
 first in the data first: `example` (counted from 0), `text`, `text_pair` (only of pairs), `label`,
-`prediction`, and at last `loss`. They raise `BertError` where shapes do not fit, or values are not
+`prediction`, and at last `loss`. `BertError` is raised where shapes do not fit, or values are not
 what they should be.
 """
 
@@ -26,23 +27,12 @@ def worst_classes(
     labels: Any,
     outputs: Any,
     label_names: Sequence[str],
-    *,
     from_logits: bool = False,
     **options: Any,
 ) -> list[Row]:
-    """Of examples with one class each.
+    """Of one class each; with `probability`, of the right label, and `predicted_probability`.
 
-    Args:
-        texts: of the examples.
-        labels: int (examples,), places in `label_names`.
-        outputs: float (examples, classes), probabilities or logits.
-        label_names: of the classes.
-        from_logits: whether `outputs` are logits.
-        options: `pairs` and `limit`.
-
-    Returns:
-        Rows with `probability` (of the right label) and `predicted_probability` too; `loss` is the
-        cross-entropy in nats.
+    The loss is the cross-entropy in nats.
     """
     import numpy as np
 
@@ -67,25 +57,14 @@ def worst_multilabel(
     labels: Any,
     outputs: Any,
     label_names: Sequence[str],
-    *,
     from_logits: bool = False,
     threshold: float = 0.5,
     **options: Any,
 ) -> list[Row]:
-    """Of examples with any number of labels.
+    """Of any number of labels each, `label` and `prediction` being lists.
 
-    Args:
-        texts: of the examples.
-        labels: 0 or 1 (examples, labels).
-        outputs: float (examples, labels), each label's own probability or logit.
-        label_names: of the labels.
-        from_logits: whether `outputs` are logits.
-        threshold: a label is predicted where its probability reaches it.
-        options: `pairs` and `limit`.
-
-    Returns:
-        Rows with `label` and `prediction` as lists, and `probability`, that of just the right
-        labels, if they are independent; `loss` is the mean over the labels.
+    `probability` is that of just the right labels, if they are independent; the loss is the mean
+    over the labels.
     """
     import numpy as np
 
@@ -107,21 +86,9 @@ def worst_multilabel(
 
 
 def worst_regression(
-    texts: Sequence[str],
-    labels: Any,
-    outputs: Any,
-    label_names: Sequence[str] = (),
-    **options: Any,
+    texts: Sequence[str], labels: Any, outputs: Any, label_names: Sequence[str] = (), **options: Any
 ) -> list[Row]:
-    """Of examples with a number each; `loss` is the square error.
-
-    Args:
-        texts: of the examples.
-        labels: float (examples,).
-        outputs: float (examples,) or (examples, 1).
-        label_names: none.
-        options: `pairs` and `limit`.
-    """
+    """Of a number each; the loss is the square error."""
     right, given = inputs.of_numbers(labels, outputs)
     return _rows(
         texts,
