@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from bert_tf.errors import BertError
 
@@ -17,19 +17,9 @@ TASK_NAME = "task.json"
 """The same for all other heads."""
 
 
-class _Task(NamedTuple):
-    fewest: int
-    """Labels that it has at least; 0 where it has none."""
-    several: bool = False
-    """Whether any number of them hold at once."""
-
-
-TASKS: dict[str, _Task] = {
-    "classes": _Task(2),
-    "multilabel": _Task(1, several=True),
-    "regression": _Task(0),
-}
-"""Of a classifier: one of several classes, any number of them at once, or a number."""
+TASKS = {"classes": 2, "multilabel": 1, "regression": 0}
+"""Of a classifier: one of several classes, any number of them at once, or a number; with the fewest
+labels that it can have."""
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "labels": list,
@@ -45,8 +35,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "table": (dict, type(None)),
 }
 _SECOND = {"head": "classifier", "stride": None}
-"""What format 1 does not say, and what it means by that. A reader of 0.1.0 passes over what it
-does not know, which does no harm to `table` alone."""
+"""What format 1 does not say, and means by that. 0.1.0 passes over what it does not know, which
+does no harm with `table` alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +93,7 @@ class ClassifierInfo:
             raise BertError(
                 f"a classifier's task is {self.task!r}; it must be one of {', '.join(TASKS)}."
             )
-        fewest = TASKS[self.task].fewest
+        fewest = TASKS[self.task]
         if len(self.labels) < fewest or (self.labels and not fewest):
             raise BertError(
                 f"a classifier for {self.task} has {len(self.labels)} labels; it must have "
@@ -118,7 +108,7 @@ class ClassifierInfo:
     @property
     def several(self) -> bool:
         """Whether a text can have any number of the labels at once."""
-        return self.task in TASKS and TASKS[self.task].several
+        return TASKS.get(self.task) == 1  # a single one is enough, as it holds or does not
 
     @property
     def file_name(self) -> str:

@@ -256,8 +256,9 @@ def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     if not leads():
         return session.train(progress=False)
     log = TrainingLog(session.folder, sys.stdout if args.json else None, json_file=True)
-    metric = (session.plan and session.plan.metric) or "loss"
-    show = None if args.json else functools.partial(output.row_text, metric=metric)
+    assert session.plan is not None
+    metric = session.objective.metric(session.plan.metric)
+    show = None if args.json else functools.partial(output.row_text, metric=metric.name)
     watcher = Watcher(log, show, output.panels(session.objective, metric))
 
     def on_resume(step: int) -> None:

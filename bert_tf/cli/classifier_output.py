@@ -22,6 +22,7 @@ from bert_tf.report.tables import table
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
 from bert_tf.training.finetuning.judging import FOLDER, Judged
 from bert_tf.training.finetuning.session import ClassifierSession
+from bert_tf.training.metrics.names import Metric
 from bert_tf.training.objectives.base import Objective
 
 LENGTHS = "lengths.png"
@@ -63,12 +64,12 @@ def resumed(session: ClassifierSession, step: int) -> str:
     return f"goes on from step {step:,} of {total:,}"
 
 
-def panels(objective: Objective, metric: str) -> tuple[Panel, ...]:
+def panels(objective: Objective, metric: Metric) -> tuple[Panel, ...]:
     """Of the curve; the metric that decides takes the last place before the rate if it lacks."""
     found = [Panel(*curve) for curve in objective.curves]
-    if metric != "loss" and all(panel.column != metric for panel in found):
-        meaning = objective.metrics[metric].meaning
-        found[-1] = Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)")
+    if all(metric.name not in ("loss", panel.column) for panel in found):
+        title = f"{metric.meaning[0].upper()}{metric.meaning[1:]} (evaluations)"
+        found[-1] = Panel(metric.name, title)
     return (*found, Panel("learning_rate", "Learning rate", scientific=True))
 
 

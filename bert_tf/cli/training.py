@@ -79,12 +79,7 @@ class Watcher:
 
 
 def places(folder: str, **more: str) -> dict[str, Any]:
-    """The paths of what a training wrote, by its name, of those that exist.
-
-    Args:
-        folder: the output folder.
-        more: names of further files in it, by what they are called.
-    """
+    """The paths of what a training wrote into a folder, and `more` by name, of those that exist."""
     from bert_tf.training.log import EVENTS, NAME
 
     names: Mapping[str, str] = {**more, "log": NAME, "tensorboard": EVENTS, "curve": CURVE}
@@ -93,13 +88,7 @@ def places(folder: str, **more: str) -> dict[str, Any]:
 
 
 def stopped(step: int, steps: int, where: str) -> str:
-    """What to say after a signal.
-
-    Args:
-        step: the last one that was trained.
-        steps: of the whole training.
-        where: it is saved, a phrase.
-    """
+    """What to say after a signal; `where` ends the phrase "which is saved"."""
     return (
         f"stopped after step {step:,}, which is saved{where}\n"
         f"The same command goes on from there; {steps - step:,} steps are left."

@@ -155,13 +155,9 @@ class FineTuningSession:
         on_resume: Callable[[int], None] = lambda step: None,
         progress: bool = True,
     ) -> FineTuned:
-        """Trains, or resumes where an earlier session of the same job stopped: `fine_tune`.
+        """Trains, or resumes where an earlier session of the same job stopped: see `fine_tune`.
 
-        Args:
-            on_row: is given each row of the log.
-            on_resume: is given the step that training resumes from; all `steps` of them if an
-                earlier session trained to the end.
-            progress: whether to show progress bars on a terminal.
+        Where an earlier session trained to the end, it resumes from `steps`.
 
         Raises:
             BertError: as `fine_tune`; or the job is not to train.
@@ -301,6 +297,7 @@ class FineTuningSession:
     def _write_record(self, found: FineTuned) -> None:
         plan = self.plan
         assert plan is not None
+        of_plan = ("mode", "learning_rate", "epochs", "batch_size", "seed")
         record = {
             "step": found.best_step if plan.keep_best and found.best_step else found.step,
             "last_step": found.step,
@@ -308,11 +305,7 @@ class FineTuningSession:
             "stopped_early": found.stopped_early,
             "metric": plan.metric,
             "metrics": found.metrics,
-            "mode": plan.mode,
-            "learning_rate": plan.learning_rate,
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
-            "seed": plan.seed,
+            **{name: getattr(plan, name) for name in of_plan},
             "max_seq_length": self.max_seq_length,
             "rows": {name: len(data) for name, data in self.data.splits.items()},
         }

@@ -98,10 +98,10 @@ def open_batches(
 
 
 class Weighted:
-    """A stream whose rows have the weights of their classes.
+    """A stream whose rows, or tokens, have the weights of their classes.
 
     Args:
-        stream: gives `labels`, int32 (rows,), and `weights`, float32 (rows,).
+        stream: gives `labels`, int32, and `weights`, float32 of the same shape.
         class_weights: float32 (classes,).
     """
 
@@ -112,7 +112,9 @@ class Weighted:
     def next_batch(self) -> Batch:
         """The stream's next batch; `weights` are multiplied by those of the classes."""
         batch = self._stream.next_batch()
-        return {**batch, "weights": batch["weights"] * self._class_weights[batch["labels"]]}
+        # A token without a label has one below 0, and the weight 0.
+        factors = self._class_weights[np.maximum(batch["labels"], 0)]
+        return {**batch, "weights": batch["weights"] * factors}
 
     def state(self) -> dict[str, Any]:
         """That of the stream."""

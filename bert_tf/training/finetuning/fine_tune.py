@@ -161,7 +161,6 @@ def fine_tune(
             rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
         )
     step = TrainingStep(tuned.model, objective.loss, optimizer, plan.accumulation, devices)
-    weights = objective.row_weights
     best_weights: dict[str, np.ndarray] = {}
     best = BestWeights(
         metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
@@ -188,9 +187,7 @@ def fine_tune(
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
-    def recall(memory: dict[str, Any]) -> None:
-        best.recall(memory["best"])
-
+    weights = objective.row_weights
     outcome = run_training(
         step,
         data.stream if weights is None else Weighted(data.stream, weights),
@@ -203,7 +200,7 @@ def fine_tune(
             on_resume=on_resume,
             should_stop=best.should_stop,
             remember=lambda: {"run": of_run, "best": best.memory()},
-            recall=recall,
+            recall=lambda memory: best.recall(memory["best"]),
         ),
         progress=progress,
     )
@@ -224,10 +221,10 @@ def fine_tune(
         plan.rate_remark(bert.config.hidden_size),
         LengthHistogram.of(train.texts).remark(),
         *tuned.remarks,
-        objective.remark_on_only(validation.labels, best.kept.only, "validation", fewest=1)
-        if validation is not None
-        else None,
     ]
+    if validation is not None:
+        kept = best.kept.only
+        remarks.append(objective.remark_on_only(validation.labels, kept, "validation", fewest=1))
     return FineTuned(
         folder,
         outcome.step,

@@ -153,11 +153,7 @@ def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.nda
 def of_classes(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of examples with one class each: the right class, all probabilities, the predicted class.
-
-    Raises:
-        BertError: shapes do not fit, a label is no class, or an output no probability.
-    """
+    """Of examples with one class each: the right class, all probabilities, the predicted class."""
     given = finite(outputs, "outputs", (None, len(label_names)))
     probabilities = (softmax if from_logits else normalized)(given)
     return class_numbers(labels, *given.shape), probabilities, given.argmax(axis=1)
@@ -166,11 +162,7 @@ def of_classes(
 def of_labels(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of examples with any number of labels: the right ones, all probabilities, those predicted.
-
-    Raises:
-        BertError: shapes do not fit, a label is neither 0 nor 1, or an output no probability.
-    """
+    """Of examples with any number of labels: the right ones, all probabilities, those predicted."""
     import numpy as np
 
     given = finite(outputs, "outputs", (None, len(label_names)))
@@ -182,10 +174,6 @@ def of_labels(
 
 
 def of_numbers(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Of examples with a number each: the right one and the predicted one.
-
-    Raises:
-        BertError: shapes do not fit.
-    """
+    """Of examples with a number each: the right one and the predicted one."""
     given = finite(column(outputs), "outputs", (None,))
     return finite(labels, "labels", given.shape), given
