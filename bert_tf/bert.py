@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf import backend
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.names import PARTS, Weight, weights_of
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
@@ -62,10 +63,13 @@ class Bert:
         heads: which heads it has.
         classifier: the labels and the rest that a classifier's weights do not tell; None if it
             has no classifier.
+        task: the same for another head that was trained on labels; None without one.
         precision: what predictions are computed in; None follows the layers' dtype.
         report: the `LoadReport`.
         carried: tensors that `save` writes besides the weights, by their original name.
     """
+
+    task: ClassifierInfo | None = None
 
     def __init__(
         self,
@@ -319,7 +323,8 @@ class Bert:
     ) -> None:
         """Writes `bert_config.json`, `vocab.txt` and `bert_model.ckpt.*` that Google's code reads.
 
-        With a classifier also `classifier.json`, which has its labels.
+        With a classifier also `classifier.json`, which has its labels; with another head that was
+        trained on labels `task.json`.
 
         Args:
             folder: where to; made if it does not exist.
@@ -331,7 +336,6 @@ class Bert:
         Raises:
             BertError: the files exist, cannot be written, or a value does not fit into `dtype`.
         """
-        from bert_tf.checkpoint.classifier_info import INFO_NAME
         from bert_tf.checkpoint.release import write_release
 
         tensors = itertools.chain(
@@ -345,7 +349,7 @@ class Bert:
             tensors,
             dtype=dtype,
             overwrite=overwrite,
-            files={INFO_NAME: self.classifier.to_json()} if self.classifier else None,
+            files={info.file_name: info.to_json() for info in (self.classifier, self.task) if info},
         )
 
     def _names(self) -> list[Weight]:

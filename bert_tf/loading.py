@@ -13,7 +13,7 @@ import numpy as np
 from bert_tf import backend
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
-from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
+from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
 from bert_tf.checkpoint.report import LoadReport
@@ -97,8 +97,10 @@ def load(
             config = config.replace(hidden_act=hidden_act)
         remarks = [*files.remarks, *vocab.remarks, *_check_vocab(config, vocab)]
         info = ClassifierInfo.beside(files.prefix)
-        if lower_case is None and info is not None and info.lower_case is not None:
-            lower_case = info.lower_case  # known, whatever the folder is called
+        task = ClassifierInfo.beside(files.prefix, TASK_NAME)
+        known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
+        if lower_case is None and known:
+            lower_case = known[0]  # whatever the folder is called
         else:
             lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
             remarks += [remark] if remark else []
@@ -106,6 +108,9 @@ def load(
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             heads, info = _know_classifier(heads, info, new_heads, files.prefix, remarks)
+            if task is not None and not getattr(heads, task.head, None):
+                remarks.append(f"{TASK_NAME} was not used: there is no head to it ({task.head}).")
+                task = None
             present = [part for part in heads.parts if part not in new_heads]
             wanted = weights_of(config, present, heads.classifier)
             lacking = check_shapes(wanted, shapes, files.prefix, config_where)
@@ -129,7 +134,7 @@ def load(
                 remarks=tuple(remarks),
             )
             stored_dtypes = {name: reader.tensors[name].dtype for name in names}
-        return Bert(
+        bert = Bert(
             name=files.display_name,
             config=config,
             vocab=vocab,
@@ -143,6 +148,8 @@ def load(
             carried=carried,
             classifier=info,
         )
+        bert.task = task
+        return bert
 
 
 def _know_classifier(

@@ -16,10 +16,10 @@ from bert_tf.training.finetuning.job import (
     choose_max_seq_length,
     default_output_dir,
 )
-from bert_tf.training.finetuning.judging import Judged, mean_of_batches
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.session import ClassifierSession
 from bert_tf.training.finetuning.start import start_bert
+from bert_tf.training.objectives.classifier import Classes
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -271,10 +271,14 @@ def test_the_folder_is_called_after_the_data():
 def test_the_original_s_loss_is_a_mean_over_batches():
     """Of 8 rows with loss ln 2 and one with ln 4: (ln 2 + ln 4) / 2."""
     outputs = np.array([[0.5, 0.5]] * 8 + [[0.75, 0.25]], np.float32)
-    result = type("Result", (), {"kind": "classes"})()
-    judged = Judged("test", texts_of([3] * 9), np.ones(9, np.int32), outputs, result)
-    assert mean_of_batches(judged, 8) == pytest.approx((np.log(2) + np.log(4)) / 2, abs=1e-6)
-    assert mean_of_batches(judged, 9) == pytest.approx((8 * np.log(2) + np.log(4)) / 9, abs=1e-6)
+    mean_of_batches = Classes("ab").mean_of_batches
+    labels = np.ones(9, np.int32)
+    assert mean_of_batches(labels, outputs, 8) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2, abs=1e-6
+    )
+    assert mean_of_batches(labels, outputs, 9) == pytest.approx(
+        (8 * np.log(2) + np.log(4)) / 9, abs=1e-6
+    )
 
 
 def test_data_are_read_before_anything_heavy_is_imported(run_python, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.cli import pretraining
 from bert_tf.cli.main import main
+from bert_tf.cli.training import Watcher
 from bert_tf.data import TokenCorpus, split_by_source
 from bert_tf.errors import BertError
 from bert_tf.training.log import TrainingLog, read_log
@@ -418,14 +419,14 @@ def test_a_warm_up_without_an_end_is_remarked(here, monkeypatch):
 def test_what_cannot_be_drawn_is_said_once(tmp_path, monkeypatch, capsys):
     log = TrainingLog(tmp_path, events=False)
     log.add({"step": 1, "loss": 2.0})
-    speaker = pretraining._Speaker(quiet=True)
+    speaker = Watcher(log)
 
     def fail(*_):
         raise BertError("matplotlib is not installed")
 
     monkeypatch.setattr("bert_tf.report.curves.draw_curves", fail)
-    speaker.draw(log)
-    speaker.draw(log)
+    speaker.draw()
+    speaker.draw()
     told = capsys.readouterr().err
     assert told == "bert_tf: the curve is not drawn: matplotlib is not installed\n"
 

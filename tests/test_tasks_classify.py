@@ -272,7 +272,7 @@ def test_the_original_classifier_is_the_default():
         ({"task": "classify"}, "task is 'classify'"),
         ({"pooling": "max"}, "pooling of a classification head is 'max'"),
         ({"dense_layers": 2}, "lacks 2 of the weights.*classifier/hidden"),
-        ({"format": 2}, 'no "format": 1'),
+        ({"format": 3}, 'no "format": 1'),
         ({"max_seq_length": 2}, "max_seq_length is 2"),
     ],
 )

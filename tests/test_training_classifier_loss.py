@@ -111,7 +111,7 @@ def test_parts_add_up_by_the_weight_of_all(scores):
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("class", {}, "no loss for 'class'"),
+        ("class", {}, "no task 'class'"),
         ("classes", {"label_smoothing": 1}, "label_smoothing is 1"),
         ("regression", {"deviation": 0}, "deviation is 0"),
     ],

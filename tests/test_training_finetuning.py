@@ -15,13 +15,13 @@ from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
-from bert_tf.training.finetuning import batches, evaluation
-from bert_tf.training.finetuning import fine_tune as finetuning
+from bert_tf.training.finetuning import batches
 from bert_tf.training.finetuning.best import BestWeights
 from bert_tf.training.finetuning.features import features_of
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
 from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
+from bert_tf.training.objectives.classifier import Classes, Multilabel, Regression
 from bert_tf.training.optimizer import BertAdam
 
 LABELS = ("no", "yes")
@@ -118,11 +118,11 @@ def test_full_stops_early_and_restores_the_best(tune, rows, bert, monkeypatch):
     """
     seen = []
 
-    def scripted(info, labels, scores):
+    def scripted(objective, labels, scores):
         seen.append(scores.copy())
         return {"accuracy": [0.5, 0.9, 0.7, 0.8][len(seen) - 1], "loss": 1.0}
 
-    monkeypatch.setattr(evaluation, "measured", scripted)
+    monkeypatch.setattr(Classes, "measured", scripted)
     found = tune(dataclasses.replace(QUICK, epochs=10, patience=2))
     assert (found.step, found.best_step, found.stopped_early) == (12, 6, True)
     assert found.metrics == {"accuracy": 0.9, "loss": 1.0}
@@ -352,20 +352,20 @@ def test_training_goes_on_from_a_head_that_is_there(tune, bert, rows):
 
 def test_class_weights():
     """Of labels 0, 0, 0, 1 in three classes: 4 / (3 * 3), 4 / (3 * 1), and for none 4 / 3."""
-    info = ClassifierInfo(("a", "b", "c"))
+    objective = Classes(("a", "b", "c"))
     labels = np.array([0, 0, 0, 1])
     balanced = FineTuningPlan(class_weights="balanced")
-    weights = finetuning._class_weights(labels, info, balanced)
+    weights = objective.fitted(labels, balanced).row_weights
     np.testing.assert_allclose(weights, [4 / 9, 4 / 3, 4 / 3], rtol=1e-6)
     given = FineTuningPlan(class_weights={"c": 5.0})
-    np.testing.assert_allclose(finetuning._class_weights(labels, info, given), [1, 1, 5])
+    np.testing.assert_allclose(objective.fitted(labels, given).row_weights, [1, 1, 5])
     with pytest.raises(BertError, match="names 'd', which is none of the labels"):
-        finetuning._class_weights(labels, info, FineTuningPlan(class_weights={"d": 1.0}))
+        objective.fitted(labels, FineTuningPlan(class_weights={"d": 1.0}))
     with pytest.raises(BertError, match="a regression has none"):
-        finetuning._class_weights(labels, ClassifierInfo(task="regression"), balanced)
-    several = ClassifierInfo(("a", "b"), task="multilabel")
+        Regression().fitted(labels, balanced)
+    several = Multilabel(("a", "b"))
     with pytest.raises(BertError, match="'balanced' is for one class a row"):
-        finetuning._class_weights(labels, several, balanced)
+        several.fitted(labels, balanced)
 
 
 def test_rows_have_the_weights_of_their_classes():
@@ -396,12 +396,12 @@ def test_remarks(tune, bert):
     assert "max_seq_length 4 cuts" in said
     scores = scores_of(bert_tf.load(found.folder), tiny_rows(bert, 4, 0))
     assert scores.shape == (4, 2)
-    only = evaluation.only_class(INFO, np.array([[0.0, 1.0], [2.0, 3.0]]))
+    only = Classes(LABELS).only(np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
     remark = one_class_remark(np.array([0, 1]), only, LABELS, "validation", fewest=1)
     assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in remark
     assert one_class_remark(np.array([1, 1]), 1, LABELS, "validation", fewest=1) == ""
-    assert evaluation.only_class(INFO, np.eye(2)) is None
+    assert Classes(LABELS).only(np.eye(2)) is None
 
 
 def test_the_best_of_undefined_numbers_is_the_first():

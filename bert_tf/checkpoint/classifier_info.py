@@ -1,4 +1,4 @@
-"""`ClassifierInfo`: what a classifier's weights do not tell, as `classifier.json` states it."""
+"""`ClassifierInfo`: what a head's weights do not tell, in `classifier.json` or `task.json`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,53 @@ from typing import Any
 from bert_tf.errors import BertError
 
 INFO_NAME = "classifier.json"
-"""The file beside the weights; the original has none, so its labels are known by number alone."""
+"""Lies with a classifier's weights; the original has none: its labels are known by number alone."""
 
-TASKS = ("classes", "multilabel", "regression")
-"""One of several classes, any number of them at once, or a number."""
+TASK_NAME = "task.json"
+"""The same for all other heads."""
 
-FORMAT = 1
+
+TASKS = {"classes": 2, "multilabel": 1, "regression": 0}
+"""Of a classifier: one of several classes, any number of them at once, or a number; with the fewest
+labels that it can have."""
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "labels": list,
+    "task": str,
+    "pooling": str,
+    "dense_layers": int,
+    "dropout": (int, float),
+    "max_seq_length": (int, type(None)),
+    "lower_case": (bool, type(None)),
+    "pairs": (bool, type(None)),
+    "head": str,
+    "stride": (int, type(None)),
+    "table": (dict, type(None)),
+}
+_SECOND = {"head": "classifier", "stride": None}
+"""What format 1 does not say, and means by that. 0.1.0 passes over what it does not know, which
+does no harm with `table` alone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierInfo:
-    """What belongs to a classifier beside its weights.
+    """What belongs to a head besides its weights.
 
     Args:
         labels: in the order of the model's outputs; empty for a regression.
-        task: one of `TASKS`.
-        pooling: `"pooled"`, or `"mean"` of all real pieces of the last layer.
+        task: of a classifier one of `TASKS`.
+        pooling: `"pooled"`, or `"mean"` of all real tokens of the last layer.
         dense_layers: of the head, 1 or 2.
         dropout: before each of them, in training.
-        max_seq_length: most pieces of a text that it was trained on, [CLS] and [SEP] counted;
+        max_seq_length: most tokens of a text that it was trained on, [CLS] and [SEP] counted;
             None if that is not known.
         lower_case: whether text is lower-cased; None if that is not known.
         pairs: whether it was trained on pairs of texts; None if that is not known.
+        head: which head it is.
+        stride: tokens from the start of a window to that of the next, where longer texts are
+            read in windows; None where they are cut.
+        table: how the table was read that it was trained on, for JSON: columns, delimiter and
+            so on as in `bert_tf.data.reading.Layout`; None if it was no table.
 
     Raises:
         BertError: the values do not fit one another.
@@ -46,30 +71,49 @@ class ClassifierInfo:
     max_seq_length: int | None = None
     lower_case: bool | None = None
     pairs: bool | None = None
+    head: str = "classifier"
+    stride: int | None = None
+    table: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
 
     def __post_init__(self) -> None:
+        if self.file_name == INFO_NAME:
+            self._check_classifier()
+        if len(set(self.labels)) < len(self.labels):
+            raise BertError(f"a {self.head} has a label twice; each must stand for one output.")
+        if self.max_seq_length is not None and self.max_seq_length < 3:
+            raise BertError(
+                f"a {self.head}'s max_seq_length is {self.max_seq_length}; [CLS], a token and "
+                f"[SEP] alone take 3."
+            )
+        if self.stride is not None and self.stride < 1:
+            raise BertError(f"a {self.head}'s stride is {self.stride}; it must be at least 1.")
+
+    def _check_classifier(self) -> None:
         if self.task not in TASKS:
             raise BertError(
                 f"a classifier's task is {self.task!r}; it must be one of {', '.join(TASKS)}."
             )
-        least = {"classes": 2, "multilabel": 1, "regression": 0}[self.task]
-        if len(self.labels) < least or (self.task == "regression" and self.labels):
+        fewest = TASKS[self.task]
+        if len(self.labels) < fewest or (self.labels and not fewest):
             raise BertError(
                 f"a classifier for {self.task} has {len(self.labels)} labels; it must have "
-                f"{'none' if self.task == 'regression' else f'at least {least}'}."
-            )
-        if len(set(self.labels)) < len(self.labels):
-            raise BertError("a classifier has a label twice; each must stand for one output.")
-        if self.max_seq_length is not None and self.max_seq_length < 3:
-            raise BertError(
-                f"a classifier's max_seq_length is {self.max_seq_length}; [CLS], a piece and "
-                f"[SEP] alone take 3."
+                f"{f'at least {fewest}' if fewest else 'none'}."
             )
 
     @property
     def num_outputs(self) -> int:
-        """Scores that the head gives for a text."""
-        return 1 if self.task == "regression" else len(self.labels)
+        """Scores that the head gives for a text, or for each token."""
+        return len(self.labels) or 1
+
+    @property
+    def several(self) -> bool:
+        """Whether a text can have any number of the labels at once."""
+        return TASKS.get(self.task) == 1  # a single one is enough, as it holds or does not
+
+    @property
+    def file_name(self) -> str:
+        """`INFO_NAME` or `TASK_NAME`."""
+        return INFO_NAME if self.head == "classifier" else TASK_NAME
 
     @classmethod
     def of_unknown(cls, outputs: int) -> ClassifierInfo:
@@ -81,17 +125,26 @@ class ClassifierInfo:
             return cls(task="regression")
         return cls(tuple(map(str, range(outputs))))
 
+    def settings(self) -> dict[str, Any]:
+        """All but `table` by name; what format 1 does not say only where it says something."""
+        values = {name: getattr(self, name) for name in _KINDS if name != "table"}
+        return {n: x for n, x in values.items() if n not in _SECOND or x != _SECOND[n]}
+
     def to_json(self) -> bytes:
-        """The content of a `classifier.json`."""
-        values = {"format": FORMAT, **dataclasses.asdict(self), "labels": list(self.labels)}
-        return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+        """The content of the file, in format 1 where that says it all, else in format 2."""
+        values = self.settings()
+        number = 2 if _SECOND.keys() & values.keys() else 1
+        table = {} if self.table is None else {"table": self.table}
+        text = json.dumps({"format": number, **values, **table}, indent=2, ensure_ascii=False)
+        return (text + "\n").encode()
 
     @classmethod
-    def beside(cls, prefix: str) -> ClassifierInfo | None:
-        """Reads the `classifier.json` that lies beside a checkpoint.
+    def beside(cls, prefix: str, name: str = INFO_NAME) -> ClassifierInfo | None:
+        """Reads the file that lies in the folder of a checkpoint.
 
         Args:
             prefix: of the checkpoint.
+            name: `INFO_NAME` or `TASK_NAME`.
 
         Returns:
             What it says; None if there is none.
@@ -99,7 +152,7 @@ class ClassifierInfo:
         Raises:
             BertError: it cannot be read, or says what cannot be.
         """
-        path = os.path.join(os.path.dirname(prefix), INFO_NAME)
+        path = os.path.join(os.path.dirname(prefix), name)
         try:
             with open(path, encoding="utf-8") as file:
                 values = json.load(file)
@@ -109,32 +162,20 @@ class ClassifierInfo:
             raise BertError(f"cannot read {path}: {error.strerror}.") from error
         except ValueError as error:
             raise BertError(f"{path} is not valid JSON: {error}.") from error
-        return cls._from_values(values, path)
-
-    @classmethod
-    def _from_values(cls, values: Any, path: str) -> ClassifierInfo:
-        if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") not in (1, 2):
             raise BertError(
-                f'{path} is of another program or version: it has no "format": {FORMAT}. Remove '
-                f"it to have the labels called by their numbers."
+                f'{path} is of another program or version: it has no "format": 1 or 2. Remove it '
+                f"to have the labels called by their numbers."
             )
-        known = {field.name: field.type for field in dataclasses.fields(cls)}
-        found = {name: values[name] for name in known if name in values}
-        labels = found.get("labels", [])
-        kinds: dict[str, type | tuple[type, ...]] = {
-            "labels": list,
-            "task": str,
-            "pooling": str,
-            "dense_layers": int,
-            "dropout": (int, float),
-            "max_seq_length": (int, type(None)),
-            "lower_case": (bool, type(None)),
-            "pairs": (bool, type(None)),
-        }
-        wrong = [name for name, value in found.items() if not isinstance(value, kinds[name])]
+        found = {name: values[name] for name in _KINDS if name in values}
+        wrong = [name for name, value in found.items() if not isinstance(value, _KINDS[name])]
+        labels = found.pop("labels", [])
         if wrong or not all(isinstance(label, str) for label in labels):
             raise BertError(f"{path}: {(wrong or ['labels'])[0]} is of the wrong kind.")
         try:
-            return cls(**{**found, "labels": tuple(labels)})
+            info = cls(tuple(labels), **found)
         except BertError as error:
             raise BertError(f"{path}: {error}") from None
+        if info.file_name != name:
+            raise BertError(f"{path}: the head is {info.head}; that is told in {info.file_name}.")
+        return info

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bert_tf.checkpoint import dtypes, release, slots
-from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
+from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.locate import locate
 from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
@@ -90,7 +90,7 @@ def convert_checkpoint(
         BertConfig.from_file(files.config_path)  # what is copied had better be one
         with open(files.config_path, "rb") as file:
             config = file.read()
-        info = ClassifierInfo.beside(files.prefix)
+        infos = [ClassifierInfo.beside(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
         kept, dropped = _sort_out(reader, keep_slots)
         types = {
             name: release.stored_type(name, reader.tensors[name].dtype, wanted) for name in kept
@@ -103,7 +103,7 @@ def convert_checkpoint(
             dtype=dtype,
             num_shards=num_shards,
             overwrite=overwrite,
-            files={} if info is None else {INFO_NAME: info.to_json()},
+            files={info.file_name: info.to_json() for info in infos if info},
         )
         sizes = {n: reader.tensors[n].nbytes // reader.tensors[n].dtype.itemsize for n in kept}
         narrow = sorted({types[n].name for n in kept if types[n] in _NARROW})

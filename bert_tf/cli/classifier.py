@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classifier_flags import FLAGS, ORIGINAL, add_arguments
 from bert_tf.cli.classifying import answer_prediction, asks_a_model, layout_of, predict_test
 from bert_tf.cli.options import STOPPED, chosen, say
+from bert_tf.cli.training import Watcher, stopped
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -82,7 +84,8 @@ def answer(args: argparse.Namespace) -> int:
             return STOPPED if trained.interrupted else 0
         found |= output.training_of(session, trained)
         if trained.interrupted:
-            print(json.dumps(found) if args.json else output.stopped(session, trained))
+            text = stopped(trained.step, session.steps, f" in {session.folder}")
+            print(json.dumps(found) if args.json else text)
             return STOPPED
         if args.keras:
             found["keras"] = session.save_keras()
@@ -90,7 +93,7 @@ def answer(args: argparse.Namespace) -> int:
     if job.do_eval:
         results = session.evaluate()
         for judged in results:
-            judged.files.update(output.draw_judged(judged, session.folder, say))
+            judged.files.update(output.draw_judged(judged, session, say))
         found["evaluation"] = {
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }
@@ -210,14 +213,24 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
 
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
-    from bert_tf.cli.classifier_output import Watcher
+    from bert_tf.cli import classifier_output as output
     from bert_tf.training.distribution import leads
+    from bert_tf.training.log import TrainingLog
 
     if not leads():
         return session.train(progress=False)
-    watcher = Watcher(session, sys.stdout if args.json else None)
+    log = TrainingLog(session.folder, sys.stdout if args.json else None, json_file=True)
+    assert session.plan is not None
+    metric = session.objective.metric(session.plan.metric)
+    show = None if args.json else functools.partial(output.row_text, metric=metric.name)
+    watcher = Watcher(log, show, output.panels(session.objective, metric))
+
+    def on_resume(step: int) -> None:
+        log.start(step)
+        say(output.resumed(session, step))
+
     try:
-        return session.train(on_row=watcher.row, on_resume=watcher.resumed)
+        return session.train(on_row=watcher.row, on_resume=on_resume)
     finally:
         watcher.close()
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
-from bert_tf.cli.options import say
+from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.report.classification import confusion_table, labels_table, summary_table
 from bert_tf.report.classification_figures import (
@@ -18,36 +17,15 @@ from bert_tf.report.classification_figures import (
     draw_scatter,
 )
 from bert_tf.report.curves import Panel
-from bert_tf.report.curves import draw_curves as draw_training
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
 from bert_tf.training.finetuning.judging import FOLDER, Judged
 from bert_tf.training.finetuning.session import ClassifierSession
-from bert_tf.training.log import EVENTS, NAME, TrainingLog
-from bert_tf.training.metrics.names import METRICS
+from bert_tf.training.metrics.names import Metric
+from bert_tf.training.objectives.base import Objective
 
-CURVE = "curve.png"
 LENGTHS = "lengths.png"
-
-_PANELS = {
-    "classes": (
-        Panel("loss", "Loss (nats)"),
-        Panel("accuracy", "Accuracy (% of rows)", percent=True),
-        Panel("macro_f1", "Macro F1 of the evaluations (%)", percent=True),
-    ),
-    "multilabel": (
-        Panel("loss", "Loss, mean over labels (nats)"),
-        Panel("label_accuracy", "Right decisions (% of rows x labels)", percent=True),
-        Panel("micro_f1", "Micro F1 of the evaluations (%)", percent=True),
-    ),
-    "regression": (
-        Panel("training_loss", "Loss (mean square error / variance of the labels)"),
-        Panel("mae", "Mean absolute error of the evaluations"),
-        Panel("pearson", "Pearson correlation of the evaluations"),
-    ),
-}
-_RATE = Panel("learning_rate", "Learning rate", scientific=True)
 
 
 def before(session: ClassifierSession) -> list[str]:
@@ -73,86 +51,26 @@ def _epochs(session: ClassifierSession) -> str:
     return f"{shown} epoch{'' if shown == '1' else 's'}"
 
 
-class Watcher:
-    """Logs a training's rows, shows them, and draws the curve.
-
-    Args:
-        session: what is trained.
-        json_lines: where rows go as JSON in place of the screen.
-    """
-
-    def __init__(self, session: ClassifierSession, json_lines: TextIO | None) -> None:
-        self._session = session
-        self._log = TrainingLog(session.folder, json_lines, json_file=True)
-        self._quiet = json_lines is not None
-        self._draws = True
-
-    def row(self, row: dict[str, float]) -> None:
-        """Takes a row, and shows it above the progress bar if there is one."""
-        self._log.add(row)
-        if not self._quiet:
-            from tqdm import tqdm
-
-            try:
-                tqdm.write(row_text(row, self._metric()), file=sys.stdout)
-                sys.stdout.flush()
-            except OSError:  # its reader has gone, which is no reason to end a training
-                self._quiet = True
-        if any(name.startswith("eval_") for name in row):
-            self._draw()
-
-    def resumed(self, step: int) -> None:
-        """Says from where training goes on."""
-        self._log.start(step)
-        total = self._session.steps
-        if step >= total:
-            say(f"trained already, all {total:,} steps; nothing is trained again")
-        elif step == self._session.stopped_early_at:
-            say(
-                f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing "
-                f"is trained again"
-            )
-        else:
-            say(f"goes on from step {step:,} of {total:,}")
-
-    def close(self) -> None:
-        """Ends the log and draws the curve for the last time."""
-        self._draw()
-        self._log.close()
-
-    def _metric(self) -> str:
-        assert self._session.plan is not None
-        return self._session.plan.metric or "loss"
-
-    def _draw(self) -> None:
-        if not self._draws:
-            return
-        try:
-            rows = self._log.rows()
-            if rows:
-                task = self._session.data.task
-                panels = (*_panels(task, self._metric()), _RATE)
-                path = os.path.join(self._session.folder, CURVE)
-                draw_training(_drawable(rows, task), path, panels)
-        except BertError as error:
-            self._draws = False
-            say(f"the curve is not drawn: {error}")
+def resumed(session: ClassifierSession, step: int) -> str:
+    """What to say of the step that training resumes from."""
+    total = session.steps
+    if step >= total:
+        return f"trained already, all {total:,} steps; nothing is trained again"
+    if step == session.stopped_early_at:
+        return (
+            f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing is "
+            f"trained again"
+        )
+    return f"goes on from step {step:,} of {total:,}"
 
 
-def _panels(task: str, metric: str) -> tuple[Panel, ...]:
-    """Those of the task; the metric that decides takes the last place if it is not there."""
-    panels = _PANELS[task]
-    if metric == "loss" or any(panel.column == metric for panel in panels):
-        return panels
-    meaning = METRICS[metric].meaning
-    return (*panels[:-1], Panel(metric, f"{meaning[0].upper()}{meaning[1:]} (evaluations)"))
-
-
-def _drawable(rows: Sequence[Mapping[str, float]], task: str) -> list[Mapping[str, float]]:
-    """Of a regression the loss of training apart: it has another unit than the evaluations'."""
-    if task != "regression":
-        return list(rows)
-    return [{**row, "training_loss": row["loss"]} if "loss" in row else row for row in rows]
+def panels(objective: Objective, metric: Metric) -> tuple[Panel, ...]:
+    """Of the curve; the metric that decides takes the last place before the rate if it lacks."""
+    found = [Panel(*curve) for curve in objective.curves]
+    if all(metric.name not in ("loss", panel.column) for panel in found):
+        title = f"{metric.meaning[0].upper()}{metric.meaning[1:]} (evaluations)"
+        found[-1] = Panel(metric.name, title)
+    return (*found, Panel("learning_rate", "Learning rate", scientific=True))
 
 
 def row_text(row: Mapping[str, float], metric: str) -> str:
@@ -194,56 +112,45 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
         "interrupted": trained.interrupted,
         "metrics": trained.metrics,
     }
-    for key, name in {"log": NAME, "tensorboard": EVENTS, "curve": CURVE}.items():
-        path = os.path.join(session.folder, name)
-        if os.path.exists(path):
-            found[key] = path
-    return found
+    return {**found, **places(session.folder)}
 
 
-def stopped(session: ClassifierSession, trained: FineTuned) -> str:
-    """What to say after a signal."""
-    left = session.steps - trained.step
-    return (
-        f"stopped after step {trained.step:,}, which is saved in {session.folder}\n"
-        f"The same command goes on from there; {left:,} steps are left."
-    )
-
-
-def draw_judged(judged: Judged, folder: str, tell: Callable[[str], None]) -> dict[str, str]:
+def draw_judged(
+    judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
+) -> dict[str, str]:
     """Draws an evaluation's pictures; gives their paths by kind.
 
     Args:
         judged: the evaluation.
-        folder: the output folder.
+        session: that evaluated.
         tell: is told what cannot be drawn.
     """
     result, name = judged.result.to_json(), judged.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
 
-    def draw(kind: str, action: Callable[[str], Any]) -> None:
-        path = os.path.join(folder, FOLDER, f"{judged.split}_{kind}.png")
+    def scatter(path: str) -> None:
+        labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
+        draw_scatter(labels, outputs, result, path, title)
+
+    def calibration(path: str) -> None:
+        error = 100 * result["calibration"]["error"]
+        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
+        draw_calibration(result, path, heading)
+
+    draw: dict[str, Callable[[str], Any]] = {
+        "scatter": scatter,
+        "confusion": lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows"),
+        "curves": lambda path: draw_curves(result, path, title),
+        "calibration": calibration,
+    }
+    for kind in session.objective.pictures:
+        path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")
         try:
-            if action(path) is not False:
+            if draw[kind](path) is not False:
                 made[kind] = path
         except BertError as error:
             tell(f"{kind} of {judged.split} is not drawn: {error}")
-
-    if judged.result.kind == "regression":
-        outputs = judged.outputs[:, 0].tolist()
-        draw(
-            "scatter",
-            lambda path: draw_scatter(judged.labels.tolist(), outputs, result, path, title),
-        )
-    elif judged.result.kind == "classes":
-        draw(
-            "confusion", lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows")
-        )
-        draw("curves", lambda path: draw_curves(result, path, title))
-        error = 100 * result["calibration"]["error"]
-        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
-        draw("calibration", lambda path: draw_calibration(result, path, heading))
     return made
 
 
@@ -306,8 +213,8 @@ def _patience(session: ClassifierSession) -> int:
 def _judged_text(judged: Judged) -> str:
     result = judged.result.to_json()
     lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
-    if judged.result.kind != "regression":
+    if "labels" in result:
         lines += ["", labels_table(result)]
-    if judged.result.kind == "classes":
+    if "confusion" in result:
         lines += ["", confusion_table(result)]
     return "\n".join(lines)

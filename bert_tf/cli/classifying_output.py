@@ -46,12 +46,10 @@ class Table(Output):
 
     def __init__(self, file: TextIO, info: ClassifierInfo) -> None:
         super().__init__(file, False, self._row, "")
-        self._width = min(30, max([5, *map(width, info.labels)]))
-        if info.task != "classes":
-            self._width = 30 if info.labels else 10
-        heads = ["value"] if info.task == "regression" else ["label"]
-        if info.task == "classes":
-            heads.append("probability")
+        heads = ["label"] if info.several else ["label", "probability"]
+        self._width = 30 if info.several else min(30, max([5, *map(width, info.labels)]))
+        if not info.labels:
+            heads, self._width = ["value"], 10
         self.text(self._line([*heads, "text"]))
 
     def _row(self, result: ClassifyResult) -> str:

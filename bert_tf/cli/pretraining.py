@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
+from bert_tf.cli.training import Watcher, places, stopped
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
-    from bert_tf.training.log import TrainingLog
     from bert_tf.training.loop import Outcome
     from bert_tf.training.pretraining.session import PretrainingSession
 
@@ -38,8 +38,6 @@ examples:
 """
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
-
-CURVE = "curve.png"
 
 
 def answer(args: argparse.Namespace) -> int:
@@ -68,13 +66,22 @@ def answer(args: argparse.Namespace) -> int:
         outcome = train(session, args)
         if not leads():
             return STOPPED if outcome.interrupted else 0
-        found = _places(session, outcome)
+        release = {} if outcome.interrupted else {"release": "release"}
+        found = {
+            "step": outcome.step,
+            "interrupted": outcome.interrupted,
+            "checkpoint": outcome.prefix,
+            **places(session.output_dir, **release),
+        }
         if outcome.interrupted:
-            print(json.dumps(found) if args.json else _stopped(outcome, args))
+            text = stopped(outcome.step, args.num_train_steps, f": {outcome.prefix}")
+            print(json.dumps(found) if args.json else text)
             return STOPPED
     if args.do_eval:
+        from bert_tf.training.pretraining.session import RESULTS
+
         results = session.evaluate()
-        found |= {"eval": results, "eval_results": _in(session, "eval_results.txt")}
+        found |= {"eval": results, "eval_results": os.path.join(session.output_dir, RESULTS)}
     print(json.dumps(found) if args.json else show(found, session, args))
     return 0
 
@@ -140,62 +147,16 @@ def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
     if not leads():
         return session.train(evaluate=args.do_eval, progress=False)
     log = TrainingLog(session.output_dir, sys.stdout if args.json else None)
-    speaker = _Speaker(quiet=args.json)
-
-    def on_row(row: dict[str, float]) -> None:
-        log.add(row)
-        speaker.row(row)
-        if "eval_loss" in row:
-            speaker.draw(log)
+    watcher = Watcher(log, None if args.json else row_text)
 
     def on_resume(step: int) -> None:
         log.start(step)
         say(f"goes on from step {step:,}")
 
     try:
-        outcome = session.train(evaluate=args.do_eval, on_row=on_row, on_resume=on_resume)
-        speaker.draw(log)
+        return session.train(evaluate=args.do_eval, on_row=watcher.row, on_resume=on_resume)
     finally:
-        log.close()
-    return outcome
-
-
-class _Speaker:
-    """Shows rows and draws the curve, and says once what it cannot do.
-
-    Args:
-        quiet: show no rows.
-    """
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._draws = True
-
-    def row(self, row: dict[str, float]) -> None:
-        """Prints a row, above the progress bar if there is one."""
-        if self._quiet:
-            return
-        from tqdm import tqdm
-
-        try:
-            tqdm.write(row_text(row), file=sys.stdout)
-            sys.stdout.flush()
-        except OSError:  # its reader has gone, which is no reason to end a training
-            self._quiet = True
-
-    def draw(self, log: TrainingLog) -> None:
-        """Draws the curve of all rows so far."""
-        if not self._draws:
-            return
-        from bert_tf.report.curves import draw_curves
-
-        try:
-            rows = log.rows()
-            if rows:
-                draw_curves(rows, os.path.join(os.path.dirname(log.path), CURVE))
-        except BertError as error:
-            self._draws = False
-            say(f"the curve is not drawn: {error}")
+        watcher.close()
 
 
 def row_text(row: dict[str, float]) -> str:
@@ -215,36 +176,6 @@ def _numbers(row: dict[str, float], kind: str) -> str:
     return (
         f"loss {value['loss']:.4f}, MLM {value['mlm_loss']:.4f} {value['mlm_accuracy']:.1%}, "
         f"NSP {value['nsp_loss']:.4f} {value['nsp_accuracy']:.1%}"
-    )
-
-
-def _in(session: PretrainingSession, name: str) -> str:
-    return os.path.join(session.output_dir, name)
-
-
-def _places(session: PretrainingSession, outcome: Outcome) -> dict[str, Any]:
-    """Where everything lies, for those that exist."""
-    from bert_tf.training.log import EVENTS, NAME
-
-    found: dict[str, Any] = {
-        "step": outcome.step,
-        "interrupted": outcome.interrupted,
-        "checkpoint": outcome.prefix,
-    }
-    names = {"log": NAME, "tensorboard": EVENTS, "curve": CURVE}
-    if not outcome.interrupted:
-        names = {"release": "release", **names}
-    for key, name in names.items():
-        if os.path.exists(_in(session, name)):
-            found[key] = _in(session, name)
-    return found
-
-
-def _stopped(outcome: Outcome, args: argparse.Namespace) -> str:
-    left = args.num_train_steps - outcome.step
-    return (
-        f"stopped after step {outcome.step:,}, which is saved: {outcome.prefix}\n"
-        f"The same command goes on from there; {left:,} steps are left."
     )
 
 

@@ -17,36 +17,25 @@ _CONFUSIONS = 10
 
 _TITLES = {
     "accuracy": "accuracy",
-    "f1_accuracy": "mean of F1 and accuracy",
-    "loss": "loss",
-    "matthews": "Matthews",
-    "macro_f1": "macro F1",
+    "subset_accuracy": "all labels right",
     "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
     "f1": "F1",
+    "f1_accuracy": "mean of F1 and accuracy",
+    "matthews": "Matthews",
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
-    "subset_accuracy": "all labels right",
     "pearson": "Pearson",
     "spearman": "Spearman",
     "pearson_spearman": "mean of both",
     "mse": "mean square error",
     "mae": "mean absolute error",
     "r2": "R²",
+    "loss": "loss",
 }
-_OF_KIND = {
-    "classes": (
-        "accuracy",
-        "macro_f1",
-        "f1",
-        "f1_accuracy",
-        "matthews",
-        "roc_auc",
-        "average_precision",
-        "loss",
-    ),
-    "multilabel": ("subset_accuracy", "micro_f1", "macro_f1", "average_precision", "loss"),
-    "regression": ("pearson", "spearman", "pearson_spearman", "mse", "mae", "r2"),
-}
+"""The metrics of the summary, in its order."""
+_SAME = {"micro_f1": "accuracy", "loss": "mse"}
+"""Those that are another one where an evaluation has both."""
 _OF_ONE = ("f1", "average_precision")
 """Of two classes these are the second's; without its name nobody could know."""
 _SHARES = ("accuracy", "subset_accuracy")
@@ -58,18 +47,17 @@ def summary_table(result: Mapping[str, Any]) -> str:
     Args:
         result: of any kind of task.
     """
-    rows = []
-    for name in _OF_KIND[result["kind"]]:
-        if name not in result["metrics"]:
+    rows, metrics = [], result["metrics"]
+    for name, title in _TITLES.items():
+        if name not in metrics or _SAME.get(name) in metrics:
             continue
         interval = result["intervals"].get(name)
         shown = ""
         if interval is not None:
             shown = " to ".join(_number(end, name in _SHARES) for end in interval)
             shown = f"95 %: {shown}"
-        value = _number(result["metrics"][name], name in _SHARES)
-        title = _TITLES[name]
-        if name in _OF_ONE and result["kind"] == "classes":
+        value = _number(metrics[name], name in _SHARES)
+        if name in _OF_ONE and "two_classes" in result:
             title += f" of {_name(result['labels'][-1]['label'])}"
         rows.append([title, value, shown])
     rows.append(["examples", str(result["examples"]), ""])
@@ -82,7 +70,7 @@ def labels_table(result: Mapping[str, Any]) -> str:
     Args:
         result: of classes or of several labels at once.
     """
-    several = result["kind"] == "multilabel"
+    several = any(label.get("average_precision") is not None for label in result["labels"])
     head = ["label", "precision", "recall", "F1", "examples", "predicted"]
     rows = [head + ["average precision"] * several]
     for label in result["labels"]:

@@ -114,12 +114,12 @@ class Classify(Task[Texts, ClassifyResult]):
 
     def _result(self, texts: PackedTexts, row: np.ndarray) -> ClassifyResult:
         first, second = texts.texts[0], texts.texts[1] if texts.texts[1:] else None
-        if self.info.task == "regression":
+        if not self.info.labels:
             return ClassifyResult(first, second, cut=texts.cut, value=float(row[0]))
         probabilities = dict(zip(self.info.labels, map(float, row), strict=True))
         best = self.info.labels[int(row.argmax())]
         several: tuple[str, ...] | None = None
-        if self.info.task == "multilabel":
+        if self.info.several:
             several = tuple(name for name, p in probabilities.items() if p >= self.threshold)
         return ClassifyResult(
             first,

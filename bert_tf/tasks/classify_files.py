@@ -209,7 +209,7 @@ def _settings(classify: Classify, lines: ResultLines, pairs: bool) -> dict[str, 
         "pairs": pairs,
         "task": info.task,
         "labels": info.labels,
-        "threshold": classify.threshold if info.task == "multilabel" else None,
+        "threshold": classify.threshold if info.several else None,
         "max_seq_length": classify.max_seq_length,
         "batch_size": classify.batch_size,
         "chunk": classify.batch_size * CHUNK_BATCHES,
@@ -294,7 +294,7 @@ def _outputs(
     """Probabilities or numbers, float64 (rows, outputs), a chunk at a time."""
     results = classify.stream(texts)
     while some := list(islice(results, classify.batch_size * CHUNK_BATCHES)):
-        if classify.info.task == "regression":
+        if not classify.labels:
             yield np.array([result.value for result in some])
             continue
         outputs = np.array([list(result.probabilities.values()) for result in some])

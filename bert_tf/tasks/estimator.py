@@ -93,7 +93,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
     @property
     def _several(self) -> bool:
         info = self.bert_.classifier
-        return info is not None and info.task == "multilabel"
+        return info is not None and info.several
 
     def _targets(self, y: Any) -> Targets:
         # As it came, too: scikit-learn says of lists of lists what to do with them.
@@ -131,8 +131,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
     def _know_folder(self, bert: Bert) -> None:
         info = bert.classifier
         assert info is not None
-        several = info.task == "multilabel"
-        self.classes_ = np.arange(len(info.labels)) if several else np.array(info.labels)
+        self.classes_ = np.arange(len(info.labels)) if info.several else np.array(info.labels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,14 +11,14 @@ import random
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
-from bert_tf.data.labelled import Label, LabelledTexts, encode_labels
+from bert_tf.data.labelled import Label, LabelledTexts, Task, encode_labels
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.data.splits import split_labelled
 from bert_tf.errors import BertError
@@ -51,7 +51,7 @@ class Targets(NamedTuple):
         classes: themselves, as y has them; of several at once the numbers of the columns.
     """
 
-    task: Literal["classes", "multilabel", "regression"]
+    task: Task
     labels: list[Label]
     names: tuple[str, ...] = ()
     classes: np.ndarray | None = None
@@ -198,7 +198,8 @@ class BertEstimator(BaseEstimator):
         task = None if bert.classifier is None else bert.classifier.task
         if task not in cls.tasks:
             fit = "no classifier" if task is None else f"a model for {task}"
-            other = "; take BertRegressor" if task == "regression" else ""
+            others = (one for one in BertEstimator.__subclasses__() if task in one.tasks)
+            other = "".join(f"; take {one.__name__}" for one in others)
             raise BertError(
                 f"{os.fspath(folder)} holds {fit}, and {cls.__name__} is for "
                 f"{' or '.join(cls.tasks)}{other}."

@@ -66,11 +66,8 @@ class ResultLines:
         self.info = info
         self.format = format
         self.echo = echo
-        first = {
-            "classes": ["label", "probability"],
-            "multilabel": ["labels"],
-            "regression": ["value"],
-        }[info.task]
+        first = ["labels"] if info.several else ["label", "probability"]
+        first = first if info.labels else ["value"]
         texts = ["text", "text_pair"] if pairs else ["text"]
         self._columns = [*first, *map(_cell, info.labels), *(texts if echo else [])]
 

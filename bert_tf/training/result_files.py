@@ -16,12 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
-from bert_tf.training.metrics.results import (
-    ClassesResult,
-    MultilabelResult,
-    RegressionResult,
-    plain,
-)
+from bert_tf.training.metrics.results import Result, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +24,7 @@ if TYPE_CHECKING:
 _Path = str | os.PathLike[str]
 
 
-def write_result_json(
-    path: _Path, result: ClassesResult | MultilabelResult | RegressionResult, **more: Any
-) -> None:
+def write_result_json(path: _Path, result: Result, **more: Any) -> None:
     """Writes all that an evaluation gave, UTF-8, two spaces of indent, undefined as null.
 
     Args:
@@ -57,9 +50,7 @@ def write_json(path: _Path, values: Mapping[str, Any]) -> None:
 
 
 def eval_results(
-    result: ClassesResult | MultilabelResult | RegressionResult,
-    global_step: int,
-    loss: float | None = None,
+    result: Result, global_step: int, loss: float | None = None
 ) -> dict[str, float | int | None]:
     """The entries of `eval_results.txt`.
 
@@ -73,11 +64,8 @@ def eval_results(
         loss: the mean over batches of their mean losses, as the original's `loss`; the mean over
             examples where it is not given. They differ in a last batch that is not full.
     """
-    values = result.metrics()
-    if isinstance(result, ClassesResult):
-        values = {"accuracy": result.accuracy, "loss": result.loss}
     return {
-        **{f"eval_{name}": value for name, value in values.items()},
+        **{f"eval_{name}": value for name, value in result.original().items()},
         "global_step": global_step,
         "loss": result.loss if loss is None else loss,
     }

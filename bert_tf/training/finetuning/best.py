@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_tf.models.weights import assign
 from bert_tf.training.checkpoints import SavedWeight
-from bert_tf.training.metrics.names import is_better
+from bert_tf.training.metrics.names import METRICS, Metric, is_better
 
 Row = dict[str, float]
 
@@ -39,7 +39,7 @@ class BestWeights:
     the same weights, and stops at the same evaluation, as an unbroken one.
 
     Args:
-        metric: a name of `bert_tf.training.metrics.names`.
+        metric: by which one is better; or a name of `bert_tf.training.metrics.names`.
         weights: what is trained.
         kept: filled with the best weights by name, in a checkpoint's layout; this dictionary is
             the `extra` of `TrainingCheckpoints`.
@@ -49,14 +49,14 @@ class BestWeights:
 
     def __init__(
         self,
-        metric: str,
+        metric: str | Metric,
         weights: Sequence[SavedWeight],
         kept: dict[str, np.ndarray],
         *,
         keep: bool = True,
         patience: int | None = None,
     ) -> None:
-        self.metric = metric
+        self.metric = METRICS[metric] if isinstance(metric, str) else metric
         self._weights = weights
         self._kept = kept
         self._keep = keep
@@ -78,9 +78,9 @@ class BestWeights:
             only: see `Evaluation`.
         """
         self._last = Evaluation(step, dict(row), only)
-        known = self._best.row.get(self.metric)
+        name = self.metric.name
         # Where nothing was ever defined, the first is as good as any: there must be one.
-        if not is_better(self.metric, row.get(self.metric), known) and self._best.step:
+        if not is_better(self.metric, row.get(name), self._best.row.get(name)) and self._best.step:
             self._waited += 1
             return
         self._waited = 0

@@ -14,15 +14,15 @@ import numpy as np
 from bert_tf.batching.lengths import LengthHistogram
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
-from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
-from bert_tf.training.finetuning import evaluation
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
+from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.plan import FineTuningPlan
-from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
-from bert_tf.training.metrics.names import main_metric, metric_for
+from bert_tf.training.objectives import objective_class
+from bert_tf.training.objectives.base import Objective
 
 if TYPE_CHECKING:
     from bert_tf.training.checkpoints import TrainingCheckpoints
@@ -69,6 +69,8 @@ def fine_tune(
     *,
     labels: Sequence[str] = (),
     task: str = "classes",
+    objective: Objective | None = None,
+    table: Mapping[str, Any] | None = None,
     features_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resumable: bool = True,
@@ -79,7 +81,8 @@ def fine_tune(
     """Trains a classifier, and continues where an earlier call with the same folder stopped.
 
     The folder becomes a model: `bert_config.json`, `vocab.txt`, `bert_model.ckpt.*` with the head
-    under the original's names, and `classifier.json` with the labels. Meanwhile its subfolder
+    under the original's names, and `classifier.json` with the labels (`task.json` for another
+    head). Meanwhile its subfolder
     `training` holds what is needed to continue. The BERT passed stays as it is.
 
     Args:
@@ -90,6 +93,8 @@ def fine_tune(
         output_dir: the folder.
         labels: their names in the order of their numbers; none for a regression.
         task: `"classes"`, `"multilabel"` or `"regression"`.
+        objective: what is trained for, in place of `labels` and `task`.
+        table: how the table of the training rows was read, to be kept with the model.
         features_dir: where a frozen encoder's vectors are kept; `training` in the folder when left
             out. Runs with different heads may share it.
         overwrite: whether a model that is in the folder may be replaced when a run begins, and a
@@ -112,8 +117,7 @@ def fine_tune(
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
     from bert_tf.training.finetuning.best import BestWeights
-    from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
-    from bert_tf.training.losses import classifier_loss
+    from bert_tf.training.finetuning.tuned_model import TunedModel, digest_of
     from bert_tf.training.no_checkpoints import NoCheckpoints
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
@@ -123,19 +127,26 @@ def fine_tune(
     begun = resumable and glob.glob(os.path.join(glob.escape(training), "*.index"))
     if not overwrite and not begun:
         refuse_to_overwrite(folder)
-    info = _info(bert, train, plan, labels, task)
+    objective = objective_class(task)(labels) if objective is None else objective
+    info = objective.info(
+        plan,
+        max_seq_length=train.texts.max_seq_length,
+        lower_case=bert.lower_case,
+        pairs=bool((train.texts.firsts < train.texts.lengths).any()),
+        table=table,
+    )
     plan = plan.filled(bert.config.hidden_size)
-    metric = _check(bert, train, validation, info, plan)
-    class_weights = _class_weights(train.labels, info, plan)
+    _check(bert, train, validation, objective, plan)
+    metric = objective.metric(plan.metric)
+    objective = objective.fitted(train.labels, plan)
     if plan.deterministic:
         make_deterministic()
     devices = distribute(plan.distribute)
     devices.check(plan.batch_size, plan.accumulation)
     digest = digest_of(bert)
     keras.utils.set_random_seed(plan.seed)
-    scale = Scale.of(train.labels) if task == "regression" else Scale()
     with devices.scope():
-        tuned = TunedModel(bert, info, plan, scale)
+        tuned = TunedModel(bert, info, plan, objective.scale)
     progress = progress and devices.leads
     data = open_batches(bert, train, validation, plan, features_dir or training, digest, progress)
     per_epoch = data.stream.steps_per_epoch()
@@ -149,14 +160,7 @@ def fine_tune(
             global_clipnorm=plan.clip_norm,
             rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
         )
-    loss = classifier_loss(
-        task,
-        label_weights=class_weights if task == "multilabel" else None,
-        label_smoothing=plan.label_smoothing,
-        mean=scale.mean,
-        deviation=scale.deviation,
-    )
-    step = TrainingStep(tuned.model, loss, optimizer, plan.accumulation, devices)
+    step = TrainingStep(tuned.model, objective.loss, optimizer, plan.accumulation, devices)
     best_weights: dict[str, np.ndarray] = {}
     best = BestWeights(
         metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
@@ -173,34 +177,30 @@ def fine_tune(
     def evaluate() -> Row:
         assert validation is not None
         assert data.validation is not None
-        scores = evaluation.all_scores(step, data.validation, plan.eval_batch_size)
-        scores = scores * np.float32(scale.deviation) + np.float32(scale.mean)
-        row = evaluation.measured(info, validation.labels, scores)
+        scores = objective.scale.back(all_scores(step, data.validation, plan.eval_batch_size))
+        row = objective.measured(validation.labels, scores)
         at = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        best.look(at, row, evaluation.only_class(info, scores))
+        best.look(at, row, objective.only(scores))
         return row
 
     def told(row: Row) -> None:
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
-    def recall(memory: dict[str, Any]) -> None:
-        best.recall(memory["best"])
-
-    by_row = class_weights if task == "classes" else None
+    weights = objective.row_weights
     outcome = run_training(
         step,
-        data.stream if by_row is None else Weighted(data.stream, by_row),
+        data.stream if weights is None else Weighted(data.stream, weights),
         checkpoints,
         Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
-            metrics=lambda sums: evaluation.means(task, sums),
+            metrics=objective.means,
             on_row=told,
             evaluate=evaluate if validation is not None else None,
             on_resume=on_resume,
             should_stop=best.should_stop,
             remember=lambda: {"run": of_run, "best": best.memory()},
-            recall=recall,
+            recall=lambda memory: best.recall(memory["best"]),
         ),
         progress=progress,
     )
@@ -214,17 +214,17 @@ def fine_tune(
                     bert.vocab.raw,
                     tuned.weights(),
                     overwrite=True,
-                    files={INFO_NAME: info.to_json()},
+                    files={info.file_name: info.to_json()},
                 )
     remarks = [
         devices.remark,
         plan.rate_remark(bert.config.hidden_size),
         LengthHistogram.of(train.texts).remark(),
         *tuned.remarks,
-        one_class_remark(validation.labels, best.kept.only, info.labels, "validation", fewest=1)
-        if validation is not None
-        else None,
     ]
+    if validation is not None:
+        kept = best.kept.only
+        remarks.append(objective.remark_on_only(validation.labels, kept, "validation", fewest=1))
     return FineTuned(
         folder,
         outcome.step,
@@ -236,29 +236,14 @@ def fine_tune(
     )
 
 
-def _info(
-    bert: Bert, train: LabelledRows, plan: FineTuningPlan, labels: Sequence[str], task: str
-) -> ClassifierInfo:
-    return ClassifierInfo(
-        labels=tuple(labels),
-        task=task,
-        pooling=plan.pooling,
-        dense_layers=plan.dense_layers,
-        dropout=plan.head_dropout,
-        max_seq_length=train.texts.max_seq_length,
-        lower_case=bert.lower_case,
-        pairs=bool((train.texts.firsts < train.texts.lengths).any()),
-    )
-
-
 def _check(
     bert: Bert,
     train: LabelledRows,
     validation: LabelledRows | None,
-    info: ClassifierInfo,
+    objective: Objective,
     plan: FineTuningPlan,
-) -> str:
-    """Makes sure that all fits together; gives the name of the metric to keep the best by.
+) -> None:
+    """Makes sure that all fits together.
 
     Raises:
         BertError: it does not.
@@ -269,60 +254,14 @@ def _check(
             f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
             f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
         )
-    wanted = {
-        "classes": "whole numbers, (rows,)",
-        "multilabel": f"0 or 1, (rows, {info.num_outputs})",
-        "regression": "numbers, (rows,)",
-    }[info.task]
     for name, rows in (("training", train), ("validation", validation)):
         if rows is None:
             continue
-        shape = np.shape(rows.labels)
-        right = (len(rows.texts),) + ((info.num_outputs,) if info.task == "multilabel" else ())
         if not len(rows.texts):
             raise BertError(f"there are no {name} rows.")
-        if shape != right:
-            raise BertError(
-                f"the labels of the {name} rows have the shape {list(shape)}; for {info.task} "
-                f"they are {wanted}."
-            )
-        low, high = np.min(rows.labels), np.max(rows.labels)
-        if info.task == "classes" and not 0 <= low <= high < info.num_outputs:
-            raise BertError(
-                f"a label of the {name} rows is number {low if low < 0 else high}; there are "
-                f"{info.num_outputs} labels, 0 to {info.num_outputs - 1}."
-            )
-        if not np.isfinite([low, high]).all():
-            raise BertError(f"a label of the {name} rows is no finite number.")
+        objective.check(rows.labels, len(rows.texts), name)
     if plan.patience is not None and validation is None:
         raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
-    return metric_for(plan.metric or main_metric(info.task), info.task, info.num_outputs).name
-
-
-def _class_weights(
-    labels: np.ndarray, info: ClassifierInfo, plan: FineTuningPlan
-) -> np.ndarray | None:
-    """The weight of each label, float32 (labels,)."""
-    given = plan.class_weights
-    if given is None:
-        return None
-    if info.task == "regression":
-        raise BertError("class_weights are for classes; a regression has none.")
-    if isinstance(given, Mapping):
-        unknown = [name for name in given if name not in info.labels]
-        if unknown:
-            raise BertError(
-                f"class_weights names {unknown[0]!r}, which is none of the labels "
-                f"({', '.join(info.labels[:12])})."
-            )
-        return np.array([given.get(name, 1.0) for name in info.labels], np.float32)
-    if info.task == "multilabel":
-        raise BertError(
-            "class_weights='balanced' is for one class a row; give the weights by label instead."
-        )
-    counts = np.bincount(labels, minlength=len(info.labels))
-    # A class without a row never uses its weight.
-    return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
 
 def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str, Any]:
@@ -330,7 +269,7 @@ def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str
     settings = dataclasses.asdict(plan)
     for name in _SCARCELY_MATTERS:
         del settings[name]
-    return json.loads(json.dumps({**settings, **dataclasses.asdict(info), "start weights": digest}))
+    return json.loads(json.dumps({**settings, **info.settings(), "start weights": digest}))
 
 
 def _begin_anew_or_refuse(

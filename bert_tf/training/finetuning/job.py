@@ -25,22 +25,11 @@ _SAMPLE = 20_000  # rows from which lengths are told
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierJob:
-    """What to train a classifier on, where to begin from, and what to do.
+class FineTuningJob:
+    """Where a fine-tuning begins from, where it ends, and what to do: the same for every head.
 
     Attributes:
         output_dir: for the model and everything that is told about it.
-        train, validation, test: files or patterns, see `bert_tf.data.load_splits`.
-        task_name: a task of GLUE or XNLI in its original layout, in place of files. Steps are
-            then counted as Google's script does, whose last batch of an epoch goes on with the
-            next one.
-        data_dir: the folder of that task.
-        language: of XNLI.
-        layout: where what stands in the files.
-        label_names: the classes in the order wanted.
-        shares: of the split, where a single file is given.
-        split_seed: of that split.
-        problems: kind of problem to what is done about it, see `bert_tf.data.problems.KINDS`.
         checkpoint: to begin from, or to evaluate; None is the small one that comes along.
         config, vocab: paths, if they do not lie beside the checkpoint.
         lower_case: inferred when None.
@@ -56,17 +45,7 @@ class ClassifierJob:
     """
 
     output_dir: str
-    train: Sequence[str] = ()
-    validation: Sequence[str] = ()
-    test: Sequence[str] = ()
-    task_name: str | None = None
-    data_dir: str | None = None
-    language: str = "zh"
-    layout: Layout = dataclasses.field(default_factory=Layout)
-    label_names: tuple[str, ...] | None = None
-    shares: Mapping[str, float] | None = None
-    split_seed: int = 12345
-    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    _: dataclasses.KW_ONLY
     checkpoint: str | None = None
     config: str | None = None
     vocab: str | None = None
@@ -80,6 +59,56 @@ class ClassifierJob:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        check_choice("start", self.start, ("checkpoint", "random"))
+        if self.max_seq_length is not None:
+            LENGTH.check("max_seq_length", self.max_seq_length)
+
+    def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
+        """The plan with nothing left open, and the steps that it makes of so many rows.
+
+        Args:
+            rows: to train on.
+            hidden_size: of the encoder.
+        """
+        plan = self.plan.filled(hidden_size)
+        return plan, max(1, round((plan.epochs or 0.0) * math.ceil(rows / plan.batch_size)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierJob(FineTuningJob):
+    """What to train a classifier on, besides what `FineTuningJob` has.
+
+    Attributes:
+        train, validation, test: files or patterns, see `bert_tf.data.load_splits`.
+        task_name: a task of GLUE or XNLI in its original layout, in place of files. Steps are
+            then counted as Google's script does, whose last batch of an epoch goes on with the
+            next one.
+        data_dir: the folder of that task.
+        language: of XNLI.
+        layout: where what stands in the files.
+        label_names: the classes in the order wanted.
+        shares: of the split, where a single file is given.
+        split_seed: of that split.
+        problems: kind of problem to what is done about it, see `bert_tf.data.problems.KINDS`.
+
+    Raises:
+        BertError: parts do not fit one another.
+    """
+
+    train: Sequence[str] = ()
+    validation: Sequence[str] = ()
+    test: Sequence[str] = ()
+    task_name: str | None = None
+    data_dir: str | None = None
+    language: str = "zh"
+    layout: Layout = dataclasses.field(default_factory=Layout)
+    label_names: tuple[str, ...] | None = None
+    shares: Mapping[str, float] | None = None
+    split_seed: int = 12345
+    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         files = bool(self.train or self.validation or self.test)
         if self.task_name is not None and files:
             raise BertError(
@@ -105,28 +134,20 @@ class ClassifierJob:
                 "there is nothing to train on: name a file with --train, or pass --nodo_train to "
                 "evaluate a model that is trained already."
             )
-        check_choice("start", self.start, ("checkpoint", "random"))
-        if self.max_seq_length is not None:
-            LENGTH.check("max_seq_length", self.max_seq_length)
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
-        """The plan with nothing left open, and the steps that it makes of so many rows.
+        """See `FineTuningJob.plan_for`.
 
         With a `task_name` these are `int(rows / batch_size * epochs)` steps, `int(steps * warmup)`
         of them warm-up, as in Google's `run_classifier.py`.
-
-        Args:
-            rows: to train on.
-            hidden_size: of the encoder.
         """
-        plan = self.plan.filled(hidden_size)
-        epochs = plan.epochs or 0.0
-        per_epoch = math.ceil(rows / plan.batch_size)
+        plan, steps = super().plan_for(rows, hidden_size)
         if self.task_name is None:
-            return plan, max(1, round(epochs * per_epoch))
-        steps = max(1, int(rows / plan.batch_size * epochs))
+            return plan, steps
+        steps = max(1, int(rows / plan.batch_size * (plan.epochs or 0.0)))
+        epochs = steps / math.ceil(rows / plan.batch_size)
         warmup = int(steps * plan.warmup) / steps
-        return dataclasses.replace(plan, epochs=steps / per_epoch, warmup=warmup), steps
+        return dataclasses.replace(plan, epochs=epochs, warmup=warmup), steps
 
 
 def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: int) -> int:

@@ -11,14 +11,11 @@ import numpy as np
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.bert import Bert
-from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.data.labelled import LabelledTexts, encode_labels
+from bert_tf.data.labelled import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.training import result_files
-from bert_tf.training.finetuning.evaluation import only_class
-from bert_tf.training.finetuning.remarks import one_class_remark
-from bert_tf.training.metrics import measure, worst
-from bert_tf.training.metrics.results import ClassesResult, MultilabelResult, RegressionResult
+from bert_tf.training.metrics.results import Result
+from bert_tf.training.objectives.base import Objective
 
 FOLDER = "evaluation"
 """In the output folder: JSON, pictures and the worst predictions of each split."""
@@ -49,7 +46,7 @@ class Judged:
     data: LabelledTexts
     labels: np.ndarray
     outputs: np.ndarray
-    result: ClassesResult | MultilabelResult | RegressionResult
+    result: Result
     remarks: tuple[str, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -74,7 +71,7 @@ def classifier_outputs(bert: Bert, texts: TokenizedTexts, batch_size: int = 64) 
 
 def judge_split(
     bert: Bert,
-    info: ClassifierInfo,
+    objective: Objective,
     split: str,
     data: LabelledTexts,
     texts: TokenizedTexts,
@@ -84,7 +81,7 @@ def judge_split(
 
     Args:
         bert: with the classifier.
-        info: its labels and task.
+        objective: what it was trained for, with its labels.
         split: name of the rows.
         data: the rows.
         texts: the same, tokenized.
@@ -93,52 +90,20 @@ def judge_split(
     Raises:
         BertError: a label is none of the classifier's, or its outputs are not finite.
     """
-    labels = encode_labels(data, info.labels)
+    labels = objective.encode(data)
     outputs = classifier_outputs(bert, texts, batch_size)
     if not np.isfinite(outputs).all():
         raise BertError(
             f"the classifier's outputs of {split} are not finite; it was trained with too high a "
             f"learning rate, or its file is damaged."
         )
-    remarks: list[str] = []
-    result: ClassesResult | MultilabelResult | RegressionResult
-    if info.task == "regression":
-        result = measure.measure_regression(labels, outputs)
-    elif info.task == "multilabel":
-        result = measure.measure_multilabel(labels, outputs, info.labels)
-    else:
-        result = measure.measure_classes(labels, outputs, info.labels)
-        told = one_class_remark(labels, only_class(info, outputs), info.labels, split)
-        remarks += [told] if told else []
-    return Judged(split, data, labels, outputs, result, tuple(remarks))
-
-
-def mean_of_batches(judged: Judged, batch_size: int) -> float | None:
-    """The mean over batches, in the order of the rows, of their mean cross-entropies in nats.
-
-    This is the `loss` that Google's script writes beside `eval_loss`: the last batch, though
-    short, counts as much as the others. None where rows do not have one class each.
-
-    >>> import types
-    >>> rows = types.SimpleNamespace(
-    ...     labels=np.array([0, 0, 1]),
-    ...     outputs=np.array([[1, 0], [1, 0], [0.5, 0.5]]),
-    ...     result=types.SimpleNamespace(kind="classes"),
-    ... )
-    >>> round(mean_of_batches(rows, 2), 4)  # (0 + ln 2) / 2
-    0.3466
-    """
-    if judged.result.kind != "classes":
-        return None
-    outputs = judged.outputs.astype(np.float64)
-    said = outputs[np.arange(len(outputs)), judged.labels] / outputs.sum(axis=1)
-    losses = -np.log(np.maximum(said, np.finfo(np.float64).eps))
-    starts = range(0, len(losses), batch_size)
-    return float(np.mean([losses[start : start + batch_size].mean() for start in starts]))
+    remark = objective.remark_on_only(labels, objective.only(outputs), split)
+    result = objective.measure(labels, outputs)
+    return Judged(split, data, labels, outputs, result, (remark,) if remark else ())
 
 
 def write_judged(
-    judged: Judged, info: ClassifierInfo, folder: str, step: int, loss_batch: int = 8, **more: Any
+    judged: Judged, objective: Objective, folder: str, step: int, loss_batch: int = 8, **more: Any
 ) -> dict[str, str]:
     """Writes an evaluation's files.
 
@@ -148,10 +113,10 @@ def write_judged(
 
     Args:
         judged: the evaluation.
-        info: of the classifier.
+        objective: as for `judge_split`.
         folder: the output folder.
         step: of the weights.
-        loss_batch: see `mean_of_batches`.
+        loss_batch: see `Objective.mean_of_batches`.
         more: further keys of the JSON.
 
     Returns:
@@ -171,17 +136,16 @@ def write_judged(
         "json": os.path.join(inner, f"{judged.split}.json"),
         "worst": os.path.join(inner, f"{judged.split}_worst.tsv"),
     }
-    values = result_files.eval_results(judged.result, step, mean_of_batches(judged, loss_batch))
+    labels, outputs = judged.labels, judged.outputs
+    loss = objective.mean_of_batches(labels, outputs, loss_batch)
+    values = result_files.eval_results(judged.result, step, loss)
     result_files.write_eval_results(paths["eval_results"], values)
     result_files.write_result_json(
         paths["json"], judged.result, split=judged.split, global_step=step, **more
     )
-    texts: dict[str, Any] = {"pairs": judged.data.pairs, "limit": _WORST}
-    if info.task == "regression":
-        rows = worst.worst_regression(judged.data.texts, judged.labels, judged.outputs, **texts)
-    else:
-        find = worst.worst_multilabel if info.task == "multilabel" else worst.worst_classes
-        rows = find(judged.data.texts, judged.labels, judged.outputs, info.labels, **texts)
+    rows = objective.worst(
+        labels, outputs, judged.data.texts, pairs=judged.data.pairs, limit=_WORST
+    )
     # Where it stands in the user's file says more than its number among the rows read.
     placed = [{"place": judged.data.place(row.pop("example")), **row} for row in rows]
     result_files.write_worst_tsv(paths["worst"], placed)

@@ -13,11 +13,11 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.loading import load
 from bert_tf.text import Vocabulary, infer_casing
-from bert_tf.training.finetuning.job import ClassifierJob
+from bert_tf.training.finetuning.job import FineTuningJob
 from bert_tf.training.pretraining.spectral import random_start
 
 
-def start_bert(job: ClassifierJob) -> tuple[Bert, list[str]]:
+def start_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
     """The BERT that training begins from, and what is worth saying about it.
 
     It is the checkpoint of the job; without one the small one that comes along, or, if a config
@@ -58,7 +58,7 @@ def _embedded() -> str:
     return path
 
 
-def _random_bert(job: ClassifierJob) -> tuple[Bert, list[str]]:
+def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
     """New weights, drawn as the original draws them, for a config and a vocabulary."""
     given = job.checkpoint or (None if job.config else _embedded())
     if given is None:
@@ -111,7 +111,7 @@ def classifier_at(path: str | None, config: str | None, vocab: str | None) -> st
         return None
 
 
-def trained_classifier(job: ClassifierJob) -> str:
+def trained_classifier(job: FineTuningJob) -> str:
     """Where the classifier to evaluate is: in the output folder, else the job's checkpoint.
 
     Raises:
@@ -127,7 +127,7 @@ def trained_classifier(job: ClassifierJob) -> str:
     )
 
 
-def load_classifier(path: str, job: ClassifierJob) -> Bert:
+def load_classifier(path: str, job: FineTuningJob) -> Bert:
     """A trained classifier, in the precision in which predictions are made by default.
 
     Args:

@@ -20,48 +20,10 @@ from bert_tf.models.parts import BertLayers
 from bert_tf.models.weights import assign, value_at, variable_at
 from bert_tf.training.checkpoints import SavedWeight, saved_weights
 from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.objectives.base import Scale
 from bert_tf.training.pretraining.spectral import draw_weight
 
 HEAD_PARTS = ("classifier", "classifier_hidden")
-
-
-class Scale:
-    """A regression's labels as the head is trained on them: less their mean, by their deviation.
-
-    A head starts near 0 with a reach of about 1; numbers of about 50, say, would take it many
-    epochs to come to. When the model is written, the scale is put into the head's last layer, so
-    that it tells the numbers themselves.
-
-    Args:
-        mean: of the labels.
-        deviation: of the labels, above 0.
-    """
-
-    def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
-        self.mean = mean
-        self.deviation = deviation
-
-    @classmethod
-    def of(cls, labels: np.ndarray) -> Scale:
-        """That of the labels; their deviation counts as 1 where they are all the same."""
-        wide = np.asarray(labels, np.float64)
-        return cls(float(wide.mean()), float(wide.std()) or 1.0)
-
-    def widen(self, name: str, value: np.ndarray) -> np.ndarray:
-        """The last layer's weight for the numbers themselves, of that for the scaled ones."""
-        if name == "output_weights":
-            return (value * self.deviation).astype(np.float32)
-        if name == "output_bias":
-            return (value * self.deviation + self.mean).astype(np.float32)
-        return value
-
-    def narrow(self, name: str, value: np.ndarray) -> np.ndarray:
-        """The other way."""
-        if name == "output_weights":
-            return (value / self.deviation).astype(np.float32)
-        if name == "output_bias":
-            return ((value - self.mean) / self.deviation).astype(np.float32)
-        return value
 
 
 class TunedModel:

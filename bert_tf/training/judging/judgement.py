@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bert_tf.training.metrics.results import plain
+
 Z = 1.96
 """Half-width of the 95 % confidence interval of a normal distribution, in standard deviations."""
 
@@ -100,7 +102,7 @@ class Judgement:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it for JSON; what is not a number, such as a half-width of one text, is None."""
-        return _plain(dataclasses.asdict(self))
+        return plain(self)
 
 
 def half_width(values: np.ndarray, clusters: np.ndarray) -> float:
@@ -204,12 +206,3 @@ def _mean(scores: Sequence[Score], weights: np.ndarray) -> Score:
 
 def _exp(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
-
-
-def _plain(value: Any) -> Any:
-    """The value with None for what JSON has no number for."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
@@ -146,3 +147,32 @@ def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.nda
 
     said = np.where(right, probabilities, 1 - probabilities)
     return -np.log(np.maximum(said, np.finfo(np.float64).eps))
+
+
+def of_classes(
+    labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of examples with one class each: the right class, all probabilities, the predicted class."""
+    given = finite(outputs, "outputs", (None, len(label_names)))
+    probabilities = (softmax if from_logits else normalized)(given)
+    return class_numbers(labels, *given.shape), probabilities, given.argmax(axis=1)
+
+
+def of_labels(
+    labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of examples with any number of labels: the right ones, all probabilities, those predicted."""
+    import numpy as np
+
+    given = finite(outputs, "outputs", (None, len(label_names)))
+    probabilities = (sigmoid if from_logits else shares)(given)
+    numbers = finite(labels, "labels", given.shape)
+    if not np.isin(numbers, (0, 1)).all():
+        raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")
+    return numbers == 1, probabilities, probabilities >= threshold
+
+
+def of_numbers(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of examples with a number each: the right one and the predicted one."""
+    given = finite(column(outputs), "outputs", (None,))
+    return finite(labels, "labels", given.shape), given

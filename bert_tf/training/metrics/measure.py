@@ -47,12 +47,7 @@ def measure_classes(
     classes = len(label_names)
     if classes < 2:
         raise BertError(f"a classification needs at least 2 classes; {classes} given.")
-    given = inputs.finite(outputs, "outputs", (None, classes))
-    convert = inputs.softmax if from_logits else inputs.normalized
-    probabilities = convert(given)
-    right = inputs.class_numbers(labels, len(given), classes)
-    predicted = given.argmax(axis=1)
-
+    right, probabilities, predicted = inputs.of_classes(labels, outputs, label_names, from_logits)
     confusion = sklearn.confusion_matrix(right, predicted, labels=range(classes))
     hits = int(confusion.trace())
     two = None
@@ -99,28 +94,14 @@ def measure_multilabel(
 ) -> MultilabelResult:
     """Evaluates a task in which each example has any number of the labels.
 
-    Args:
-        labels: 0 or 1 (examples, labels).
-        outputs: float (examples, labels), each label's own probability or logit.
-        label_names: of the labels.
-        from_logits: whether `outputs` are logits.
-        threshold: a label is predicted where its probability reaches it.
-        intervals: whether to compute confidence intervals.
-
-    Raises:
-        BertError: as `measure_classes` does.
+    Labels are 0 or 1 (examples, labels); outputs float (examples, labels), each label's own
+    probability or logit. A label is predicted where its probability reaches the threshold. The
+    rest is as in `measure_classes`.
     """
-    import numpy as np
-
     sklearn = inputs.sklearn_metrics()
-    given = inputs.finite(outputs, "outputs", (None, len(label_names)))
-    convert = inputs.sigmoid if from_logits else inputs.shares
-    probabilities = convert(given)
-    numbers = inputs.finite(labels, "labels", given.shape)
-    if not np.isin(numbers, (0, 1)).all():
-        raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")
-    right, predicted = numbers == 1, probabilities >= threshold
-
+    right, probabilities, predicted = inputs.of_labels(
+        labels, outputs, label_names, from_logits, threshold
+    )
     precisions = [
         float(sklearn.average_precision_score(truth, probability)) if truth.any() else None
         for truth, probability in zip(right.T, probabilities.T)
@@ -146,24 +127,25 @@ def measure_multilabel(
     )
 
 
-def measure_regression(labels: Any, outputs: Any, *, intervals: bool = True) -> RegressionResult:
+def measure_regression(
+    labels: Any,
+    outputs: Any,
+    label_names: Sequence[str] = (),
+    *,
+    from_logits: bool = False,
+    intervals: bool = True,
+) -> RegressionResult:
     """Evaluates a task in which each example has a number.
 
-    Args:
-        labels: float (examples,).
-        outputs: float (examples,) or (examples, 1).
-        intervals: whether to compute confidence intervals.
-
-    Raises:
-        BertError: as `measure_classes` does.
+    Labels are float (examples,); outputs float (examples,) or (examples, 1). Label names and logits
+    have no meaning here. The rest is as in `measure_classes`.
     """
     import numpy as np
 
     sklearn = inputs.sklearn_metrics()
     from scipy import stats
 
-    given = inputs.finite(inputs.column(outputs), "outputs", (None,))
-    right = inputs.finite(labels, "labels", given.shape)
+    right, given = inputs.of_numbers(labels, outputs)
     pearson = spearman = None
     if np.ptp(right) > 0 and np.ptp(given) > 0:
         with warnings.catch_warnings():  # of numbers that differ by no more than rounding

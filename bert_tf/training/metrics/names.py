@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from bert_tf.errors import BertError
@@ -22,6 +23,8 @@ class Metric(NamedTuple):
     """The kinds of task that have it."""
     higher_is_better: bool
     meaning: str
+    of_two: tuple[str, ...] = ()
+    """The kinds that have it only where there are two labels."""
 
 
 _C, _M, _R = (CLASSES,), (MULTILABEL,), (REGRESSION,)
@@ -37,10 +40,10 @@ METRICS: dict[str, Metric] = {
         Metric("micro_f1", _C + _M, True, "F1 of all decisions together"),
         Metric("macro_precision", _C + _M, True, "plain mean of the labels' precision"),
         Metric("macro_recall", _C + _M, True, "plain mean of the labels' recall"),
-        Metric("f1", _C, True, "F1 of the second of two classes"),
-        Metric("f1_accuracy", _C, True, "mean of f1 and accuracy, for two classes"),
-        Metric("roc_auc", _C, True, "area under the ROC curve, for two classes"),
-        Metric("average_precision", _C + _M, True, "area under precision by recall"),
+        Metric("f1", _C, True, "F1 of the second of two classes", _C),
+        Metric("f1_accuracy", _C, True, "mean of f1 and accuracy, for two classes", _C),
+        Metric("roc_auc", _C, True, "area under the ROC curve, for two classes", _C),
+        Metric("average_precision", _C + _M, True, "area under precision by recall", _C),
         Metric("subset_accuracy", _M, True, "share of texts with all labels right"),
         Metric("pearson", _R, True, "Pearson correlation"),
         Metric("spearman", _R, True, "Spearman rank correlation"),
@@ -51,30 +54,38 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-# Of the kinds for a user's own data; and of GLUE (Wang et al. 2018, table 1) and XNLI by name. Of
-# MNLI and XNLI each development set has its own accuracy.
+# Of the kinds for a user's own data; and of GLUE (Wang et al. 2018, table 1) and XNLI by name
+# where it is another one.
 _MAIN_OF_KIND = {CLASSES: "accuracy", MULTILABEL: "micro_f1", REGRESSION: "pearson_spearman"}
-_MAIN_OF_TASK = {
-    "cola": "matthews",
-    "sst-2": "accuracy",
-    "mrpc": "f1_accuracy",
-    "sts-b": "pearson_spearman",
-    "qqp": "f1_accuracy",
-    "mnli": "accuracy",
-    "qnli": "accuracy",
-    "rte": "accuracy",
-    "wnli": "accuracy",
-    "xnli": "accuracy",
-}
+_MAIN_OF_TASK = {"cola": "matthews", "mrpc": "f1_accuracy", "qqp": "f1_accuracy"}
+
+
+def metrics_of(kind: str, labels: int | None = None) -> dict[str, Metric]:
+    """The metrics of a kind of task, by name.
+
+    Args:
+        kind: one of `KINDS`.
+        labels: how many there are; with three and more, without what only two classes have.
+
+    Raises:
+        BertError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise BertError(f"there is no kind of task {kind!r}; take one of {', '.join(KINDS)}.")
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if kind in metric.kinds and (labels in (None, 2) or kind not in metric.of_two)
+    }
 
 
 def main_metric(kind: str, task_name: str | None = None) -> str:
     """The metric that a task is judged by.
 
     Args:
-        kind: "classes", "multilabel" or "regression".
-        task_name: of GLUE, or "XNLI", in any case, with or without its hyphen. Any other name, or
-            none, gets what is usual for the kind.
+        kind: one of `KINDS`.
+        task_name: of GLUE or XNLI, in any case. Any other name, or none, gets what is usual for
+            the kind.
 
     Raises:
         BertError: there is no such kind.
@@ -82,38 +93,28 @@ def main_metric(kind: str, task_name: str | None = None) -> str:
     >>> main_metric("classes", "CoLA"), main_metric("regression", "sts_b"), main_metric("classes")
     ('matthews', 'pearson_spearman', 'accuracy')
     """
-    _check_kind(kind)
-    name = (task_name or "").lower().replace("_", "-")
-    name = {"sst2": "sst-2", "stsb": "sts-b", "mnli-mm": "mnli"}.get(name, name)
-    found = _MAIN_OF_TASK.get(name)
-    return found if found and kind in METRICS[found].kinds else _MAIN_OF_KIND[kind]
+    found = _MAIN_OF_TASK.get((task_name or "").lower())
+    return found if found in metrics_of(kind) else _MAIN_OF_KIND[kind]
 
 
-def metric_for(name: str, kind: str, labels: int | None = None) -> Metric:
+def metric_for(
+    name: str, kind: str, labels: int | None = None, offered: Mapping[str, Metric] | None = None
+) -> Metric:
     """The metric of a name, for a choice such as what early stopping watches.
 
     Args:
-        name: as in `METRICS`; "eval_" before it and hyphens do no harm.
-        kind: "classes", "multilabel" or "regression".
-        labels: how many classes there are; with three and more, what only two classes have is
-            refused.
+        name: "eval_" at its start and hyphens do no harm.
+        kind: of task, for messages.
+        labels: how many there are.
+        offered: the metrics to choose from, by name; `metrics_of` the kind when left out.
 
     Raises:
         BertError: there is no such metric, or not for this kind of task.
     """
-    _check_kind(kind)
+    offered = metrics_of(kind, labels) if offered is None else offered
     wanted = name.strip().lower().replace("-", "_").removeprefix("eval_")
-    two_only = {"f1", "f1_accuracy", "roc_auc"}
-    if kind == CLASSES:
-        two_only = two_only | {"average_precision"}
-    offered = [
-        metric.name
-        for metric in METRICS.values()
-        if kind in metric.kinds
-        and not (labels is not None and labels != 2 and metric.name in two_only)
-    ]
     if wanted in offered:
-        return METRICS[wanted]
+        return offered[wanted]
     if wanted in METRICS:
         of = f"{labels} classes" if kind in METRICS[wanted].kinds else f"a {kind} task"
         problem = f"the metric {name!r} is not measured for {of}"
@@ -123,7 +124,7 @@ def metric_for(name: str, kind: str, labels: int | None = None) -> Metric:
     raise BertError(f"{problem}; take one of {', '.join(offered)}.")
 
 
-def is_better(name: str, new: float | None, best: float | None) -> bool:
+def is_better(metric: str | Metric, new: float | None, best: float | None) -> bool:
     """Whether a value is strictly better than the best so far.
 
     A value that is undefined (None, or no number) is never better, and any other is better than
@@ -136,9 +137,5 @@ def is_better(name: str, new: float | None, best: float | None) -> bool:
         return False
     if best is None or math.isnan(best):
         return True
-    return new > best if METRICS[name].higher_is_better else new < best
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise BertError(f"there is no kind of task {kind!r}; take one of {', '.join(KINDS)}.")
+    found = METRICS[metric] if isinstance(metric, str) else metric
+    return new > best if found.higher_is_better else new < best

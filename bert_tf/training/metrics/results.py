@@ -103,8 +103,8 @@ class Calibration:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Result:
-    """What all kinds have in common."""
+class Result:
+    """What all kinds have in common; a head of another kind has its own."""
 
     kind: str
     examples: int
@@ -116,17 +116,17 @@ class _Result:
         """All numbers by the names of `bert_tf.training.metrics.names`; undefined ones are None."""
         raise NotImplementedError
 
+    def original(self) -> dict[str, float | None]:
+        """Those that `eval_results.txt` has: all, as the original knows this kind of task not."""
+        return self.metrics()
+
     def to_json(self) -> dict[str, Any]:
         """All of it for `json.dumps`; the keys are always the same for a kind of task."""
-        return plain({**_fields(self), "metrics": self.metrics()})
-
-
-def _fields(result: Any) -> dict[str, Any]:
-    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+        return {**plain(self), "metrics": plain(self.metrics())}
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassesResult(_Result):
+class ClassesResult(Result):
     """An evaluation where each example has one class of several."""
 
     accuracy: float
@@ -139,6 +139,10 @@ class ClassesResult(_Result):
     """Rows: the right class; columns: the predicted one."""
     calibration: Calibration
     two_classes: TwoClasses | None
+
+    def original(self) -> dict[str, float | None]:
+        """Those of the original's `run_classifier.py`."""
+        return {"accuracy": self.accuracy, "loss": self.loss}
 
     def metrics(self) -> dict[str, float | None]:
         """All numbers by name; those that only two classes have are left out with more."""
@@ -157,7 +161,7 @@ class ClassesResult(_Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class MultilabelResult(_Result):
+class MultilabelResult(Result):
     """An evaluation where each example has any number of the labels."""
 
     threshold: float
@@ -178,7 +182,7 @@ class MultilabelResult(_Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class RegressionResult(_Result):
+class RegressionResult(Result):
     """An evaluation where each example has a number. What is undefined is None."""
 
     pearson: float | None

@@ -24,6 +24,7 @@ from bert_tf.training.loop import (
     check_same_checkpoints,
     run_training,
 )
+from bert_tf.training.objectives.pretraining import metrics_of, pretraining_loss
 from bert_tf.training.pretraining.plan import PretrainingPlan
 from bert_tf.training.pretraining.spectral import PARTS
 from bert_tf.training.starting import start_from_checkpoint
@@ -33,22 +34,6 @@ if TYPE_CHECKING:
     from bert_tf.training.step import TrainingStep
 
 Batch = Mapping[str, np.ndarray]
-
-
-def metrics_of(sums: np.ndarray) -> Row:
-    """The numbers that a person reads, of the sums of `losses.SUMS`.
-
-    Losses are means in nats, accuracies shares; `loss` is what is minimised.
-    """
-    mlm_loss, mlm_correct, mlm_count, nsp_loss, nsp_correct, nsp_count = (float(x) for x in sums)
-    words, pairs = max(mlm_count, 1.0), max(nsp_count, 1.0)
-    return {
-        "loss": mlm_loss / words + nsp_loss / pairs,
-        "mlm_loss": mlm_loss / words,
-        "mlm_accuracy": mlm_correct / words,
-        "nsp_loss": nsp_loss / pairs,
-        "nsp_accuracy": nsp_correct / pairs,
-    }
 
 
 def pretrain(
@@ -108,7 +93,6 @@ def pretrain(
     from bert_tf.models.builders import build_gathered_pretraining_model
     from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
     from bert_tf.training.distribution import distribute
-    from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
 
@@ -187,7 +171,6 @@ def evaluate_checkpoint(
     import keras
 
     from bert_tf.models.builders import build_gathered_pretraining_model
-    from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.step import TrainingStep
 
     layers = _build_layers(config, precision)

@@ -1,0 +1,95 @@
+"""What commands that train have in common: rows on the screen, the curve, where all lies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.cli.options import say
+from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf.report.curves import Panel
+    from bert_tf.training.log import TrainingLog
+
+CURVE = "curve.png"
+
+Row = dict[str, float]
+
+
+class Watcher:
+    """Logs a training's rows, shows them, and draws the curve.
+
+    Args:
+        log: where rows go, and the curve next to it.
+        show: makes of a row a line for people; None shows none.
+        panels: of the curve; those of pretraining if there are none.
+    """
+
+    def __init__(
+        self,
+        log: TrainingLog,
+        show: Callable[[Row], str] | None = None,
+        panels: Sequence[Panel] = (),
+    ) -> None:
+        self._log = log
+        self._show = show
+        self._panels = panels
+        self._draws = True
+
+    def row(self, row: Row) -> None:
+        """Takes a row, and shows it above the progress bar if there is one."""
+        self._log.add(row)
+        if self._show is not None:
+            from tqdm import tqdm
+
+            try:
+                tqdm.write(self._show(row), file=sys.stdout)
+                sys.stdout.flush()
+            except OSError:  # its reader has gone, which is no reason to end a training
+                self._show = None
+        if any(name.startswith("eval_") for name in row):
+            self.draw()
+
+    def draw(self) -> None:
+        """Draws the curve of all rows so far; says once if that cannot be done."""
+        if not self._draws:
+            return
+        from bert_tf.report import curves
+
+        try:
+            # Training's loss by itself too, for where it has another unit than the evaluations'.
+            rows = [
+                {**row, "training_loss": row["loss"]} if "loss" in row else row
+                for row in self._log.rows()
+            ]
+            path = os.path.join(os.path.dirname(self._log.path), CURVE)
+            if rows:
+                curves.draw_curves(rows, path, *([self._panels] if self._panels else []))
+        except BertError as error:
+            self._draws = False
+            say(f"the curve is not drawn: {error}")
+
+    def close(self) -> None:
+        """Ends the log and draws the curve for the last time."""
+        self.draw()
+        self._log.close()
+
+
+def places(folder: str, **more: str) -> dict[str, Any]:
+    """The paths of what a training wrote into a folder, and `more` by name, of those that exist."""
+    from bert_tf.training.log import EVENTS, NAME
+
+    names: Mapping[str, str] = {**more, "log": NAME, "tensorboard": EVENTS, "curve": CURVE}
+    paths = {key: os.path.join(folder, name) for key, name in names.items()}
+    return {key: path for key, path in paths.items() if os.path.exists(path)}
+
+
+def stopped(step: int, steps: int, where: str) -> str:
+    """What to say after a signal; `where` ends the phrase "which is saved"."""
+    return (
+        f"stopped after step {step:,}, which is saved{where}\n"
+        f"The same command goes on from there; {steps - step:,} steps are left."
+    )

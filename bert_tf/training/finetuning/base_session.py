@@ -1,0 +1,348 @@
+"""`FineTuningSession`: prepares, trains, evaluates and records, whatever the head is."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from bert_tf.batching.lengths import LengthHistogram
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.tokenizing import tokenize_texts
+from bert_tf.bert import Bert
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.checkpoint.release import refuse_to_overwrite
+from bert_tf.errors import BertError
+from bert_tf.training.distribution import leads
+from bert_tf.training.finetuning.batches import LabelledRows
+from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune
+from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
+from bert_tf.training.finetuning.judging import Judged, judge_split, write_judged
+from bert_tf.training.finetuning.plan import FineTuningPlan
+from bert_tf.training.finetuning.start import load_classifier, start_bert, trained_classifier
+from bert_tf.training.objectives import objective_class, objective_of
+from bert_tf.training.objectives.base import Objective
+from bert_tf.training.result_files import write_json
+
+RECORD = "training.json"
+"""In the output folder: how training ended, for an evaluation at another time."""
+
+Row = dict[str, float]
+
+
+class FineTuningSession:
+    """From a user's files to a fine-tuned model and its evaluation.
+
+    Making one reads the data; nothing heavy is imported before `prepare`. A session that was
+    stopped or killed resumes when one of the same job is made and trained. A subclass reads the
+    data.
+
+    Args:
+        job: what is asked.
+        tell: is given what is worth a remark, a sentence each.
+
+    Attributes:
+        job: as given.
+        folder: the output folder.
+        data: what was read, what was odd about it included.
+        plan: with nothing left open; None before `prepare`, and where nothing is trained.
+        steps: that the plan makes.
+        max_seq_length: most tokens of a text; 0 before `prepare`.
+        lengths: of the training texts, or of those to evaluate on; None before `prepare`.
+
+    Raises:
+        BertError: data cannot be read or do not fit, or there is nothing to do with them.
+    """
+
+    job: FineTuningJob
+
+    def __init__(self, job: FineTuningJob, tell: Callable[[str], None] = lambda text: None) -> None:
+        self.job = job
+        self.folder = os.path.expanduser(job.output_dir)
+        self._tell = tell
+        self._told: set[str] = set()
+        self._trained: str | None = None
+        self._judged_last = False
+        self._known: ClassifierInfo | None = None
+        if not job.do_train:
+            self._trained = trained_classifier(job)
+            self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
+        elif not job.overwrite and not _begun(self.folder):
+            refuse_to_overwrite(self.folder)  # at once, not after a long time of reading
+        self.data = self._read()
+        self.plan: FineTuningPlan | None = None
+        self.steps = 0
+        self.max_seq_length = 0
+        self.lengths: LengthHistogram | None = None
+        self._bert: Bert | None = None
+        self._texts: dict[str, TokenizedTexts] = {}
+
+    def _read(self) -> Any:
+        """The rows by split, the task and its labels: see `bert_tf.data.dataset.LabelledSplits`."""
+        raise NotImplementedError
+
+    def _info(self, bert: Bert) -> ClassifierInfo:
+        """What is evaluated."""
+        raise NotImplementedError
+
+    def _table(self) -> dict[str, Any] | None:
+        """How the training table was read, for JSON."""
+        return None
+
+    def _main_metric(self) -> str:
+        return self.objective.main_metric
+
+    @property
+    def objective(self) -> Objective:
+        """What is trained for, by the data."""
+        return objective_class(self.data.task)(self.data.label_names)
+
+    @property
+    def model(self) -> str:
+        """Where the trained model is: a folder, or a checkpoint in one.
+
+        Raises:
+            BertError: it is not trained yet.
+        """
+        if self._trained is None:
+            raise BertError(
+                f"there is no fine-tuned model in {self.folder} yet; train it first (--do_train)."
+            )
+        return self._trained
+
+    @property
+    def stopped_early_at(self) -> int | None:
+        """The last step of a training in the folder that ran out of patience; None without one."""
+        record = _record(self.folder)
+        return record["last_step"] if record.get("stopped_early") else None
+
+    @property
+    def judged_on(self) -> list[str]:
+        """Names of the splits that `evaluate` takes: those with labels, but for training's."""
+        return [
+            name
+            for name, data in self.data.splits.items()
+            if name != "train" and data.labels is not None and len(data)
+        ]
+
+    def prepare(self) -> None:
+        """Loads the BERT, tokenizes what is needed, and tells what is odd.
+
+        Raises:
+            BertError: the BERT cannot be loaded, or does not fit the data.
+        """
+        if self.job.do_train:
+            self._bert, remarks = start_bert(self.job)
+            for remark in remarks:
+                self._say(remark)
+        shown = ["train"] if self.job.do_train else self.judged_on
+        if not shown:
+            raise BertError(
+                "no rows with labels to evaluate on; name some with --validation or --test, and "
+                "their column with --label."
+            )
+        self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
+        self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
+        self._say(self.lengths.remark())
+        if self.job.do_train:
+            self._prepare_plan()
+
+    def train(
+        self,
+        *,
+        on_row: Callable[[Row], None] = lambda row: None,
+        on_resume: Callable[[int], None] = lambda step: None,
+        progress: bool = True,
+    ) -> FineTuned:
+        """Trains, or resumes where an earlier session of the same job stopped: see `fine_tune`.
+
+        Where an earlier session trained to the end, it resumes from `steps`.
+
+        Raises:
+            BertError: as `fine_tune`; or the job is not to train.
+        """
+        if not self.job.do_train:
+            raise BertError("the job says do_train=False; make another to train.")
+        if self.plan is None:
+            self.prepare()
+        assert self.plan is not None
+        assert self._bert is not None
+        found = fine_tune(
+            self._bert,
+            self._rows("train"),
+            self._rows("validation") if self._judges_in_training() else None,
+            self.plan,
+            self.folder,
+            objective=self.objective,
+            table=self._table(),
+            overwrite=self.job.overwrite,
+            on_row=on_row,
+            on_resume=on_resume,
+            progress=progress,
+        )
+        for remark in found.remarks:
+            self._say(remark)
+        if not found.interrupted:
+            self._trained = self.folder
+            self._judged_last = self._judges_in_training()
+            if leads():
+                self._write_record(found)
+            self._bert = None
+        return found
+
+    def evaluate(self) -> list[Judged]:
+        """Judges the model in the folder, loaded again, on every split that has labels.
+
+        Writes what `write_judged` writes. The model is the one that the job evaluates: that of
+        the folder, else the job's checkpoint.
+
+        Raises:
+            BertError: there is no trained model, no split has labels, or a file cannot be written.
+        """
+        bert = self._loaded(self.model)
+        objective = objective_of(self._info(bert))
+        if not self.max_seq_length:
+            self.prepare()
+        size, step = self.job.plan.eval_batch_size, self._step()
+        results, told = [], False
+        for name in self.judged_on:
+            data = self.data.splits[name]
+            judged = judge_split(bert, objective, name, data, self._tokenized(name), size)
+            files = write_judged(judged, objective, self.folder, step, self.job.loss_batch)
+            # Of one split is enough; of validation it was told where training judged on it.
+            if not told and not (name == "validation" and self._judged_last):
+                for remark in judged.remarks:
+                    self._say(remark)
+            told = told or bool(judged.remarks)
+            results.append(dataclasses.replace(judged, files=files))
+        if not results:
+            raise BertError(
+                "no rows with labels to evaluate on; name some with --validation or --test."
+            )
+        return results
+
+    def save_keras(self) -> str:
+        """Writes the trained model as `classifier.keras`, or as its head is called; gives its path.
+
+        Its inputs are `token_input` and `seg_input`; the output of a classifier is probabilities.
+
+        Raises:
+            BertError: there is no trained model, or the file cannot be written.
+        """
+        bert, head = self._loaded(self.model), self.objective.head
+        path = os.path.join(self.folder, f"{head}.keras")
+        temporary = os.path.join(self.folder, f".{head}.part.keras")
+        try:
+            getattr(bert, f"{head}_model")().save(temporary)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+        return path
+
+    def _loaded(self, path: str | None = None) -> Bert:
+        """The BERT to train, or the trained one."""
+        if self._bert is None:
+            self._bert = load_classifier(path or self.model, self.job)
+            if not self.job.do_train:
+                for remark in self._bert.report.remarks:
+                    self._say(remark)
+        return self._bert
+
+    def _choose_length(self, data: Any) -> int:
+        bert = self._loaded()
+        if self.job.max_seq_length is not None:
+            return self.job.max_seq_length
+        if self._known is not None and self._known.max_seq_length:
+            return self._known.max_seq_length
+        return choose_max_seq_length(data, bert.tokenizer, bert.config.max_position_embeddings)
+
+    def _prepare_plan(self) -> None:
+        hidden = self._loaded().config.hidden_size
+        plan, self.steps = self.job.plan_for(len(self.data.splits["train"]), hidden)
+        self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())
+        self._say(plan.rate_remark(hidden))
+        if plan.class_weights is None:
+            objective = self.objective
+            self._say(objective.remark_on_labels(objective.encode(self.data.splits["train"])))
+
+    def _judges_in_training(self) -> bool:
+        plan = self.job.plan
+        wanted = self.job.do_eval or plan.keep_best or plan.patience is not None
+        return "validation" in self.judged_on and wanted
+
+    def _rows(self, split: str) -> LabelledRows:
+        return LabelledRows(self._tokenized(split), self.objective.encode(self.data.splits[split]))
+
+    def _tokenized(self, split: str) -> TokenizedTexts:
+        if split not in self._texts:
+            self._texts[split] = tokenize_texts(
+                self.data.splits[split],
+                self._loaded().tokenizer,
+                self.max_seq_length,
+                os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None,
+                self._say,
+            )
+        return self._texts[split]
+
+    def _say(self, remark: str | None) -> None:
+        """Tells a remark, each only once."""
+        if remark and remark not in self._told:
+            self._told.add(remark)
+            self._tell(remark)
+
+    def _write_record(self, found: FineTuned) -> None:
+        plan = self.plan
+        assert plan is not None
+        of_plan = ("mode", "learning_rate", "epochs", "batch_size", "seed")
+        record = {
+            "step": found.best_step if plan.keep_best and found.best_step else found.step,
+            "last_step": found.step,
+            "steps": self.steps,
+            "stopped_early": found.stopped_early,
+            "metric": plan.metric,
+            "metrics": found.metrics,
+            **{name: getattr(plan, name) for name in of_plan},
+            "max_seq_length": self.max_seq_length,
+            "rows": {name: len(data) for name, data in self.data.splits.items()},
+        }
+        write_json(os.path.join(self.folder, RECORD), record)
+
+    def _step(self) -> int:
+        """Of the weights: as training noted it, or as the checkpoint is called."""
+        record = _record(_folder_of(self.model))
+        if "step" in record:
+            return record["step"]
+        from bert_tf.training.starting import step_of
+
+        return step_of(self.model)
+
+
+def _record(folder: str) -> dict[str, Any]:
+    """What `RECORD` in the folder says; nothing if it is not there, or not as we write it."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
+            record = json.load(file)
+        if isinstance(record, dict) and all(
+            isinstance(record.get(name), int) for name in ("step", "last_step")
+        ):
+            return record
+    return {}
+
+
+def _folder_of(path: str) -> str:
+    return path if os.path.isdir(path) else os.path.dirname(path)
+
+
+def _begun(folder: str) -> bool:
+    """Whether a training was begun there."""
+    with contextlib.suppress(OSError):
+        return any(
+            name.endswith(".index") for name in os.listdir(os.path.join(folder, CHECKPOINTS))
+        )
+    return False

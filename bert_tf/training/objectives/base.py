@@ -1,0 +1,259 @@
+"""`Objective`: all that fine-tuning has to know of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.errors import BertError
+from bert_tf.options import POSITIVE
+from bert_tf.training.metrics.names import Metric, metric_for
+
+if TYPE_CHECKING:
+    from bert_tf.training.finetuning.plan import FineTuningPlan
+    from bert_tf.training.metrics.results import Result
+
+Row = dict[str, float]
+
+SUMS = ("loss", "hits", "weight")
+"""What a step of fine-tuning reports: sums over the batch of weight times loss, of weight times
+what is right, and of the weights. What is right is what `Objective.losses` says."""
+
+
+class Scale:
+    """Numbers as a head is trained on them: less their mean, by their deviation.
+
+    A head starts near 0 with a reach of about 1; numbers of about 50, say, would take it many
+    epochs to come to. When the model is written, the scale is put into the head's last layer, so
+    that it gives the numbers themselves.
+
+    Args:
+        mean: of the labels.
+        deviation: of the labels.
+
+    Raises:
+        BertError: the deviation is not above 0.
+    """
+
+    def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
+        POSITIVE.check("deviation", deviation)
+        self.mean = mean
+        self.deviation = deviation
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Scale:
+        """That of the labels; their deviation counts as 1 where they are all the same."""
+        wide = np.asarray(labels, np.float64)
+        return cls(float(wide.mean()), float(wide.std()) or 1.0)
+
+    def back(self, scores: np.ndarray) -> np.ndarray:
+        """The numbers themselves, float32, of scaled ones."""
+        return scores * np.float32(self.deviation) + np.float32(self.mean)
+
+    def widen(self, name: str, value: np.ndarray) -> np.ndarray:
+        """The last layer's weight for the numbers themselves, of that for the scaled ones."""
+        if name == "output_weights":
+            return (value * self.deviation).astype(np.float32)
+        if name == "output_bias":
+            return (value * self.deviation + self.mean).astype(np.float32)
+        return value
+
+    def narrow(self, name: str, value: np.ndarray) -> np.ndarray:
+        """The other way."""
+        if name == "output_weights":
+            return (value / self.deviation).astype(np.float32)
+        if name == "output_bias":
+            return ((value - self.mean) / self.deviation).astype(np.float32)
+        return value
+
+
+class Objective:
+    """What a head is trained for: its targets, its loss, what its answers are worth.
+
+    `fine_tune` and the evaluation of what it wrote ask an objective whenever heads differ. A
+    subclass has at least `task`, `metrics`, `main_metric`, `losses`, and `measure` or `measured`.
+    Nothing here imports Keras; `losses` does when it is called.
+
+    Args:
+        labels: names in the order of the head's outputs; none where it gives numbers.
+
+    Attributes:
+        task: its name, kept with the model.
+        head: which head it trains.
+        hits: what the log calls the mean of what is right.
+        labels_are: what labels must be, in words for a message; `{outputs}` is their number.
+        metrics: what `measured` gives, by name.
+        main_metric: the one that the best weights are kept by unless the plan names another.
+        scale: of labels that are numbers.
+        curves: diagrams of a training: column of the log, title, whether it is in percent.
+        pictures: kinds of pictures that show an evaluation, see `bert_tf.report`.
+    """
+
+    task: ClassVar[str]
+    head: ClassVar[str] = "classifier"
+    hits: ClassVar[str] = "accuracy"
+    labels_are: ClassVar[str] = "numbers, (rows,)"
+    curves: ClassVar[tuple[tuple[str, str, bool], ...]] = (("loss", "Loss", False),)
+    pictures: ClassVar[tuple[str, ...]] = ()
+    metrics: Mapping[str, Metric]
+    main_metric: str
+    scale: Scale = Scale()
+
+    def __init__(self, labels: Sequence[str] = ()) -> None:
+        self.labels = tuple(labels)
+
+    # Targets
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of a row's label."""
+        return ()
+
+    def check(self, labels: Any, rows: int, split: str) -> None:
+        """Makes sure that labels are what `loss` and `measure` take.
+
+        Args:
+            labels: of all rows.
+            rows: how many there are.
+            split: what the rows are called.
+
+        Raises:
+            BertError: they are not.
+        """
+        if np.shape(labels) != (rows, *self.label_shape):
+            raise BertError(
+                f"the labels of the {split} rows have the shape {list(np.shape(labels))}; for "
+                f"{self.task} they are {self.labels_are.format(outputs=len(self.labels))}."
+            )
+        if not np.isfinite([np.min(labels), np.max(labels)]).all():
+            raise BertError(f"a label of the {split} rows is no finite number.")
+
+    def fitted(self, labels: Any, plan: FineTuningPlan) -> Self:
+        """The objective with what depends on the labels of the training rows, and on the plan.
+
+        Raises:
+            BertError: the plan asks for what has no meaning here.
+        """
+        return self
+
+    def encode(self, data: Any) -> Any:
+        """The labels of rows that were read, as numbers.
+
+        Raises:
+            BertError: a row has no label, or one that is none of the labels.
+        """
+        raise NotImplementedError
+
+    def info(self, plan: FineTuningPlan, **more: Any) -> ClassifierInfo:
+        """What is kept with the weights.
+
+        Args:
+            plan: says how the head is made.
+            more: other fields of `ClassifierInfo`.
+        """
+        return ClassifierInfo(
+            labels=self.labels,
+            task=self.task,
+            pooling=plan.pooling,
+            dense_layers=plan.dense_layers,
+            dropout=plan.head_dropout,
+            head=self.head,
+            **more,
+        )
+
+    # Steps
+
+    @property
+    def row_weights(self) -> np.ndarray | None:
+        """float32 (labels,): factors on the weights of what has each label; None for 1."""
+        return None
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        """Loss, and how much is right, of each label of a batch.
+
+        Args:
+            scores: tensor of the head's outputs before softmax or sigmoid, (batch, ...).
+            labels: (batch, ...).
+
+        Returns:
+            float32 (2, ...); the rest of the shape is that of the batch's `weights`.
+        """
+        raise NotImplementedError
+
+    def loss(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The weighted mean of `losses`, and the sums of `SUMS`.
+
+        Args:
+            scores: as for `losses`.
+            batch: `labels`; `weights`, float32, 0 where a row or token only fills up; and
+                `total_weight` if the batch is a part of one whose weights have that sum.
+        """
+        from keras import ops
+
+        weights = ops.cast(batch["weights"], "float32")
+        found = self.losses(scores, batch["labels"])
+        total = ops.sum(weights)
+        lost = ops.sum(found[0] * weights)
+        sums = ops.stack([lost, ops.sum(found[1] * weights), total])
+        whole = ops.cast(batch.get("total_weight", total), "float32")
+        # A batch of nothing but filling rows has no loss, not NaN.
+        return lost / ops.maximum(whole, 1e-12), sums
+
+    def means(self, sums: np.ndarray) -> Row:
+        """The numbers that a person reads, of the sums that `loss` gives; `loss` is among them."""
+        loss, hits, weight = (float(x) for x in sums)
+        weight = max(weight, 1e-12)
+        return {"loss": loss / weight, self.hits: hits / weight}
+
+    # Evaluations
+
+    def metric(self, name: str | None = None) -> Metric:
+        """The metric of a name, or the main one.
+
+        Raises:
+            BertError: there is no such metric of this head.
+        """
+        return metric_for(name or self.main_metric, self.task, len(self.labels), self.metrics)
+
+    def measure(
+        self, labels: Any, outputs: Any, *, from_logits: bool = False, intervals: bool = True
+    ) -> Result:
+        """All that an evaluation gives.
+
+        Args:
+            labels: the right ones.
+            outputs: the head's answers: probabilities, or numbers.
+            from_logits: whether outputs are scores in place of probabilities.
+            intervals: whether to compute confidence intervals.
+        """
+        raise NotImplementedError
+
+    def measured(self, labels: Any, scores: Any) -> Row:
+        """The metrics that are defined, by name, of scores while training goes on."""
+        # Scores that overflow are told by the watch on the loss, with advice; here they would only
+        # be in the way of saving.
+        result = self.measure(labels, np.nan_to_num(scores), from_logits=True, intervals=False)
+        return {name: value for name, value in result.metrics().items() if value is not None}
+
+    def only(self, scores: Any) -> int | None:
+        """The number of the label that is the answer to all rows; None if there are several."""
+        return None
+
+    def remark_on_only(self, labels: Any, only: int | None, split: str, **options: int) -> str:
+        """What to say of that, "" for nothing; `options` are those of `one_class_remark`."""
+        return ""
+
+    def remark_on_labels(self, labels: Any) -> str:
+        """What is odd about the labels of the training rows, "" for nothing."""
+        return ""
+
+    def mean_of_batches(self, labels: Any, outputs: Any, batch_size: int) -> float | None:
+        """The `loss` of `eval_results.txt` where it is not that of all rows, else None."""
+        return None
+
+    def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
+        """The rows that were predicted worst, see `bert_tf.training.metrics.worst`."""
+        return []

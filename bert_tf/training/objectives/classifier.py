@@ -1,0 +1,269 @@
+"""What a classifier is trained for: one of several classes, several labels at once, or a number."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from bert_tf.data.labelled import LabelledTexts, encode_labels
+from bert_tf.errors import BertError
+from bert_tf.options import RATE
+from bert_tf.training.finetuning.remarks import imbalance_remark, one_class_remark
+from bert_tf.training.metrics.names import main_metric, metrics_of
+from bert_tf.training.objectives.base import Objective, Row, Scale
+
+if TYPE_CHECKING:
+    from bert_tf.training.finetuning.plan import FineTuningPlan
+    from bert_tf.training.metrics.results import Result
+
+
+class _Classifier(Objective):
+    """What the three have in common.
+
+    Args:
+        labels: their names, in the order of their numbers.
+        label_weights: float (labels,), how much each counts.
+        label_smoothing: how much of each label is spread over all, from 0 to below 1.
+        scale: of numbers.
+
+    Raises:
+        BertError: the smoothing is not in its range.
+    """
+
+    of_rows: ClassVar[Callable[..., Any]]
+    """Loss and hit of each row of a batch, written in `keras.ops`."""
+
+    def __init__(
+        self,
+        labels: Sequence[str] = (),
+        *,
+        label_weights: np.ndarray | None = None,
+        label_smoothing: float = 0.0,
+        scale: Scale | None = None,
+    ) -> None:
+        super().__init__(labels)
+        RATE.check("label_smoothing", label_smoothing)
+        self.label_weights = label_weights
+        self.label_smoothing = label_smoothing
+        self.scale = scale or Scale()
+        self.metrics = metrics_of(self.task, len(self.labels))
+        self.main_metric = main_metric(self.task)
+
+    def encode(self, data: LabelledTexts) -> np.ndarray:
+        """See `encode_labels`."""
+        return encode_labels(data, self.labels)
+
+    def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
+        given = plan.class_weights
+        weights = None if given is None else self._weights(given, labels)
+        return type(self)(self.labels, label_weights=weights, label_smoothing=plan.label_smoothing)
+
+    def _weights(self, given: str | Mapping[str, float], labels: np.ndarray) -> np.ndarray:
+        """The weight of each label, float32 (labels,)."""
+        if not isinstance(given, Mapping):
+            return self._balanced(labels)
+        unknown = [name for name in given if name not in self.labels]
+        if unknown:
+            raise BertError(
+                f"class_weights names {unknown[0]!r}, which is none of the labels "
+                f"({', '.join(self.labels[:12])})."
+            )
+        return np.array([given.get(name, 1.0) for name in self.labels], np.float32)
+
+    def _balanced(self, labels: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def measure(self, labels: Any, outputs: Any, **options: Any) -> Result:
+        from bert_tf.training.metrics import measure
+
+        return getattr(measure, f"measure_{self.task}")(labels, outputs, self.labels, **options)
+
+    def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
+        from bert_tf.training.metrics import worst
+
+        find = getattr(worst, f"worst_{self.task}")
+        return find(texts, labels, outputs, self.labels, **options)
+
+    @functools.cached_property
+    def _fused(self) -> Callable[..., Any]:
+        from bert_tf.models.fused import fused
+
+        return fused(type(self).of_rows)
+
+
+class Classes(_Classifier):
+    """One class a row: the cross entropy of the softmax.
+
+    With `label_smoothing` s the target is `(1 - s) * [label] + s / classes`. Labels are int32
+    (rows,); `label_weights` multiply the weights of the rows. A hit is a row whose highest score
+    is the label's.
+    """
+
+    task = "classes"
+    labels_are = "whole numbers, (rows,)"
+    curves = (
+        ("loss", "Loss (nats)", False),
+        ("accuracy", "Accuracy (% of rows)", True),
+        ("macro_f1", "Macro F1 of the evaluations (%)", True),
+    )
+    pictures = ("confusion", "curves", "calibration")
+
+    @staticmethod
+    def of_rows(scores, labels, smoothing):
+        """(n, classes), (n,) int32 -> (2, n): cross entropy and hit of each row."""
+        from keras import ops
+
+        scores = ops.cast(scores, "float32")
+        highest = ops.max(scores, axis=-1, keepdims=True)
+        logs = scores - highest
+        logs = logs - ops.log(ops.sum(ops.exp(logs), axis=-1, keepdims=True))
+        # A comparison instead of a look-up: its gradient is an elementwise product, not a scatter.
+        classes = ops.arange(scores.shape[-1], dtype="int32")
+        own = ops.sum(ops.where(classes[None, :] == labels[:, None], logs, 0.0), axis=-1)
+        loss = -(1.0 - smoothing) * own - smoothing * ops.mean(logs, axis=-1)
+        chosen = ops.cast(ops.argmax(scores, axis=-1), "int32")
+        return ops.stack([loss, ops.cast(chosen == labels, "float32")])
+
+    @property
+    def row_weights(self) -> np.ndarray | None:
+        """See `Objective.row_weights`."""
+        return self.label_weights
+
+    def check(self, labels: Any, rows: int, split: str) -> None:
+        """See `Objective.check`."""
+        super().check(labels, rows, split)
+        low, high = np.min(labels), np.max(labels)
+        if not 0 <= low <= high < len(self.labels):
+            raise BertError(
+                f"a label of the {split} rows is number {low if low < 0 else high}; there are "
+                f"{len(self.labels)} labels, 0 to {len(self.labels) - 1}."
+            )
+
+    def _balanced(self, labels: np.ndarray) -> np.ndarray:
+        counts = np.bincount(labels, minlength=len(self.labels))
+        # A class without a row never uses its weight.
+        return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        """See `Objective.losses`."""
+        return self._fused(scores, labels, np.float32(self.label_smoothing))
+
+    def only(self, scores: np.ndarray) -> int | None:
+        """See `Objective.only`."""
+        chosen = np.unique(scores.argmax(axis=1))
+        return int(chosen[0]) if len(chosen) == 1 else None
+
+    def remark_on_only(self, labels: Any, only: int | None, split: str, **options: int) -> str:
+        """See `Objective.remark_on_only`."""
+        return one_class_remark(labels, only, self.labels, split, **options)
+
+    def remark_on_labels(self, labels: np.ndarray) -> str:
+        """See `Objective.remark_on_labels`."""
+        counts = np.bincount(labels, minlength=len(self.labels))
+        return imbalance_remark(counts.tolist(), self.labels)
+
+    def mean_of_batches(self, labels: Any, outputs: Any, batch_size: int) -> float | None:
+        """The mean over batches, in the order of the rows, of their mean cross-entropies in nats.
+
+        This is the `loss` that Google's script writes next to `eval_loss`: the last batch, though
+        short, counts as much as the others.
+
+        >>> outputs = np.array([[1, 0], [1, 0], [0.5, 0.5]])
+        >>> round(Classes("ab").mean_of_batches([0, 0, 1], outputs, 2), 4)  # (0 + ln 2) / 2
+        0.3466
+        """
+        wide = np.asarray(outputs, np.float64)
+        said = wide[np.arange(len(wide)), labels] / wide.sum(axis=1)
+        losses = -np.log(np.maximum(said, np.finfo(np.float64).eps))
+        starts = range(0, len(losses), batch_size)
+        return float(np.mean([losses[start : start + batch_size].mean() for start in starts]))
+
+
+class Multilabel(_Classifier):
+    """Any number of labels a row: the mean over the labels of the cross entropy of the sigmoid.
+
+    With `label_smoothing` s the target is `(1 - s) * label + s / 2`. Labels are float32 (rows,
+    labels), 1 for each that holds; `label_weights` multiply the cross entropy of each. How much
+    of a row is right is the fraction of its labels on the right side of 0.
+    """
+
+    task = "multilabel"
+    hits = "label_accuracy"
+    labels_are = "0 or 1, (rows, {outputs})"
+    curves = (
+        ("loss", "Loss, mean over labels (nats)", False),
+        ("label_accuracy", "Right decisions (% of rows x labels)", True),
+        ("micro_f1", "Micro F1 of the evaluations (%)", True),
+    )
+
+    @staticmethod
+    def of_rows(scores, labels, factors, smoothing):
+        """(n, labels) twice -> (2, n): mean cross entropy, and share of labels that are right."""
+        from keras import ops
+
+        scores, labels = ops.cast(scores, "float32"), ops.cast(labels, "float32")
+        target = (1.0 - smoothing) * labels + smoothing / 2.0
+        each = ops.softplus(scores) - scores * target
+        right = ops.cast((scores > 0) == (labels > 0.5), "float32")
+        return ops.stack([ops.mean(each * factors, axis=-1), ops.mean(right, axis=-1)])
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """See `Objective.label_shape`."""
+        return (len(self.labels),)
+
+    def _balanced(self, labels: np.ndarray) -> np.ndarray:
+        raise BertError(
+            "class_weights='balanced' is for one class a row; give the weights by label instead."
+        )
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        """See `Objective.losses`."""
+        weights = self.label_weights
+        factors = np.ones(scores.shape[-1]) if weights is None else weights
+        factors = np.asarray(factors, np.float32)
+        return self._fused(scores, labels, factors, np.float32(self.label_smoothing))
+
+
+class Regression(_Classifier):
+    """A number a row: the squared error, in units of the labels' deviation.
+
+    Labels are float32 (rows,).
+    """
+
+    task = "regression"
+    curves = (
+        ("training_loss", "Loss (mean square error / variance of the labels)", False),
+        ("mae", "Mean absolute error of the evaluations", False),
+        ("pearson", "Pearson correlation of the evaluations", False),
+    )
+    pictures = ("scatter",)
+
+    @staticmethod
+    def of_rows(scores, labels):
+        """(n, 1), (n,) -> (2, n): squared error, and minus the absolute error."""
+        from keras import ops
+
+        off = ops.cast(scores, "float32")[:, 0] - labels
+        return ops.stack([ops.square(off), -ops.abs(off)])
+
+    def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
+        """See `Objective.fitted`."""
+        if plan.class_weights is not None:
+            raise BertError("class_weights are for classes; a regression has none.")
+        return type(self)(scale=Scale.of(labels))
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        """See `Objective.losses`."""
+        from keras import ops
+
+        scaled = (ops.cast(labels, "float32") - self.scale.mean) / self.scale.deviation
+        return self._fused(scores, scaled)
+
+    def means(self, sums: np.ndarray) -> Row:
+        """See `Objective.means`."""
+        found = super().means(sums)
+        return {"loss": found["loss"], "absolute_error": -found[self.hits]}
