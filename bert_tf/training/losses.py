@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bert_tf.training.objectives import objective_class
 from bert_tf.training.objectives.base import SUMS as CLASSIFIER_SUMS
 from bert_tf.training.objectives.base import Scale
 from bert_tf.training.objectives.pretraining import SUMS, pretraining_loss
+from bert_tf.training.objectives.registry import objective_class
 
 __all__ = ["CLASSIFIER_SUMS", "SUMS", "classifier_loss", "pretraining_loss"]
 

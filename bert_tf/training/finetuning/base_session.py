@@ -23,8 +23,8 @@ from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.judging import Judged, judge_split, write_judged
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.start import load_classifier, start_bert, trained_classifier
-from bert_tf.training.objectives import objective_class, objective_of
 from bert_tf.training.objectives.base import Objective
+from bert_tf.training.objectives.registry import objective_class, objective_of
 from bert_tf.training.result_files import write_json
 
 RECORD = "training.json"

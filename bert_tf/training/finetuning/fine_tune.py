@@ -21,8 +21,8 @@ from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_bat
 from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
-from bert_tf.training.objectives import objective_class
 from bert_tf.training.objectives.base import Objective
+from bert_tf.training.objectives.registry import objective_class
 
 if TYPE_CHECKING:
     from bert_tf.training.checkpoints import TrainingCheckpoints
