@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 
 INFO_NAME = "classifier.json"
 """The file beside the weights; the original has none, so its labels are known by number alone."""
@@ -100,20 +100,11 @@ class ClassifierInfo:
             BertError: it cannot be read, or says what cannot be.
         """
         path = os.path.join(os.path.dirname(prefix), INFO_NAME)
-        try:
-            with open(path, encoding="utf-8") as file:
-                values = json.load(file)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise BertError(f"cannot read {path}: {error.strerror}.") from error
-        except ValueError as error:
-            raise BertError(f"{path} is not valid JSON: {error}.") from error
-        return cls._from_values(values, path)
+        return cls._from_values(read_object(path), path) if os.path.exists(path) else None
 
     @classmethod
-    def _from_values(cls, values: Any, path: str) -> ClassifierInfo:
-        if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+    def _from_values(cls, values: dict[str, Any], path: str) -> ClassifierInfo:
+        if values.get("format") != FORMAT:
             raise BertError(
                 f'{path} is of another program or version: it has no "format": {FORMAT}. Remove '
                 f"it to have the labels called by their numbers."

@@ -12,6 +12,7 @@ import tempfile
 from bert_tf.checkpoint import archive, catalog, foreign, store
 from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 
 STATE_NAME = "checkpoint"
 """The text file in which TensorFlow notes which checkpoint of a folder is the last one."""
@@ -135,11 +136,8 @@ def _is_zip(path: str) -> bool:
     """Whether to open it as a packed release; other files that are zips inside are refused."""
     if not os.path.isfile(path):
         return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise BertError(f"cannot read {path}: {error.strerror}.") from error
+    with reading(path), open(path, "rb") as file:
+        start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
     return (packed or path.lower().endswith(".zip")) and foreign.describe(path) is None
 

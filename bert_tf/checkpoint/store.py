@@ -8,8 +8,8 @@ that is installed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import sys
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from bert_tf.checkpoint import catalog
 from bert_tf.checkpoint.catalog import Release
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 
 HOME_VARIABLE = "BERT_TF_HOME"
 
@@ -190,13 +191,10 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
     """
     for place in dict.fromkeys([store, *homes()]):
         path = record_path(place, release)
-        try:
-            with open(path, encoding="utf-8") as file:
-                record = json.load(file)
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and isinstance(record.get("sha256"), str):
-            return path, record
+        with contextlib.suppress(BertError):
+            record = read_object(path)
+            if isinstance(record.get("sha256"), str):
+                return path, record
     return None
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
 import pathlib
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +15,7 @@ import numpy as np
 
 from bert_tf.data.labelled import LabelledTexts
 from bert_tf.errors import BertError
+from bert_tf.files.whole import read_sealed, write_sealed
 from bert_tf.text import BertTokenizer, pack
 
 _FORMAT = 1  # of the cached file, and of what the tokenizer makes of a text
@@ -114,11 +113,9 @@ def tokenize_texts(
     if path is not None:
         try:
             _save(path, made)
-        except OSError as error:
+        except BertError as error:
             if on_remark is not None:
-                on_remark(
-                    f"cannot keep tokenized texts in {path.parent}: {error.strerror or error}"
-                )
+                on_remark(f"cannot keep tokenized texts in {path.parent}: {error}")
     return made
 
 
@@ -177,29 +174,13 @@ def _save(path: pathlib.Path, texts: TokenizedTexts) -> None:
         firsts=texts.firsts,
         full_lengths=texts.full_lengths,
     )
-    raw = content.getbuffer()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(raw).digest())
-            file.write(raw)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
+    write_sealed(path, _MAGIC, content.getbuffer())
 
 
 def _load(path: pathlib.Path, rows: int, max_seq_length: int, key: str) -> TokenizedTexts | None:
     """What was kept; None if there is nothing, or not all of it."""
-    try:
-        raw = path.read_bytes()
-    except OSError:
-        return None
-    start = len(_MAGIC) + 32
-    content = memoryview(raw)[start:]
-    if raw[:start] != _MAGIC + hashlib.sha256(content).digest():
+    content = read_sealed(path, _MAGIC)
+    if content is None:
         return None
     with np.load(io.BytesIO(content)) as arrays:
         found = TokenizedTexts(**arrays, max_seq_length=max_seq_length, key=key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from bert_tf.data.column_names import ALL_NAMES
 from bert_tf.data.text_lines import encoding_advice, open_lines, replaced, undecodable
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
 
 SAMPLE = 1000
 """Rows from which the format, the header and the columns are told."""
@@ -304,7 +304,7 @@ class Table:
                     if undecodable(line):
                         raise BertError(f"{self.path}:{number}: {encoding_advice(line)}")
                 try:
-                    items = json.loads(text)
+                    items = parse_json(text)
                 except ValueError as error:
                     raise BertError(f"{self.path} is no JSON: {error}") from error
                 if isinstance(items, dict):  # {"data": [...]}, as some tools write it
@@ -325,7 +325,7 @@ class Table:
                     yield number, None, "blank_line", ""
                     continue
                 try:
-                    yield number, json.loads(line), problem, note
+                    yield number, parse_json(line), problem, note
                 except ValueError:
                     yield number, None, "ragged", "no JSON"
 
@@ -388,7 +388,7 @@ def _objects_in(value: Any) -> bool:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False
 

@@ -14,6 +14,7 @@ from bert_tf.data.labelled import LabelledTexts, encode_labels
 from bert_tf.data.labelled_stream import batches_once
 from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
+from bert_tf.files.whole import make_folder
 from bert_tf.training import result_files
 from bert_tf.training.finetuning.evaluation import only_class
 from bert_tf.training.finetuning.remarks import one_class_remark
@@ -165,10 +166,7 @@ def write_judged(
         BertError: one cannot be written.
     """
     inner = os.path.join(folder, FOLDER)
-    try:
-        os.makedirs(inner, exist_ok=True)
-    except OSError as error:
-        raise BertError(f"cannot make the folder {inner}: {error.strerror}.") from error
+    make_folder(inner)
     name = _TEXT_FILES.get(judged.split, f"eval_results_{judged.split}.txt")
     paths = {
         "eval_results": os.path.join(folder, name),
