@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from bert_tf.cli.answering import answer_all
 from bert_tf.cli.lines import open_source
 from bert_tf.cli.options import (
     add_model_options,
@@ -13,8 +14,8 @@ from bert_tf.cli.options import (
     load_bert,
     positive,
 )
-from bert_tf.cli.output import answer_lines, open_output
-from bert_tf.cli.prompt import converse
+from bert_tf.cli.output import JsonForm, TextForm
+from bert_tf.files.whole import check_output
 from bert_tf.report import bar, percent, printable, table
 
 if TYPE_CHECKING:
@@ -91,31 +92,30 @@ def answer(args: argparse.Namespace) -> int:
     if args.candidates is not None:
         candidates = [word.strip() for word in args.candidates.split(",") if word.strip()]
     source = open_source(args.input, args.texts)
-    with open_output(args, show) as output:
-        bert = load_bert(args)
-        from bert_tf.tasks import FillMask
+    if args.output is not None:
+        args.output = check_output(args.output, args.overwrite, args.input)
+    options = {
+        "top_k": args.top_k,
+        "mode": args.mode,
+        "whole_words": args.whole_words,
+        "max_pieces": args.max_pieces,
+        "candidates": candidates,
+        "too_long": args.too_long,
+        "stride": args.stride,
+    }
+    bert = load_bert(args)
+    from bert_tf.tasks import FillMask
 
-        fill = FillMask(
-            bert,
-            top_k=args.top_k,
-            mode=args.mode,
-            whole_words=args.whole_words,
-            max_pieces=args.max_pieces,
-            candidates=candidates,
-            too_long=args.too_long,
-            stride=args.stride,
-            batch_size=args.batch_size,
-        )
-        if args.texts:
-            for result in fill(args.texts):
-                output.result(result)
-            return 0
-        if source is None:
-            converse("Type a text with [MASK] in it.", ["text> "], fill, output)
-            return 0
-        return answer_lines(
-            source, str, lambda texts: fill.stream(texts, errors="yield"), output, args.batch_size
-        )
+    return answer_all(
+        args,
+        FillMask(bert, batch_size=args.batch_size, **options),
+        JsonForm() if args.json else TextForm(show),
+        source,
+        args.texts,
+        "Type a text with [MASK] in it.",
+        ["text> "],
+        {"task": "mask", "json": args.json, **options},
+    )
 
 
 def show(result: FilledText) -> str:

@@ -212,7 +212,15 @@ def add_stream_options(parser: argparse.ArgumentParser, what: str) -> None:
     """Adds where the texts come from and where the results go."""
     streams = parser.add_argument_group("input and output")
     streams.add_argument("--input", metavar="FILE", help=f"{what}; - is standard input")
-    streams.add_argument("--output", metavar="FILE", help="write the results there")
+    streams.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write the results there; with --input FILE the same command resumes what was killed "
+        "or stopped",
+    )
+    streams.add_argument(
+        "--overwrite", action="store_true", help="replace the output file if it exists"
+    )
     streams.add_argument("--json", action="store_true", help="one JSON object a result, one a line")
 
 

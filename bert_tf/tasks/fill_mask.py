@@ -125,7 +125,7 @@ class FillMask:
 
     @overload
     def stream(
-        self, texts: Iterable[str], errors: Literal["yield"]
+        self, texts: Iterable[str | BertError], errors: Literal["yield"]
     ) -> Iterator[FilledText | BertError]: ...
 
     def stream(self, texts, errors="raise"):
@@ -134,11 +134,14 @@ class FillMask:
         Args:
             texts: any number of texts.
             errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result of a
-                text that cannot be filled, and go on.
+                text that cannot be filled, and go on. A `BertError` among the texts, for a line
+                that could not be read, is treated alike.
         """
         return stream_in_chunks(texts, self._read, self._fill, self.batch_size, errors)
 
-    def _read(self, text: str) -> MaskedText:
+    def _read(self, text: str | BertError) -> MaskedText:
+        if isinstance(text, BertError):
+            raise text
         masked = masked_text.read(text, self.bert.mask_tokenizer)
         # Longest form that will be asked for: too long is said here, not in the middle.
         longest = max(map(len, (self._candidates or {}).values()), default=self.max_pieces)

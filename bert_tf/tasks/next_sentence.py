@@ -84,7 +84,7 @@ class NextSentence:
 
     @overload
     def stream(
-        self, pairs: Iterable[Pair], errors: Literal["yield"]
+        self, pairs: Iterable[Pair | BertError], errors: Literal["yield"]
     ) -> Iterator[NextSentenceResult | BertError]: ...
 
     def stream(self, pairs, errors="raise"):
@@ -92,11 +92,14 @@ class NextSentence:
 
         Args:
             pairs: any number of (first, second).
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
+                `BertError` among the pairs, for a line that could not be read, is treated alike.
         """
         return stream_in_chunks(pairs, self._pack, self._run, self.batch_size, errors)
 
-    def _pack(self, pair: Pair) -> _PackedPair:
+    def _pack(self, pair: Pair | BertError) -> _PackedPair:
+        if isinstance(pair, BertError):
+            raise pair
         if isinstance(pair, str) or len(pair) != 2:
             raise BertError(f"{pair!r} is no pair of texts (first, second).")
         limit = self.bert.config.max_position_embeddings
