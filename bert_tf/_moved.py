@@ -18,6 +18,8 @@ from typing import Any
 import lazy_loader
 
 MOVED = {
+    "bert_tf.checkpoint.lock": "bert_tf.files.locks",
+    "bert_tf.checkpoint.progress": "bert_tf.files.progress",
     "bert_tf.data.labelled_stream": "bert_tf.batching.stream",
     "bert_tf.data.labelled_stream:choose_buckets": "bert_tf.batching.buckets:choose_buckets",
     "bert_tf.data.lengths": "bert_tf.batching.tokenizing",
@@ -29,6 +31,8 @@ MOVED = {
     "bert_tf.data:batches_once": "bert_tf.batching.stream:batches_once",
     "bert_tf.data:stream_labelled": "bert_tf._deprecated:stream_labelled",
     "bert_tf.data:tokenize_texts": "bert_tf.batching.tokenizing:tokenize_texts",
+    "bert_tf.tasks.growing_file": "bert_tf.files.growing",
+    "bert_tf.tasks.growing_file:check_output": "bert_tf.files.whole:check_output",
     "bert_tf.text.batching": "bert_tf.batching.buckets",
     "bert_tf.text.batching:ItemBatch": "bert_tf._deprecated:ItemBatch",
     "bert_tf.text.batching:batches_by_length": "bert_tf._deprecated:batches_by_length",

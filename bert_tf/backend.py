@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 from bert_tf.options import THREADS
 
 BACKENDS = ("tensorflow", "jax", "openvino")
@@ -79,11 +79,9 @@ def current() -> str:
         return os.environ["KERAS_BACKEND"]
     # What Keras reads where the environment is silent (keras.io, "Configuring your backend").
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    try:
-        with open(os.path.join(home, "keras.json"), encoding="utf-8") as file:
-            return str(json.load(file).get("backend", "tensorflow"))
-    except (OSError, ValueError, AttributeError):
-        return "tensorflow"
+    with contextlib.suppress(BertError):
+        return str(read_object(os.path.join(home, "keras.json")).get("backend", "tensorflow"))
+    return "tensorflow"
 
 
 def set_threads(number: int) -> None:

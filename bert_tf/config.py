@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 
 HIDDEN_ACTS = ("gelu", "gelu_exact", "relu", "tanh", "linear")
 """The activations a config can name. `gelu` is the tanh approximation, as Google's code computes
@@ -113,15 +114,7 @@ class BertConfig:
         Raises:
             BertError: the file is not there, is not JSON, or holds values that are not allowed.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                values = json.load(file)
-        except OSError as error:
-            raise BertError(f"cannot read the BERT config {path}: {error.strerror}.") from error
-        except ValueError as error:
-            raise BertError(f"the BERT config {path} is not valid JSON: {error}.") from error
-        if not isinstance(values, dict):
-            raise BertError(f"the BERT config {path} holds a {type(values).__name__}, no object.")
+        values = read_object(path, "the BERT config")
         try:
             return cls.from_dict(values)
         except BertError as error:

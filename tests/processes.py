@@ -1,6 +1,9 @@
-"""What test processes need that are started by others."""
+"""What test processes need that are started by others, and a limit for this one."""
 
+import contextlib
 import signal
+
+import pytest
 
 
 def heed_ctrl_c() -> None:
@@ -10,3 +13,15 @@ def heed_ctrl_c() -> None:
     and Python then installs no handler.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def limited_files(size: int):
+    """Has the system refuse to write beyond so many bytes of a file, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

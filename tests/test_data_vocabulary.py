@@ -13,7 +13,6 @@ from tokenizers import BertWordPieceTokenizer
 from bert_tf.data.vocabulary import (
     HEAD,
     balanced_words,
-    check_output,
     covering,
     save_vocabulary,
     smoothed_shares,
@@ -21,6 +20,7 @@ from bert_tf.data.vocabulary import (
 )
 from bert_tf.data.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
+from bert_tf.files.whole import check_output
 from bert_tf.text import BertTokenizer, Vocabulary
 from bert_tf.text.exact import is_cjk, split_pieces, split_words
 
@@ -312,7 +312,7 @@ def test_text_without_any_pair(tmp_path):
 
 def test_saving_replaces_the_file_in_one_step(trained, tmp_path):
     path = tmp_path / "new" / "vocab.txt"
-    check_output(path, overwrite=False)
+    check_output(path, overwrite=False, in_new_folder=True)
     save_vocabulary(trained.vocabulary, path)
     assert [entry.name for entry in path.parent.iterdir()] == ["vocab.txt"]
     assert Vocabulary.load(path) == trained.vocabulary

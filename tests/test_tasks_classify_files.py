@@ -19,7 +19,7 @@ from bert_tf.data.problems import Policy
 from bert_tf.data.reading import Layout
 from bert_tf.data.tables import TableOptions
 from bert_tf.errors import BertError
-from bert_tf.tasks import growing_file
+from bert_tf.files import growing
 from bert_tf.tasks.classify_files import answer_rows, predict_file, predict_task
 
 LABELS = ("bad", "so so", "good")
@@ -89,7 +89,7 @@ def test_interrupted_it_goes_on_to_the_same_bytes(
     stops, save_seconds, classify, unbroken, tmp_path, monkeypatch
 ):
     """Whether the note is written at each chunk, or only when the run is stopped."""
-    monkeypatch.setattr(growing_file, "SAVE_SECONDS", save_seconds)
+    monkeypatch.setattr(growing, "SAVE_SECONDS", save_seconds)
     path, resumed = tmp_path / "out.tsv", []
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
@@ -122,10 +122,10 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import bert_tf
 from bert_tf.data.prediction_rows import PredictionRow
-from bert_tf.tasks import growing_file
+from bert_tf.files import growing
 from bert_tf.tasks.classify_files import predict_file
 from test_tasks_classify_files import ROWS
-growing_file.SAVE_SECONDS = 0.0
+growing.SAVE_SECONDS = 0.0
 kill_at = int(sys.argv[4])
 def rows():
     for number, row in enumerate(ROWS):

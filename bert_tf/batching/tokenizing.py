@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import itertools
 import os
 import pathlib
 import struct
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +16,7 @@ import numpy as np
 from bert_tf.batching.ragged import ends_of
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
+from bert_tf.files.whole import read_sealed, write_sealed
 from bert_tf.text import BertTokenizer, pack, windows
 
 _FORMAT = 1  # of the cached file, and of what the tokenizer makes of a text
@@ -87,11 +86,9 @@ def tokenize_texts(
     if path is not None:
         try:
             _save(path, made)
-        except OSError as error:
+        except BertError as error:
             if on_remark is not None:
-                on_remark(
-                    f"cannot keep tokenized texts in {path.parent}: {error.strerror or error}"
-                )
+                on_remark(f"cannot keep tokenized texts in {path.parent}: {error}")
     return made
 
 
@@ -182,29 +179,13 @@ def _save(path: pathlib.Path, rows: TokenizedTexts) -> None:
     content = io.BytesIO()
     arrays = {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    raw = content.getbuffer()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(raw).digest())
-            file.write(raw)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
+    write_sealed(path, _MAGIC, content.getbuffer())
 
 
 def _load(path: pathlib.Path, texts: int, max_seq_length: int, key: str) -> TokenizedTexts | None:
     """What was kept; None if there is nothing, or not all of it."""
-    try:
-        raw = path.read_bytes()
-    except OSError:
-        return None
-    start = len(_MAGIC) + 32
-    content = memoryview(raw)[start:]
-    if raw[:start] != _MAGIC + hashlib.sha256(content).digest():
+    content = read_sealed(path, _MAGIC)
+    if content is None:
         return None
     with np.load(io.BytesIO(content)) as arrays:
         found = TokenizedTexts(**arrays, max_seq_length=max_seq_length, key=key)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 
 INFO_NAME = "classifier.json"
 """Lies with a classifier's weights; the original has none: its labels are known by number alone."""
@@ -153,16 +154,10 @@ class ClassifierInfo:
             BertError: it cannot be read, or says what cannot be.
         """
         path = os.path.join(os.path.dirname(prefix), name)
-        try:
-            with open(path, encoding="utf-8") as file:
-                values = json.load(file)
-        except FileNotFoundError:
+        if not os.path.exists(path):
             return None
-        except OSError as error:
-            raise BertError(f"cannot read {path}: {error.strerror}.") from error
-        except ValueError as error:
-            raise BertError(f"{path} is not valid JSON: {error}.") from error
-        if not isinstance(values, dict) or values.get("format") not in (1, 2):
+        values = read_object(path)
+        if values.get("format") not in (1, 2):
             raise BertError(
                 f'{path} is of another program or version: it has no "format": 1 or 2. Remove it '
                 f"to have the labels called by their numbers."

@@ -16,11 +16,11 @@ from bert_tf.checkpoint.archive import DamagedArchiveError
 from bert_tf.checkpoint.catalog import Release
 from bert_tf.checkpoint.fetch import DISK_FULL, fetch
 from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME, locate
-from bert_tf.checkpoint.lock import lock
 from bert_tf.checkpoint.partial import Remote
-from bert_tf.checkpoint.progress import Progress
 from bert_tf.checkpoint.release import CHECKPOINT_NAME
 from bert_tf.errors import BertError
+from bert_tf.files.locks import lock
+from bert_tf.files.progress import Progress
 
 URL_VARIABLE = "BERT_TF_URL"
 """The environment variable that names a mirror to download from."""

@@ -21,8 +21,8 @@ from typing import Any
 
 from bert_tf.checkpoint import partial
 from bert_tf.checkpoint.partial import Remote
-from bert_tf.checkpoint.progress import Progress
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
 
 TIMEOUT_SECONDS = 30.0
 """Without a byte for so long, a connection counts as cut."""

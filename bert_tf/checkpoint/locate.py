@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bert_tf.checkpoint import foreign, store
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 
 if TYPE_CHECKING:
     import tempfile
@@ -141,11 +142,8 @@ def _is_zip(path: str) -> bool:
     """Whether to open it as a packed release; other files that are zips inside are refused."""
     if not os.path.isfile(path):
         return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise BertError(f"cannot read {path}: {error.strerror}.") from error
+    with reading(path), open(path, "rb") as file:
+        start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
     return (packed or path.lower().endswith(".zip")) and foreign.describe(path) is None
 

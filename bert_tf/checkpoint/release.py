@@ -14,6 +14,8 @@ from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
+from bert_tf.files.whole import make_folder, write_whole
 
 CHECKPOINT_NAME = "bert_model.ckpt"
 
@@ -57,7 +59,8 @@ def write_release(
     if not overwrite:
         refuse_to_overwrite(folder)
     if not isinstance(vocab, bytes):
-        vocab = _read(vocab)
+        with reading(f"the vocabulary {os.fspath(vocab)}"), open(vocab, "rb") as file:
+            vocab = file.read()
     made = _make_folder(folder)
     try:
         with CheckpointWriter(prefix, num_shards) as writer:
@@ -83,13 +86,7 @@ def write_side_files(folder: str | os.PathLike[str], config: BertConfig, vocab: 
         BertError: they cannot be written.
     """
     for name, data in ((CONFIG_NAME, _json(config)), (VOCAB_NAME, vocab)):
-        path = os.path.join(os.path.expanduser(os.fspath(folder)), name)
-        try:
-            with open(path + ".tmp", "wb") as file:
-                file.write(data)
-            os.replace(path + ".tmp", path)
-        except OSError as error:
-            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+        write_whole(os.path.join(os.path.expanduser(os.fspath(folder)), name), data)
 
 
 def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype:
@@ -122,14 +119,6 @@ def _json(config: BertConfig) -> bytes:
     return config.to_json().encode()
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise BertError(f"cannot read the vocabulary {path}: {error.strerror}.") from error
-
-
 def _make_folder(folder: str) -> list[str]:
     """Makes the folder; gives the ones that were not there before, the innermost first."""
     missing = []
@@ -137,8 +126,5 @@ def _make_folder(folder: str) -> list[str]:
     while not os.path.lexists(at):
         missing.append(at)
         at = os.path.dirname(at)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise BertError(f"cannot make the folder {folder}: {error.strerror}.") from error
+    make_folder(folder)
     return missing

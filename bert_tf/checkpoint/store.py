@@ -8,13 +8,14 @@ that is installed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
 
 if TYPE_CHECKING:  # most commands get paths, and need no table of names
     from bert_tf.checkpoint.catalog import Release
@@ -197,13 +198,10 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
     """
     for place in dict.fromkeys([store, *homes()]):
         path = record_path(place, release)
-        try:
-            with open(path, encoding="utf-8") as file:
-                record = json.load(file)
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and isinstance(record.get("sha256"), str):
-            return path, record
+        with contextlib.suppress(BertError):
+            record = read_object(path)
+            if isinstance(record.get("sha256"), str):
+                return path, record
     return None
 
 

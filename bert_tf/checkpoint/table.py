@@ -16,6 +16,7 @@ from typing import BinaryIO
 from bert_tf.checkpoint import crc
 from bert_tf.checkpoint.proto import read_varint, write_varint
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of every table (LevelDB's `kTableMagicNumber`)."""
@@ -112,10 +113,8 @@ def write_table(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def _size(path: str | os.PathLike[str]) -> int:
-    try:
+    with reading(path):
         return os.stat(path).st_size
-    except OSError as error:
-        raise BertError(f"cannot read {os.fspath(path)}: {error.strerror}.") from error
 
 
 def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:

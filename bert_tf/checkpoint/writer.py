@@ -6,7 +6,6 @@ import contextlib
 import errno
 import glob
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO
 
@@ -15,6 +14,7 @@ import numpy as np
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
 from bert_tf.errors import BertError
+from bert_tf.files.whole import temporary_name
 from bert_tf.options import SHARDS
 
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
@@ -52,7 +52,6 @@ class CheckpointWriter:
                 f"{self.prefix!r} names no checkpoint; give a path like out/bert_model.ckpt."
             )
         self._folder = folder
-        self._token = secrets.token_hex(4)
         self._entries: dict[bytes, proto.BundleEntry] = {}
         self._offsets = [0] * num_shards
         self._files: list[BinaryIO] = []  # the data files, then what is to lie beside them
@@ -173,8 +172,7 @@ class CheckpointWriter:
             raise BertError(f"writing {self.prefix} was finished or given up before.")
 
     def _open(self, path: str) -> BinaryIO:
-        folder, base = os.path.split(path)
-        temporary = os.path.join(folder, f".{base}.{self._token}.tmp")
+        temporary = temporary_name(path)
         file = open(temporary, "xb")  # noqa: SIM115  (closed by commit and abort)
         self._renames.append((temporary, path))
         return file

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import functools
 import os
-import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.classifying_output import Lines, Table, show
+from bert_tf.cli.answering import answer_all, answer_into_file, grows, print_answers
+from bert_tf.cli.classifying_output import show, table_form
 from bert_tf.cli.lines import open_source
-from bert_tf.cli.options import SOME_FAILED, Parser, chosen, load_bert, say
-from bert_tf.cli.output import Output, answer_lines
-from bert_tf.cli.prompt import converse
+from bert_tf.cli.options import Parser, chosen, load_bert, say
+from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
+from bert_tf.files.whole import check_output
 from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
 from bert_tf.tasks.results import FORMATS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bert_tf.bert import Bert
     from bert_tf.data.reading import Layout
     from bert_tf.tasks import Classify
-    from bert_tf.tasks.classify_files import PredictedFile
+    from bert_tf.tasks.bulk import Form
 
 
 def add_prediction_arguments(parser: Parser) -> None:
@@ -101,9 +101,7 @@ def asks_a_model(args: argparse.Namespace) -> bool:
     if args.predict not in (None, "-") and not os.path.isfile(args.predict):
         raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
     if args.output is not None:
-        from bert_tf.tasks.growing_file import check_output
-
-        check_output(args.output, bool(args.overwrite))
+        args.output = check_output(args.output, bool(args.overwrite), args.predict)
     return bool(args.model or args.texts or (args.predict and not any(does)))
 
 
@@ -120,24 +118,19 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
     source = open_source(args.predict, args.texts)
     classify = load_classifier(args, path)
     pairs = classify.info.pairs if args.pairs is None else args.pairs
+    if source is not None:
+        source.parse = lambda line: parse_texts(line, pairs)
     asked: list[Any] = _in_pairs(args.texts) if pairs else list(args.texts)
-    many = source is not None or len(asked) > 1
-    with _open_output(args) as file:
-        output = _output(args, classify, file, many, bool(pairs))
-        if source is not None:
-            return answer_lines(
-                source,
-                lambda line: parse_texts(line, pairs),
-                lambda texts: classify.stream(texts, errors="yield"),
-                output,
-                classify.batch_size,
-            )
-        if not asked:
-            prompts = ["first>  ", "second> "] if pairs else ["text> "]
-            converse("Type two texts." if pairs else "Type a text.", prompts, classify, output)
-        for result in classify(asked) if asked else ():
-            output.result(result)
-    return 0
+    return answer_all(
+        args,
+        classify,
+        _form(args, classify, source is not None or len(asked) > 1, bool(pairs)),
+        source,
+        asked,
+        "Type two texts." if pairs else "Type a text.",
+        ["first>  ", "second> "] if pairs else ["text> "],
+        {},
+    )
 
 
 def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str, int]:
@@ -237,7 +230,7 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     value: Any = None
     if line.lstrip()[:1] in ("{", "["):
         with contextlib.suppress(ValueError):
-            value = json.loads(line)
+            value = parse_json(line)
     found: list[Any] = []
     if isinstance(value, dict):
         names = ("first", "second") if "first" in value else ("text", "text_pair")
@@ -260,115 +253,34 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
 
 def _answer_file(args: argparse.Namespace, path: str) -> int:
     """Predicts a file; the results go to a file, or to standard output."""
-    from bert_tf.data.prediction_rows import PredictionRows
+    from bert_tf.data.prediction_rows import PredictionRows, about_rows
     from bert_tf.data.problems import Policy
     from bert_tf.tasks.classify_files import answer_rows, predict_file
     from bert_tf.tasks.result_lines import ResultLines, format_of
 
     policy = Policy.parse(args.problems or "", "predict")
-    if args.output is not None:
-        format = args.output_format or format_of(args.output)
-        if os.path.exists(args.output) and os.path.samefile(args.output, args.predict):
-            raise BertError(f"--predict and --output are the same file, {args.output}.")
-    else:
-        format = args.output_format or ("jsonl" if args.json else "tsv")
+    format = args.output_format
+    if format is None and args.output is not None:
+        format = format_of(args.output)
+    format = format or ("jsonl" if args.json else "tsv")
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
     for remark in rows.remarks:
         say(remark)
     echo = bool(args.echo)
-    if args.output is None:
-        lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
-        output = Lines(sys.stdout, lines)
-        for row, result in answer_rows(classify, rows):
-            if isinstance(result, BertError):
-                output.bad_line(row.place[1], args.predict, str(result))
-            else:
-                output.result(result)
-        return SOME_FAILED if output.failed else 0
-    try:
-        with _progress(args.predict) as bar:
-            found = predict_file(
-                classify,
-                rows,
-                args.output,
-                format=format,
-                echo=echo,
-                pairs=rows.pairs,
-                overwrite=bool(args.overwrite),
-                on_rows=bar.reach,
-                on_resume=bar.begin,
-            )
-    except KeyboardInterrupt:
-        if os.path.exists(f"{args.output}.part"):
-            say(f"stopped; {args.output}.part goes on where it is with the same command")
-        raise
-    print(json.dumps(vars(found)) if args.json else _told(found))
-    for problem in found.problems:
-        say(f"error: {problem}")
-    if found.failed > len(found.problems):
-        say(f"and {found.failed - len(found.problems):,} more rows that could not be answered")
-    return SOME_FAILED if found.failed else 0
+    if grows(args.output):
+        predict = functools.partial(
+            predict_file, classify, rows, args.output, format=format, echo=echo, pairs=rows.pairs
+        )
+        count = functools.partial(about_rows, args.predict)
+        return answer_into_file(args, predict, args.predict, count, tell_problems=True)
+    lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
+    with open_output(args.output, lines) as output:
+        return print_answers(answer_rows(classify, rows), output)
 
 
-def _told(found: PredictedFile) -> str:
-    odd = f", of which {found.failed:,} could not be answered" if found.failed else ""
-    return f"{found.rows:,} rows{odd}: {found.path}"
-
-
-class _Bar:
-    """A progress bar, or none."""
-
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-
-    def begin(self, rows: int) -> None:
-        """Tells that the first rows were done before."""
-        say(f"goes on behind row {rows:,}")
-        if self._bar is not None:
-            self._bar.initial = self._bar.n = self._bar.last_print_n = rows
-
-    def reach(self, rows: int) -> None:
-        """So many rows are done."""
-        if self._bar is not None:
-            self._bar.update(rows - self._bar.n)
-
-
-@contextlib.contextmanager
-def _progress(path: str) -> Iterator[_Bar]:
-    if not sys.stderr.isatty():
-        yield _Bar(None)
-        return
-    from tqdm import tqdm
-
-    from bert_tf.data.prediction_rows import about_rows
-
-    with tqdm(total=about_rows(path), unit=" rows", file=sys.stderr) as bar:
-        yield _Bar(bar)
-
-
-@contextlib.contextmanager
-def _open_output(args: argparse.Namespace) -> Iterator[TextIO]:
-    """Standard output, or a file that takes its name when all is written."""
-    if args.output is None:
-        yield sys.stdout
-        return
-    temporary = f"{args.output}.{os.getpid()}.new"
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-        os.replace(temporary, args.output)
-    except OSError as error:
-        raise BertError(f"cannot write {args.output}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-
-
-def _output(
-    args: argparse.Namespace, classify: Classify, file: TextIO, many: bool, pairs: bool
-) -> Output:
+def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool) -> Form:
     """The form of results: lines for programs, a table, or one result by itself."""
     from bert_tf.tasks.result_lines import ResultLines, format_of
 
@@ -376,11 +288,8 @@ def _output(
     if format is None and args.output is not None:
         format = format_of(args.output)
     if format is not None:
-        echo = args.echo is not False
-        return Lines(file, ResultLines(classify.info, format, echo=echo, pairs=pairs))
-    if many:
-        return Table(file, classify.info)
-    return Output(file, False, show)
+        return ResultLines(classify.info, format, echo=args.echo is not False, pairs=pairs)
+    return table_form(classify.info) if many else TextForm(show)
 
 
 def _in_pairs(texts: list[str]) -> list[tuple[str, str]]:

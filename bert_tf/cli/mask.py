@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.answering import answer_all
+from bert_tf.cli.lines import open_source
 from bert_tf.cli.options import (
     Parser,
     add_model_options,
@@ -13,8 +15,8 @@ from bert_tf.cli.options import (
     check_checkpoint,
     load_bert,
 )
-from bert_tf.cli.output import answer_lines, open_output
-from bert_tf.cli.prompt import converse
+from bert_tf.cli.output import JsonForm, TextForm
+from bert_tf.files.whole import check_output
 from bert_tf.options import COUNT
 from bert_tf.report import bar, percent, printable, table
 
@@ -78,28 +80,24 @@ def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     check_checkpoint(args)
     candidates = None if args.candidates is None else comma_separated(args.candidates)
-    source = None
-    if args.input is not None or not args.texts:
-        from bert_tf.cli.lines import open_source
+    source = open_source(args.input, args.texts)
+    if args.output is not None:
+        args.output = check_output(args.output, args.overwrite, args.input)
+    names = ("top_k", "mode", "whole_words", "max_pieces", "too_long", "stride")
+    options = {"candidates": candidates, **{name: getattr(args, name) for name in names}}
+    bert = load_bert(args)
+    from bert_tf.tasks import FillMask
 
-        source = open_source(args.input, args.texts)
-    with open_output(args, show) as output:
-        bert = load_bert(args)
-        from bert_tf.tasks import FillMask
-
-        names = ("top_k", "mode", "whole_words", "max_pieces", "too_long", "stride", "batch_size")
-        options = {name: getattr(args, name) for name in names}
-        fill = FillMask(bert, candidates=candidates, **options)
-        if args.texts:
-            for result in fill(args.texts):
-                output.result(result)
-            return 0
-        if source is None:
-            converse("Type a text with [MASK] in it.", ["text> "], fill, output)
-            return 0
-        return answer_lines(
-            source, str, lambda texts: fill.stream(texts, errors="yield"), output, args.batch_size
-        )
+    return answer_all(
+        args,
+        FillMask(bert, batch_size=args.batch_size, **options),
+        JsonForm() if args.json else TextForm(show),
+        source,
+        args.texts,
+        "Type a text with [MASK] in it.",
+        ["text> "],
+        {"task": "mask", "json": args.json, **options},
+    )
 
 
 def show(result: FilledText) -> str:

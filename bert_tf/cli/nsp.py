@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
+from bert_tf.cli.answering import answer_all
+from bert_tf.cli.lines import open_source
 from bert_tf.cli.options import (
     Parser,
     add_model_options,
@@ -13,13 +14,15 @@ from bert_tf.cli.options import (
     check_checkpoint,
     load_bert,
 )
-from bert_tf.cli.output import answer_lines, open_output
-from bert_tf.cli.prompt import converse
+from bert_tf.cli.output import JsonForm, TextForm
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
+from bert_tf.files.whole import check_output
 from bert_tf.report import printable, shorten, width
 
 if TYPE_CHECKING:
     from bert_tf.tasks import NextSentenceResult
+    from bert_tf.tasks.bulk import Form
 
 HELP = "how probable it is that one sentence follows another"
 DESCRIPTION = """\
@@ -53,33 +56,27 @@ def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     check_checkpoint(args)
     pairs = pairs_of(args.sentences)
-    source = None
-    if args.input is not None or not args.sentences:
-        from bert_tf.cli.lines import open_source
+    source = open_source(args.input, args.sentences, parse_pair)
+    if args.output is not None:
+        args.output = check_output(args.output, args.overwrite, args.input)
+    form: Form = TextForm(show)
+    if args.json:
+        form = JsonForm()
+    elif source is not None or len(pairs) > 1:
+        form = TextForm(show_row, "", _line("okay", "B follows A", "label", "A", "B"))
+    bert = load_bert(args)
+    from bert_tf.tasks import NextSentence
 
-        source = open_source(args.input, args.sentences)
-    many = source is not None or len(pairs) > 1
-    with open_output(args, show_row if many else show, "" if many else "\n") as output:
-        bert = load_bert(args)
-        from bert_tf.tasks import NextSentence
-
-        judge = NextSentence(bert, batch_size=args.batch_size)
-        if many and not args.json:
-            output.text(_line("okay", "B follows A", "label", "A", "B"))
-        if source is not None:
-            return answer_lines(
-                source,
-                parse_pair,
-                lambda some: judge.stream(some, errors="yield"),
-                output,
-                args.batch_size,
-            )
-        if not pairs:
-            converse("Type two sentences.", ["first>  ", "second> "], judge, output)
-            return 0
-        for result in judge(pairs):
-            output.result(result)
-        return 0
+    return answer_all(
+        args,
+        NextSentence(bert, batch_size=args.batch_size),
+        form,
+        source,
+        pairs,
+        "Type two sentences.",
+        ["first>  ", "second> "],
+        {"task": "nsp", "json": args.json},
+    )
 
 
 def pairs_of(sentences: list[str]) -> list[Pair]:
@@ -106,7 +103,7 @@ def parse_pair(line: str) -> Pair:
     if len(columns) == 2:
         return columns[0], columns[1]
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError:
         value = None
     if isinstance(value, dict):

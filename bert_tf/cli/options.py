@@ -287,7 +287,13 @@ def add_stream_options(parser: Parser, what: str) -> None:
     """Adds where the texts come from and where the results go."""
     parser.group("input and output")
     parser.text("input", f"{what}; - is standard input", metavar="FILE")
-    parser.text("output", "write the results there", metavar="FILE")
+    parser.text(
+        "output",
+        "write the results there; with --input FILE the same command resumes what was killed or "
+        "stopped",
+        metavar="FILE",
+    )
+    parser.switch("overwrite", "replace the output file if it exists")
     parser.switch("json", "one JSON object a result, one a line")
 
 

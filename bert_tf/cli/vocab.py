@@ -62,12 +62,13 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from bert_tf.data.vocabulary import check_output, save_vocabulary, train_vocabulary
+    from bert_tf.data.vocabulary import save_vocabulary, train_vocabulary
+    from bert_tf.files.whole import check_output
 
     patterns = comma_separated(args.input_file)
     if len(set(patterns)) < len(patterns):
         raise BertError(f"--input_file={args.input_file} names a pattern twice.")
-    check_output(args.output_file, args.overwrite)
+    args.output_file = check_output(args.output_file, args.overwrite, in_new_folder=True)
     trained = train_vocabulary(
         {pattern: [pattern] for pattern in patterns},
         args.vocab_size,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,11 +14,13 @@ import numpy as np
 from bert_tf.data.documents import find_files
 from bert_tf.data.example_work import HEAD, Job, available_cores, draw, finish, items_of, workers
 from bert_tf.data.masking import MaskRules
-from bert_tf.data.output_files import append, checked_outputs, scratch_folder, temporary_files
+from bert_tf.data.output_files import append, checked_outputs
 from bert_tf.data.pairs import PairRules
 from bert_tf.data.shuffle import DiskShuffle
 from bert_tf.data.tokens import TokenCorpus, tokenize_corpus
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
+from bert_tf.files.whole import scratch_folder, whole_file
 from bert_tf.options import COUNT, SEED, THREADS
 from bert_tf.text import BertTokenizer, Vocabulary
 
@@ -154,7 +156,8 @@ def write_records(
     corpus.check_vocabulary(vocab)
     documents, pieces = len(corpus), len(corpus.tokens)
     length = pair_rules.max_seq_length
-    with scratch_folder(paths[0]) as folder, temporary_files(paths) as temporary:
+    with scratch_folder(paths[0]) as folder, contextlib.ExitStack() as stack:
+        targets = [stack.enter_context(whole_file(path, "wb")) for path in paths]
         for name in ("buckets", "parts"):
             (folder / name).mkdir()
         shuffle = DiskShuffle(
@@ -192,11 +195,9 @@ def write_records(
             results = _shown(run(finish, buckets), len(buckets), "masking, writing", progress)
             for bucket, count in enumerate(results):
                 masked += count
-                for number, path in enumerate(temporary):
-                    append(folder / "parts" / f"{bucket}.{number}", path)
+                for number, target in enumerate(targets):
+                    append(folder / "parts" / f"{bucket}.{number}", target)
             end = time.perf_counter()
-        for path, final in zip(temporary, paths):
-            os.replace(path, final)
     return PretrainingDataReport(
         files=tuple(paths),
         documents=documents,
@@ -211,10 +212,10 @@ def write_records(
     )
 
 
-def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterable[T]:
+def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterator[T]:
     """The same results, with a bar on a terminal."""
-    if not progress or not sys.stderr.isatty():
-        return results
-    from tqdm import tqdm
-
-    return tqdm(results, label, total, file=sys.stderr, dynamic_ncols=True)
+    with Progress(progress, label, unit="it") as bar:
+        bar.start(total)
+        for result in results:
+            yield result
+            bar.add(1)

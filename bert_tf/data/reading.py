@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from bert_tf.data.labelled import Label, LabelledTexts, Place, Task, join
 from bert_tf.data.problems import Policy, Problem, Tally
 from bert_tf.data.tables import Column, Table, TableOptions, as_text, is_number
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
 
 UNLABELLED = ("", "-")
 """What stands in place of a label where there is none (SNLI: "-")."""
@@ -328,7 +328,7 @@ def _as_several(value: Any, layout: Layout) -> Label:
 
 def _json_list(text: str) -> list[Any] | None:
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return None
     return found if isinstance(found, list) else None

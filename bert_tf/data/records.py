@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import glob
 import mmap
 import os
@@ -16,6 +15,7 @@ import numpy as np
 from bert_tf.checkpoint import crc
 from bert_tf.data.examples import decode_examples
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 from bert_tf.options import ROWS
 
 FEATURES: dict[str, type] = {
@@ -283,7 +283,7 @@ def _index(number: int, path: str) -> list[_Block]:
         BertError: the file cannot be read, or its records do not fill it exactly.
     """
     blocks = []
-    with _readable(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             return []
@@ -320,7 +320,7 @@ def _check_length(head: bytes, path: str, at: int) -> None:
 def _read(files: Sequence[str], block: _Block) -> list[bytes]:
     """The records of a block, their checksums checked."""
     path = files[block.file]
-    with _readable(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         file.seek(block.start)
         data = file.read(block.end - block.start)
     if len(data) < block.end - block.start:
@@ -336,12 +336,3 @@ def _read(files: Sequence[str], block: _Block) -> list[bytes]:
         records.append(record)
         at = end + 4
     return records
-
-
-@contextlib.contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Turns an error of the system into ours."""
-    try:
-        yield
-    except OSError as error:
-        raise BertError(f"cannot read {path}: {error.strerror}.") from error

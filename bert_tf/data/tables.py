@@ -7,7 +7,6 @@ come twice, swallows quotes and takes "NA" and "01" for what they are not.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from bert_tf.data.binary_tables import parquet_file, parquet_rows, sheet_rows
 from bert_tf.data.column_names import ALL_NAMES
 from bert_tf.data.text_lines import encoding_advice, open_lines, replaced, undecodable
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
 from bert_tf.options import Options, option
 
 SAMPLE = 1000
@@ -353,7 +353,7 @@ class Table:
                     if undecodable(line):
                         raise BertError(f"{self.path}:{number}: {encoding_advice(line)}")
                 try:
-                    items = json.loads(text)
+                    items = parse_json(text)
                 except ValueError as error:
                     raise BertError(f"{self.path} is no JSON: {error}") from error
                 if isinstance(items, dict):  # {"data": [...]}, as some tools write it
@@ -374,7 +374,7 @@ class Table:
                     yield number, None, "blank_line", ""
                     continue
                 try:
-                    yield number, json.loads(line), problem, note
+                    yield number, parse_json(line), problem, note
                 except ValueError:
                     yield number, None, "ragged", "no JSON"
 
@@ -426,6 +426,6 @@ def _objects_in(value: Any) -> bool:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False

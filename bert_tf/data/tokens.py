@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 
-from bert_tf.checkpoint.progress import Progress
 from bert_tf.data.documents import find_files, read_documents, remark_on_documents
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import scratch_folder, write_json, writing
 from bert_tf.text import BertTokenizer, Vocabulary
 
 FORMAT = 1
@@ -76,16 +77,13 @@ class TokenCorpus:
                 do not fit together.
         """
         folder = pathlib.Path(folder)
-        try:
-            info = json.loads((folder / "corpus.json").read_text("utf-8"))
-        except FileNotFoundError:
+        if not (folder / "corpus.json").exists():
             raise BertError(
                 f"{folder} holds no tokenized corpus: it has no corpus.json. Make one from text "
                 "with tokenize_corpus (bert_tf tokenize)."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise BertError(f"cannot read {folder / 'corpus.json'}: {error}") from error
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
+            )
+        info = read_object(folder / "corpus.json")
+        if info.get("format") != FORMAT:
             raise BertError(f"{folder} is of another format than {FORMAT}: tokenize the text again")
         try:
             arrays = {
@@ -179,19 +177,13 @@ def tokenize_corpus(
     if not paths:
         raise BertError("no input files; give text files, one sentence a line")
     folder = pathlib.Path(os.path.abspath(folder))
-    temporary = folder.parent / f".{folder.name}.{os.getpid()}.partial"
-    try:
+    with writing(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BertError(f"{folder} exists and is not empty; remove it or name another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        try:
-            _write(paths, tokenizer, temporary, sources, progress)
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise BertError(f"cannot write the corpus {folder}: {error.strerror or error}") from error
+    with scratch_folder(folder) as scratch:
+        _write(paths, tokenizer, scratch, sources, progress)
+        os.replace(scratch, folder)
     return TokenCorpus.open(folder)
 
 
@@ -202,17 +194,15 @@ def _write(
     sources: Mapping[str, Sequence[str]],
     progress: bool,
 ) -> None:
-    bar = Progress(progress, "tokenizing")
-    bar.start(sum(path.stat().st_size for many in paths.values() for path in many), 0)
-    writer = _Writer(folder, tokenizer)
-    try:
+    with (
+        Progress(progress, "tokenizing") as bar,
+        contextlib.closing(_Writer(folder, tokenizer)) as writer,
+    ):
+        bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
         for number, (group, many) in enumerate(paths.items()):
             documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
             writer.add_group(number, group, documents, sources.get(group))
         writer.finish(list(paths))
-    finally:
-        writer.close()
-        bar.close()
 
 
 class _Writer:
@@ -316,8 +306,7 @@ class _Writer:
             "remarks": self._remarks,
         }
         (self._folder / "vocab.txt").write_bytes(self._tokenizer.vocab.raw)
-        text = json.dumps(info, ensure_ascii=False, indent=2) + "\n"
-        (self._folder / "corpus.json").write_text(text, "utf-8")
+        write_json(self._folder / "corpus.json", info)
 
     def close(self) -> None:
         self._tokens.close()

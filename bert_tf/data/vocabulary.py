@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.data.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
+from bert_tf.files.whole import writing
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
 from bert_tf.text.exact import MAX_WORD_LENGTH, is_cjk
@@ -149,36 +149,15 @@ def train_vocabulary(
     return TrainedVocabulary(vocabulary, len(kept), len(inner), fits, tuple(remarks))
 
 
-def check_output(path: Path, overwrite: bool) -> None:
-    """Raises an error if a vocabulary may not be written there, before time is spent on one.
-
-    Raises:
-        BertError: it is a folder, or exists and `overwrite` is false.
-    """
-    if os.path.isdir(path):
-        raise BertError(f"{os.fspath(path)} is a folder; name the file, for example vocab.txt.")
-    if os.path.lexists(path) and not overwrite:
-        raise BertError(
-            f"{os.fspath(path)} is there already. Choose another name, or allow it to be replaced "
-            "with --overwrite."
-        )
-
-
 def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
-    """Writes a vocabulary beside its final place, then moves it there.
+    """Writes a vocabulary in one step, into a folder that is made if need be.
 
     Raises:
         BertError: the file cannot be written.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
-            written = os.path.join(temporary, name)
-            vocabulary.save(written)
-            os.replace(written, path)
-    except OSError as error:
-        raise BertError(f"cannot write {os.fspath(path)}: {error.strerror}.") from error
+    with writing(path):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    vocabulary.save(path)
 
 
 def covering(

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from bert_tf.checkpoint.progress import Progress
 from bert_tf.data.documents import find_files, read_documents
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
 from bert_tf.text.exact import CJK_RANGES, split_words
 
 _IDEOGRAPHS = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in CJK_RANGES)

@@ -6,15 +6,13 @@ system for the whole process: a library must leave those to its user.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import pathlib
-import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bert_tf.errors import BertError
+from bert_tf.files.whole import whole_file
 from bert_tf.report.tables import printable, shorten
 
 if TYPE_CHECKING:
@@ -126,16 +124,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) ->
 
     for text in figure.findobj(Text):
         text.set_fontfamily(list(_installed()))
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        figure.savefig(temporary, dpi=dpi, format="png")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with whole_file(path, "wb", durable=False) as file:
+        figure.savefig(file, dpi=dpi, format="png")
 
 
 def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:

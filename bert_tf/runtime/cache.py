@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable
 
 from bert_tf.checkpoint.store import compiled_folder
+from bert_tf.errors import BertError
+from bert_tf.files.whole import read_sealed, write_sealed
 
 VARIABLE = "BERT_TF_CACHE"
 """Environment variable: another folder for the cache, or 0 for none."""
@@ -40,16 +41,8 @@ def load(name: str) -> bytes | None:
     place = folder()
     if place is None:
         return None
-    try:
-        with open(os.path.join(place, name), "rb") as file:
-            found = file.read()
-    except OSError:
-        return None
-    start = len(_MAGIC) + 32
-    content = found[start:]
-    if found[:start] != _MAGIC + hashlib.sha256(content).digest():
-        return None
-    return content
+    found = read_sealed(os.path.join(place, name), _MAGIC)
+    return None if found is None else bytes(found)
 
 
 def save(name: str, content: bytes) -> None:
@@ -57,14 +50,5 @@ def save(name: str, content: bytes) -> None:
     place = folder()
     if place is None:
         return
-    temporary = None
-    try:
-        os.makedirs(place, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=place)
-        with open(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(content).digest() + content)
-        os.replace(temporary, os.path.join(place, name))
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
+    with contextlib.suppress(BertError):
+        write_sealed(os.path.join(place, name), _MAGIC, content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
+from bert_tf.files.whole import write_whole
 from bert_tf.text.exact import split_words
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -108,13 +109,7 @@ class Vocabulary:
         Raises:
             BertError: the file cannot be written.
         """
-        try:
-            with open(path, "wb") as file:
-                file.write(self.raw)
-        except OSError as error:
-            raise BertError(
-                f"cannot write the vocabulary {os.fspath(path)}: {error.strerror}."
-            ) from error
+        write_whole(path, self.raw)
 
     def __len__(self) -> int:
         """Number of ids, which is the number of lines; pieces can be fewer."""
@@ -238,7 +233,7 @@ def _is_json(text: str) -> bool:
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:
-        return isinstance(json.loads(text), dict | list)
+        return isinstance(parse_json(text), dict | list)
     except ValueError:
         return False
 

@@ -15,11 +15,14 @@ import keras
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, allocate
-from bert_tf.checkpoint.lock import lock
 from bert_tf.checkpoint.names import weights_of
+from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.errors import BertError
+from bert_tf.files.locks import lock
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import make_folder, remove_unfinished, write_whole, writing
 from bert_tf.models.parts import BertLayers
 from bert_tf.models.weights import assign, variable_at
 from bert_tf.training.optimizer import BertAdam
@@ -29,6 +32,8 @@ BASE = "model.ckpt"
 
 STATE = ".training.json"
 """Ending of the file beside a checkpoint with what the original format has no place for."""
+
+_BESIDE = ("checkpoint", CONFIG_NAME, VOCAB_NAME)
 
 _NAME = re.compile(re.escape(BASE) + r"-(\d+)\.index")
 
@@ -94,10 +99,7 @@ class TrainingCheckpoints:
         self._model = model
         self._optimizer = optimizer
         self._keep = max(1, keep)
-        try:
-            os.makedirs(self.folder, exist_ok=True)
-        except OSError as error:
-            raise BertError(f"cannot make the folder {self.folder}: {error.strerror}.") from error
+        make_folder(self.folder)
         self._weights = list(weights)
         self._extra = {} if extra is None else extra
 
@@ -117,10 +119,8 @@ class TrainingCheckpoints:
 
         path = os.path.join(self.folder, ".training.lock")
         with contextlib.ExitStack() as stack:
-            try:
+            with writing(path):
                 stack.enter_context(lock(path, refuse))
-            except OSError as error:
-                raise BertError(f"cannot write {path}: {error.strerror}.") from error
             yield
 
     def prefix(self, step: int) -> str:
@@ -176,9 +176,8 @@ class TrainingCheckpoints:
         """The state that the last checkpoint was saved with; empty if none can be read."""
         path = self.prefix(max(self.steps(), default=0)) + STATE
         try:
-            with open(path, encoding="utf-8") as file:
-                return dict(json.load(file)["state"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return dict(read_object(path)["state"])
+        except (BertError, ValueError, KeyError, TypeError):
             return {}
 
     def discard(self) -> None:
@@ -205,12 +204,11 @@ class TrainingCheckpoints:
             return None
         prefix = self.prefix(steps[-1])
         try:
-            with open(prefix + STATE, encoding="utf-8") as file:
-                written = json.load(file)
+            written = read_object(prefix + STATE)
             state = dict(written["state"])
             random = [[int(x) for x in numbers] for numbers in written["random"]]
             extra = [str(name) for name in written.get("extra", [])]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (BertError, ValueError, KeyError, TypeError) as error:
             raise BertError(
                 f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
                 f"Remove this checkpoint to go on from the one before, or give another output "
@@ -290,12 +288,7 @@ class TrainingCheckpoints:
         kept = self.steps()[-self._keep :]
         lines = [f'model_checkpoint_path: "{BASE}-{step}"']
         lines += [f'all_model_checkpoint_paths: "{BASE}-{number}"' for number in kept]
-        try:
-            with open(path + ".tmp", "w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-            os.replace(path + ".tmp", path)
-        except OSError as error:
-            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+        write_whole(path, "\n".join(lines) + "\n")
 
     def _remove(self, step: int) -> None:
         prefix = self.prefix(step)
@@ -308,9 +301,9 @@ class TrainingCheckpoints:
     def _remove_unfinished(self) -> None:
         """Removes what a killed process left: hidden files, and data without an index."""
         whole = {f"{BASE}-{step}" for step in self.steps()}
+        remove_unfinished(self.folder, lambda name: name in _BESIDE or name.startswith(f"{BASE}-"))
         for name in os.listdir(self.folder):
-            hidden = name.startswith(f".{BASE}-") and name.endswith(".tmp")
             match = re.match(re.escape(BASE) + r"-\d+", name)
-            if hidden or (match and match.group() not in whole):
+            if match and match.group() not in whole:
                 with contextlib.suppress(OSError):
                     os.remove(os.path.join(self.folder, name))

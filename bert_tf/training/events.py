@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from bert_tf.checkpoint.proto import BYTES, FIXED32, FIXED64, VARINT, write_varint
 from bert_tf.data.records import frame
-from bert_tf.errors import BertError
+from bert_tf.files.whole import writing
 
 _START = 1  # a status of SessionLog
 
@@ -40,11 +40,9 @@ class EventWriter:
         # Sorted by name, files are in the order of time: that is how TensorBoard reads them.
         name = f"events.out.tfevents.{moment // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
         self._path = os.path.join(folder, f"{name}.{moment % 10**9}")
-        try:
+        with writing(self._path):
             os.makedirs(folder, exist_ok=True)
             self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  (held open)
-        except OSError as error:
-            raise self._cannot_write(error) from error
         self._write(_bytes(3, b"brain.Event:2"))
         self._write(_integer(2, first_step) + _bytes(7, _integer(1, _START)))
 
@@ -66,13 +64,8 @@ class EventWriter:
 
     def _write(self, event: bytes) -> None:
         moment = _head(1, FIXED64) + struct.pack("<d", time.time())
-        try:
+        with writing(self._path):
             self._file.write(frame(moment + event))
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _cannot_write(self, error: OSError) -> BertError:
-        return BertError(f"cannot write {self._path}: {error.strerror or error}.")
 
 
 def _head(number: int, wire: int) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from bert_tf.errors import BertError
+from bert_tf.files.whole import remove_unfinished, write_whole, writing
 from bert_tf.training.events import EventWriter
 
 NAME = "log.csv"
@@ -55,6 +56,7 @@ class TrainingLog:
     ) -> None:
         self._folder = os.path.expanduser(os.fspath(folder))
         self.path = os.path.join(self._folder, NAME)
+        self._json_path = os.path.join(self._folder, JSON_NAME)
         self._json_lines = json_lines
         self._with_events = events
         self._with_json = json_file
@@ -69,11 +71,12 @@ class TrainingLog:
             BertError: the table there is no log, or cannot be read or written.
         """
         self._start = step
+        remove_unfinished(self._folder, lambda name: name in (NAME, JSON_NAME))
         kept = [row for row in self.rows() if row["step"] <= step]
         self._columns = list(dict.fromkeys(name for row in kept for name in row))
         self._rewrite(kept)
         if self._with_json:
-            self._rewrite_json(kept)
+            _replace(self._json_path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: Row) -> None:
         """Writes a row; the first one of a log that was not started begins a new log.
@@ -92,9 +95,9 @@ class TrainingLog:
             self._columns += new
             self._rewrite([*earlier, row])
         else:
-            self._append(self.path, self._lines([row]))
+            _append(self.path, self._lines([row]))
         if self._with_json:
-            self._append(os.path.join(self._folder, JSON_NAME), json.dumps(row) + "\n")
+            _append(self._json_path, json.dumps(row) + "\n")
         if self._json_lines is not None:
             try:
                 print(json.dumps(row), file=self._json_lines, flush=True)
@@ -130,42 +133,9 @@ class TrainingLog:
                 self._writers[run] = EventWriter(folder, (self._start or 0) + 1)
             self._writers[run].scalars(int(row["step"]), values)
 
-    def _append(self, path: str, line: str) -> None:
-        try:
-            # One write, so that a killed process leaves at most one line half-written.
-            with open(path, "ab", buffering=0) as file:
-                file.write(line.encode())
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
     def _rewrite(self, rows: list[Row]) -> None:
         """Replaces the table, or removes it if it would be empty."""
-        temporary = os.path.join(self._folder, f".{NAME}.tmp")  # one process trains in a folder
-        try:
-            if rows:
-                with open(temporary, "w", encoding="utf-8", newline="") as file:
-                    file.write(self._lines(rows, header=True))
-                os.replace(temporary, self.path)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise self._cannot_write(error) from error
-
-    def _rewrite_json(self, rows: list[Row]) -> None:
-        path = os.path.join(self._folder, JSON_NAME)
-        try:
-            if rows:
-                with open(path + ".tmp", "w", encoding="utf-8") as file:
-                    file.writelines(json.dumps(row) + "\n" for row in rows)
-                os.replace(path + ".tmp", path)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        _replace(self.path, self._lines(rows, header=True) if rows else "")
 
     def _lines(self, rows: Iterable[Row], header: bool = False) -> str:
         text = io.StringIO()
@@ -174,9 +144,6 @@ class TrainingLog:
             writer.writerow(self._columns)
         writer.writerows([_field(row.get(name)) for name in self._columns] for row in rows)
         return text.getvalue()
-
-    def _cannot_write(self, error: OSError) -> BertError:
-        return BertError(f"cannot write {self.path}: {error.strerror or error}.")
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Row]:
@@ -206,6 +173,21 @@ def read_log(path: str | os.PathLike[str]) -> list[Row]:
             if "step" in row:
                 found.append({**row, "step": int(row["step"])})
     return found
+
+
+def _append(path: str, line: str) -> None:
+    # One write, so that a killed process leaves at most one line half-written.
+    with writing(path), open(path, "ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def _replace(path: str, text: str) -> None:
+    """Replaces a file, or removes it if it would be empty."""
+    if text:
+        write_whole(path, text)
+    else:
+        with writing(path), contextlib.suppress(FileNotFoundError):
+            os.remove(path)
 
 
 def _field(value: float | None) -> str:

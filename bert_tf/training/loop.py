@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
 
 if TYPE_CHECKING:  # they import Keras, and who reads data first can do without it for long
     from bert_tf.training.checkpoints import TrainingCheckpoints
@@ -186,15 +186,14 @@ def _train(
     with (
         _Interruption() as interruption,
         _batches(stream, 0 if stopped else rhythm.total - done) as batches,
-        tqdm(
-            total=rhythm.total, initial=done, unit="step", disable=None if progress else True
-        ) as bar,
+        Progress(progress, unit="step") as bar,
     ):
+        bar.start(rhythm.total, done)
         clock, work, since = time.perf_counter(), _Work(), done
         for batch, last_state in batches:
             sums = np.asarray(step(batch), np.float64)
             done += 1
-            bar.update()
+            bar.add(1)
             watch.check(hooks.metrics(sums)["loss"], done, hooks.rise)
             window = sums if window is None else window + sums
             work.add(batch)
@@ -212,7 +211,7 @@ def _train(
                     row |= judge()
                     stopped = hooks.should_stop()
                 report(row)
-                bar.set_postfix_str(_shown(row))
+                bar.note(_shown(row))
                 clock, work, since, window = time.perf_counter(), _Work(), done, None
             ending = stopped or devices.any(interruption.came)
             if done % rhythm.save == 0 or at_end or ending:

@@ -1,21 +1,15 @@
-"""The files of evaluation and prediction: those of Google's `run_classifier.py`, JSON, and more.
-
-All are written under another name first, so that a file that is there is whole.
-"""
+"""The files of evaluation and prediction: those of Google's `run_classifier.py`, JSON, and more."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import numbers
 import os
-import pathlib
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from bert_tf.errors import BertError
+from bert_tf.files import whole
+from bert_tf.files.whole import whole_file
 from bert_tf.training.metrics.results import Result, plain
 
 if TYPE_CHECKING:
@@ -44,9 +38,7 @@ def write_json(path: _Path, values: Mapping[str, Any]) -> None:
     Raises:
         BertError: the file cannot be written.
     """
-    with _whole_file(path) as file:
-        json.dump(plain(values), file, ensure_ascii=False, allow_nan=False, indent=2)
-        file.write("\n")
+    whole.write_json(path, plain(values))
 
 
 def eval_results(
@@ -80,7 +72,7 @@ def write_eval_results(path: _Path, values: Mapping[str, float | int | None]) ->
     Raises:
         BertError: the file cannot be written.
     """
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         for key in sorted(values):
             value = values[key]
             shown = str(value) if isinstance(value, numbers.Integral) else float32_text(value)
@@ -102,7 +94,7 @@ def write_test_results(path: _Path, batches: Iterable[np.ndarray]) -> int:
         BertError: the file cannot be written.
     """
     lines = 0
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         for batch in batches:
             text = prediction_lines(batch)
             file.write(text)
@@ -143,7 +135,7 @@ def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         BertError: the file cannot be written.
     """
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         if not rows:
             return
         for cells in ([*rows[0]], *(row.values() for row in rows)):
@@ -158,20 +150,3 @@ def _cell(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     # Not by the csv module: before Python 3.13 it leaves a lone carriage return bare.
     return '"' + text.replace('"', '""') + '"' if set(text) & set('\t\r\n"') else text
-
-
-@contextlib.contextmanager
-def _whole_file(path: _Path) -> Iterator[IO[str]]:
-    """A text file in UTF-8 that takes its name when all is written; line ends stay as given."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        # A lone surrogate, which a text in JSON may hold, must not stop an hour's work at its end.
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

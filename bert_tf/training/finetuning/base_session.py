@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,8 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune
@@ -234,15 +235,8 @@ class FineTuningSession:
         """
         bert, head = self._loaded(self.model), self.objective.head
         path = os.path.join(self.folder, f"{head}.keras")
-        temporary = os.path.join(self.folder, f".{head}.part.keras")
-        try:
+        with replacing(path, suffix=".keras") as temporary:
             getattr(bert, f"{head}_model")().save(temporary)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise BertError(f"cannot write {path}: {error.strerror or error}.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
         return path
 
     def _loaded(self, path: str | None = None) -> Bert:
@@ -325,12 +319,9 @@ class FineTuningSession:
 
 def _record(folder: str) -> dict[str, Any]:
     """What `RECORD` in the folder says; nothing if it is not there, or not as we write it."""
-    with contextlib.suppress(OSError, ValueError):
-        with open(os.path.join(folder, RECORD), encoding="utf-8") as file:
-            record = json.load(file)
-        if isinstance(record, dict) and all(
-            isinstance(record.get(name), int) for name in ("step", "last_step")
-        ):
+    with contextlib.suppress(BertError):
+        record = read_object(os.path.join(folder, RECORD))
+        if all(isinstance(record.get(name), int) for name in ("step", "last_step")):
             return record
     return {}
 

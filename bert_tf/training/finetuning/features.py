@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from bert_tf.batching.predict import predict
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.batching.stream import FeatureStream as FeatureStream
 from bert_tf.bert import Bert
-from bert_tf.checkpoint.lock import lock
-from bert_tf.errors import BertError
+from bert_tf.files.locks import lock
+from bert_tf.files.progress import Progress
+from bert_tf.files.whole import remove_unfinished, whole_file, writing
 
 if TYPE_CHECKING:
     from bert_tf.runtime.predictor import Predictor
@@ -66,20 +66,17 @@ def features_of(
     if found is not None:
         return found
     at = os.path.dirname(path)
-    try:
+    with writing(path):
         os.makedirs(at, exist_ok=True)
         # A process that computes the same is waited for; then there is nothing left to do.
         with lock(os.path.join(at, f".{name}.lock"), lambda: None):
             found = _opened(path, shape)
             if found is None:
-                # Always the same name: what a killed process left is written over.
-                temporary = os.path.join(at, f".{name}.tmp")
+                remove_unfinished(at, lambda other: other == name)
                 predictor = bert.predictor("sentence", pooling=pooling)
-                _compute(predictor, texts, shape, temporary, batch_size, progress)
-                os.replace(temporary, path)
+                with whole_file(path, "wb", durable=False) as file:
+                    _compute(predictor, texts, shape, file, batch_size, progress)
                 found = _opened(path, shape)
-    except OSError as error:
-        raise BertError(f"cannot write {path}: {error.strerror}.") from error
     assert found is not None
     return found
 
@@ -88,15 +85,13 @@ def _compute(
     predictor: Predictor,
     texts: TokenizedTexts,
     shape: tuple[int, int],
-    path: str,
+    file: IO[bytes],
     batch_size: int,
     progress: bool,
 ) -> None:
     """Writes the vectors of all texts as numpy's `.npy`, in memory that does not grow."""
-    with (
-        open(path, "wb") as file,
-        tqdm(total=len(texts), unit="text", disable=None if progress else True) as bar,
-    ):
+    with Progress(progress, unit="text") as bar:
+        bar.start(len(texts))
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         start, width = file.tell(), 4 * shape[1]
@@ -105,7 +100,7 @@ def _compute(
             for row, vector in zip(rows.tolist(), vectors.astype("<f4")):
                 file.seek(start + width * row)
                 file.write(vector.tobytes())
-            bar.update(len(rows))
+            bar.add(len(rows))
 
 
 def _opened(path: str, shape: tuple[int, int]) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.bert import Bert
 from bert_tf.data.labelled import LabelledTexts
 from bert_tf.errors import BertError
+from bert_tf.files.whole import make_folder
 from bert_tf.training import result_files
 from bert_tf.training.metrics.results import Result
 from bert_tf.training.objectives.base import Objective
@@ -126,10 +127,7 @@ def write_judged(
         BertError: one cannot be written.
     """
     inner = os.path.join(folder, FOLDER)
-    try:
-        os.makedirs(inner, exist_ok=True)
-    except OSError as error:
-        raise BertError(f"cannot make the folder {inner}: {error.strerror}.") from error
+    make_folder(inner)
     name = _TEXT_FILES.get(judged.split, f"eval_results_{judged.split}.txt")
     paths = {
         "eval_results": os.path.join(folder, name),

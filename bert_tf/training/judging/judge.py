@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from bert_tf.batching.predict import predict
 from bert_tf.batching.rows import PackedRows
@@ -15,6 +14,7 @@ from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.rules import SPECIAL_PIECES
 from bert_tf.errors import BertError
+from bert_tf.files.progress import Progress
 from bert_tf.options import COUNT, FRACTION, ROWS, SEED
 from bert_tf.text import Packed, Vocabulary
 from bert_tf.training.judging.baselines import (
@@ -170,10 +170,11 @@ def judge_predictions(
     pieces = np.array([sizes[shown & (corpus.groups == number)].sum() for number in numbers], float)
     shares = pieces**smoothing / (pieces**smoothing).sum()
     judged = []
-    with tqdm(unit=" examples", disable=None if progress else True) as bar:
+    with Progress(progress, unit=" examples") as bar:
+        bar.start(None)
         for number, share in zip(numbers.tolist(), shares.tolist()):
             name = corpus.group_names[number]
-            bar.set_description(name)
+            bar.label(name)
             documents = np.flatnonzero(held_out & (corpus.groups == number))
             rng = [np.random.default_rng([seed, number, use]) for use in (_PAIRS, _SINGLE, _WORDS)]
             pairs = _draw(corpus, documents, pair_rules, single, positions, rng[0])
@@ -181,11 +182,11 @@ def judge_predictions(
                 _ask(corpus, vocab, pairs, max_seq_length, rules, one)
                 for rules, one in zip((single, words), rng[1:])
             ]
-            first, said_random = _answer(predict, asked[0], batch_size, bar.update)
-            second, _ = _answer(predict, asked[1], batch_size, bar.update)
+            first, said_random = _answer(predict, asked[0], batch_size, bar.add)
+            second, _ = _answer(predict, asked[1], batch_size, bar.add)
             answers: list[dict[str, Answers]] = [{"model": first}, {"model": second}]
             if baselines:
-                bar.set_description(f"{name}, counting")
+                bar.label(f"{name}, counting")
                 chosen = training & (corpus.groups == number)
                 for lot, counted in zip(answers, _count(corpus, chosen, vocab, asked)):
                     lot |= counted

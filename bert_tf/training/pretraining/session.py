@@ -13,6 +13,7 @@ import numpy as np
 from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
@@ -290,10 +291,5 @@ class PretrainingSession:
     def _write_results(self, results: Mapping[str, float]) -> None:
         path = os.path.join(self.output_dir, RESULTS)
         text = "".join(f"{name} = {value}\n" for name, value in sorted(results.items()))
-        try:
-            os.makedirs(self.output_dir, exist_ok=True)
-            with open(path + ".tmp", "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(path + ".tmp", path)
-        except OSError as error:
-            raise BertError(f"cannot write {path}: {error.strerror}.") from error
+        make_folder(self.output_dir)
+        write_whole(path, text)

@@ -1,4 +1,4 @@
-"""`GrowingFile`: a file of results that grows beside its name and survives its writer's end."""
+"""`GrowingFile`: a file of results that grows under another name and survives its writer's end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bert_tf.checkpoint.lock import lock
 from bert_tf.errors import BertError
+from bert_tf.files.locks import lock
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import (
+    check_output,
+    is_special,
+    remove_unfinished,
+    write_json,
+    writing,
+)
 
 SAVE_SECONDS = 2.0
 """So often at most what is written is forced to the disk; so much work a sudden end costs."""
@@ -20,7 +28,7 @@ FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class Extent:
     """How far a file has come.
 
     Attributes:
@@ -48,56 +56,58 @@ class GrowingFile:
     `PATH`. Made by `growing_file`.
 
     Attributes:
-        progress: as far as the file has come.
+        extent: how far the file has come.
     """
 
     def __init__(self, path: str, settings: Mapping[str, Any], overwrite: bool) -> None:
         self.path = path
-        self.progress = Progress()
+        self.extent = Extent()
         # As it is when read again: tuples are lists.
         self._settings = json.loads(json.dumps(settings))
         self._part, self._note = path + ".part", path + ".part.json"
         check_output(path, overwrite)  # another process may have finished it meanwhile
         if os.path.exists(self._part):
             self._recall(overwrite)
-        if not self.progress.rows:
+        if not self.extent.rows:
             self._save()  # before the file itself: one without a note is not ours
-        self._file = open(self._part, "r+b" if self.progress.rows else "w+b")  # noqa: SIM115
-        self._file.truncate(self.progress.bytes)
-        self._file.seek(self.progress.bytes)
+        # Unbuffered: on a full disk nothing waits to be written that is noted already.
+        mode = "r+b" if self.extent.rows else "w+b"
+        self._file = open(self._part, mode, buffering=0)  # noqa: SIM115
+        self._file.truncate(self.extent.bytes)
+        self._file.seek(self.extent.bytes)
         self._saved_at = time.monotonic()
 
     def restart(self) -> None:
         """Throws away what was written."""
-        self.progress = Progress()
+        self.extent = Extent()
         self._save()
         self._file.seek(0)
         self._file.truncate()
 
     def last_chunk(self) -> bytes:
         """What was appended last."""
-        self._file.seek(self.progress.before)
-        return self._file.read(self.progress.bytes - self.progress.before)
+        self._file.seek(self.extent.before)
+        return self._file.read(self.extent.bytes - self.extent.before)
 
-    def append(self, text: bytes, progress: Progress) -> None:
+    def append(self, text: bytes, extent: Extent) -> None:
         """Appends a chunk, and notes it if the last note is some time ago.
 
         Args:
             text: whole lines.
-            progress: with `text`; its bytes are filled in.
+            extent: with `text`; its bytes are filled in.
         """
-        before = self.progress.bytes
-        self._file.write(text)
-        self.progress = dataclasses.replace(progress, before=before, bytes=before + len(text))
+        before = self.extent.bytes
+        self._write(text)
+        self.extent = dataclasses.replace(extent, before=before, bytes=before + len(text))
         if time.monotonic() - self._saved_at >= SAVE_SECONDS:
             self._save_all()
 
-    def finish(self, text: bytes, progress: Progress) -> None:
+    def finish(self, text: bytes, extent: Extent) -> None:
         """Appends the last lines, and gives the file its name."""
-        self._file.write(text)
-        self.progress = progress
-        self._to_disk()
+        self._write(text)
+        os.fsync(self._file.fileno())
         self._file.close()
+        self.extent = extent
         os.replace(self._part, self.path)
         os.unlink(self._note)
 
@@ -105,25 +115,22 @@ class GrowingFile:
         """Notes how far it is, as the writer ends before its time; leaves nothing of nothing."""
         if self._file.closed:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, BertError):
             self._save_all()
         with contextlib.suppress(OSError):
             self._file.close()
-        if not self.progress.rows:
+        if not self.extent.rows:
             for path in (self._part, self._note):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
 
     def _recall(self, overwrite: bool) -> None:
         try:
-            with open(self._note, encoding="utf-8") as file:
-                note = json.load(file)
-            found = Progress(
-                **{**note["progress"], "problems": tuple(note["progress"]["problems"])}
-            )
+            note = read_object(self._note)
+            found = Extent(**{**note["progress"], "problems": tuple(note["progress"]["problems"])})
             settings = note["settings"]
             known = note["format"] == FORMAT and os.path.getsize(self._part) >= found.bytes
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (BertError, KeyError, TypeError):
             known = False
         if not known:
             if overwrite:
@@ -135,7 +142,7 @@ class GrowingFile:
         names = {*settings, *self._settings}
         other = sorted(n for n in names if settings.get(n) != self._settings.get(n))
         if not other:
-            self.progress = found
+            self.extent = found
         elif not overwrite and found.rows:
             name = other[0]
             raise BertError(
@@ -144,43 +151,23 @@ class GrowingFile:
                 f"on, give the same; to begin anew, say --overwrite"
             )
 
+    def _write(self, text: bytes) -> None:
+        view = memoryview(text)
+        while view:
+            view = view[self._file.write(view) :]
+
     def _save_all(self) -> None:
-        self._to_disk()
+        os.fsync(self._file.fileno())
         self._save()
         self._saved_at = time.monotonic()
-
-    def _to_disk(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def _save(self) -> None:
         note = {
             "format": FORMAT,
-            "progress": dataclasses.asdict(self.progress),
+            "progress": dataclasses.asdict(self.extent),
             "settings": self._settings,
         }
-        temporary = self._note + ".new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(note, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._note)
-
-
-def check_output(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Makes sure that a file of results may be written, before anything slow starts.
-
-    Raises:
-        BertError: it exists and must not be replaced, or its folder does not exist.
-    """
-    path = os.path.expanduser(os.fspath(path))
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise BertError(f"cannot write {path}: there is no folder {folder}")
-    if os.path.isdir(path):
-        raise BertError(f"{path} is a folder; name a file for the results")
-    if os.path.exists(path) and not overwrite:
-        raise BertError(f"{path} exists; name another output, or say --overwrite")
+        write_json(self._note, note)
 
 
 @contextlib.contextmanager
@@ -191,25 +178,25 @@ def growing_file(
 
     Args:
         path: of the file when it is finished.
-        settings: what must be the same for a run to be gone on with; JSON can hold it.
-        overwrite: begin anew, where there is a finished file, or one of other settings.
+        settings: what must be the same for a run to be resumed; JSON can hold it.
+        overwrite: start over, where there is a finished file, or one of other settings.
 
     Raises:
         BertError: the file exists, cannot be written, is of another run, or another process
-            writes it.
+            writes it; or it is a pipe or a device, which cannot be resumed.
     """
-    path = os.path.expanduser(os.fspath(path))
-    check_output(path, overwrite)
+    path = check_output(path, overwrite)
+    if is_special(path):
+        raise BertError(f"{path} is no file; results that can be resumed need one")
 
     def held() -> None:
         raise BertError(f"another process writes {path}; wait for it, or name another output")
 
-    try:
-        with lock(path + ".part.lock", held):
-            file = GrowingFile(path, settings, overwrite)
-            try:
-                yield file
-            finally:
-                file.stop()
-    except OSError as error:
-        raise BertError(f"cannot write {path}: {error.strerror or error}") from error
+    with writing(path), lock(path + ".part.lock", held):
+        folder, name = os.path.split(path)
+        remove_unfinished(folder or ".", lambda found: found == name + ".part.json")
+        file = GrowingFile(path, settings, overwrite)
+        try:
+            yield file
+        finally:
+            file.stop()

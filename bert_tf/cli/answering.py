@@ -1,0 +1,172 @@
+"""Answers with a task: a file, the lines of standard input, texts from arguments, or a person."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.cli.lines import Source
+from bert_tf.cli.options import say
+from bert_tf.cli.output import Output, open_output
+from bert_tf.cli.prompt import converse
+from bert_tf.errors import BertError
+from bert_tf.files.whole import is_special
+
+if TYPE_CHECKING:
+    from bert_tf.tasks.bulk import Form, PredictedFile, Row, Stream
+
+SOME_FAILED = 3
+"""Exit code if some rows could not be answered; the others were."""
+
+
+def answer_all(
+    args: argparse.Namespace,
+    task: Any,
+    form: Form,
+    source: Source | None,
+    asked: Sequence[Any],
+    hint: str,
+    prompts: Sequence[str],
+    settings: Mapping[str, Any],
+) -> int:
+    """Answers the source, else what was given as arguments, else a person; gives the exit code.
+
+    Args:
+        args: with `output`, `overwrite` and `json`.
+        task: such as `FillMask`.
+        form: of the results.
+        source: the lines to answer, if there are any.
+        asked: what was given as arguments.
+        hint: for a person.
+        prompts: likewise, one for each text of a question.
+        settings: what the results of a file depend on, other than `settings_of(task)`.
+    """
+    stream = functools.partial(task.stream, errors="yield")
+    if source is not None and source.is_file and grows(args.output):
+        from bert_tf.tasks.bulk import answer_file, settings_of
+
+        predict = functools.partial(
+            answer_file,
+            stream,
+            source,
+            form,
+            args.output,
+            {**settings_of(task), **settings},
+            on_problem=_tell,
+        )
+        return answer_into_file(args, predict, source.name, source.count)
+    try:
+        with open_output(args.output, form) as output:
+            if source is not None:
+                return _answer_lines(source, stream, output, task.batch_size)
+            if not asked:
+                converse(hint, prompts, task, output)
+            for result in task(asked) if asked else ():
+                output.result(result)
+    except KeyboardInterrupt:
+        if source is not None and grows(args.output):
+            say(f"stopped; {args.output} is not written: only answers to a file can be resumed")
+        raise
+    return 0
+
+
+def grows(output: str | None) -> bool:
+    """Whether the output can grow under another name and be resumed: a file, not a pipe."""
+    return output is not None and not is_special(output)
+
+
+def answer_into_file(
+    args: argparse.Namespace,
+    predict: Callable[..., PredictedFile],
+    source: str,
+    count: Callable[[], int | None],
+    tell_problems: bool = False,
+) -> int:
+    """Answers a file into a file that can be resumed; gives the exit code.
+
+    Args:
+        args: with `output`, `overwrite` and `json`.
+        predict: takes `overwrite`, `on_rows` and `on_resume`.
+        source: the name of the input.
+        count: how many rows it has, about, if that can be known.
+        tell_problems: whether the first rows that could not be answered are named at the end.
+    """
+    from bert_tf.files.progress import Progress
+
+    with Progress(True, unit=" rows") as bar:
+        total = count() if bar.shown else None
+
+        def resume(rows: int) -> None:
+            say(f"goes on behind row {rows:,}")
+            bar.start(total, rows)
+
+        bar.start(total)
+        try:
+            found = predict(overwrite=bool(args.overwrite), on_rows=bar.reach, on_resume=resume)
+        except KeyboardInterrupt:
+            if os.path.exists(f"{args.output}.part"):
+                say(f"stopped; {args.output}.part goes on where it is with the same command")
+            raise
+    odd = f", of which {found.failed:,} could not be answered" if found.failed else ""
+    print(json.dumps(vars(found)) if args.json else f"{found.rows:,} rows{odd}: {found.path}")
+    if not found.rows:
+        say(f"{source} holds no text.")
+    if tell_problems:
+        for problem in found.problems:
+            say(f"error: {problem}")
+        if found.failed > len(found.problems):
+            more = found.failed - len(found.problems)
+            say(f"and {more:,} more rows that could not be answered")
+    return SOME_FAILED if found.failed else 0
+
+
+def print_answers(answers: Iterable[tuple[Row, Any]], output: Output) -> int:
+    """Writes each answer as it comes, and what is wrong with a row to stderr; the exit code."""
+    failed = False
+    for row, result in answers:
+        if isinstance(result, BertError):
+            failed = True
+            _tell(row, result)
+        output.result(result, row)
+    return SOME_FAILED if failed else 0
+
+
+def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: int) -> int:
+    """Answers all lines of a source; a bad one is named on stderr, the rest are answered.
+
+    A file is read ahead, so that its lines are tokenized while the model runs. Standard input is
+    answered as it comes.
+    """
+    from bert_tf.files.progress import Progress
+    from bert_tf.tasks.bulk import answered
+
+    # A bar can stand on a terminal that does not show the results.
+    with Progress(not sys.stdout.isatty(), unit=" lines") as bar:
+        if not source.is_stdin:
+            bar.start(source.count() if bar.shown else None)
+        done = 0
+
+        def counted(rows: Iterable[Row]) -> Iterable[tuple[Row, Any]]:
+            nonlocal done
+            for row, result in answered(stream, rows):
+                done += 1
+                yield row, result
+                bar.reach(row[1][1])
+
+        if source.is_stdin:
+            chunks = source.as_they_come(16 * batch_size)
+            code = max((print_answers(counted(some), output) for some in chunks), default=0)
+        else:
+            code = print_answers(counted(source), output)
+    if not done:
+        say(f"{source.name} holds no text.")
+    return code
+
+
+def _tell(row: Row, error: BertError) -> None:
+    say(f"error: {row[1][0]}, line {row[1][1]}: {error}")

@@ -1,0 +1,47 @@
+"""A lock between processes that a crash frees; the locking is that of `filelock`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+_POLL_SECONDS = 0.2
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextlib.contextmanager
+def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Holds a lock: others who ask for it, in this process or another, wait for the end.
+
+    The system frees it when the process that holds it ends, however it ends. Where the file system
+    knows no locks (some network drives), nobody waits.
+
+    Args:
+        path: of the lock's file; made, and removed at the end.
+        waiting: called once, if somebody else holds the lock.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    # No fallback: the marker of a "soft" lock would outlive a crash.
+    held = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            waiting()
+            held.acquire(poll_interval=_POLL_SECONDS)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    try:
+        yield
+    finally:
+        # While it is still held: who has opened this file waits for it in vain, and opens another.
+        with contextlib.suppress(OSError):  # Windows removes no open file; filelock does later
+            os.unlink(path)
+        held.release()

@@ -1,0 +1,59 @@
+"""Reads files, among them small ones of JSON, with errors that tell."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from bert_tf.errors import BertError
+
+MOST_BYTES = 64 << 20
+"""What no file of settings, labels or notes comes near."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As `json.loads`; what is nested too deeply for Python is a `ValueError` like other faults.
+
+    >>> parse_json(b'{"labels": ["no", "yes"]}')
+    {'labels': ['no', 'yes']}
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+@contextlib.contextmanager
+def reading(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an `OSError` of the block into the `BertError` "cannot read NAME: reason."."""
+    try:
+        yield
+    except OSError as error:
+        raise BertError(f"cannot read {os.fspath(name)}: {error.strerror or error}.") from error
+
+
+def read_object(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:
+    """The JSON object in a file, in UTF-8 with a byte order mark or without, or marked UTF-16.
+
+    Args:
+        path: of the file.
+        what: it is, for messages, such as "the BERT config".
+
+    Raises:
+        BertError: the file cannot be read, is too large, is no JSON, or holds no object.
+    """
+    name = f"{what} {os.fspath(path)}".lstrip()
+    with reading(name), open(path, "rb") as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise BertError(f"{name} has more than {MOST_BYTES >> 20} MB; it is another kind of file.")
+    try:
+        values = parse_json(raw)
+    except ValueError as error:
+        raise BertError(f"{name} is not valid JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise BertError(f"{name} holds a {type(values).__name__}, no object.")
+    return values

@@ -1,0 +1,219 @@
+"""Whole files: written under a temporary name in the same folder, then renamed.
+
+There is one scheme for temporary names, `.NAME.xxxxxxxx.tmp` with eight random hexadecimal digits:
+hidden, on the same disk, and of one writer alone. After an error nothing of it is left. A killed
+process leaves its temporary file; whoever is alone in the folder removes it (`remove_unfinished`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from bert_tf.errors import BertError
+
+Path = str | os.PathLike[str]
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an `OSError` of the block into the `BertError` "cannot write PATH: reason."."""
+    try:
+        yield
+    except OSError as error:
+        raise BertError(f"cannot write {os.fspath(path)}: {error.strerror or error}.") from error
+
+
+def temporary_name(path: Path) -> str:
+    """A name in the folder of `path` that no other writer takes."""
+    folder, name = os.path.split(os.fspath(path))
+    return os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
+
+
+def remove_unfinished(folder: Path, ours: Callable[[str], bool]) -> None:
+    """Removes what killed writers left; for a process that is alone in the folder.
+
+    Args:
+        folder: it need not exist.
+        ours: whether a file of this name (its final one) is written by us alone.
+    """
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            match = _TEMPORARY.fullmatch(name)
+            if match and ours(match[1]):
+                os.remove(os.path.join(folder, name))
+
+
+@contextlib.contextmanager
+def replacing(path: Path, suffix: str = "") -> Iterator[str]:
+    """Yields a temporary name; the file written there takes the place of `path` at the end.
+
+    Args:
+        path: of the file, in a folder that exists.
+        suffix: what the temporary name must end with, for a writer who decides by it.
+
+    Raises:
+        BertError: a file cannot be written; what was at `path` is there still.
+    """
+    temporary = temporary_name(path) + suffix
+    try:
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
+    r"""Opens a file that takes its name, and the place of an older one, when all is written.
+
+    A pipe or a device gets what is written at once.
+
+    Args:
+        path: of the file, in a folder that exists.
+        mode: "w" for text in UTF-8, where a lone surrogate becomes `\udcxx` and line ends stay as
+            they are; "wb" for bytes.
+        durable: whether the content is on the disk before the rename, so that a crash of the
+            machine leaves the old file or the new one. A cache can do without.
+
+    Raises:
+        BertError: the file cannot be written; what was at `path` is there still.
+    """
+    options: dict[str, Any] = {}
+    if "b" not in mode:
+        options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+    if is_special(path):
+        with writing(path):
+            file = open(path, mode, **options)  # noqa: SIM115  (closed by the next line)
+        with file:
+            yield file
+        return
+    with replacing(path) as temporary, open(temporary, mode.replace("w", "x"), **options) as file:
+        yield file
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Writes a file in one step; see `whole_file`."""
+    with whole_file(path, "wb" if isinstance(content, bytes) else "w", durable=durable) as file:
+        file.write(content)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON with two spaces of indent and a line end, never NaN; see `whole_file`.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2)
+    write_whole(path, text + "\n")
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those it lies in, where they are not there yet.
+
+    Raises:
+        BertError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise BertError(f"cannot make the folder {path}: {error.strerror}.") from error
+
+
+def is_special(path: Path) -> bool:
+    """Whether there is a pipe or a device, which has no old content to keep."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def check_output(
+    path: Path, overwrite: bool, source: str | None = None, *, in_new_folder: bool = False
+) -> str:
+    """Makes sure that a file of results may be written, before anything slow starts.
+
+    A pipe or a device may: there is nothing in it that would be lost.
+
+    Args:
+        path: of the file.
+        overwrite: whether it may exist.
+        source: the file that the results are made from, if there is one.
+        in_new_folder: whether the folder need not exist yet.
+
+    Returns:
+        The path, with the user's folder in place of "~".
+
+    Raises:
+        BertError: it exists and must not be replaced, its folder does not exist, or it is the
+            source.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    folder = os.path.dirname(path) or "."
+    if not in_new_folder and not os.path.isdir(folder):
+        raise BertError(f"cannot write {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise BertError(f"{path} is a folder; name a file for the results")
+    with contextlib.suppress(FileNotFoundError):
+        if source is not None and os.path.samefile(path, source):
+            raise BertError(f"the input and the output are the same file, {path}")
+    if os.path.isfile(path) and not overwrite:
+        raise BertError(f"{path} exists; name another output, or say --overwrite")
+    return path
+
+
+@contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
+    """A hidden folder in the folder of `path`, gone at the end whatever happens.
+
+    Raises:
+        BertError: a file in it cannot be written, for example because the disk is full.
+    """
+    scratch = pathlib.Path(temporary_name(path))
+    try:
+        with writing(path):
+            scratch.mkdir()
+            yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:
+    """Writes `magic`, the SHA-256 of the content, and the content.
+
+    Args:
+        path: of the file; its folder is made if need be.
+        magic: what the file begins with: kind and version.
+        content: any bytes.
+
+    Raises:
+        BertError: it cannot be written.
+    """
+    make_folder(os.path.dirname(path))
+    with whole_file(path, "wb", durable=False) as file:
+        file.write(magic + hashlib.sha256(content).digest())
+        file.write(content)
+
+
+def read_sealed(path: Path, magic: bytes) -> memoryview | None:
+    """The content of a sealed file; None if there is none, or it is damaged or another's."""
+    try:
+        with open(path, "rb") as file:
+            whole = memoryview(file.read())
+    except OSError:
+        return None
+    start = len(magic) + hashlib.sha256().digest_size
+    content = whole[start:]
+    return content if whole[:start] == magic + hashlib.sha256(content).digest() else None
