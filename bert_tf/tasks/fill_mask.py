@@ -111,9 +111,7 @@ class FillMask(Task[str, FilledText]):
             return self._answer([self._prepare(texts)])[0]
         return self._answer([self._prepare(text) for text in texts])
 
-    def _prepare(self, text: str | BertError) -> MaskedText:
-        if isinstance(text, BertError):
-            raise text
+    def _prepare(self, text: str) -> MaskedText:
         masked = masked_text.read(text, self.bert.mask_tokenizer)
         # Longest form that will be asked for: too long is said here, not in the middle.
         longest = max(map(len, (self._candidates or {}).values()), default=self.max_pieces)

@@ -67,9 +67,7 @@ class NextSentence(Task[Pair, NextSentenceResult]):
         """Judges pairs of texts, (first, second), as they come: see `Task.stream`."""
         return super().stream(pairs, errors)
 
-    def _prepare(self, pair: Pair | BertError) -> PackedTexts:
-        if isinstance(pair, BertError):
-            raise pair
+    def _prepare(self, pair: Pair) -> PackedTexts:
         if isinstance(pair, str) or len(pair) != 2:
             raise BertError(f"{pair!r} is no pair of texts (first, second).")
         found, counts = pack_texts(self.bert, pair, self.bert.config.max_position_embeddings)
