@@ -14,13 +14,33 @@ import sys
 from types import ModuleType
 from typing import Any
 
-MODULES = (
-    "bert_tf.models.layers",
-    "bert_tf.models.transformer",
-    "bert_tf.models.head_layers",
-    "bert_tf.training.optimizer",
-)
-"""The modules that register classes needed to load a saved model."""
+CLASSES = {
+    "bert_tf.models.dropout": ("Dropout",),
+    "bert_tf.models.encoder": ("BertEncoder",),
+    "bert_tf.models.head_layers": (
+        "AskedPositions",
+        "ClsAndPositions",
+        "DropFirst",
+        "GatherPositions",
+        "MaskedProbabilities",
+        "MeanPooling",
+        "OutputBias",
+        "PieceScores",
+        "TopPieces",
+    ),
+    "bert_tf.models.initializers": ("BertInitializer",),
+    "bert_tf.models.layers": (
+        "Activation",
+        "AttentionBias",
+        "FirstToken",
+        "LayerNorm",
+        "PositionEmbedding",
+        "TokenEmbedding",
+    ),
+    "bert_tf.models.transformer": ("SelfAttention", "TransformerLayer"),
+    "bert_tf.training.optimizer": ("BertAdam", "WarmUpLinearDecay"),
+}
+"""The registered classes by module; those in the file of a head stand in its row of `HEADS`."""
 
 
 def when_keras_is_there() -> None:
@@ -34,27 +54,29 @@ def when_keras_is_there() -> None:
 def _register() -> None:
     import keras
 
-    for module in MODULES:
-        importlib.import_module(module)
-    # The encoder's own module imports keras-hub, which takes seconds: not before it is needed.
-    # It registers the real class under the same name.
-    if "bert_tf.models.encoder" not in sys.modules:
-        keras.saving.register_keras_serializable("bert_tf", "BertEncoder")(_LaterEncoder)
+    from bert_tf.heads import HEADS
+
+    of_heads = {head.module: head.classes for head in HEADS.values() if head.classes}
+    for module, names in {**CLASSES, **of_heads}.items():
+        if module not in sys.modules:  # else it registers, or will in a moment, the real ones
+            for name in names:
+                keras.saving.register_keras_serializable("bert_tf")(_stand_in(module, name))
 
 
-class _LaterEncoder:
-    """Stands for `BertEncoder` in Keras's registry until a saved one is loaded."""
+def _stand_in(module: str, name: str) -> type:
+    """A class that stands for one of ours in Keras's registry until a saved one is loaded.
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The encoder that a config describes."""
-        from bert_tf.models.encoder import BertEncoder
+    Importing the module then, and not now, spares the time (the encoder's imports keras-hub, which
+    takes seconds), and it may be a module of ours that is importing Keras right now.
+    """
 
-        return BertEncoder.from_config(config)
+    def from_config(cls, *arguments: Any, **options: Any) -> Any:
+        """The object that a config describes."""
+        found = getattr(importlib.import_module(module), name)
+        return found.from_config(*arguments, **options)
 
-    def get_config(self) -> dict[str, Any]:
-        """Never called: Keras registers only classes that have it."""
-        return {}
+    # Keras registers only classes that have a `get_config`; this one is never called.
+    return type(name, (), {"from_config": classmethod(from_config), "get_config": dict})
 
 
 class _KerasWatcher(importlib.abc.MetaPathFinder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
@@ -13,13 +15,15 @@ import numpy as np
 from bert_tf import backend
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
-from bert_tf.checkpoint.names import PARTS, Weight, weights_of
+from bert_tf.checkpoint.dtypes import FLOATS
+from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.heads import MODELS
 from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.runtime import profile
-from bert_tf.text import BertTokenizer, Vocabulary
+from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
 if TYPE_CHECKING:
     import keras
@@ -29,24 +33,36 @@ if TYPE_CHECKING:
     from bert_tf.runtime.predictor import Predictor
 
 
-MODELS: dict[str, tuple[str, ...]] = {
-    "encoder": (),
-    "pretraining": ("pooler", "mlm", "nsp"),
-    "mlm": ("mlm",),
-    "nsp": ("pooler", "nsp"),
-    "classifier": ("classifier",),
-    "sentence": (),
-    "span": ("span",),
-}
-"""The models by name, and the heads that each needs; the pooler as well where its head or its
-pooling wants it."""
-
-
 def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
-    from bert_tf.models import builders
+    module, _, function = MODELS[name].builder.partition(":")
+    return getattr(importlib.import_module(module), function)(layers, **options)
 
-    model = name if name in ("encoder", "classifier") else f"{name}_model"
-    return getattr(builders, f"build_{model}")(layers, **options)
+
+def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
+    """Compares a vocabulary with the word-embedding table; gives remarks.
+
+    Raises:
+        BertError: it is longer.
+    """
+    if len(vocab) > config.vocab_size:
+        raise BertError(
+            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
+            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
+            f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
+        )
+    if len(vocab) < config.vocab_size:
+        return [
+            f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
+            f"the ids without a piece are never offered as answers."
+        ]
+    return []
+
+
+def layers_dtype(precision: str | None) -> str | None:
+    """The dtype of layers that predict in a precision."""
+    # OpenVINO narrows by itself when it compiles, from weights in float32.
+    on_openvino = precision is not None and backend.current() == "openvino"
+    return "float32" if on_openvino else precision
 
 
 class Bert:
@@ -97,12 +113,103 @@ class Bert:
         self.carried = carried
         self._stored_dtypes = stored_dtypes
 
+    @classmethod
+    def from_weights(
+        cls,
+        config: BertConfig,
+        vocab: Vocabulary,
+        weights: Mapping[str, np.ndarray],
+        *,
+        heads: Heads | None = None,
+        name: str = "bert",
+        lower_case: bool | None = None,
+        classifier: ClassifierInfo | None = None,
+        dtype: Any = None,
+        precision: str | None = None,
+        copy: bool = True,
+        report: LoadReport | None = None,
+        stored_dtypes: dict[str, np.dtype] | None = None,
+        carried: dict[str, np.ndarray] | None = None,
+    ) -> Bert:
+        """A BERT from arrays, without a file.
+
+        Args:
+            config: the architecture.
+            vocab: the vocabulary.
+            weights: float arrays by the original's names, laid out as in a checkpoint, such as
+                `bert.weights()` gives. What the model has no place for is left out.
+            heads: which heads it gets; one of which no weight is given starts from random
+                numbers. Left out: the heads that weights are given of.
+            name: what it is called.
+            lower_case: whether text is lower-cased; inferred as by `bert_tf.load` when left out.
+            classifier: what the weights of a classifier do not tell.
+            dtype: as for `bert_tf.load`.
+            precision: as for `bert_tf.load`.
+            copy: False lets the model take over the memory of the arrays, and change it.
+            report: on the checkpoint that the weights come from.
+            stored_dtypes: by name, the type in which `save` writes a weight that has not changed.
+            carried: tensors that `save` writes besides the weights.
+
+        Raises:
+            BertError: a weight is missing or of another shape than the config says, the
+                vocabulary is longer than the word-embedding table, or `classifier` does not fit.
+
+        Example:
+            >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
+            ... # doctest: +SKIP
+        """
+        remarks = check_vocab(config, vocab)
+        if lower_case is None:
+            lower_case, remark = infer_casing(name, vocab)
+            remarks += [remark] if remark else []
+        shapes = {name: np.shape(value) for name, value in weights.items()}
+        found = parts_in(shapes)
+        if heads is None:
+            heads = Heads.exactly(found - {"encoder"}, labels_in(shapes, found - {"encoder"}))
+        if heads.classifier:
+            classifier = classifier or ClassifierInfo.of_unknown(
+                heads.classifier, heads.layout.dense_layers
+            )
+            if classifier.num_outputs != heads.classifier:
+                raise BertError(
+                    f"the classifier has {classifier.num_outputs} labels, its weights "
+                    f"{heads.classifier}."
+                )
+            heads = dataclasses.replace(heads, layout=ClassifierLayout.of(classifier))
+        fresh = tuple(part for part in heads.parts if part not in {*found, "encoder"})
+        wanted = [one for one in heads.weights(config) if one.part not in fresh]
+        lacking = check_shapes(wanted, shapes, "the weights", "the config")
+        if lacking:
+            raise BertError(f"the weights lack {', '.join(lacking[:8])}.")
+        kind = FLOATS[dtype if dtype in FLOATS else "float32"]
+        own = {
+            one.original: np.array(
+                one.turned(weights[one.original]), kind, order="C", copy=copy or None
+            )
+            for one in wanted
+        }
+        unused = tuple(name for name in shapes if name not in own)
+        return cls(
+            name=name,
+            config=config,
+            vocab=vocab,
+            lower_case=lower_case,
+            heads=heads,
+            weights=own,
+            dtype=layers_dtype(precision) if dtype is None else dtype,
+            precision=precision,
+            report=report
+            or LoadReport(name, tuple(sorted(own)), (), unused, (), fresh, (), tuple(remarks)),
+            stored_dtypes=stored_dtypes or {},
+            carried=carried or {},
+            classifier=classifier,
+        )
+
     def __repr__(self) -> str:
-        heads = [part for part in PARTS if part != "encoder" and self.has(part)]
         return (
             f"<Bert {self.name}: {self.config.num_hidden_layers} layers x "
             f"{self.config.hidden_size}, {len(self.vocab):,} pieces, "
-            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(['encoder', *heads])}>"
+            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(self.heads.parts)}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,16 +217,11 @@ class Bert:
 
         Keras's layers cannot be pickled; the receiver makes new ones when they are first needed.
         """
-        from bert_tf.models.weights import value_at
+        from bert_tf.models.weights import values
 
+        weights = self._weights
         if "layers" in self.__dict__ or self.report.fresh:
-            layers = self.layers.by_name()
-            weights = {
-                weight.original: value_at(layers[weight.layer], weight.attribute)
-                for weight in self._names()
-            }
-        else:
-            weights = self._weights
+            weights = {weight.original: weight.turned(x) for weight, x in values(self.layers)}
         made_later = {n for n, x in vars(Bert).items() if isinstance(x, cached_property)}
         kept = {name: value for name, value in vars(self).items() if name not in made_later}
         own = {name: np.array(value, order="C") for name, value in weights.items()}
@@ -135,7 +237,7 @@ class Bert:
 
     def has(self, part: str) -> bool:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
-        return part == "encoder" or bool(getattr(self.heads, part))
+        return part == "encoder" or self.heads.has(part)
 
     @cached_property
     def tokenizer(self) -> BertTokenizer:
@@ -151,17 +253,15 @@ class Bert:
     def layers(self) -> BertLayers:
         """The `BertLayers` that every model is built on; made when first asked for."""
         from bert_tf.models.parts import BertLayers
-        from bert_tf.models.weights import assign, variable_at
+        from bert_tf.models.weights import assign, saved_weights
 
         with profile.phase("build"):
             layers = BertLayers(self.config, self.heads, self._dtype)
             layers.build(fresh=self.report.fresh)
-            by_name = layers.by_name()
-            for weight in self._names():
-                if weight.original in self._weights:
-                    variable = variable_at(by_name[weight.layer], weight.attribute)
+            for saved in saved_weights(layers):
+                if saved.name in self._weights:
                     # Popped: from here on the variable is the one place of the weight.
-                    assign(variable, self._weights.pop(weight.original))
+                    assign(saved.variable, self._weights.pop(saved.name))
         return layers
 
     @cached_property
@@ -171,33 +271,47 @@ class Bert:
 
         return BertEncoder.from_layers(self.layers)
 
+    def model(self, name: str, **options: Any) -> keras.Model:
+        """A functional model on this BERT's weights.
+
+        Args:
+            name: `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
+                `"span"` or another of `bert_tf.heads.MODELS`.
+            options: of its builder in `bert_tf.models`.
+
+        Raises:
+            BertError: there is no such model, or the checkpoint lacks what it needs.
+        """
+        self.heads.of_model(name, options)
+        return _build(name, self.layers, options)
+
     def encoder_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_encoder`."""
-        return _build("encoder", self.layers, options)
+        return self.model("encoder", **options)
 
     def pretraining_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_pretraining_model`."""
-        return _build("pretraining", self.layers, options)
+        return self.model("pretraining", **options)
 
     def mlm_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_mlm_model`."""
-        return _build("mlm", self.layers, options)
+        return self.model("mlm", **options)
 
     def nsp_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_nsp_model`."""
-        return _build("nsp", self.layers, options)
+        return self.model("nsp", **options)
 
     def classifier_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_classifier`."""
-        return _build("classifier", self.layers, options)
+        return self.model("classifier", **options)
 
     def sentence_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_sentence_model`."""
-        return _build("sentence", self.layers, options)
+        return self.model("sentence", **options)
 
     def span_model(self, **options: Any) -> keras.Model:
         """See `bert_tf.models.build_span_model`."""
-        return _build("span", self.layers, options)
+        return self.model("span", **options)
 
     def predictor(
         self,
@@ -209,9 +323,8 @@ class Bert:
         """A compiled model in this BERT's precision: numpy arrays in, numpy arrays out.
 
         Args:
-            model: a functional Keras model; or which of this BERT's: `"encoder"`,
-                `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"` or `"span"`. By
-                name it starts faster on OpenVINO, whose graph may be kept from an earlier time.
+            model: a functional Keras model; or which of this BERT's, see `model`. By name it
+                starts faster on OpenVINO, whose graph may be kept from an earlier time.
             values: weights to set that no checkpoint holds, by `layer.attribute`.
             options: of the model, by name.
 
@@ -222,9 +335,7 @@ class Bert:
 
         if not isinstance(model, str):
             return Predictor(model, self.precision)
-        if model not in MODELS:
-            raise BertError(f"there is no model {model!r}; there are {', '.join(MODELS)}.")
-        needed = self._needed(model, options)
+        needed = self.heads.of_model(model, options)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
             from bert_tf.runtime.graph_predictor import GraphPredictor
@@ -244,40 +355,11 @@ class Bert:
             getattr(built.get_layer(layer), attribute).assign(value)
         return Predictor(built, self.precision)
 
-    def _needed(self, model: str, options: Mapping[str, Any]) -> Heads:
-        """The heads that a model uses.
-
-        Raises:
-            BertError: one of them is not there.
-        """
-        used = set(MODELS[model])
-        if model == "classifier":
-            self.heads.require_classifier()
-            pooling = self.heads.layout.pooling
-        elif model == "encoder":
-            pooling = "pooled" if options.get("pooler", self.heads.pooler) else ""
-        else:
-            pooling = options.get("pooling", "pooled") if model == "sentence" else ""
-        if pooling == "pooled":
-            used.add("pooler")
-        self.heads.require(*used)
-        return Heads(
-            pooler="pooler" in used,
-            mlm="mlm" in used,
-            nsp="nsp" in used,
-            classifier=self.heads.classifier if "classifier" in used else None,
-            span="span" in used,
-            layout=self.heads.layout if "classifier" in used else ClassifierLayout(),
-        )
-
     def weights(self) -> Iterator[tuple[str, np.ndarray]]:
         """The weights by their original name, laid out as in a checkpoint, one at a time."""
-        from bert_tf.models.weights import value_at
+        from bert_tf.models.weights import values
 
-        layers = self.layers.by_name()
-        for weight in self._names():
-            value = value_at(layers[weight.layer], weight.attribute)
-            yield weight.original, value.T if weight.transpose else value
+        return ((weight.original, value) for weight, value in values(self.layers))
 
     def take_weights(self, model: keras.Model) -> None:
         """Takes over the weights of a model of the same architecture, such as a loaded `.keras`.
@@ -291,29 +373,9 @@ class Bert:
             BertError: it lacks the encoder or a head of this BERT's that is no pooler, or a
                 weight is of another shape; nothing is changed then.
         """
-        from bert_tf.models.weights import assign, value_at, variable_at
+        from bert_tf.models.weights import copy_from
 
-        theirs = {layer.name: layer for layer in model.layers}
-        mine = self.layers.by_name()
-        found = []
-        for weight in self._names():
-            if weight.layer not in theirs:
-                if weight.part == "pooler":
-                    continue
-                raise BertError(
-                    f"the model {model.name} has no layer {weight.layer}; give one that was made "
-                    f"by a BERT like this, {self!r}."
-                )
-            value = value_at(theirs[weight.layer], weight.attribute)
-            variable = variable_at(mine[weight.layer], weight.attribute)
-            if value.shape != tuple(variable.shape):
-                raise BertError(
-                    f"{weight.layer} of the model {model.name} is of the shape "
-                    f"{list(value.shape)}, but here it is {list(variable.shape)}."
-                )
-            found.append((variable, value))
-        for variable, value in found:
-            assign(variable, np.array(value, order="C"))
+        copy_from(self.layers, model, repr(self))
 
     def save(
         self, folder: str | os.PathLike[str], *, dtype: str | None = None, overwrite: bool = False
@@ -345,9 +407,6 @@ class Bert:
             overwrite=overwrite,
             files={INFO_NAME: self.classifier.to_json()} if self.classifier else None,
         )
-
-    def _names(self) -> list[Weight]:
-        return weights_of(self.config, self.heads.parts, self.heads.classifier)
 
     def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:
         """The value in the type it was stored in if that changes no bit of it, else float32."""

@@ -64,7 +64,7 @@ class Classify:
                 f"{bert.name} cannot classify: its checkpoint has no output_weights. Fine-tune "
                 f"it on labelled texts first."
             )
-        bert.heads.require_classifier()
+        bert.heads.require("classifier")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise BertError(f"batch_size={batch_size!r} must be a whole number above 0.")
         limit = bert.config.max_position_embeddings
