@@ -15,30 +15,15 @@ from types import ModuleType
 from typing import Any
 
 CLASSES = {
-    "bert_tf.models.dropout": ("Dropout",),
-    "bert_tf.models.encoder": ("BertEncoder",),
-    "bert_tf.models.head_layers": (
-        "AskedPositions",
-        "ClsAndPositions",
-        "DropFirst",
-        "GatherPositions",
-        "MaskedProbabilities",
-        "MeanPooling",
-        "OutputBias",
-        "PieceScores",
-        "TopPieces",
-    ),
-    "bert_tf.models.initializers": ("BertInitializer",),
-    "bert_tf.models.layers": (
-        "Activation",
-        "AttentionBias",
-        "FirstToken",
-        "LayerNorm",
-        "PositionEmbedding",
-        "TokenEmbedding",
-    ),
-    "bert_tf.models.transformer": ("SelfAttention", "TransformerLayer"),
-    "bert_tf.training.optimizer": ("BertAdam", "WarmUpLinearDecay"),
+    "bert_tf.models.dropout": "Dropout",
+    "bert_tf.models.encoder": "BertEncoder",
+    "bert_tf.models.head_layers": "AskedPositions ClsAndPositions DropFirst GatherPositions "
+    "MaskedProbabilities MeanPooling OutputBias PieceScores TopPieces",
+    "bert_tf.models.initializers": "BertInitializer",
+    "bert_tf.models.layers": "Activation AttentionBias FirstToken LayerNorm PositionEmbedding "
+    "TokenEmbedding",
+    "bert_tf.models.transformer": "SelfAttention TransformerLayer",
+    "bert_tf.training.optimizer": "BertAdam WarmUpLinearDecay",
 }
 """The registered classes by module; those in the file of a head stand in its row of `HEADS`."""
 
@@ -56,10 +41,10 @@ def _register() -> None:
 
     from bert_tf.heads import HEADS
 
-    of_heads = {head.module: head.classes for head in HEADS.values() if head.classes}
+    of_heads = {head.module: head.classes for head in HEADS.values()}
     for module, names in {**CLASSES, **of_heads}.items():
         if module not in sys.modules:  # else it registers, or will in a moment, the real ones
-            for name in names:
+            for name in names.split():
                 keras.saving.register_keras_serializable("bert_tf")(_stand_in(module, name))
 
 

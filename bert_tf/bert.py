@@ -7,7 +7,7 @@ import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partialmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
     module, _, function = MODELS[name].builder.partition(":")
-    return getattr(importlib.import_module(module), function)(layers, **options)
+    return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
 
 
 def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
@@ -68,8 +68,8 @@ def layers_dtype(precision: str | None) -> str | None:
 class Bert:
     """A BERT read from a checkpoint: its config, vocabulary, tokenizer and Keras models.
 
-    Made by `bert_tf.load`. All models share one set of weights, so that fine-tuning one changes
-    the others; they depend no more on the files.
+    Made by `bert_tf.load` or `from_weights`. All models share one set of weights, so that
+    fine-tuning one changes the others; they depend no more on the files.
 
     Attributes:
         name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
@@ -86,36 +86,6 @@ class Bert:
 
     def __init__(
         self,
-        *,
-        name: str,
-        config: BertConfig,
-        vocab: Vocabulary,
-        lower_case: bool,
-        heads: Heads,
-        weights: dict[str, np.ndarray],
-        dtype: Any,
-        precision: str | None,
-        report: LoadReport,
-        stored_dtypes: dict[str, np.dtype],
-        carried: dict[str, np.ndarray],
-        classifier: ClassifierInfo | None = None,
-    ) -> None:
-        self.name = name
-        self.config = config
-        self.vocab = vocab
-        self.lower_case = lower_case
-        self.heads = heads
-        self.classifier = classifier
-        self.precision = precision
-        self._weights = weights
-        self._dtype = dtype
-        self.report = report
-        self.carried = carried
-        self._stored_dtypes = stored_dtypes
-
-    @classmethod
-    def from_weights(
-        cls,
         config: BertConfig,
         vocab: Vocabulary,
         weights: Mapping[str, np.ndarray],
@@ -130,34 +100,8 @@ class Bert:
         report: LoadReport | None = None,
         stored_dtypes: dict[str, np.dtype] | None = None,
         carried: dict[str, np.ndarray] | None = None,
-    ) -> Bert:
-        """A BERT from arrays, without a file.
-
-        Args:
-            config: the architecture.
-            vocab: the vocabulary.
-            weights: float arrays by the original's names, laid out as in a checkpoint, such as
-                `bert.weights()` gives. What the model has no place for is left out.
-            heads: which heads it gets; one of which no weight is given starts from random
-                numbers. Left out: the heads that weights are given of.
-            name: what it is called.
-            lower_case: whether text is lower-cased; inferred as by `bert_tf.load` when left out.
-            classifier: what the weights of a classifier do not tell.
-            dtype: as for `bert_tf.load`.
-            precision: as for `bert_tf.load`.
-            copy: False lets the model take over the memory of the arrays, and change it.
-            report: on the checkpoint that the weights come from.
-            stored_dtypes: by name, the type in which `save` writes a weight that has not changed.
-            carried: tensors that `save` writes besides the weights.
-
-        Raises:
-            BertError: a weight is missing or of another shape than the config says, the
-                vocabulary is longer than the word-embedding table, or `classifier` does not fit.
-
-        Example:
-            >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
-            ... # doctest: +SKIP
-        """
+    ) -> None:
+        # See `from_weights`.
         remarks = check_vocab(config, vocab)
         if lower_case is None:
             lower_case, remark = infer_casing(name, vocab)
@@ -165,7 +109,8 @@ class Bert:
         shapes = {name: np.shape(value) for name, value in weights.items()}
         found = parts_in(shapes)
         if heads is None:
-            heads = Heads.exactly(found - {"encoder"}, labels_in(shapes, found - {"encoder"}))
+            names = found - {"encoder"}
+            heads = Heads.of(names, labels_in(shapes, names), complete=False)
         if heads.classifier:
             classifier = classifier or ClassifierInfo.of_unknown(
                 heads.classifier, heads.layout.dense_layers
@@ -188,22 +133,53 @@ class Bert:
             )
             for one in wanted
         }
-        unused = tuple(name for name in shapes if name not in own)
-        return cls(
-            name=name,
-            config=config,
-            vocab=vocab,
-            lower_case=lower_case,
-            heads=heads,
-            weights=own,
-            dtype=layers_dtype(precision) if dtype is None else dtype,
-            precision=precision,
-            report=report
-            or LoadReport(name, tuple(sorted(own)), (), unused, (), fresh, (), tuple(remarks)),
-            stored_dtypes=stored_dtypes or {},
-            carried=carried or {},
-            classifier=classifier,
+        unused = tuple(one for one in shapes if one not in own)
+        self.name = name
+        self.config = config
+        self.vocab = vocab
+        self.lower_case = lower_case
+        self.heads = heads
+        self.classifier = classifier
+        self.precision = precision
+        self._weights = own
+        self._dtype = layers_dtype(precision) if dtype is None else dtype
+        self.report = report or LoadReport(
+            name, tuple(sorted(own)), (), unused, (), fresh, (), tuple(remarks)
         )
+        self.carried = carried or {}
+        self._stored_dtypes = stored_dtypes or {}
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: BertConfig,
+        vocab: Vocabulary,
+        weights: Mapping[str, np.ndarray],
+        **options: Any,
+    ) -> Bert:
+        """A BERT from arrays, without a file.
+
+        Args:
+            config: the architecture.
+            vocab: the vocabulary.
+            weights: float arrays by the original's names, laid out as in a checkpoint, such as
+                `bert.weights()` gives. What the model has no place for is left out.
+            **options: `heads` says which heads it gets; one of which no weight is given starts
+                from random numbers. Left out: the heads that weights are given of.
+                `name`, `lower_case`, `dtype`, `precision`: as for `bert_tf.load`.
+                `classifier`: what the weights of a classifier do not tell.
+                `copy=False` lets the model take over the memory of the arrays, and change it.
+                `report`, `stored_dtypes`, `carried`: of the checkpoint that they come from.
+
+        Raises:
+            BertError: a weight is missing or of another shape than the config says, the
+                vocabulary is longer than the word-embedding table, or `classifier` does not fit.
+
+        Example:
+            >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
+            ... # doctest: +SKIP
+        """
+        return cls(config, vocab, weights, **options)
 
     def __repr__(self) -> str:
         return (
@@ -285,33 +261,20 @@ class Bert:
         self.heads.of_model(name, options)
         return _build(name, self.layers, options)
 
-    def encoder_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_encoder`."""
-        return self.model("encoder", **options)
-
-    def pretraining_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_pretraining_model`."""
-        return self.model("pretraining", **options)
-
-    def mlm_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_mlm_model`."""
-        return self.model("mlm", **options)
-
-    def nsp_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_nsp_model`."""
-        return self.model("nsp", **options)
-
-    def classifier_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_classifier`."""
-        return self.model("classifier", **options)
-
-    def sentence_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_sentence_model`."""
-        return self.model("sentence", **options)
-
-    def span_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_span_model`."""
-        return self.model("span", **options)
+    encoder_model = partialmethod(model, "encoder")
+    """See `bert_tf.models.build_encoder`."""
+    pretraining_model = partialmethod(model, "pretraining")
+    """See `bert_tf.models.build_pretraining_model`."""
+    mlm_model = partialmethod(model, "mlm")
+    """See `bert_tf.models.build_mlm_model`."""
+    nsp_model = partialmethod(model, "nsp")
+    """See `bert_tf.models.build_nsp_model`."""
+    classifier_model = partialmethod(model, "classifier")
+    """See `bert_tf.models.build_classifier`."""
+    sentence_model = partialmethod(model, "sentence")
+    """See `bert_tf.models.build_sentence_model`."""
+    span_model = partialmethod(model, "span")
+    """See `bert_tf.models.build_span_model`."""
 
     def predictor(
         self,

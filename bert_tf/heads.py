@@ -14,34 +14,25 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 
 
-class WeightName(NamedTuple):
-    """A weight in the table; `{layer}` in it stands for the number of a transformer layer.
+class Weight(NamedTuple):
+    """A weight: in the table with names for numbers, of a model with the numbers.
 
     Args:
-        original: name in the checkpoint.
-        layer: name of the Keras layer.
+        original: name in the checkpoint; `{layer}` is the number of a transformer layer.
+        layer: name of the Keras layer, likewise.
         attribute: dotted path from the layer to its variable.
-        shape: shape in the checkpoint; a string is a field of `BertConfig`, and `"labels"` the
-            number of labels of the head.
+        shape: in the checkpoint; a string is a field of `BertConfig`, and `"labels"` the number
+            of labels of the head.
         transpose: whether the Keras variable is the transpose of what is stored.
+        part: the row that it belongs to; empty in the table.
     """
 
     original: str
-    layer: str
-    attribute: str
-    shape: tuple[str | int, ...]
-    transpose: bool = False
-
-
-class Weight(NamedTuple):
-    """A `WeightName` of one model: numbers filled in, and the part that it belongs to."""
-
-    part: str
-    original: str
     layer: str = ""
     attribute: str = ""
-    shape: tuple[int, ...] = ()
+    shape: tuple[Any, ...] = ()
     transpose: bool = False
+    part: str = ""
 
     def turned(self, value: Any) -> Any:
         """An array from the checkpoint's layout to that of Keras, or back; a view."""
@@ -56,7 +47,7 @@ class Model(NamedTuple):
     """A model that `Bert.model` and `Bert.predictor` know by name.
 
     Args:
-        builder: `"module:function"`; called with `BertLayers` and the options.
+        builder: `"module:function"` in `bert_tf.models`; called with `BertLayers` and the options.
         needs: the heads that it computes; a function is given what heads there are, by name, and
             the options.
     """
@@ -74,27 +65,28 @@ class Head:
         title: what a message calls it.
         weights: in the order in which they are drawn. A Keras layer is built for inputs as wide
             as the first axis of its first weight.
-        layers: attributes of `BertLayers` that its file makes; None where the head is not there.
+        layers: attributes of `BertLayers` that its file makes, with spaces between; None where
+            the head is not there.
         needs: heads that it stands on; a function is given the fields of the layout.
         models: by name.
         of: the head that it is a part of, whose file makes its layers.
         layout: fields of the `ClassifierLayout` of that head with which it is there.
         by_default: whether `Heads()` has it.
         released: whether every release of the original has it.
-        classes: registered Keras classes that its file defines.
+        classes: registered Keras classes that its file defines, with spaces between.
     """
 
     name: str
     title: str
-    weights: tuple[WeightName, ...]
-    layers: tuple[str, ...] = ()
+    weights: tuple[Weight, ...]
+    layers: str = ""
     needs: Needs = ()
     models: Mapping[str, Model] = dataclasses.field(default_factory=dict)
     of: str = ""
     layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     by_default: bool = False
     released: bool = False
-    classes: tuple[str, ...] = ()
+    classes: str = ""
 
     @property
     def module(self) -> str:
@@ -113,43 +105,41 @@ class Head:
 
 
 def _dense(original: str, layer: str, n_in: str, n_out: str, at: str = ""):
-    yield WeightName(f"{original}/kernel", layer, f"{at}kernel", (n_in, n_out))
-    yield WeightName(f"{original}/bias", layer, f"{at}bias", (n_out,))
+    yield Weight(f"{original}/kernel", layer, f"{at}kernel", (n_in, n_out))
+    yield Weight(f"{original}/bias", layer, f"{at}bias", (n_out,))
 
 
 def _norm(original: str, layer: str, at: str = ""):
-    yield WeightName(f"{original}/LayerNorm/beta", layer, f"{at}beta", ("hidden_size",))
-    yield WeightName(f"{original}/LayerNorm/gamma", layer, f"{at}gamma", ("hidden_size",))
+    yield Weight(f"{original}/LayerNorm/beta", layer, f"{at}beta", ("hidden_size",))
+    yield Weight(f"{original}/LayerNorm/gamma", layer, f"{at}gamma", ("hidden_size",))
 
 
 def _scores(original: str, layer: str, units: str | int):
     # Stored [units, hidden]: the original multiplies with the transpose (transpose_b=True).
-    yield WeightName(f"{original}output_weights", layer, "kernel", (units, "hidden_size"), True)
-    yield WeightName(f"{original}output_bias", layer, "bias", (units,))
+    yield Weight(f"{original}output_weights", layer, "kernel", (units, "hidden_size"), True)
+    yield Weight(f"{original}output_bias", layer, "bias", (units,))
 
 
 def _one_vector(options: Mapping[str, Any]) -> tuple[str, ...]:
     return ("pooler",) if options.get("pooling", "pooled") == "pooled" else ()
 
 
+def _own_pooler(options: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("pooler",) if options["pooler"] else ()
+
+
 _E, _L, _T = "bert/embeddings", "bert/encoder/layer_{layer}", "transformer_layer_{layer}"
-_H, _I, _P = "hidden_size", "intermediate_size", "max_position_embeddings"
+_H, _I, _V = "hidden_size", "intermediate_size", "vocab_size"
+_P, _S = "max_position_embeddings", "type_vocab_size"
 
 _TABLE = (
     Head(
         "encoder",
         "encoder (bert/embeddings, bert/encoder)",
         (
-            WeightName(
-                f"{_E}/word_embeddings", "token_embedding", "embeddings", ("vocab_size", _H)
-            ),
-            WeightName(f"{_E}/position_embeddings", "position_embedding", "embeddings", (_P, _H)),
-            WeightName(
-                f"{_E}/token_type_embeddings",
-                "segment_embedding",
-                "embeddings",
-                ("type_vocab_size", _H),
-            ),
+            Weight(f"{_E}/word_embeddings", "token_embedding", "embeddings", (_V, _H)),
+            Weight(f"{_E}/position_embeddings", "position_embedding", "embeddings", (_P, _H)),
+            Weight(f"{_E}/token_type_embeddings", "segment_embedding", "embeddings", (_S, _H)),
             *_norm(_E, "embeddings_layer_norm"),
             *_dense(f"{_L}/attention/self/query", _T, _H, _H, "attention.query."),
             *_dense(f"{_L}/attention/self/key", _T, _H, _H, "attention.key."),
@@ -160,19 +150,14 @@ _TABLE = (
             *_dense(f"{_L}/output/dense", _T, _I, _H, "output_dense."),
             *_norm(f"{_L}/output", _T, "output_norm."),
         ),
-        models={
-            "encoder": Model(
-                "bert_tf.models.builders:build_encoder",
-                lambda options: ("pooler",) if options["pooler"] else (),
-            )
-        },
+        models={"encoder": Model("builders:build_encoder", _own_pooler)},
         released=True,
     ),
     Head(
         "pooler",
         "pooler (bert/pooler)",
         tuple(_dense("bert/pooler/dense", "pooled_dense", _H, _H)),
-        ("first_token", "pooled_dense"),
+        "first_token pooled_dense",
         by_default=True,
         released=True,
     ),
@@ -183,14 +168,12 @@ _TABLE = (
             *_dense("cls/predictions/transform/dense", "mlm_transform", _H, _H),
             *_norm("cls/predictions/transform", "mlm_layer_norm"),
             # The decoder's kernel is the word-embedding table; only its bias is stored apart.
-            WeightName("cls/predictions/output_bias", "mlm_logits", "bias", ("vocab_size",)),
+            Weight("cls/predictions/output_bias", "mlm_logits", "bias", (_V,)),
         ),
-        ("mlm_transform", "mlm_activation", "mlm_layer_norm", "mlm_bias"),
+        "mlm_transform mlm_activation mlm_layer_norm mlm_bias",
         models={
-            "pretraining": Model(
-                "bert_tf.models.heads.pretraining:build_pretraining_model", ("mlm", "nsp")
-            ),
-            "mlm": Model("bert_tf.models.heads.mlm:build_mlm_model", ("mlm",)),
+            "pretraining": Model("heads.pretraining:build_pretraining_model", ("mlm", "nsp")),
+            "mlm": Model("heads.mlm:build_mlm_model", ("mlm",)),
         },
         released=True,
     ),
@@ -198,28 +181,21 @@ _TABLE = (
         "nsp",
         "next-sentence head (cls/seq_relationship)",
         tuple(_scores("cls/seq_relationship/", "nsp_logits", 2)),
-        ("nsp_dense",),
+        "nsp_dense",
         needs=("pooler",),
-        models={"nsp": Model("bert_tf.models.heads.nsp:build_nsp_model", ("nsp",))},
+        models={"nsp": Model("heads.nsp:build_nsp_model", ("nsp",))},
         released=True,
     ),
     Head(
         "classifier",
         "classification head (output_weights, output_bias)",
         tuple(_scores("", "classifier_logits", "labels")),
-        (
-            "mean_pooling",
-            "classifier_hidden_dropout",
-            "classifier_hidden",
-            "classifier_dropout",
-            "classifier_dense",
-        ),
+        "mean_pooling classifier_hidden_dropout classifier_hidden classifier_dropout "
+        "classifier_dense",
         needs=_one_vector,
         models={
-            "classifier": Model(
-                "bert_tf.models.heads.classifier:build_classifier", ("classifier",)
-            ),
-            "sentence": Model("bert_tf.models.heads.classifier:build_sentence_model", _one_vector),
+            "classifier": Model("heads.classifier:build_classifier", ("classifier",)),
+            "sentence": Model("heads.classifier:build_sentence_model", _one_vector),
         },
     ),
     Head(
@@ -234,8 +210,8 @@ _TABLE = (
         "span",
         "answer-span head (cls/squad)",
         tuple(_scores("cls/squad/", "span_logits", 2)),
-        ("span_dense",),
-        models={"span": Model("bert_tf.models.heads.span:build_span_model", ("span",))},
+        "span_dense",
+        models={"span": Model("heads.span:build_span_model", ("span",))},
     ),
 )
 
@@ -267,22 +243,17 @@ def weights_of(
         parts: keys of `PARTS`.
         labels: the number of labels, by head; of those among the parts that have one.
     """
-
-    def size(head: Head, dim: str | int) -> int:
-        if dim == "labels":
-            return (labels or {})[head.name]
-        return dim if isinstance(dim, int) else getattr(config, dim)
-
     wanted = set(parts)
     rows = [(head, row) for head in _TABLE if head.name in wanted for row in head.weights]
     return [
-        Weight(
-            head.name,
-            row.original.format(layer=layer),
-            row.layer.format(layer=layer),
-            row.attribute,
-            tuple(size(head, dim) for dim in row.shape),
-            row.transpose,
+        row._replace(
+            original=row.original.format(layer=layer),
+            layer=row.layer.format(layer=layer),
+            shape=tuple(
+                (labels or {})[head.name] if dim == "labels" else getattr(config, str(dim), dim)
+                for dim in row.shape
+            ),
+            part=head.name,
         )
         for layer in (None, *range(config.num_hidden_layers))
         for head, row in rows

@@ -224,7 +224,7 @@ def _choose_heads(
     if num_labels is not None:
         labels |= {name: num_labels for name in new_heads if HEADS[name].sized}
     missing = [part for part in RELEASED[1:] if part not in found | set(new_heads)]
-    return Heads.exactly(wanted, labels), missing
+    return Heads.of(wanted, labels, complete=False), missing
 
 
 def _lacking_message(

@@ -114,7 +114,7 @@ class BertLayers:
                 vars(self).update(module.make_layers(config, heads, dtype))
 
     def __getattr__(self, name: str) -> Any:
-        if any(name in head.layers for head in HEADS.values()):
+        if any(name in head.layers.split() for head in HEADS.values()):
             return None  # of a head that is not there
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -250,7 +250,7 @@ def layers_of(source: Source, dtype: Any, *heads: str) -> BertLayers:
         BertError: existing layers lack one of the heads, or come with a dtype.
     """
     if isinstance(source, BertConfig):
-        return BertLayers(source, Heads.having(heads), dtype)
+        return BertLayers(source, Heads.of(heads), dtype)
     if dtype is not None:
         raise BertError(
             "dtype cannot be chosen for layers that exist already; pass it where they are made, "

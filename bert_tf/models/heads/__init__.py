@@ -88,30 +88,27 @@ class _Heads:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @staticmethod
-    def exactly(
+    def of(
         names: Iterable[str],
         labels: Mapping[str, int] | None = None,
         layout: ClassifierLayout = ClassifierLayout(),
+        *,
+        complete: bool = True,
     ) -> Heads:
-        """These heads and no other, whatever they stand on.
+        """The heads of these names.
 
         Args:
             names: keys of `bert_tf.heads.HEADS`.
             labels: the number of labels, by head; of those that have one.
             layout: of the classifier; a part of it among the names changes it accordingly.
+            complete: whether they come with what they stand on.
         """
         values: dict[str, Any] = {name: False for name, row in HEADS.items() if row.by_default}
-        for name in names:
+        for name in _with_needs(names, layout) if complete else names:
             layout = dataclasses.replace(layout, **HEADS[name].layout)
             if not HEADS[name].of:
                 values[name] = labels[name] if labels and HEADS[name].sized else True
         return Heads(layout=layout, **values)
-
-    @staticmethod
-    def having(names: Iterable[str], **options: Any) -> Heads:
-        """These heads and what they stand on; see `exactly` for the options."""
-        layout = options.get("layout", ClassifierLayout())
-        return _Heads.exactly(_with_needs(names, layout), **options)
 
     def has(self, name: str) -> bool:
         """Whether a head is there.
@@ -169,7 +166,7 @@ class _Heads:
         self.require(*used)
         sized = any(HEADS[name].sized for name in used)
         layout = self.layout if sized else ClassifierLayout()
-        return self.having(used, labels=self.labels, layout=layout)
+        return self.of(used, self.labels, layout)
 
 
 if TYPE_CHECKING:

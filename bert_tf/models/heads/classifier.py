@@ -71,8 +71,8 @@ def build_classifier(
     if isinstance(source, BertConfig):
         if not num_labels:
             raise BertError("say how many labels the new classifier has: num_labels=2.")
-        labels, layout = {"classifier": num_labels}, layout or ClassifierLayout()
-        heads = Heads.having(["classifier"], labels=labels, layout=layout)
+        labels = {"classifier": num_labels}
+        heads = Heads.of(["classifier"], labels, layout or ClassifierLayout())
         layers = BertLayers(source, heads, dtype)
     else:
         layers = layers_of(source, dtype, "classifier")

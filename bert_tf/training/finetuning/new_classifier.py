@@ -78,9 +78,7 @@ def new_classifier(
         bert.vocab,
         # Copies, made one at a time: the new layers take the memory over.
         {name: np.array(value, np.float32) for name, value in bert.weights() if name in names},
-        heads=Heads.having(
-            ["classifier", *kept], labels={"classifier": info.num_outputs}, layout=layout
-        ),
+        heads=Heads.of(["classifier", *kept], {"classifier": info.num_outputs}, layout),
         name=bert.name,
         lower_case=bert.lower_case,
         classifier=info,

@@ -102,11 +102,9 @@ class TunedModel:
             config = config.replace(
                 hidden_dropout_prob=plan.dropout, attention_probs_dropout_prob=plan.dropout
             )
-        heads = Heads.having(
-            ["classifier", *(["pooler"] if bert.has("pooler") else [])],
-            labels={"classifier": info.num_outputs},
-            layout=ClassifierLayout.of(info),
-        )
+        kept = ["pooler"] if bert.has("pooler") else []
+        labels = {"classifier": info.num_outputs}
+        heads = Heads.of(["classifier", *kept], labels, ClassifierLayout.of(info))
         half = plan.precision == "bfloat16" and plan.kind != "frozen"
         self.layers = BertLayers(config, heads, "mixed_bfloat16" if half else "float32")
         self.layers.build()
@@ -159,7 +157,8 @@ class TunedModel:
                     dense.enable_lora(self.plan.lora_rank, self.plan.lora_alpha)
                 at = f"bert/encoder/layer_{number}/attention/self/{part}"
                 for end, variable in (("a", dense.lora_kernel_a), ("b", dense.lora_kernel_b)):
-                    weight = Weight("lora", f"{at}/lora_{end}", shape=tuple(variable.shape))
+                    shape = tuple(variable.shape)
+                    weight = Weight(f"{at}/lora_{end}", shape=shape, part="lora")
                     self._lora.append(SavedWeight(weight, variable))
 
     def _choose_trained(self) -> list[SavedWeight]:
