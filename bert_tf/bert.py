@@ -58,6 +58,26 @@ def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
     return []
 
 
+def know_classifier(
+    heads: Heads, info: ClassifierInfo | None, where: str
+) -> tuple[Heads, ClassifierInfo | None]:
+    """Gives the classifier its layout, and its labels where no more than their number is known.
+
+    Raises:
+        BertError: `classifier.json` and the weights do not fit each other.
+    """
+    if not heads.classifier:
+        return heads, None
+    if info is None:
+        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
+    elif info.num_outputs != heads.classifier:
+        raise BertError(
+            f"{INFO_NAME} does not fit {where}: it has {info.num_outputs} labels, the weights "
+            f"(output_weights) have {heads.classifier}. Take the two from the same folder."
+        )
+    return dataclasses.replace(heads, layout=ClassifierLayout.of(info)), info
+
+
 def layers_dtype(precision: str | None) -> str | None:
     """The dtype of layers that predict in a precision."""
     # OpenVINO narrows by itself when it compiles, from weights in float32.
@@ -66,22 +86,39 @@ def layers_dtype(precision: str | None) -> str | None:
 
 
 class Bert:
-    """A BERT read from a checkpoint: its config, vocabulary, tokenizer and Keras models.
+    """A BERT: its config, vocabulary, tokenizer and Keras models.
 
-    Made by `bert_tf.load` or `from_weights`. All models share one set of weights, so that
-    fine-tuning one changes the others; they depend no more on the files.
+    Made by `bert_tf.load` or `Bert.from_weights`. All models share one set of weights, so that
+    fine-tuning one changes the others; they depend no more on files or arrays.
 
-    Attributes:
-        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
+    Args:
         config: the architecture, a `BertConfig`.
         vocab: the `Vocabulary`.
-        lower_case: whether text is lower-cased.
-        heads: which heads it has.
+        weights: float arrays by the original's names, laid out as in a checkpoint, such as
+            `bert.weights()` gives. What the model has no place for is left out.
+        heads: which heads it has, a `Heads`; one of which no weight is given starts from random
+            numbers. Left out: the heads that weights are given of.
+        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
+        lower_case: whether text is lower-cased; inferred when left out.
         classifier: the labels and the rest that a classifier's weights do not tell; None if it
             has no classifier.
+        dtype: the Keras dtype policy of the layers; see `bert_tf.load`.
         precision: what predictions are computed in; None follows the layers' dtype.
-        report: the `LoadReport`.
+        copy: False lets the model take over the memory of the arrays, and change it.
+        report: the `LoadReport` of a checkpoint that the weights come from.
+        stored_dtypes: the types by name in which `save` writes weights that have not changed.
         carried: tensors that `save` writes besides the weights, by their original name.
+
+    Attributes:
+        config, vocab, heads, name, lower_case, classifier, precision, report, carried: as above.
+
+    Raises:
+        BertError: a weight is missing or of another shape than the config says, the vocabulary
+            is longer than the word-embedding table, or `classifier` does not fit.
+
+    Example:
+        >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
+        ... # doctest: +SKIP
     """
 
     def __init__(
@@ -101,7 +138,6 @@ class Bert:
         stored_dtypes: dict[str, np.dtype] | None = None,
         carried: dict[str, np.ndarray] | None = None,
     ) -> None:
-        # See `from_weights`.
         remarks = check_vocab(config, vocab)
         if lower_case is None:
             lower_case, remark = infer_casing(name, vocab)
@@ -111,16 +147,7 @@ class Bert:
         if heads is None:
             names = found - {"encoder"}
             heads = Heads.of(names, labels_in(shapes, names), complete=False)
-        if heads.classifier:
-            classifier = classifier or ClassifierInfo.of_unknown(
-                heads.classifier, heads.layout.dense_layers
-            )
-            if classifier.num_outputs != heads.classifier:
-                raise BertError(
-                    f"the classifier has {classifier.num_outputs} labels, its weights "
-                    f"{heads.classifier}."
-                )
-            heads = dataclasses.replace(heads, layout=ClassifierLayout.of(classifier))
+        heads, classifier = know_classifier(heads, classifier, "the weights")
         fresh = tuple(part for part in heads.parts if part not in {*found, "encoder"})
         wanted = [one for one in heads.weights(config) if one.part not in fresh]
         lacking = check_shapes(wanted, shapes, "the weights", "the config")
@@ -157,28 +184,7 @@ class Bert:
         weights: Mapping[str, np.ndarray],
         **options: Any,
     ) -> Bert:
-        """A BERT from arrays, without a file.
-
-        Args:
-            config: the architecture.
-            vocab: the vocabulary.
-            weights: float arrays by the original's names, laid out as in a checkpoint, such as
-                `bert.weights()` gives. What the model has no place for is left out.
-            **options: `heads` says which heads it gets; one of which no weight is given starts
-                from random numbers. Left out: the heads that weights are given of.
-                `name`, `lower_case`, `dtype`, `precision`: as for `bert_tf.load`.
-                `classifier`: what the weights of a classifier do not tell.
-                `copy=False` lets the model take over the memory of the arrays, and change it.
-                `report`, `stored_dtypes`, `carried`: of the checkpoint that they come from.
-
-        Raises:
-            BertError: a weight is missing or of another shape than the config says, the
-                vocabulary is longer than the word-embedding table, or `classifier` does not fit.
-
-        Example:
-            >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
-            ... # doctest: +SKIP
-        """
+        """A BERT from arrays, without a file; takes what `Bert` takes."""
         return cls(config, vocab, weights, **options)
 
     def __repr__(self) -> str:

@@ -39,8 +39,16 @@ class Weight(NamedTuple):
         return value.T if self.transpose else value
 
 
-Needs = tuple[str, ...] | Callable[[Mapping[str, Any]], tuple[str, ...]]
-"""Names of heads, or what gives them for options by name."""
+Needs = Callable[[Mapping[str, Any]], tuple[str, ...]]
+"""What gives names of heads for options by name."""
+
+
+def these(*names: str) -> Needs:
+    """These heads, whatever the options."""
+    return lambda options: names
+
+
+_NONE = these()
 
 
 class Model(NamedTuple):
@@ -48,12 +56,11 @@ class Model(NamedTuple):
 
     Args:
         builder: `"module:function"` in `bert_tf.models`; called with `BertLayers` and the options.
-        needs: the heads that it computes; a function is given what heads there are, by name, and
-            the options.
+        needs: the heads that it computes, for its options and the heads that there are, by name.
     """
 
     builder: str
-    needs: Needs = ()
+    needs: Needs = _NONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Head:
             as the first axis of its first weight.
         layers: attributes of `BertLayers` that its file makes, with spaces between; None where
             the head is not there.
-        needs: heads that it stands on; a function is given the fields of the layout.
+        needs: heads that it stands on, for the fields of the layout.
         models: by name.
         of: the head that it is a part of, whose file makes its layers.
         layout: fields of the `ClassifierLayout` of that head with which it is there.
@@ -80,7 +87,7 @@ class Head:
     title: str
     weights: tuple[Weight, ...]
     layers: str = ""
-    needs: Needs = ()
+    needs: Needs = _NONE
     models: Mapping[str, Model] = dataclasses.field(default_factory=dict)
     of: str = ""
     layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -172,8 +179,8 @@ _TABLE = (
         ),
         "mlm_transform mlm_activation mlm_layer_norm mlm_bias",
         models={
-            "pretraining": Model("heads.pretraining:build_pretraining_model", ("mlm", "nsp")),
-            "mlm": Model("heads.mlm:build_mlm_model", ("mlm",)),
+            "pretraining": Model("heads.pretraining:build_pretraining_model", these("mlm", "nsp")),
+            "mlm": Model("heads.mlm:build_mlm_model", these("mlm")),
         },
         released=True,
     ),
@@ -182,8 +189,8 @@ _TABLE = (
         "next-sentence head (cls/seq_relationship)",
         tuple(_scores("cls/seq_relationship/", "nsp_logits", 2)),
         "nsp_dense",
-        needs=("pooler",),
-        models={"nsp": Model("heads.nsp:build_nsp_model", ("nsp",))},
+        needs=these("pooler"),
+        models={"nsp": Model("heads.nsp:build_nsp_model", these("nsp"))},
         released=True,
     ),
     Head(
@@ -194,7 +201,7 @@ _TABLE = (
         "classifier_dense",
         needs=_one_vector,
         models={
-            "classifier": Model("heads.classifier:build_classifier", ("classifier",)),
+            "classifier": Model("heads.classifier:build_classifier", these("classifier")),
             "sentence": Model("heads.classifier:build_sentence_model", _one_vector),
         },
     ),
@@ -211,7 +218,7 @@ _TABLE = (
         "answer-span head (cls/squad)",
         tuple(_scores("cls/squad/", "span_logits", 2)),
         "span_dense",
-        models={"span": Model("heads.span:build_span_model", ("span",))},
+        models={"span": Model("heads.span:build_span_model", these("span"))},
     ),
 )
 

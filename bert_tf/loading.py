@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import os
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from bert_tf.bert import Bert, check_vocab, layers_dtype
+from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
@@ -19,7 +18,7 @@ from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.models.heads import Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
@@ -103,7 +102,11 @@ def load(
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
-            heads, info = _know_classifier(heads, info, new_heads, files.prefix, remarks)
+            if "classifier" in new_heads:
+                info = None
+            else:
+                remarks += _remark_on_classifier(heads, info)
+            heads, info = know_classifier(heads, info, files.prefix)
             present = [part for part in heads.parts if part not in new_heads]
             wanted = weights_of(config, present, heads.labels)
             lacking = check_shapes(wanted, shapes, files.prefix, config_where)
@@ -144,39 +147,18 @@ def load(
         )
 
 
-def _know_classifier(
-    heads: Heads,
-    info: ClassifierInfo | None,
-    new_heads: Collection[str],
-    prefix: str,
-    remarks: list[str],
-) -> tuple[Heads, ClassifierInfo | None]:
-    """Gives the classifier its layout and its labels.
-
-    Raises:
-        BertError: `classifier.json` and the weights do not fit each other.
-    """
+def _remark_on_classifier(heads: Heads, info: ClassifierInfo | None) -> list[str]:
+    """What is worth saying of a file's classifier and its `classifier.json`, if one is missing."""
     if heads.classifier is None:
-        if info is not None:
-            remarks.append(f"{INFO_NAME} was not heeded: there is no classifier's head to it.")
-        return heads, None
-    unknown = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
-    if "classifier" in new_heads:
-        info = unknown
-    elif info is None:
-        info = unknown
-        tells = (
-            f"its {heads.classifier} labels are called by their numbers where no names are given"
-            if info.labels
-            else "what it tells is taken for a number"
-        )
-        remarks.append(f"There is no {INFO_NAME} beside the classifier's weights: {tells}.")
-    elif info.num_outputs != heads.classifier:
-        raise BertError(
-            f"{INFO_NAME} does not fit {prefix}: it has {info.num_outputs} labels, the weights "
-            f"(output_weights) have {heads.classifier}. Take the two from the same folder."
-        )
-    return dataclasses.replace(heads, layout=ClassifierLayout.of(info)), info
+        unused = f"{INFO_NAME} was not heeded: there is no classifier's head to it."
+        return [unused] if info is not None else []
+    tells = (
+        f"its {heads.classifier} labels are called by their numbers where no names are given"
+        if heads.classifier > 1
+        else "what it tells is taken for a number"
+    )
+    unknown = f"There is no {INFO_NAME} beside the classifier's weights: {tells}."
+    return [unknown] if info is None else []
 
 
 def _found(path: str | None) -> str:

@@ -124,15 +124,10 @@ class BertLayers:
         Args:
             fresh: names of heads that start from random weights instead.
         """
-        hidden = (None, None, self.config.hidden_size)
-        with blank_weights():
-            self.token_embedding.build((None, None))
-            self.segment_embedding.build((None, None))
-            self.position_embedding.build(hidden)
-            self.embeddings_layer_norm.build(hidden)
-            for layer in self.transformer_layers:
-                layer.build(hidden)
         by_name = self.by_name()
+        with blank_weights():
+            # The one layer whose input is not as wide as the first axis of its first weight.
+            self.position_embedding.build((None, None, self.config.hidden_size))
         for weight in self.heads.weights(self.config):
             layer = by_name[weight.layer]
             if not layer.built:

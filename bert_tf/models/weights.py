@@ -29,20 +29,14 @@ class SavedWeight(NamedTuple):
         return self.weight.original
 
     def value(self, variable: Any = None) -> np.ndarray:
-        """The variable's value, or that of a slot like it, in a checkpoint's layout; maybe a view.
-
-        Of a layer with LoRA it is the frozen kernel alone; `values` adds LoRA's product.
-        """
+        """The value, or an optimizer slot's, in a checkpoint's layout, without LoRA's product."""
         source = self.variable if variable is None else variable
         return self.weight.turned(keras.ops.convert_to_numpy(source))
 
     def assign(self, value: np.ndarray, variable: Any = None, *, copy: bool = True) -> None:
-        """Sets the variable, or a slot like it, to a value in a checkpoint's layout.
+        """Sets the variable, or an optimizer slot, to a value in a checkpoint's layout.
 
-        Args:
-            value: of the tensor's shape; cast if it is of another type.
-            variable: the slot.
-            copy: False lets the variable take over the memory, where that is possible.
+        With `copy=False` it takes over the memory, where that is possible.
         """
         turned = self.weight.turned(value)
         own = np.array(turned, order="C") if copy else np.ascontiguousarray(turned)
@@ -61,13 +55,9 @@ def saved_weights(layers: BertLayers) -> list[SavedWeight]:
 def values(
     layers: BertLayers, parts: Collection[str] | None = None
 ) -> Iterator[tuple[Weight, np.ndarray]]:
-    """The weights of built layers in a checkpoint's layout, LoRA's product added, one at a time.
+    """The weights of built layers, or of parts, in a checkpoint's layout, LoRA's product added.
 
-    An array may be a view of its variable: copy what you keep.
-
-    Args:
-        layers: see above.
-        parts: of the model; all when left out.
+    They come one at a time; an array may be a view of its variable, so copy what you keep.
     """
     by_name = layers.by_name()
     for weight in layers.heads.weights(layers.config):
@@ -101,18 +91,12 @@ def assign_all(layers: BertLayers, start: Mapping[str, np.ndarray]) -> None:
 
 
 def copy_from(layers: BertLayers, model: keras.Model, whose: str) -> None:
-    """Sets the weights of built layers to copies of those of a model of the same kind.
-
-    What the model does without of heads that only others stand on, stays.
+    """Sets the weights of built layers to copies of a model's; see `Bert.take_weights`.
 
     Args:
         layers: to change.
         model: whose layers are called as these.
         whose: what the layers belong to, for messages.
-
-    Raises:
-        BertError: the model lacks a layer, or a weight is of another shape; nothing is changed
-            then.
     """
     theirs = {layer.name: layer for layer in model.layers}
     found = []

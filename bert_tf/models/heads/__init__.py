@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.heads import HEADS, MODELS, TITLES, Needs, Weight, check_names, weights_of
+from bert_tf.heads import HEADS, MODELS, TITLES, Weight, check_names, weights_of
 
 OUTPUTS = {"classes": "softmax", "multilabel": "sigmoid", "regression": "linear"}
 """What turns the scores of a classification head into its answer, by what is to be told: one of
@@ -63,7 +63,21 @@ class ClassifierLayout:
             raise BertError(f"dropout of a classification head is {self.dropout}; give 0 to 0.99.")
 
 
-class _Heads:
+_VALUES: Any = dataclasses.make_dataclass(
+    "_VALUES",
+    [
+        *(
+            (row.name, int | None, None) if row.sized else (row.name, bool, row.by_default)
+            for row in HEADS.values()
+            if not row.of
+        ),
+        ("layout", ClassifierLayout, ClassifierLayout()),
+    ],
+    frozen=True,
+)
+
+
+class Heads(_VALUES):
     """Which heads a model has beside the encoder; immutable.
 
     Args:
@@ -78,8 +92,6 @@ class _Heads:
     Any other row of the table is an argument and an attribute too: a bool, or the number of
     labels or None.
     """
-
-    layout: ClassifierLayout
 
     def __getattr__(self, name: str) -> Any:
         """Whether a head is there that is a part of another, such as `classifier_hidden`."""
@@ -162,49 +174,17 @@ class _Heads:
         """
         if name not in MODELS:
             raise BertError(f"there is no model {name!r}; there are {', '.join(MODELS)}.")
-        used = _resolved(MODELS[name].needs, {**vars(self), **options})
+        used = MODELS[name].needs({**vars(self), **options})
         self.require(*used)
         sized = any(HEADS[name].sized for name in used)
         layout = self.layout if sized else ClassifierLayout()
         return self.of(used, self.labels, layout)
 
 
-if TYPE_CHECKING:
-
-    @dataclasses.dataclass(frozen=True)
-    class Heads(_Heads):
-        """See `_Heads`."""
-
-        layout: ClassifierLayout = ClassifierLayout()
-
-        def __init__(self, *, layout: ClassifierLayout = ..., **heads: bool | int | None) -> None:
-            pass
-
-else:
-    Heads = dataclasses.make_dataclass(
-        "Heads",
-        [
-            *(
-                (row.name, int | None, None) if row.sized else (row.name, bool, row.by_default)
-                for row in HEADS.values()
-                if not row.of
-            ),
-            ("layout", ClassifierLayout, ClassifierLayout()),
-        ],
-        bases=(_Heads,),
-        frozen=True,
-        namespace={"__doc__": _Heads.__doc__, "__module__": __name__},
-    )
-
-
-def _resolved(needs: Needs, options: Mapping[str, Any]) -> tuple[str, ...]:
-    return needs(options) if callable(needs) else needs
-
-
 def _with_needs(names: Iterable[str], layout: ClassifierLayout) -> list[str]:
     """The heads and what they stand on, each after what it stands on."""
     found: list[str] = []
     for name in names:
-        needed = _resolved(HEADS[name].needs, vars(layout))
+        needed = HEADS[name].needs(vars(layout))
         found += [one for one in (*_with_needs(needed, layout), name) if one not in found]
     return found
