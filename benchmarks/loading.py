@@ -23,7 +23,7 @@ os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = sys.argv[2], "
 import numpy as np, keras, bert_tf, bert_tf.models
 from bert_tf import loading
 from bert_tf.checkpoint import CheckpointReader, locate
-from bert_tf.checkpoint.names import weights_of
+from bert_tf.heads import weights_of
 from bert_tf.models import BertLayers, Heads
 
 def anonymous():
@@ -31,7 +31,7 @@ def anonymous():
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) * 1024
 
 np.ones(2 << 27)  # touched and freed
-from bert_tf.models.weights import assign, variable_at
+from bert_tf.models.weights import saved_weights
 
 files = locate(sys.argv[1])
 np.array(keras.ops.ones(3))  # the backend is up
@@ -54,9 +54,8 @@ built = time.perf_counter()
 with CheckpointReader(files.prefix) as reader:
     size = sum(info.nbytes for info in reader.tensors.values())
     arrays = loading.read_weights(reader, wanted)
-by_name = layers.by_name()
-for weight in wanted:
-    assign(variable_at(by_name[weight.layer], weight.attribute), arrays.pop(weight.original))
+for saved in saved_weights(layers):
+    saved.assign(arrays.pop(saved.name), copy=False)
 assigned = time.perf_counter()
 peak = max(peak, anonymous())
 done.set()

@@ -82,14 +82,13 @@ class Ours:
         os.environ["KERAS_BACKEND"] = backend
         import keras
 
-        from bert_tf.checkpoint.names import weights_of
         from bert_tf.models.builders import build_gathered_pretraining_model
         from bert_tf.models.heads import Heads
         from bert_tf.models.parts import BertLayers
-        from bert_tf.models.weights import assign, variable_at
+        from bert_tf.models.weights import assign_all
         from bert_tf.training.losses import pretraining_loss
         from bert_tf.training.optimizer import BertAdam
-        from bert_tf.training.pretraining.spectral import PARTS, random_start
+        from bert_tf.training.pretraining.spectral import random_start
         from bert_tf.training.step import TrainingStep
 
         keras.utils.set_random_seed(0)
@@ -97,11 +96,7 @@ class Ours:
         policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
         layers.build()
-        start, by_name = random_start(config), layers.by_name()
-        for weight in weights_of(config, PARTS):
-            value = start[weight.original]
-            value = np.array(value.T if weight.transpose else value, np.float32, order="C")
-            assign(variable_at(by_name[weight.layer], weight.attribute), value)
+        assign_all(layers, random_start(config))
         optimizer = BertAdam(
             RATE, DECAY, epsilon=EPSILON, bias_correction=True, global_clipnorm=CLIP
         )

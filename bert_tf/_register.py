@@ -13,13 +13,18 @@ import sys
 from types import ModuleType
 from typing import Any
 
-MODULES = (
-    "bert_tf.models.layers",
-    "bert_tf.models.transformer",
-    "bert_tf.models.head_layers",
-    "bert_tf.training.optimizer",
-)
-"""The modules that register classes needed to load a saved model."""
+CLASSES = {
+    "bert_tf.models.dropout": "Dropout",
+    "bert_tf.models.encoder": "BertEncoder",
+    "bert_tf.models.head_layers": "AskedPositions ClsAndPositions DropFirst GatherPositions "
+    "MaskedProbabilities MeanPooling OutputBias PieceScores TopPieces",
+    "bert_tf.models.initializers": "BertInitializer",
+    "bert_tf.models.layers": "Activation AttentionBias FirstToken LayerNorm PositionEmbedding "
+    "TokenEmbedding",
+    "bert_tf.models.transformer": "SelfAttention TransformerLayer",
+    "bert_tf.training.optimizer": "BertAdam WarmUpLinearDecay",
+}
+"""The registered classes by module; those in the file of a head stand in its row of `HEADS`."""
 
 
 def when_keras_is_there() -> None:
@@ -33,52 +38,52 @@ def when_keras_is_there() -> None:
 def _register() -> None:
     import keras
 
-    for module in MODULES:
-        importlib.import_module(module)
-    # The encoder's own module imports keras-hub, which takes seconds: not before it is needed.
-    # It registers the real class under the same name.
-    if "bert_tf.models.encoder" not in sys.modules:
-        keras.saving.register_keras_serializable("bert_tf", "BertEncoder")(_LaterEncoder)
+    from bert_tf.heads import HEADS
+
+    of_heads = {head.module: head.classes for head in HEADS.values()}
+    for module, names in {**CLASSES, **of_heads}.items():
+        if module not in sys.modules:  # else it registers, or will in a moment, the real ones
+            for name in names.split():
+                keras.saving.register_keras_serializable("bert_tf")(_stand_in(module, name))
 
 
-class _LaterEncoder:
-    """Stands for `BertEncoder` in Keras's registry until a saved one is loaded."""
+def _stand_in(module: str, name: str) -> type:
+    """A class that stands for one of ours in Keras's registry until a saved one is loaded.
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The encoder that a config describes."""
-        return importlib.import_module("bert_tf.models.encoder").BertEncoder.from_config(config)
+    Importing the module then, and not now, spares the time (the encoder's imports keras-hub, which
+    takes seconds), and it may be a module of ours that is importing Keras right now.
+    """
 
-    def get_config(self) -> dict[str, Any]:
-        """Never called: Keras registers only classes that have it."""
-        return {}
+    def from_config(cls, *arguments: Any, **options: Any) -> Any:
+        """The object that a config describes."""
+        found = getattr(importlib.import_module(module), name)
+        return found.from_config(*arguments, **options)
+
+    # Keras registers only classes that have a `get_config`; this one is never called.
+    return type(name, (), {"from_config": classmethod(from_config), "get_config": dict})
 
 
 class _KerasWatcher:
     """Finds `keras` as Python would, and has `_register` run after it is imported."""
 
+    _asking = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        if name != "keras" or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self._asking = True  # of the finders after this one
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._asking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader)  # type: ignore[assignment]
+            run = spec.loader.exec_module
+
+            # Not before it runs: TensorFlow looks for Keras without importing it.
+            def run_and_register(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
+                run(module)
+                _register()
+
+            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec
-
-
-class _ThenRegister:
-    """A loader that hands everything on and registers our classes afterwards."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _register()
-
-    def __getattr__(self, name: str):
-        return getattr(self._loader, name)

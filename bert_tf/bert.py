@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partialmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.checkpoint.names import PARTS, Weight, weights_of
+from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
+from bert_tf.checkpoint.dtypes import FLOATS
+from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.heads import MODELS
 from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.runtime import profile
-from bert_tf.text import BertTokenizer, Vocabulary
+from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
 if TYPE_CHECKING:
     import keras
@@ -29,83 +33,170 @@ if TYPE_CHECKING:
     from bert_tf.runtime.predictor import Predictor
 
 
-MODELS: dict[str, tuple[str, ...]] = {
-    "encoder": (),
-    "pretraining": ("pooler", "mlm", "nsp"),
-    "mlm": ("mlm",),
-    "nsp": ("pooler", "nsp"),
-    "classifier": ("classifier",),
-    "sentence": (),
-    "span": ("span",),
-}
-"""The models by name, and the heads that each needs; the pooler as well where its head or its
-pooling wants it."""
-
-
 def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
-    from bert_tf.models import builders
+    module, _, function = MODELS[name].builder.partition(":")
+    return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
 
-    model = name if name in ("encoder", "classifier") else f"{name}_model"
-    return getattr(builders, f"build_{model}")(layers, **options)
+
+def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
+    """Compares a vocabulary with the word-embedding table; gives remarks.
+
+    Raises:
+        BertError: it is longer.
+    """
+    if len(vocab) > config.vocab_size:
+        raise BertError(
+            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
+            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
+            f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
+        )
+    if len(vocab) < config.vocab_size:
+        return [
+            f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
+            f"the ids without a piece are never offered as answers."
+        ]
+    return []
+
+
+def know_classifier(
+    heads: Heads, info: ClassifierInfo | None, where: str
+) -> tuple[Heads, ClassifierInfo | None]:
+    """Gives the classifier its layout, and its labels where no more than their number is known.
+
+    Raises:
+        BertError: `classifier.json` and the weights do not fit each other.
+    """
+    if not heads.classifier:
+        return heads, None
+    if info is None:
+        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
+    elif info.num_outputs != heads.classifier:
+        raise BertError(
+            f"{INFO_NAME} does not fit {where}: it has {info.num_outputs} labels, the weights "
+            f"(output_weights) have {heads.classifier}. Take the two from the same folder."
+        )
+    return dataclasses.replace(heads, layout=ClassifierLayout.of(info)), info
+
+
+def layers_dtype(precision: str | None) -> str | None:
+    """The dtype of layers that predict in a precision."""
+    # OpenVINO narrows by itself when it compiles, from weights in float32.
+    on_openvino = precision is not None and backend.current() == "openvino"
+    return "float32" if on_openvino else precision
 
 
 class Bert:
-    """A BERT read from a checkpoint: its config, vocabulary, tokenizer and Keras models.
+    """A BERT: its config, vocabulary, tokenizer and Keras models.
 
-    Made by `bert_tf.load`. All models share one set of weights, so that fine-tuning one changes
-    the others; they depend no more on the files.
+    Made by `bert_tf.load` or `Bert.from_weights`. All models share one set of weights, so that
+    fine-tuning one changes the others; they depend no more on files or arrays.
 
-    Attributes:
-        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
+    Args:
         config: the architecture, a `BertConfig`.
         vocab: the `Vocabulary`.
-        lower_case: whether text is lower-cased.
-        heads: which heads it has.
+        weights: float arrays by the original's names, laid out as in a checkpoint, such as
+            `bert.weights()` gives. What the model has no place for is left out.
+        heads: which heads it has, a `Heads`; one of which no weight is given starts from random
+            numbers. Left out: the heads that weights are given of.
+        name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
+        lower_case: whether text is lower-cased; inferred when left out.
         classifier: the labels and the rest that a classifier's weights do not tell; None if it
             has no classifier.
         task: the same for another head that was trained on labels; None without one.
+        dtype: the Keras dtype policy of the layers; see `bert_tf.load`.
         precision: what predictions are computed in; None follows the layers' dtype.
-        report: the `LoadReport`.
+        copy: False lets the model take over the memory of the arrays, and change it.
+        report: the `LoadReport` of a checkpoint that the weights come from.
+        stored_dtypes: the types by name in which `save` writes weights that have not changed.
         carried: tensors that `save` writes besides the weights, by their original name.
+
+    Attributes:
+        config, vocab, heads, name, lower_case, classifier, precision, report, carried: as above.
+
+    Raises:
+        BertError: a weight is missing or of another shape than the config says, the vocabulary
+            is longer than the word-embedding table, or `classifier` does not fit.
+
+    Example:
+        >>> again = Bert.from_weights(bert.config, bert.vocab, dict(bert.weights()))
+        ... # doctest: +SKIP
     """
 
-    task: ClassifierInfo | None = None
+    task: ClassifierInfo | None = None  # in pickles of 0.1.0, which lack it
 
     def __init__(
         self,
-        *,
-        name: str,
         config: BertConfig,
         vocab: Vocabulary,
-        lower_case: bool,
-        heads: Heads,
-        weights: dict[str, np.ndarray],
-        dtype: Any,
-        precision: str | None,
-        report: LoadReport,
-        stored_dtypes: dict[str, np.dtype],
-        carried: dict[str, np.ndarray],
+        weights: Mapping[str, np.ndarray],
+        *,
+        heads: Heads | None = None,
+        name: str = "bert",
+        lower_case: bool | None = None,
         classifier: ClassifierInfo | None = None,
+        task: ClassifierInfo | None = None,
+        dtype: Any = None,
+        precision: str | None = None,
+        copy: bool = True,
+        report: LoadReport | None = None,
+        stored_dtypes: dict[str, np.dtype] | None = None,
+        carried: dict[str, np.ndarray] | None = None,
     ) -> None:
+        remarks = check_vocab(config, vocab)
+        if lower_case is None:
+            lower_case, remark = infer_casing(name, vocab)
+            remarks += [remark] if remark else []
+        shapes = {name: np.shape(value) for name, value in weights.items()}
+        found = parts_in(shapes)
+        if heads is None:
+            names = found - {"encoder"}
+            heads = Heads.of(names, labels_in(shapes, names), complete=False)
+        heads, classifier = know_classifier(heads, classifier, "the weights")
+        fresh = tuple(part for part in heads.parts if part not in {*found, "encoder"})
+        wanted = [one for one in heads.weights(config) if one.part not in fresh]
+        lacking = check_shapes(wanted, shapes, "the weights", "the config")
+        if lacking:
+            raise BertError(f"the weights lack {', '.join(lacking[:8])}.")
+        kind = FLOATS[dtype if dtype in FLOATS else "float32"]
+        own = {
+            one.original: np.array(
+                one.turned(weights[one.original]), kind, order="C", copy=copy or None
+            )
+            for one in wanted
+        }
+        unused = tuple(one for one in shapes if one not in own)
         self.name = name
         self.config = config
         self.vocab = vocab
         self.lower_case = lower_case
         self.heads = heads
         self.classifier = classifier
+        self.task = task
         self.precision = precision
-        self._weights = weights
-        self._dtype = dtype
-        self.report = report
-        self.carried = carried
-        self._stored_dtypes = stored_dtypes
+        self._weights = own
+        self._dtype = layers_dtype(precision) if dtype is None else dtype
+        self.report = report or LoadReport(
+            name, tuple(sorted(own)), (), unused, (), fresh, (), tuple(remarks)
+        )
+        self.carried = carried or {}
+        self._stored_dtypes = stored_dtypes or {}
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: BertConfig,
+        vocab: Vocabulary,
+        weights: Mapping[str, np.ndarray],
+        **options: Any,
+    ) -> Bert:
+        """A BERT from arrays, without a file; takes what `Bert` takes."""
+        return cls(config, vocab, weights, **options)
 
     def __repr__(self) -> str:
-        heads = [part for part in PARTS if part != "encoder" and self.has(part)]
         return (
             f"<Bert {self.name}: {self.config.num_hidden_layers} layers x "
             f"{self.config.hidden_size}, {len(self.vocab):,} pieces, "
-            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(['encoder', *heads])}>"
+            f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(self.heads.parts)}>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,16 +204,11 @@ class Bert:
 
         Keras's layers cannot be pickled; the receiver makes new ones when they are first needed.
         """
-        from bert_tf.models.weights import value_at
+        from bert_tf.models.weights import values
 
+        weights = self._weights
         if "layers" in self.__dict__ or self.report.fresh:
-            layers = self.layers.by_name()
-            weights = {
-                weight.original: value_at(layers[weight.layer], weight.attribute)
-                for weight in self._names()
-            }
-        else:
-            weights = self._weights
+            weights = {weight.original: weight.turned(x) for weight, x in values(self.layers)}
         made_later = {n for n, x in vars(Bert).items() if isinstance(x, cached_property)}
         kept = {name: value for name, value in vars(self).items() if name not in made_later}
         own = {name: np.array(value, order="C") for name, value in weights.items()}
@@ -138,7 +224,7 @@ class Bert:
 
     def has(self, part: str) -> bool:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
-        return part == "encoder" or bool(getattr(self.heads, part))
+        return part == "encoder" or self.heads.has(part)
 
     @cached_property
     def tokenizer(self) -> BertTokenizer:
@@ -154,17 +240,15 @@ class Bert:
     def layers(self) -> BertLayers:
         """The `BertLayers` that every model is built on; made when first asked for."""
         from bert_tf.models.parts import BertLayers
-        from bert_tf.models.weights import assign, variable_at
+        from bert_tf.models.weights import assign, saved_weights
 
         with profile.phase("build"):
             layers = BertLayers(self.config, self.heads, self._dtype)
             layers.build(fresh=self.report.fresh)
-            by_name = layers.by_name()
-            for weight in self._names():
-                if weight.original in self._weights:
-                    variable = variable_at(by_name[weight.layer], weight.attribute)
+            for saved in saved_weights(layers):
+                if saved.name in self._weights:
                     # Popped: from here on the variable is the one place of the weight.
-                    assign(variable, self._weights.pop(weight.original))
+                    assign(saved.variable, self._weights.pop(saved.name))
         return layers
 
     @cached_property
@@ -174,33 +258,34 @@ class Bert:
 
         return BertEncoder.from_layers(self.layers)
 
-    def encoder_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_encoder`."""
-        return _build("encoder", self.layers, options)
+    def model(self, name: str, **options: Any) -> keras.Model:
+        """A functional model on this BERT's weights.
 
-    def pretraining_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_pretraining_model`."""
-        return _build("pretraining", self.layers, options)
+        Args:
+            name: `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
+                `"span"` or another of `bert_tf.heads.MODELS`.
+            options: of its builder in `bert_tf.models`.
 
-    def mlm_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_mlm_model`."""
-        return _build("mlm", self.layers, options)
+        Raises:
+            BertError: there is no such model, or the checkpoint lacks what it needs.
+        """
+        self.heads.of_model(name, options)
+        return _build(name, self.layers, options)
 
-    def nsp_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_nsp_model`."""
-        return _build("nsp", self.layers, options)
-
-    def classifier_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_classifier`."""
-        return _build("classifier", self.layers, options)
-
-    def sentence_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_sentence_model`."""
-        return _build("sentence", self.layers, options)
-
-    def span_model(self, **options: Any) -> keras.Model:
-        """See `bert_tf.models.build_span_model`."""
-        return _build("span", self.layers, options)
+    encoder_model = partialmethod(model, "encoder")
+    """See `bert_tf.models.build_encoder`."""
+    pretraining_model = partialmethod(model, "pretraining")
+    """See `bert_tf.models.build_pretraining_model`."""
+    mlm_model = partialmethod(model, "mlm")
+    """See `bert_tf.models.build_mlm_model`."""
+    nsp_model = partialmethod(model, "nsp")
+    """See `bert_tf.models.build_nsp_model`."""
+    classifier_model = partialmethod(model, "classifier")
+    """See `bert_tf.models.build_classifier`."""
+    sentence_model = partialmethod(model, "sentence")
+    """See `bert_tf.models.build_sentence_model`."""
+    span_model = partialmethod(model, "span")
+    """See `bert_tf.models.build_span_model`."""
 
     def predictor(
         self,
@@ -212,9 +297,8 @@ class Bert:
         """A compiled model in this BERT's precision: numpy arrays in, numpy arrays out.
 
         Args:
-            model: a functional Keras model; or which of this BERT's: `"encoder"`,
-                `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"` or `"span"`. By
-                name it starts faster on OpenVINO, whose graph may be kept from an earlier time.
+            model: a functional Keras model; or which of this BERT's, see `model`. By name it
+                starts faster on OpenVINO, whose graph may be kept from an earlier time.
             values: weights to set that no checkpoint holds, by `layer.attribute`.
             options: of the model, by name.
 
@@ -225,9 +309,7 @@ class Bert:
 
         if not isinstance(model, str):
             return Predictor(model, self.precision)
-        if model not in MODELS:
-            raise BertError(f"there is no model {model!r}; there are {', '.join(MODELS)}.")
-        needed = self._needed(model, options)
+        needed = self.heads.of_model(model, options)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
             from bert_tf.runtime.graph_predictor import GraphPredictor
@@ -247,40 +329,11 @@ class Bert:
             getattr(built.get_layer(layer), attribute).assign(value)
         return Predictor(built, self.precision)
 
-    def _needed(self, model: str, options: Mapping[str, Any]) -> Heads:
-        """The heads that a model uses.
-
-        Raises:
-            BertError: one of them is not there.
-        """
-        used = set(MODELS[model])
-        if model == "classifier":
-            self.heads.require_classifier()
-            pooling = self.heads.layout.pooling
-        elif model == "encoder":
-            pooling = "pooled" if options.get("pooler", self.heads.pooler) else ""
-        else:
-            pooling = options.get("pooling", "pooled") if model == "sentence" else ""
-        if pooling == "pooled":
-            used.add("pooler")
-        self.heads.require(*used)
-        return Heads(
-            pooler="pooler" in used,
-            mlm="mlm" in used,
-            nsp="nsp" in used,
-            classifier=self.heads.classifier if "classifier" in used else None,
-            span="span" in used,
-            layout=self.heads.layout if "classifier" in used else ClassifierLayout(),
-        )
-
     def weights(self) -> Iterator[tuple[str, np.ndarray]]:
         """The weights by their original name, laid out as in a checkpoint, one at a time."""
-        from bert_tf.models.weights import value_at
+        from bert_tf.models.weights import values
 
-        layers = self.layers.by_name()
-        for weight in self._names():
-            value = value_at(layers[weight.layer], weight.attribute)
-            yield weight.original, value.T if weight.transpose else value
+        return ((weight.original, value) for weight, value in values(self.layers))
 
     def take_weights(self, model: keras.Model) -> None:
         """Takes over the weights of a model of the same architecture, such as a loaded `.keras`.
@@ -294,29 +347,9 @@ class Bert:
             BertError: it lacks the encoder or a head of this BERT's that is no pooler, or a
                 weight is of another shape; nothing is changed then.
         """
-        from bert_tf.models.weights import assign, value_at, variable_at
+        from bert_tf.models.weights import copy_from
 
-        theirs = {layer.name: layer for layer in model.layers}
-        mine = self.layers.by_name()
-        found = []
-        for weight in self._names():
-            if weight.layer not in theirs:
-                if weight.part == "pooler":
-                    continue
-                raise BertError(
-                    f"the model {model.name} has no layer {weight.layer}; give one that was made "
-                    f"by a BERT like this, {self!r}."
-                )
-            value = value_at(theirs[weight.layer], weight.attribute)
-            variable = variable_at(mine[weight.layer], weight.attribute)
-            if value.shape != tuple(variable.shape):
-                raise BertError(
-                    f"{weight.layer} of the model {model.name} is of the shape "
-                    f"{list(value.shape)}, but here it is {list(variable.shape)}."
-                )
-            found.append((variable, value))
-        for variable, value in found:
-            assign(variable, np.array(value, order="C"))
+        copy_from(self.layers, model, repr(self))
 
     def save(
         self, folder: str | os.PathLike[str], *, dtype: str | None = None, overwrite: bool = False
@@ -351,9 +384,6 @@ class Bert:
             overwrite=overwrite,
             files={info.file_name: info.to_json() for info in (self.classifier, self.task) if info},
         )
-
-    def _names(self) -> list[Weight]:
-        return weights_of(self.config, self.heads.parts, self.heads.classifier)
 
     def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:
         """The value in the type it was stored in if that changes no bit of it, else float32."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import os
 from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from bert_tf import backend
-from bert_tf.bert import Bert
+from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
-from bert_tf.checkpoint.names import PARTS, Weight, check_shapes, parts_in, weights_of
+from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
 from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
+from bert_tf.models.heads import Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
@@ -76,9 +75,7 @@ def load(
     check_precision(precision)
     if precision is not None and dtype is not None:
         raise BertError("pass precision=... for prediction or dtype=... for training, not both.")
-    if precision is not None:
-        # OpenVINO narrows by itself when it compiles, from weights in float32.
-        dtype = "float32" if backend.current() == "openvino" else precision
+    dtype = layers_dtype(precision) if dtype is None else dtype
     config_path = None if isinstance(config, BertConfig) else config
     vocab_path = None if isinstance(vocab, Vocabulary) else vocab
     with locate(
@@ -95,7 +92,7 @@ def load(
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
-        remarks = [*files.remarks, *vocab.remarks, *_check_vocab(config, vocab)]
+        remarks = [*files.remarks, *vocab.remarks, *check_vocab(config, vocab)]
         info = ClassifierInfo.beside(files.prefix)
         task = ClassifierInfo.beside(files.prefix, TASK_NAME)
         known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
@@ -107,12 +104,16 @@ def load(
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
-            heads, info = _know_classifier(heads, info, new_heads, files.prefix, remarks)
+            if "classifier" in new_heads:
+                info = None
+            else:
+                remarks += _remark_on_classifier(heads, info)
+            heads, info = know_classifier(heads, info, files.prefix)
             if task is not None and not getattr(heads, task.head, None):
                 remarks.append(f"{TASK_NAME} was not used: there is no head to it ({task.head}).")
                 task = None
             present = [part for part in heads.parts if part not in new_heads]
-            wanted = weights_of(config, present, heads.classifier)
+            wanted = weights_of(config, present, heads.labels)
             lacking = check_shapes(wanted, shapes, files.prefix, config_where)
             if lacking:
                 raise BertError(_lacking_message(files.prefix, lacking, shapes, wanted))
@@ -134,59 +135,36 @@ def load(
                 remarks=tuple(remarks),
             )
             stored_dtypes = {name: reader.tensors[name].dtype for name in names}
-        bert = Bert(
-            name=files.display_name,
-            config=config,
-            vocab=vocab,
-            lower_case=lower_case,
+        return Bert.from_weights(
+            config,
+            vocab,
+            weights,
             heads=heads,
-            weights=weights,
+            name=files.display_name,
+            lower_case=lower_case,
+            classifier=info,
             dtype=dtype,
             precision=precision,
+            copy=False,
             report=report,
             stored_dtypes=stored_dtypes,
             carried=carried,
-            classifier=info,
+            task=task,
         )
-        bert.task = task
-        return bert
 
 
-def _know_classifier(
-    heads: Heads,
-    info: ClassifierInfo | None,
-    new_heads: Collection[str],
-    prefix: str,
-    remarks: list[str],
-) -> tuple[Heads, ClassifierInfo | None]:
-    """Gives the classifier its layout and its labels.
-
-    Raises:
-        BertError: `classifier.json` and the weights do not fit each other.
-    """
+def _remark_on_classifier(heads: Heads, info: ClassifierInfo | None) -> list[str]:
+    """What is worth saying of a file's classifier and its `classifier.json`, if one is missing."""
     if heads.classifier is None:
-        if info is not None:
-            remarks.append(f"{INFO_NAME} was not heeded: there is no classifier's head to it.")
-        return heads, None
-    if "classifier" in new_heads:
-        info = ClassifierInfo.of_unknown(heads.classifier)
-        info = dataclasses.replace(info, dense_layers=heads.layout.dense_layers)
-    elif info is None:
-        info = ClassifierInfo.of_unknown(heads.classifier)
-        info = dataclasses.replace(info, dense_layers=heads.layout.dense_layers)
-        tells = (
-            f"its {heads.classifier} labels are called by their numbers where no names are given"
-            if info.labels
-            else "what it tells is taken for a number"
-        )
-        remarks.append(f"There is no {INFO_NAME} beside the classifier's weights: {tells}.")
-    elif info.num_outputs != heads.classifier:
-        raise BertError(
-            f"{INFO_NAME} does not fit {prefix}: it has {info.num_outputs} labels, the weights "
-            f"(output_weights) have {heads.classifier}. Take the two from the same folder."
-        )
-    layout = ClassifierLayout(info.task, info.pooling, info.dense_layers, info.dropout)
-    return dataclasses.replace(heads, layout=layout), info
+        unused = f"{INFO_NAME} was not heeded: there is no classifier's head to it."
+        return [unused] if info is not None else []
+    tells = (
+        f"its {heads.classifier} labels are called by their numbers where no names are given"
+        if heads.classifier > 1
+        else "what it tells is taken for a number"
+    )
+    unknown = f"There is no {INFO_NAME} beside the classifier's weights: {tells}."
+    return [unknown] if info is None else []
 
 
 def _found(path: str | None) -> str:
@@ -200,34 +178,14 @@ def _check_heads(
 ) -> None:
     if isinstance(new_heads, str) or isinstance(parts, str):
         raise BertError("new_heads and parts are lists of names, e.g. new_heads=['nsp'].")
-    for name in (*new_heads, *(parts or ())):
-        if name not in PARTS or name == "encoder":
-            raise BertError(
-                f"there is no head {name!r}; heads are "
-                + ", ".join(part for part in PARTS if part != "encoder")
-                + "."
-            )
-    if ("classifier" in new_heads) != (num_labels is not None):
+    check_names([*new_heads, *(parts or ())])
+    sized = [name for name in new_heads if HEADS[name].sized]
+    if bool(sized) != (num_labels is not None):
+        name = (*sized, "classifier")[0]
         raise BertError(
-            "a new classifier needs both new_heads=['classifier'] and its number of labels, "
+            f"a new {name} needs both new_heads=[{name!r}] and its number of labels, "
             "e.g. num_labels=2."
         )
-
-
-def _check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
-    """The vocabulary must not be longer than the table; one that is shorter is remarked on."""
-    if len(vocab) > config.vocab_size:
-        raise BertError(
-            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
-            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
-            f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
-        )
-    if len(vocab) < config.vocab_size:
-        return [
-            f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
-            f"the ids without a piece are never offered as answers."
-        ]
-    return []
 
 
 def _choose_heads(
@@ -237,32 +195,24 @@ def _choose_heads(
     parts: Collection[str] | None,
 ) -> tuple[Heads, list[str]]:
     """Which heads the model gets, and which it does without because the file lacks them."""
-    found = parts_in(shapes)
+    found = parts_in(shapes) - {"encoder"}
     wanted = {part for part in found if parts is None or part in parts} | set(new_heads)
-    # The hidden layer goes with the last one: both from the file, or both new.
-    wanted -= {"classifier_hidden"} - set(new_heads)
-    if "classifier" in wanted and "classifier" not in new_heads:
-        wanted |= found & {"classifier_hidden"}
-    if parts is not None:
-        lacking = [part for part in parts if part not in wanted]
-        if lacking:
-            raise BertError(
-                f"the checkpoint has no {' and no '.join(PARTS[part] for part in lacking)}. Ask "
-                f"for a fresh, untrained one with new_heads={lacking!r}."
-            )
-    heads: dict[str, Any] = {name: name in wanted for name in ("pooler", "mlm", "nsp", "span")}
-    heads["classifier"] = None
-    if "classifier" in new_heads:
-        heads["classifier"] = num_labels
-    elif "classifier" in wanted:
-        shape = shapes.get("output_weights", shapes.get("output_bias", ()))
-        if not shape:
-            raise BertError("output_weights in the checkpoint has no axis of labels.")
-        heads["classifier"] = shape[0]
-    if "classifier_hidden" in wanted and heads["classifier"]:
-        heads["layout"] = ClassifierLayout(dense_layers=2)
-    missing = [part for part in ("pooler", "mlm", "nsp") if part not in found | set(new_heads)]
-    return Heads(**heads), missing
+    for name, head in HEADS.items():
+        if head.of and name not in new_heads:
+            # It goes with the head that it is a part of: both from the file, or both new.
+            old = head.of in wanted and head.of not in new_heads
+            wanted = wanted - {name} | (found & {name} if old else set())
+    lacking = [part for part in parts or () if part not in wanted]
+    if lacking:
+        raise BertError(
+            f"the checkpoint has no {' and no '.join(TITLES[part] for part in lacking)}. Ask "
+            f"for a fresh, untrained one with new_heads={lacking!r}."
+        )
+    labels = labels_in(shapes, wanted - set(new_heads))
+    if num_labels is not None:
+        labels |= {name: num_labels for name in new_heads if HEADS[name].sized}
+    missing = [part for part in RELEASED[1:] if part not in found | set(new_heads)]
+    return Heads.of(wanted, labels, complete=False), missing
 
 
 def _lacking_message(
@@ -295,7 +245,7 @@ def read_weights(
         dtype: `"float32"`, `"bfloat16"` or `"float16"`; what is stored otherwise is cast.
 
     Returns:
-        Arrays by the original's names, laid out as Keras has them.
+        Arrays by the original's names, laid out as in the checkpoint.
 
     Raises:
         BertError: a tensor is damaged.
@@ -304,10 +254,6 @@ def read_weights(
     def read(weight: Weight) -> np.ndarray:
         value = allocate(weight.shape, FLOATS[dtype])
         reader.read_into(weight.original, value)
-        if weight.transpose:
-            turned = allocate(value.T.shape, value.dtype)
-            turned[...] = value.T
-            return turned
         return value
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:

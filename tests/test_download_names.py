@@ -32,10 +32,10 @@ from bert_tf.checkpoint import (
     locate,
     store,
 )
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.heads import weights_of
 from bert_tf.text import Vocabulary, infer_casing
 
 

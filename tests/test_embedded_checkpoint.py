@@ -23,8 +23,9 @@ from bert_tf.checkpoint import (
     installed,
     locate,
 )
-from bert_tf.checkpoint.names import check_shapes, parts_in, weights_of
+from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.config import BertConfig
+from bert_tf.heads import weights_of
 from bert_tf.text import Vocabulary
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -19,7 +19,8 @@ from bert_tf.checkpoint import CheckpointWriter, write_checkpoint
 from bert_tf.errors import BertError
 from bert_tf.models import BertLayers, Heads
 from bert_tf.models.builders import build_gathered_pretraining_model
-from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
+from bert_tf.models.weights import saved_weights
+from bert_tf.training.checkpoints import TrainingCheckpoints
 from bert_tf.training.distribution import Distribution
 from bert_tf.training.loop import Hooks, Rhythm, run_training
 from bert_tf.training.optimizer import BertAdam

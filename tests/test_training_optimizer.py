@@ -11,8 +11,8 @@ import pytest
 from keras import ops
 from training_runs import tiny_training
 
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.errors import BertError
+from bert_tf.heads import weights_of
 from bert_tf.models.weights import variable_at
 from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
 

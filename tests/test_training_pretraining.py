@@ -7,8 +7,8 @@ import pytest
 from training_runs import LENGTH, tiny_config, tiny_stream
 
 from bert_tf.checkpoint import CheckpointReader, write_checkpoint
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.errors import BertError
+from bert_tf.heads import weights_of
 from bert_tf.training.pretraining.pretrain import PretrainingPlan, pretrain, start_from_checkpoint
 from bert_tf.training.pretraining.spectral import PARTS, random_start
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 from training_runs import Ended, Run, tiny_config
 
 import bert_tf
-from bert_tf.checkpoint.names import weights_of
+from bert_tf.heads import weights_of
 from bert_tf.training.pretraining.spectral import PARTS, random_start
 
 SCRIPT = Path(__file__).with_name("training_runs.py")

@@ -9,8 +9,8 @@ from corpora import corpus_of
 import bert_tf
 from bert_tf import BertConfig
 from bert_tf.checkpoint import write_checkpoint
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.errors import BertError
+from bert_tf.heads import weights_of
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 from bert_tf.training.pretraining.spectral import (
     OFFSETS,

@@ -115,19 +115,18 @@ def random_batches(count: int, config: BertConfig, seed: int = 0) -> list[dict[s
 
 def tiny_training(dropout: float = 0.0, dtype: str = "float32", rate: float = 1e-2):
     """Layers with fixed start weights, the model on them and a step that trains it."""
-    from bert_tf.checkpoint.names import weights_of
     from bert_tf.models import BertLayers, Heads
     from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.weights import assign_all
     from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam
-    from bert_tf.training.pretraining.pretrain import _assign
-    from bert_tf.training.pretraining.spectral import PARTS, random_start
+    from bert_tf.training.pretraining.spectral import random_start
     from bert_tf.training.step import TrainingStep
 
     config = tiny_config(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), dtype)
     layers.build()
-    _assign(layers, weights_of(config, PARTS), random_start(config, 5))
+    assign_all(layers, random_start(config, 5))
     model = build_gathered_pretraining_model(layers)
     return layers, model, TrainingStep(model, pretraining_loss, BertAdam(rate))
 

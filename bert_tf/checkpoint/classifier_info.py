@@ -117,14 +117,14 @@ class ClassifierInfo:
         return INFO_NAME if self.head == "classifier" else TASK_NAME
 
     @classmethod
-    def of_unknown(cls, outputs: int) -> ClassifierInfo:
+    def of_unknown(cls, outputs: int, dense_layers: int = 1) -> ClassifierInfo:
         """For a head of which nothing but its size is known, as `run_classifier.py` leaves it.
 
         Its labels are their numbers. With a single output it can only be a regression.
         """
         if outputs == 1:
-            return cls(task="regression")
-        return cls(tuple(map(str, range(outputs))))
+            return cls(task="regression", dense_layers=dense_layers)
+        return cls(tuple(map(str, range(outputs))), dense_layers=dense_layers)
 
     def settings(self) -> dict[str, Any]:
         """All but `table` by name; what format 1 does not say only where it says something."""

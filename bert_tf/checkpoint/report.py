@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bert_tf.checkpoint.names import PARTS
+from bert_tf.heads import TITLES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +38,10 @@ class LoadReport:
         if self.unused:
             lines.append(self._besides(self.unused, "tensors that this model has no place for"))
         if self.fresh:
-            heads = ", ".join(PARTS[part] for part in self.fresh)
+            heads = ", ".join(TITLES[part] for part in self.fresh)
             lines.append(f"new, with random weights: {heads}")
         if self.missing:
-            heads = ", ".join(PARTS[part] for part in self.missing)
+            heads = ", ".join(TITLES[part] for part in self.missing)
             lines.append(f"not in the file: {heads}")
         return "\n".join([*lines, *self.remarks])
 

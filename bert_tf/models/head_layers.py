@@ -206,3 +206,8 @@ class MeanPooling(keras.layers.Layer):
 
     def compute_output_spec(self, hidden, marks):
         return keras.KerasTensor((hidden.shape[0], hidden.shape[2]), dtype=self.compute_dtype)
+
+
+def softmax(name: str) -> keras.layers.Softmax:
+    """A softmax in float32, in every precision: a model's last layer, called as its answer."""
+    return keras.layers.Softmax(dtype="float32", name=name)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 from collections.abc import Collection
 from typing import Any
 
 import keras
 
 from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.heads import HEADS
 from bert_tf.models.dropout import Dropout
-from bert_tf.models.head_layers import MeanPooling, OutputBias
+from bert_tf.models.head_layers import MeanPooling
 from bert_tf.models.heads import Heads
 from bert_tf.models.initializers import BertInitializer, blank_weights
 from bert_tf.models.layers import (
-    Activation,
     AttentionBias,
     FirstToken,
     PositionEmbedding,
     TokenEmbedding,
-    dense,
     layer_norm,
 )
 from bert_tf.models.transformer import TransformerLayer
@@ -107,41 +108,15 @@ class BertLayers:
             )
             for i in range(config.num_hidden_layers)
         ]
-        self.first_token: Any = None
-        self.pooled_dense: Any = None
-        if heads.pooler:
-            self.first_token = FirstToken(dtype=dtype, name="first_token")
-            self.pooled_dense = dense(config.hidden_size, "pooled_dense", std, dtype)
-            # Always tanh, whatever hidden_act says (google-research/bert, modeling.py).
-            self.pooled_dense.activation = keras.activations.tanh
-        self.mlm_transform: Any = None
-        self.mlm_activation: Any = None
-        self.mlm_layer_norm: Any = None
-        self.mlm_bias: Any = None
-        if heads.mlm:
-            self.mlm_transform = dense(config.hidden_size, "mlm_transform", std, dtype)
-            self.mlm_activation = Activation(config.hidden_act, dtype=dtype, name="mlm_activation")
-            self.mlm_layer_norm = layer_norm("mlm_layer_norm", dtype)
-            self.mlm_bias = OutputBias(dtype=dtype, name="mlm_logits")
-        self.nsp_dense: Any = dense(2, "nsp_logits", std, dtype) if heads.nsp else None
-        self.mean_pooling: Any = None
-        self.classifier_hidden: Any = None
-        self.classifier_hidden_dropout: Any = None
-        self.classifier_dropout: Any = None
-        self.classifier_dense: Any = None
-        if heads.classifier is not None:
-            rate = heads.layout.dropout
-            if heads.layout.pooling == "mean":
-                self.mean_pooling = MeanPooling(dtype=dtype, name="mean_pooling")
-            if heads.classifier_hidden:
-                self.classifier_hidden_dropout = Dropout(
-                    rate, dtype=dtype, name="classifier_hidden_dropout"
-                )
-                self.classifier_hidden = dense(config.hidden_size, "classifier_hidden", std, dtype)
-                self.classifier_hidden.activation = keras.activations.tanh
-            self.classifier_dropout = Dropout(rate, dtype=dtype, name="classifier_dropout")
-            self.classifier_dense = dense(heads.classifier, "classifier_logits", std, dtype)
-        self.span_dense: Any = dense(2, "span_logits", std, dtype) if heads.span else None
+        for name in filter(heads.has, HEADS):
+            if not HEADS[name].of:
+                module = importlib.import_module(HEADS[name].module)
+                vars(self).update(module.make_layers(config, heads, dtype))
+
+    def __getattr__(self, name: str) -> Any:
+        if any(name in head.layers.split() for head in HEADS.values()):
+            return None  # of a head that is not there
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def build(self, fresh: Collection[str] = ()) -> None:
         """Makes all variables now: zeros without memory behind them, to be assigned.
@@ -149,43 +124,21 @@ class BertLayers:
         Args:
             fresh: names of heads that start from random weights instead.
         """
-        hidden = (None, None, self.config.hidden_size)
+        by_name = self.by_name()
         with blank_weights():
-            self.token_embedding.build((None, None))
-            self.segment_embedding.build((None, None))
-            self.position_embedding.build(hidden)
-            self.embeddings_layer_norm.build(hidden)
-            for layer in self.transformer_layers:
-                layer.build(hidden)
-        for head, layers in self.head_layers().items():
-            with contextlib.nullcontext() if head in fresh else blank_weights():
-                for layer in layers:
-                    wide = layer is self.mlm_bias
-                    layer.build((None, None, self.config.vocab_size) if wide else hidden)
-
-    def head_layers(self) -> dict[str, list[keras.layers.Layer]]:
-        """The layers with weights of each head that there is."""
-        layers = {
-            "pooler": [self.pooled_dense],
-            "mlm": [self.mlm_transform, self.mlm_layer_norm, self.mlm_bias],
-            "nsp": [self.nsp_dense],
-            "classifier": [self.classifier_dense],
-            "classifier_hidden": [self.classifier_hidden],
-            "span": [self.span_dense],
-        }
-        return {name: found for name, found in layers.items() if found[0] is not None}
+            # The one layer whose input is not as wide as the first axis of its first weight.
+            self.position_embedding.build((None, None, self.config.hidden_size))
+        for weight in self.heads.weights(self.config):
+            layer = by_name[weight.layer]
+            if not layer.built:
+                width = weight.shape[-1 if weight.transpose else 0]
+                with contextlib.nullcontext() if weight.part in fresh else blank_weights():
+                    layer.build((None, None, width))
 
     def by_name(self) -> dict[str, keras.layers.Layer]:
-        """Every layer with weights, by its name."""
-        encoder = [
-            self.token_embedding,
-            self.segment_embedding,
-            self.position_embedding,
-            self.embeddings_layer_norm,
-            *self.transformer_layers,
-        ]
-        heads = [layer for layers in self.head_layers().values() for layer in layers]
-        return {layer.name: layer for layer in (*encoder, *heads)}
+        """Every layer by its name."""
+        own = [layer for layer in vars(self).values() if isinstance(layer, keras.layers.Layer)]
+        return {layer.name: layer for layer in (*own, *self.transformer_layers)}
 
     def embed(self, token_ids, segment_ids):
         """The embedding output: (batch, length) ids twice -> (batch, length, hidden)."""
@@ -276,13 +229,33 @@ class BertLayers:
         marks = trunk.inputs[2] if len(trunk.inputs) > 2 else trunk.inputs[0]
         return layer(trunk.sequence_output, marks)
 
-    def classify(self, vectors):
-        """The classifier's scores of `sentence_vector`s: (batch, hidden) -> (batch, labels)."""
-        if self.classifier_hidden is not None:
-            vectors = self.classifier_hidden(self.classifier_hidden_dropout(vectors))
-        return self.classifier_dense(self.classifier_dropout(vectors))
 
-    def predict_masked(self, hidden):
-        """MLM logits of hidden states: (batch, n, hidden) -> (batch, n, vocab)."""
-        x = self.mlm_layer_norm(self.mlm_activation(self.mlm_transform(hidden)))
-        return self.mlm_bias(self.token_embedding(x, reverse=True))
+Source = BertConfig | BertLayers
+
+
+def layers_of(source: Source, dtype: Any, *heads: str) -> BertLayers:
+    """The layers that a model is built on: those given, or new ones with just these heads.
+
+    Args:
+        source: a config or existing layers.
+        dtype: dtype policy, for new layers.
+        heads: names of the heads that the model computes.
+
+    Raises:
+        BertError: existing layers lack one of the heads, or come with a dtype.
+    """
+    if isinstance(source, BertConfig):
+        return BertLayers(source, Heads.of(heads), dtype)
+    if dtype is not None:
+        raise BertError(
+            "dtype cannot be chosen for layers that exist already; pass it where they are made, "
+            "e.g. bert_tf.load(path, dtype='mixed_bfloat16')."
+        )
+    source.heads.require(*heads)
+    return source
+
+
+def with_input(trunk: Trunk, third: str) -> list:
+    """The trunk's inputs with one more in the third place; an attention mask comes last."""
+    tokens, segments, *mask = trunk.inputs
+    return [tokens, segments, ids_input(third), *mask]

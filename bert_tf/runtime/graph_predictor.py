@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.config import BertConfig
 from bert_tf.models.heads import Heads
 from bert_tf.runtime import cache, profile
@@ -84,14 +84,11 @@ class GraphPredictor(Predictor):
 
 def _versions() -> tuple[str, ...]:
     """What else the graph comes from: the libraries, and our own code to the letter."""
-    import bert_tf.models
-
+    package = pathlib.Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for folder in bert_tf.models.__path__:
-        for name in sorted(os.listdir(folder)):
-            if name.endswith(".py"):
-                with open(os.path.join(folder, name), "rb") as file:
-                    digest.update(file.read())
+    for pattern in ("config.py", "heads.py", "models/**/*.py", "runtime/*.py"):
+        for path in sorted(package.glob(pattern)):
+            digest.update(f"\0{path.relative_to(package)}\0".encode() + path.read_bytes())
     return (digest.hexdigest(), *(metadata.version(name) for name in ("keras", "openvino")))
 
 
@@ -107,16 +104,12 @@ def _template(
     from keras.src.backend.openvino.core import OpenVINOKerasTensor
 
     from bert_tf.models.parts import BertLayers
-    from bert_tf.models.weights import variable_at
+    from bert_tf.models.weights import saved_weights, variable_at
 
     layers = BertLayers(config, heads, "float32")
     layers.build()
     model = build(layers)
-    by_name = layers.by_name()
-    variables = {
-        weight.original: variable_at(by_name[weight.layer], weight.attribute)
-        for weight in weights_of(config, heads.parts, heads.classifier)
-    }
+    variables = {saved.name: saved.variable for saved in saved_weights(layers)}
     for path in values:
         layer, _, attribute = path.partition(".")
         variables[path] = variable_at(model.get_layer(layer), attribute)

@@ -56,7 +56,7 @@ class Classify(Task[Texts, ClassifyResult]):
                 f"{bert.name} cannot classify: its checkpoint has no output_weights. Fine-tune "
                 f"it on labelled texts first."
             )
-        bert.heads.require_classifier()
+        bert.heads.require("classifier")
         super().__init__(bert, batch_size)
         FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings

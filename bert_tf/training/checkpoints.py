@@ -9,13 +9,12 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, allocate
-from bert_tf.checkpoint.names import weights_of
 from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
 from bert_tf.checkpoint.writer import CheckpointWriter
@@ -23,8 +22,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import make_folder, remove_unfinished, write_whole, writing
-from bert_tf.models.parts import BertLayers
-from bert_tf.models.weights import assign, variable_at
+from bert_tf.models.weights import SavedWeight
 from bert_tf.training.optimizer import BertAdam
 
 BASE = "model.ckpt"
@@ -38,33 +36,6 @@ _BESIDE = ("checkpoint", CONFIG_NAME, VOCAB_NAME)
 _NAME = re.compile(re.escape(BASE) + r"-(\d+)\.index")
 
 
-class SavedWeight(NamedTuple):
-    """A trained variable and how it is called in a checkpoint.
-
-    Attributes:
-        name: of the tensor; its slots have the same name with an ending.
-        variable: a Keras variable.
-        transpose: whether the tensor is the transpose of the variable.
-    """
-
-    name: str
-    variable: Any
-    transpose: bool = False
-
-
-def saved_weights(layers: BertLayers) -> list[SavedWeight]:
-    """All weights of a BERT under the original's names."""
-    by_name = layers.by_name()
-    return [
-        SavedWeight(
-            weight.original,
-            variable_at(by_name[weight.layer], weight.attribute),
-            weight.transpose,
-        )
-        for weight in weights_of(layers.config, layers.heads.parts, layers.heads.classifier)
-    ]
-
-
 class TrainingCheckpoints:
     """Saves and restores weights, Adam's slots, step, random states and the place in the data.
 
@@ -75,7 +46,7 @@ class TrainingCheckpoints:
 
     Args:
         folder: made if it is not there.
-        weights: what is trained, see `saved_weights`.
+        weights: what is trained, see `bert_tf.models.weights.saved_weights`.
         model: the trained model, for the states of its random generators.
         optimizer: built.
         keep: how many checkpoints are kept; older ones are removed once a new one is complete.
@@ -215,21 +186,17 @@ class TrainingCheckpoints:
                 f"folder and this checkpoint as --init_checkpoint."
             ) from error
         with CheckpointReader(prefix) as reader:
-            for weight in self._weights:
-                m, v = self._optimizer.slots(weight.variable)
-                for ending, target in (("", weight.variable), (ADAM_M, m), (ADAM_V, v)):
-                    self._read(reader, weight.name + ending, target, weight.transpose)
+            for saved in self._weights:
+                m, v = self._optimizer.slots(saved.variable)
+                for ending, target in (("", saved.variable), (ADAM_M, m), (ADAM_V, v)):
+                    value = self._read_array(reader, saved.name + ending, saved.weight.shape)
+                    saved.assign(value, target, copy=False)
             self._extra.clear()
             for name in extra:
                 self._extra[name] = self._read_array(reader, name, None)
         self._optimizer.iterations.assign(steps[-1])
         self._set_random_states(random, prefix)
         return steps[-1], state
-
-    def _read(self, reader: CheckpointReader, name: str, variable: Any, transpose: bool) -> None:
-        shape = tuple(variable.shape)[:: -1 if transpose else 1]
-        value = self._read_array(reader, name, shape)
-        assign(variable, np.ascontiguousarray(value.T) if transpose else value)
 
     def _read_array(
         self, reader: CheckpointReader, name: str, shape: tuple[int, ...] | None
@@ -252,11 +219,10 @@ class TrainingCheckpoints:
         return value
 
     def _tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        for weight in self._weights:
-            m, v = self._optimizer.slots(weight.variable)
-            for ending, source in (("", weight.variable), (ADAM_M, m), (ADAM_V, v)):
-                value = keras.ops.convert_to_numpy(source)
-                yield weight.name + ending, value.T if weight.transpose else value
+        for saved in self._weights:
+            m, v = self._optimizer.slots(saved.variable)
+            for ending, source in (("", saved.variable), (ADAM_M, m), (ADAM_V, v)):
+                yield saved.name + ending, saved.value(source)
 
     def _random_states(self) -> list[list[int]]:
         """The states of dropout's generators, in the model's order."""

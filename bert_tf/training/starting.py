@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, locate
-from bert_tf.checkpoint.names import check_shapes, parts_in, weights_of
+from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.checkpoint.slots import STEP
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.heads import RELEASED, weights_of
 from bert_tf.text import Vocabulary
-from bert_tf.training.pretraining.spectral import PARTS, random_start
+from bert_tf.training.pretraining.spectral import random_start
 
 POSITIONS = "bert/embeddings/position_embeddings"
 
@@ -48,7 +49,7 @@ def start_from_checkpoint(
         CheckpointReader(files.prefix) as reader,
     ):
         shapes = {name: info.shape for name, info in reader.tensors.items()}
-        have = parts_in(shapes) & set(PARTS)
+        have = parts_in(shapes) & set(RELEASED)
         held = shapes.get(POSITIONS, (0,))[0]
         wanted = config.max_position_embeddings
         if held < wanted and held:
@@ -60,7 +61,7 @@ def start_from_checkpoint(
                 f"{files.prefix} is no BERT checkpoint to begin from: it lacks "
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
-        for part in sorted(set(PARTS) - have):
+        for part in sorted(set(RELEASED) - have):
             remarks.append(f"the checkpoint has no {part} weights; they start at random.")
         for weight in weights_of(config, have):
             value = reader.read(weight.original).astype(np.float32)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
-from bert_tf.models.weights import assign
-from bert_tf.training.checkpoints import SavedWeight
+from bert_tf.models.weights import SavedWeight
 from bert_tf.training.metrics.names import METRICS, Metric, is_better
 
 Row = dict[str, float]
@@ -87,11 +85,8 @@ class BestWeights:
         self._best = self._last
         if self._keep:
             for saved in self._weights:
-                value = keras.ops.convert_to_numpy(saved.variable)
                 # A copy: the variable goes on to change.
-                self._kept[PREFIX + saved.name] = np.array(
-                    value.T if saved.transpose else value, np.float32, order="C"
-                )
+                self._kept[PREFIX + saved.name] = np.array(saved.value(), np.float32, order="C")
 
     def should_stop(self) -> bool:
         """Whether patience has run out."""
@@ -118,5 +113,4 @@ class BestWeights:
         for saved in self._weights:
             value = self._kept.get(PREFIX + saved.name)
             if value is not None:
-                own = np.array(value.T if saved.transpose else value, order="C")
-                assign(saved.variable, own)
+                saved.assign(value)

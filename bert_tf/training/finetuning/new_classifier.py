@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,8 @@ import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.checkpoint.names import weights_of
-from bert_tf.checkpoint.report import LoadReport
 from bert_tf.errors import BertError
+from bert_tf.heads import weights_of
 from bert_tf.models.heads import ClassifierLayout, Heads
 
 
@@ -71,32 +71,19 @@ def new_classifier(
         max_seq_length,
         bert.lower_case,
     )
-    pooler = bert.has("pooler") or pooling == "pooled"
-    heads = Heads(pooler=pooler, classifier=info.num_outputs, layout=layout)
-    fresh = tuple(
-        part for part in heads.parts if part.startswith("classifier") or not bert.has(part)
-    )
-    taken = [part for part in heads.parts if part not in fresh]
-    wanted = {weight.original: weight for weight in weights_of(bert.config, taken)}
-    weights = {
-        # A copy: the new layers take the memory over.
-        name: np.array(value.T if wanted[name].transpose else value, np.float32, order="C")
-        for name, value in bert.weights()
-        if name in wanted
-    }
-    return Bert(
+    kept = ["pooler"] if bert.has("pooler") else []
+    names = {weight.original for weight in weights_of(bert.config, ["encoder", *kept])}
+    made = Bert.from_weights(
+        bert.config,
+        bert.vocab,
+        # Copies, made one at a time: the new layers take the memory over.
+        {name: np.array(value, np.float32) for name, value in bert.weights() if name in names},
+        heads=Heads.of(["classifier", *kept], {"classifier": info.num_outputs}, layout),
         name=bert.name,
-        config=bert.config,
-        vocab=bert.vocab,
         lower_case=bert.lower_case,
-        heads=heads,
-        weights=weights,
-        dtype=dtype,
-        precision=None,
-        report=LoadReport(
-            bert.report.checkpoint, tuple(sorted(weights)), (), (), (), fresh, (), ()
-        ),
-        stored_dtypes={},
-        carried={},
         classifier=info,
+        dtype=dtype,
+        copy=False,
     )
+    made.report = dataclasses.replace(made.report, checkpoint=bert.report.checkpoint)
+    return made

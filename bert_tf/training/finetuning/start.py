@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 
 from bert_tf.bert import Bert
-from bert_tf.checkpoint import CheckpointReader, embedded, locate, write_release
+from bert_tf.checkpoint import CheckpointReader, embedded, locate
 from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import BertConfig
@@ -74,10 +73,8 @@ def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
         config = BertConfig.from_file(os.path.expanduser(str(config_path)))
         vocab = Vocabulary.load(os.path.expanduser(str(vocab_path)))
     lower_case, remark = infer_casing(name, vocab, job.lower_case)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = os.path.join(temporary, "random")
-        write_release(folder, config, vocab.raw, random_start(config, job.plan.seed))
-        bert = load(folder, lower_case=lower_case, verify=False)
+    start = random_start(config, job.plan.seed)
+    bert = Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
     remarks = [
         "training begins from new, random weights: little will be learnt from a small set of "
         "texts; --init_checkpoint begins from a pretrained model."

@@ -5,25 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.checkpoint.names import Weight, weights_of
 from bert_tf.errors import BertError
+from bert_tf.heads import HEADS, Weight
 from bert_tf.models.builders import build_classifier, build_head_model
 from bert_tf.models.heads import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
-from bert_tf.models.weights import assign, value_at, variable_at
-from bert_tf.training.checkpoints import SavedWeight, saved_weights
+from bert_tf.models.weights import SavedWeight, saved_weights, values
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.objectives.base import Scale
 from bert_tf.training.pretraining.spectral import draw_weight
 
-HEAD_PARTS = ("classifier", "classifier_hidden")
+HEAD_PARTS = tuple(name for name, row in HEADS.items() if "classifier" in (name, row.of))
 
 
 class TunedModel:
@@ -66,12 +64,9 @@ class TunedModel:
             config = config.replace(
                 hidden_dropout_prob=plan.dropout, attention_probs_dropout_prob=plan.dropout
             )
-        layout = ClassifierLayout(info.task, info.pooling, info.dense_layers, info.dropout)
-        heads = Heads(
-            pooler=bert.has("pooler") or info.pooling == "pooled",
-            classifier=info.num_outputs,
-            layout=layout,
-        )
+        kept = ["pooler"] if bert.has("pooler") else []
+        labels = {"classifier": info.num_outputs}
+        heads = Heads.of(["classifier", *kept], labels, ClassifierLayout.of(info))
         half = plan.precision == "bfloat16" and plan.kind != "frozen"
         self.layers = BertLayers(config, heads, "mixed_bfloat16" if half else "float32")
         self.layers.build()
@@ -85,13 +80,8 @@ class TunedModel:
         )
         self.trained = self._choose_trained()
 
-    def _weights(self) -> list[Weight]:
-        heads = self.layers.heads
-        return weights_of(self.layers.config, heads.parts, heads.classifier)
-
     def _assign_start(self, info: ClassifierInfo) -> None:
-        by_name = self.layers.by_name()
-        weights = {weight.original: weight for weight in self._weights()}
+        missing = {saved.name: saved for saved in saved_weights(self.layers)}
         known = self._bert.classifier
         same = (
             known is not None
@@ -101,17 +91,14 @@ class TunedModel:
         )
         if same:
             self.remarks.append("training goes on from the classifier that the checkpoint has.")
-        missing = dict(weights)
         for name, value in self._bert.weights():
-            weight = weights.get(name)
-            if weight is None or (weight.part in HEAD_PARTS and not same):
+            of_head = name in missing and missing[name].weight.part in HEAD_PARTS
+            if name not in missing or (of_head and not same):
                 continue
-            del missing[name]
-            if self.plan.kind == "frozen" and weight.part not in HEAD_PARTS:
-                continue  # they are used where they are, in the BERT
-            value = self._scale.narrow(name, np.asarray(value, np.float32))
-            _assign(by_name, weight, value)
-        if any(weight.part == "pooler" for weight in missing.values()):
+            saved = missing.pop(name)
+            if of_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
+                saved.assign(self._scale.narrow(name, np.asarray(value, np.float32)))
+        if any(saved.weight.part == "pooler" for saved in missing.values()):
             self.remarks.append("the checkpoint has no pooler; a new one starts at random.")
             if self.plan.kind == "frozen":
                 raise BertError(
@@ -119,9 +106,9 @@ class TunedModel:
                     "take pooling mean, or another mode."
                 )
         rng = np.random.default_rng([self.plan.seed, 1])
-        for name, weight in missing.items():
-            value = draw_weight(rng, name, weight.shape, self.layers.config.initializer_range)
-            _assign(by_name, weight, value)
+        for name, saved in missing.items():
+            deviation = self.layers.config.initializer_range
+            saved.assign(draw_weight(rng, name, saved.weight.shape, deviation), copy=False)
 
     def _add_lora(self) -> None:
         for number, layer in enumerate(self.layers.transformer_layers):
@@ -131,62 +118,49 @@ class TunedModel:
                 with keras.name_scope(layer.name), keras.name_scope(layer.attention.name):
                     dense.enable_lora(self.plan.lora_rank, self.plan.lora_alpha)
                 at = f"bert/encoder/layer_{number}/attention/self/{part}"
-                self._lora += [
-                    SavedWeight(f"{at}/lora_a", dense.lora_kernel_a),
-                    SavedWeight(f"{at}/lora_b", dense.lora_kernel_b),
-                ]
+                for end, variable in (("a", dense.lora_kernel_a), ("b", dense.lora_kernel_b)):
+                    shape = tuple(variable.shape)
+                    weight = Weight(f"{at}/lora_{end}", shape=shape, part="lora")
+                    self._lora.append(SavedWeight(weight, variable))
 
     def _choose_trained(self) -> list[SavedWeight]:
         """Marks the variables that the mode trains; gives them with their names."""
         plan, count = self.plan, self.layers.config.num_hidden_layers
-        head = ("bert/pooler/", "output_", "classifier/hidden/")
-        starts: tuple[str, ...] = {
-            "full": ("",),
-            "frozen": head[1:],
-            "lora": head,
-            "last:n": (
-                *(f"bert/encoder/layer_{i}/" for i in range(count - plan.last_layers, count)),
-                *head,
-            ),
-        }[plan.kind]
+        last = tuple(f"bert/encoder/layer_{i}/" for i in range(count - plan.last_layers, count))
+        parts = HEAD_PARTS if plan.kind == "frozen" else ("pooler", "lora", *HEAD_PARTS)
         in_model = {id(variable) for variable in self.model.weights}
         named = {
             id(saved.variable): saved
             for saved in (*saved_weights(self.layers), *self._lora)
             if id(saved.variable) in in_model
         }
-        lora = {id(saved.variable) for saved in self._lora}
-        for number, saved in named.items():
-            saved.variable.trainable = number in lora or saved.name.startswith(starts)
+        for saved in named.values():
+            chosen = saved.weight.part in parts or saved.name.startswith(last)
+            saved.variable.trainable = chosen or plan.kind == "full"
         return [named[id(variable)] for variable in self.model.trainable_variables]
 
     def weights(self) -> Iterator[tuple[str, np.ndarray]]:
         """What a checkpoint of the fine-tuned model holds, LoRA and the scale put in."""
-        wanted = self._weights()
-        by_name = self.layers.by_name()
-        kept = {weight.original for weight in wanted if weight.part not in HEAD_PARTS}
+        parts: tuple[str, ...] = self.layers.heads.parts
         if self.plan.kind == "frozen":
+            weights = self.layers.heads.weights(self.layers.config)
+            kept = {weight.original for weight in weights if weight.part not in HEAD_PARTS}
             for name, value in self._bert.weights():
                 if name in kept:
                     yield name, np.asarray(value, np.float32)
-        for weight in wanted:
-            if self.plan.kind == "frozen" and weight.original in kept:
-                continue
-            value = value_at(by_name[weight.layer], weight.attribute)
-            value = value.T if weight.transpose else value
+            parts = HEAD_PARTS
+        for weight, value in values(self.layers, parts):
             yield weight.original, self._scale.widen(weight.original, value)
-
-
-def _assign(by_name: dict[str, Any], weight: Weight, value: np.ndarray) -> None:
-    # A copy of its own: the variable takes the memory over and changes it.
-    own = np.array(value.T if weight.transpose else value, np.float32, order="C")
-    assign(variable_at(by_name[weight.layer], weight.attribute), own)
 
 
 def digest_of(bert: Bert) -> str:
     """A hash of the architecture, the vocabulary and all weights of a BERT."""
     digest = hashlib.sha256(bert.config.to_json().encode())
-    digest.update(repr((bert.lower_case, dataclasses.asdict(bert.heads))).encode())
+    # As version 0.1.0 has it, whose trainings resume; heads that came later count where they are.
+    always = ("pooler", "mlm", "nsp", "classifier", "span")
+    heads = dataclasses.asdict(bert.heads)
+    heads = {name: value for name, value in heads.items() if value or name in always}
+    digest.update(repr((bert.lower_case, heads)).encode())
     digest.update(hashlib.sha256(bert.vocab.raw).digest())
     for name, value in bert.weights():
         digest.update(f"{name} {value.dtype} {value.shape}".encode())

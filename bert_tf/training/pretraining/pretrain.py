@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bert_tf.checkpoint import write_release
-from bert_tf.checkpoint.names import Weight, weights_of
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
@@ -26,7 +25,6 @@ from bert_tf.training.loop import (
 )
 from bert_tf.training.objectives.pretraining import metrics_of, pretraining_loss
 from bert_tf.training.pretraining.plan import PretrainingPlan
-from bert_tf.training.pretraining.spectral import PARTS
 from bert_tf.training.starting import start_from_checkpoint
 
 if TYPE_CHECKING:
@@ -91,7 +89,8 @@ def pretrain(
     import keras
 
     from bert_tf.models.builders import build_gathered_pretraining_model
-    from bert_tf.training.checkpoints import TrainingCheckpoints, saved_weights
+    from bert_tf.models.weights import assign_all, saved_weights, values
+    from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
@@ -127,7 +126,7 @@ def pretrain(
     )
     check_same_checkpoints(devices, checkpoints)
     if not checkpoints.steps():
-        _assign(layers, weights_of(config, PARTS), start() if callable(start) else start)
+        assign_all(layers, start() if callable(start) else start)
         # Else not before the checkpoint is known to be of this config.
         if devices.leads:
             write_side_files(output_dir, config, vocab.raw)
@@ -142,7 +141,8 @@ def pretrain(
     )
     with devices.together():
         if devices.leads and not outcome.interrupted:
-            write_release(release, config, vocab.raw, _weights(layers), overwrite=True)
+            trained = {weight.original: value for weight, value in values(layers)}
+            write_release(release, config, vocab.raw, trained, overwrite=True)
     return outcome
 
 
@@ -171,10 +171,11 @@ def evaluate_checkpoint(
     import keras
 
     from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.weights import assign_all
     from bert_tf.training.step import TrainingStep
 
     layers = _build_layers(config, precision)
-    _assign(layers, weights_of(config, PARTS), start)
+    assign_all(layers, start)
     model = build_gathered_pretraining_model(layers)
     # The optimizer is never called; this one needs no memory.
     step = TrainingStep(model, pretraining_loss, keras.optimizers.SGD(0.0))
@@ -210,33 +211,3 @@ def _with_dropout(config: BertConfig, rate: float | None) -> BertConfig:
     if rate is None:
         return config
     return config.replace(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
-
-
-def _assign(layers: Any, weights: list[Weight], start: Mapping[str, np.ndarray]) -> None:
-    from bert_tf.models.weights import assign, variable_at
-
-    by_name = layers.by_name()
-    missing = [weight.original for weight in weights if weight.original not in start]
-    if missing:
-        raise BertError(f"the start weights lack {', '.join(missing[:5])}.")
-    for weight in weights:
-        value = start[weight.original]
-        if value.shape != weight.shape:
-            raise BertError(
-                f"the start weight {weight.original} has the shape {list(value.shape)}; by the "
-                f"config it is {list(weight.shape)}."
-            )
-        # A copy of its own: the variable takes the memory over and changes it.
-        own = np.array(value.T if weight.transpose else value, np.float32, order="C")
-        assign(variable_at(by_name[weight.layer], weight.attribute), own)
-
-
-def _weights(layers: Any) -> dict[str, np.ndarray]:
-    from bert_tf.models.weights import value_at
-
-    by_name = layers.by_name()
-    found = {}
-    for weight in weights_of(layers.config, layers.heads.parts):
-        value = value_at(by_name[weight.layer], weight.attribute)
-        found[weight.original] = value.T if weight.transpose else value
-    return found

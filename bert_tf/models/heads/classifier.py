@@ -1,0 +1,137 @@
+"""The classification head, and the one vector for each text that it stands on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
+from bert_tf.models.dropout import Dropout
+from bert_tf.models.head_layers import MeanPooling, softmax
+from bert_tf.models.heads import OUTPUTS, POOLINGS, ClassifierLayout, Heads
+from bert_tf.models.layers import dense
+from bert_tf.models.parts import BertLayers, Source, layers_of
+
+
+def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras.layers.Layer]:
+    """The head's layers, by their attribute of `BertLayers`."""
+    made: dict[str, keras.layers.Layer] = {}
+    rate, std = heads.layout.dropout, config.initializer_range
+    if heads.layout.pooling == "mean":
+        made["mean_pooling"] = MeanPooling(dtype=dtype, name="mean_pooling")
+    if heads.has("classifier_hidden"):
+        made["classifier_hidden_dropout"] = Dropout(
+            rate, dtype=dtype, name="classifier_hidden_dropout"
+        )
+        hidden = dense(config.hidden_size, "classifier_hidden", std, dtype)
+        hidden.activation = keras.activations.tanh
+        made["classifier_hidden"] = hidden
+    made["classifier_dropout"] = Dropout(rate, dtype=dtype, name="classifier_dropout")
+    made["classifier_dense"] = dense(heads.classifier, "classifier_logits", std, dtype)
+    return made
+
+
+def classify(layers: BertLayers, vectors):
+    """Scores of vectors of texts: (batch, hidden) -> (batch, labels), before the softmax."""
+    if layers.classifier_hidden is not None:
+        vectors = layers.classifier_hidden(layers.classifier_hidden_dropout(vectors))
+    return layers.classifier_dense(layers.classifier_dropout(vectors))
+
+
+def build_classifier(
+    source: Source,
+    num_labels: int | None = None,
+    *,
+    layout: ClassifierLayout | None = None,
+    logits: bool = False,
+    attention_mask: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """A classifier; by default as `run_classifier.py` makes it: one dense layer on the pooler.
+
+    Args:
+        source: a config or existing layers.
+        num_labels: how many labels (1 for a regression); existing layers know it.
+        layout: of a new classifier; existing layers have theirs.
+        logits: give the scores before softmax or sigmoid.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input` to `classifier`, (batch, num_labels): for classes
+        probabilities that add up to 1, for several labels at once a probability each, for a
+        regression the number itself.
+
+    Raises:
+        BertError: the source has no classification head, lacks the pooler that it stands on, or
+            has another number of labels or layout.
+    """
+    if isinstance(source, BertConfig):
+        if not num_labels:
+            raise BertError("say how many labels the new classifier has: num_labels=2.")
+        labels = {"classifier": num_labels}
+        heads = Heads.of(["classifier"], labels, layout or ClassifierLayout())
+        layers = BertLayers(source, heads, dtype)
+    else:
+        layers = layers_of(source, dtype, "classifier")
+        if num_labels not in (None, layers.heads.classifier):
+            raise BertError(
+                f"num_labels={num_labels}, but this model's head has {layers.heads.classifier} "
+                f"labels."
+            )
+        if layout not in (None, layers.heads.layout):
+            raise BertError(f"this model's classifier has another layout: {layers.heads.layout}.")
+    trunk = layers.trunk(attention_mask)
+    scores = classify(layers, layers.sentence_vector(trunk, layers.heads.layout.pooling))
+    outputs = scores if logits else _answer(layers.heads.layout.task)(scores)
+    return keras.Model(trunk.inputs, outputs, name="bert_classifier")
+
+
+def build_sentence_model(
+    source: Source, *, pooling: str = "pooled", attention_mask: bool = False, dtype: Any = None
+) -> keras.Model:
+    """One vector for each text, what a classifier's head stands on.
+
+    Args:
+        source: a config or existing layers.
+        pooling: `"pooled"`, the pooler's output, or `"mean"` of the last layer's outputs at all
+            pieces that are not padding, [CLS] and [SEP] counted.
+        attention_mask: add the input `attention_mask`.
+        dtype: dtype policy, for new layers.
+
+    Returns:
+        A model from `token_input`, `seg_input` to `(batch, hidden)`.
+
+    Raises:
+        BertError: there is no such pooling, or the source lacks the pooler.
+    """
+    if pooling not in POOLINGS:
+        raise BertError(f"pooling={pooling!r} is not one of {', '.join(POOLINGS)}.")
+    layers = layers_of(source, dtype, *(["pooler"] if pooling == "pooled" else []))
+    trunk = layers.trunk(attention_mask)
+    vectors = layers.sentence_vector(trunk, pooling)
+    return keras.Model(trunk.inputs, vectors, name="bert_sentence")
+
+
+def build_head_model(layers: BertLayers) -> keras.Model:
+    """The classifier's head alone, for vectors that `build_sentence_model` gave.
+
+    Returns:
+        A model from `feature_input`, float32 (batch, hidden), to the head's scores,
+        (batch, num_labels), before softmax or sigmoid.
+
+    Raises:
+        BertError: the layers have no classifier.
+    """
+    layers.heads.require("classifier")
+    vectors = keras.Input((layers.config.hidden_size,), dtype="float32", name="feature_input")
+    return keras.Model([vectors], classify(layers, vectors), name="bert_head")
+
+
+def _answer(task: str) -> keras.layers.Layer:
+    """From a classifier's scores to its answer; in float32 in every precision."""
+    if task == "classes":
+        return softmax("classifier")
+    return keras.layers.Activation(OUTPUTS[task], dtype="float32", name="classifier")
