@@ -39,17 +39,9 @@ class Ours:
 
     def predict(self) -> np.ndarray:
         """Probabilities of all rows in their order, float32 (rows, classes)."""
-        from bert_tf.tasks.asking import batches_for
+        from bert_tf.batching.predict import predict_all
 
-        texts = self._rows.texts
-        found = np.empty((len(texts), len(self._rows.names)), np.float32)
-        limit = self._bert.config.max_position_embeddings
-        lengths = texts.lengths.tolist()
-        for indices, length in batches_for(self._predict, lengths, self._batch, limit):
-            rows = np.array(indices)
-            tokens, segments = texts.pad(rows, length)
-            found[rows] = self._predict({"token_input": tokens, "seg_input": segments})
-        return found
+        return predict_all(self._predict, self._rows.texts, batch_size=self._batch)
 
 
 class HuggingFace:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.stream import LabelledStream
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.checkpoint import CheckpointReader, locate, write_release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.config import BertConfig
 from bert_tf.data.labelled import encode_labels, order_labels
-from bert_tf.data.labelled_stream import LabelledStream
-from bert_tf.data.lengths import TokenizedTexts, tokenize_texts
 from bert_tf.data.reading import Layout, read_labelled
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
@@ -43,15 +44,15 @@ class Rows(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Writes them to an `.npz`."""
-        fields = {field.name: getattr(self.texts, field.name) for field in _fields()}
+        fields = {name: value for name, value in vars(self.texts).items() if value is not None}
         np.savez(path, labels=self.labels, names=np.array(self.names), **fields)
 
     @classmethod
     def load(cls, path: Path) -> Rows:
         """Reads what `save` wrote."""
         with np.load(path) as arrays:
-            fields = {field.name: arrays[field.name] for field in _fields()}
-            labels, names = arrays["labels"], tuple(map(str, arrays["names"]))
+            fields = dict(arrays)
+        labels, names = fields.pop("labels"), tuple(map(str, fields.pop("names")))
         plain = {"max_seq_length": int(fields["max_seq_length"]), "key": str(fields["key"])}
         return cls(TokenizedTexts(**fields | plain), labels, names)
 
@@ -83,10 +84,6 @@ class Rows(NamedTuple):
             key=f"{texts.key} {count}",
         )
         return Rows(few, self.labels[:count], self.names)
-
-
-def _fields() -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(TokenizedTexts)
 
 
 def read_rows(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_classifiers
 
-from bert_tf.data.lengths import TokenizedTexts
+from bert_tf.batching.rows import TokenizedTexts
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
 

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from bert_tf.data.labelled_stream import LabelledStream, batches_once, choose_buckets
-from bert_tf.data.lengths import TokenizedTexts
+from bert_tf.batching.buckets import bucket_lengths, choose_buckets
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.stream import LabelledStream, batches_once
 from bert_tf.errors import BertError
-from bert_tf.text import bucket_lengths
 
 LIMIT = 64
 

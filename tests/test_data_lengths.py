@@ -8,8 +8,10 @@ import struct
 import numpy as np
 import pytest
 
+from bert_tf.batching.lengths import LengthHistogram
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.errors import BertError
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.text import SPECIAL_TOKENS, BertTokenizer, Vocabulary, pack
@@ -51,7 +53,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("max_seq_length", [5, 16, 200])
 def test_rows_are_those_of_packing_one_by_one(data, max_seq_length, monkeypatch):
-    monkeypatch.setattr("bert_tf.data.lengths._PORTION", 7)
+    monkeypatch.setattr("bert_tf.batching.tokenizing._PORTION", 7)
     texts = tokenize_texts(data, TOKENIZER, max_seq_length)
     tokens, segments = texts.pad(np.arange(len(data)), max_seq_length, len(data) + 3)
     assert tokens.dtype == segments.dtype == np.int32
@@ -77,7 +79,7 @@ def test_what_is_kept_is_found_again(data, tmp_path, monkeypatch):
         raise AssertionError("tokenized again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bert_tf.data.lengths._tokenize", never)
+        patch.setattr("bert_tf.batching.tokenizing._tokenize", never)
         assert same(tokenize_texts(data, TOKENIZER, 16, tmp_path / "cache"), made)
     # Damaged in any way it is made again, and mended.
     whole = file.read_bytes()
@@ -136,7 +138,7 @@ def test_writers_at_once_leave_a_whole_file(tmp_path, data, monkeypatch):
         tokenize_texts(data, TOKENIZER, 16, tmp_path)
         return whole
 
-    monkeypatch.setattr("bert_tf.data.lengths._tokenize", meanwhile)
+    monkeypatch.setattr("bert_tf.batching.tokenizing._tokenize", meanwhile)
     assert same(tokenize_texts(data, TOKENIZER, 16, tmp_path), whole)
     assert len(list(tmp_path.iterdir())) == 1
     assert same(tokenize_texts(data, TOKENIZER, 16, tmp_path), whole)

@@ -11,7 +11,7 @@ import bert_tf
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 
-_BELOW = {"backend", "checkpoint", "text", "models", "runtime"}
+_BELOW = {"backend", "batching", "checkpoint", "text", "models", "runtime"}
 
 # What each part may import of ours besides itself, `errors` and `config`; in the order of the data.
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "backend": set(),
     "checkpoint": set(),
     "text": set(),
+    "batching": {"text"},
     "report": set(),
     "models": set(),
     "runtime": {"backend", "checkpoint", "text", "models", "__init__"},
@@ -34,6 +35,7 @@ MAY_IMPORT = {
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
     "_register": set(),
+    "_deprecated": {"batching", "text"},
 }
 
 

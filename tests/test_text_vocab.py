@@ -63,8 +63,6 @@ def test_which_pieces_are_continuations_and_answers():
     assert [vocab.pieces[i] for i in range(len(vocab)) if vocab.continuation[i]] == [
         "##s", "##é", "##ि", "##!", "##中", "##", "##[SEP]",
     ]  # fmt: skip
-    assert vocab.is_continuation(6)
-    assert not vocab.is_continuation(5)
     with pytest.raises(ValueError, match="read-only"):
         vocab.offerable[0] = True
 
@@ -72,7 +70,6 @@ def test_which_pieces_are_continuations_and_answers():
 def test_ids_outside():
     vocab = Vocabulary.from_lines(SPECIAL)
     assert vocab.token(5) == "[unused]"
-    assert not vocab.is_continuation(5)
     with pytest.raises(BertError, match="ids start at 0"):
         vocab.token(-1)
     with pytest.raises(BertError, match="'cat' is no piece"):

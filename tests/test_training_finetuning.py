@@ -9,13 +9,15 @@ import tiny_classifiers
 from tiny_classifiers import LAYERS, LENGTH, tiny_rows, tiny_weights, write_bert
 
 import bert_tf
+from bert_tf.batching.rows import Vectors
+from bert_tf.batching.stream import FeatureStream, batches_once
 from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
 from bert_tf.training.finetuning import batches
 from bert_tf.training.finetuning.best import BestWeights
-from bert_tf.training.finetuning.features import FeatureStream, features_of, features_once
+from bert_tf.training.finetuning.features import features_of
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
 from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
@@ -298,7 +300,8 @@ def test_the_stream_of_vectors():
     with pytest.raises(BertError, match="no state of a feature stream"):
         stream.restore({})
     found = [
-        (n.tolist(), batch["labels"].tolist()) for n, batch in features_once(features, labels, 4)
+        (n.tolist(), batch["labels"].tolist())
+        for n, batch in batches_once(Vectors(features), labels, batch_size=4)
     ]
     assert found == [([0, 1, 2, 3], [0, 1, 2, 3]), ([4, 5, 6], [4, 5, 6, 0])]
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import reference
 
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.checkpoint import write_release
 from bert_tf.config import BertConfig
 from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.lengths import tokenize_texts
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(35))]
 VOCAB = ("\n".join(WORDS) + "\n").encode()

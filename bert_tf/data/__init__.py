@@ -1,5 +1,9 @@
 """Data to train on: texts for pretraining, and labelled texts; piece ids, endless batches."""
 
+from bert_tf.batching.lengths import LengthHistogram
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.stream import LabelledStream, batches_once
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.cleaning import across, clean
 from bert_tf.data.create import PretrainingDataReport, create_pretraining_data, write_records
 from bert_tf.data.dataset import LabelledSplits, load_splits, load_task
@@ -8,8 +12,6 @@ from bert_tf.data.dynamic import PretrainingStream
 from bert_tf.data.glue import read_glue
 from bert_tf.data.inputs import encode_texts
 from bert_tf.data.labelled import LabelledTexts, encode_labels, order_labels
-from bert_tf.data.labelled_stream import LabelledStream, batches_once
-from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.data.masking import MaskRules, mask_pieces
 from bert_tf.data.pairs import PairRules, Pairs, assemble, draw_pairs
 from bert_tf.data.problems import Policy, Problem

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from bert_tf.batching.buckets import bucket_length
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
-from bert_tf.data.lengths import tokenize_texts
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.errors import BertError
-from bert_tf.text import bucket_length
 
 USUAL_LENGTH = 128
 """`max_seq_length` where it is neither given nor known, as in the original's scripts."""
@@ -51,5 +51,4 @@ def encode_texts(
     if not len(rows):
         raise BertError("there are no texts to encode.")
     padded = min(bucket_length(int(rows.lengths.max()), limit), length)
-    tokens, segments = rows.pad(np.arange(len(rows)), padded)
-    return {"token_input": tokens, "seg_input": segments}
+    return rows.inputs(np.arange(len(rows)), padded)

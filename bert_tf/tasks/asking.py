@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.runtime.predictor import Predictor
+from bert_tf.tasks.base import Predicting
 from bert_tf.tasks.masked_text import Row
-from bert_tf.text import Packed, batches_by_length, batches_of_like_length, pad_batch
-from bert_tf.text.batching import Batch
+
+if TYPE_CHECKING:
+    from bert_tf.runtime.predictor import Predictor
 
 KINDS = ("any", "whole", "continuation")
 """Which pieces may be listed: all, only those that start a word, only those that go on with it.
@@ -31,7 +32,7 @@ class Top(NamedTuple):
     scores: np.ndarray
 
 
-class MaskedWordModel:
+class MaskedWordModel(Predicting):
     """The masked-word head of a `Bert`, compiled for asking.
 
     Args:
@@ -49,12 +50,10 @@ class MaskedWordModel:
                 f"{bert.name} cannot fill masks: its checkpoint has no cls/predictions. Load the "
                 f"pretrained checkpoint that it was fine-tuned from."
             )
-        self.bert = bert
+        super().__init__(bert, batch_size)
         self.limit = bert.config.max_position_embeddings
-        self.batch_size = batch_size
         self.allowed = {kind: self._allowed(kind) for kind in KINDS}
         self.k = k
-        self._predictors: dict[str, Predictor] = {}
 
     def _allowed(self, kind: str) -> np.ndarray:
         vocab, rows = self.bert.vocab, self.bert.config.vocab_size
@@ -64,21 +63,6 @@ class MaskedWordModel:
             allowed[: len(vocab)] &= vocab.continuation == (kind == "continuation")
         return allowed
 
-    def _predictor(self, kind: str) -> Predictor:
-        if kind not in self._predictors:
-            if kind == "scores":
-                made = self.bert.predictor("mlm", max_predictions=None, output="scores")
-            else:
-                made = self.bert.predictor(
-                    "mlm",
-                    values={"top.blocked": (~self.allowed[kind]).astype(np.float32)},
-                    max_predictions=None,
-                    output="top_k",
-                    top_k=self.k,
-                )
-            self._predictors[kind] = made
-        return self._predictors[kind]
-
     def top(self, rows: Sequence[Row], kind: str = "any") -> list[Top]:
         """The best pieces at each row's positions.
 
@@ -86,21 +70,24 @@ class MaskedWordModel:
             rows: what to ask; each has at least one position.
             kind: one of `KINDS`.
         """
-        results: list[Top | None] = [None] * len(rows)
+        if not rows:
+            return []
         k = min(self.k, int(self.allowed[kind].sum()))
-        predictor = self._predictor(kind)
-        for indices, length in self._batches([row.packed for row in rows], predictor):
-            batch = [rows[i] for i in indices]
-            inputs = pad_batch([row.packed for row in batch], length)
-            inputs["position_input"] = _rectangle([row.positions for row in batch], predictor)
-            found = predictor(inputs)
-            for place, (i, row) in enumerate(zip(indices, batch, strict=True)):
-                n = len(row.positions)
-                results[i] = Top(
-                    found["top_ids"][place, :n, :k],
-                    found["top_log_probabilities"][place, :n, :k],
-                )
-        return results  # type: ignore[return-value]  # every row is in one batch
+        predictor = self._compiled(
+            kind,
+            lambda: self.bert.predictor(
+                "mlm",
+                values={"top.blocked": (~self.allowed[kind]).astype(np.float32)},
+                max_predictions=None,
+                output="top_k",
+                top_k=self.k,
+            ),
+        )
+        found = self._asked(predictor, rows, [row.positions for row in rows])
+        return [
+            Top(ids[:, :k], scores[:, :k])
+            for ids, scores in zip(found["top_ids"], found["top_log_probabilities"], strict=True)
+        ]
 
     def scores(self, rows: Sequence[Row], pieces: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Log-probabilities of given pieces.
@@ -112,37 +99,20 @@ class MaskedWordModel:
         Returns:
             For each row float32, (number of its pieces,).
         """
-        results: list[np.ndarray] = [np.empty(0)] * len(rows)
-        predictor = self._predictor("scores")
-        for indices, length in self._batches([row.packed for row in rows], predictor):
-            inputs = pad_batch([rows[i].packed for i in indices], length)
-            inputs["position_input"] = _rectangle([rows[i].positions for i in indices], predictor)
-            inputs["piece_input"] = _rectangle([pieces[i] for i in indices], predictor)
-            found = predictor(inputs)
-            for place, i in enumerate(indices):
-                results[i] = found[place, : len(pieces[i])]
-        return results
+        predictor = self._compiled(
+            "scores",
+            lambda: self.bert.predictor("mlm", max_predictions=None, output="scores"),
+        )
+        return self._asked(predictor, rows, pieces, piece_input=pieces)
 
-    def _batches(self, packed: Sequence[Packed], predictor: Predictor) -> list[Batch]:
-        lengths = [len(row.token_ids) for row in packed]
-        return batches_for(predictor, lengths, self.batch_size, self.limit)
-
-
-def batches_for(
-    predictor: Predictor, lengths: Sequence[int], batch_size: int, limit: int
-) -> list[Batch]:
-    """Batches of a kind that suits the backend: in few shapes, or with little padding."""
-    if predictor.fixed_shapes:
-        return batches_by_length(lengths, batch_size, max_positions=limit)
-    return batches_of_like_length(lengths, batch_size)
-
-
-def _rectangle(rows: Sequence[Sequence[int]], predictor: Predictor) -> np.ndarray:
-    """Rows of differing length as one int32 array, filled up with 0."""
-    width = max(map(len, rows))
-    if predictor.fixed_shapes:
-        width = 1 << (width - 1).bit_length()
-    array = np.zeros((len(rows), width), np.int32)
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array
+    def _asked(
+        self,
+        predictor: Predictor,
+        rows: Sequence[Row],
+        asked: Sequence[Sequence[int]],
+        **extra: Sequence[Sequence[int]],
+    ) -> Any:
+        """The outputs for each row, as many as it has in `asked`."""
+        extra["position_input"] = [row.positions for row in rows]
+        packed = [row.packed for row in rows]
+        return self._outputs(predictor, packed, [len(one) for one in asked], extra)

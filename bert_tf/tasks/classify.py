@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, overload
+from collections.abc import Iterable, Sequence
+from typing import overload
 
 import numpy as np
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
-from bert_tf.tasks.asking import batches_for
+from bert_tf.tasks.base import PackedTexts, Task, pack_texts
 from bert_tf.tasks.results import ClassifyResult
-from bert_tf.tasks.streaming import stream_in_chunks
-from bert_tf.text import Packed, pack, pad_batch
 
 Texts = str | tuple[str, str]
 
 
-class _PackedTexts(NamedTuple):
-    text: str
-    text_pair: str | None
-    packed: Packed
-    cut: bool
-
-
-class Classify:
+class Classify(Task[Texts, ClassifyResult]):
     """Tells a text's class, its classes if it can have several, or its number.
 
     A text that is longer than those that the classifier was trained on is cut in the same way;
     the result says so.
 
     Example:
-        >>> classify = Classify(bert_tf.load("my_classifier"))
-        >>> classify("A film to see again and again.").label
+        >>> classify = Classify(bert_tf.load("my_classifier"))  # doctest: +SKIP
+        >>> classify("A film to see again and again.").label  # doctest: +SKIP
         'positive'
 
     Args:
@@ -65,8 +56,7 @@ class Classify:
                 f"it on labelled texts first."
             )
         bert.heads.require_classifier()
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise BertError(f"batch_size={batch_size!r} must be a whole number above 0.")
+        super().__init__(bert, batch_size)
         limit = bert.config.max_position_embeddings
         length = max_seq_length or bert.classifier.max_seq_length or limit
         if not 3 <= length <= limit:
@@ -75,12 +65,9 @@ class Classify:
             )
         if not 0 <= threshold <= 1:
             raise BertError(f"threshold={threshold!r} must be a probability, from 0 to 1.")
-        self.bert = bert
         self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
-        self.batch_size = batch_size
         self.max_seq_length = length
         self.threshold = threshold
-        self._predictor: Any = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,34 +94,12 @@ class Classify:
         """
         if isinstance(text, str):
             one = text if text_pair is None else (text, text_pair)
-            return self._run([self._pack(one)])[0]
+            return self._answer([self._prepare(one)])[0]
         if text_pair is not None:
             raise BertError("pass one text, two texts, or one list of texts or (text, text_pair).")
-        return self._run([self._pack(one) for one in text])
+        return self._answer([self._prepare(one) for one in text])
 
-    @overload
-    def stream(
-        self, texts: Iterable[Texts], errors: Literal["raise"] = "raise"
-    ) -> Iterator[ClassifyResult]: ...
-
-    @overload
-    def stream(
-        self, texts: Iterable[Texts | BertError], errors: Literal["yield"]
-    ) -> Iterator[ClassifyResult | BertError]: ...
-
-    def stream(self, texts, errors="raise"):
-        """Classifies texts as they come, in their order, in memory that does not grow.
-
-        Args:
-            texts: any number of texts or of (text, text_pair).
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
-                `BertError` among the texts, for a row that could not be read, is treated alike.
-        """
-        return stream_in_chunks(texts, self._pack, self._run, self.batch_size, errors)
-
-    def _pack(self, texts: Texts | BertError) -> _PackedTexts:
-        if isinstance(texts, BertError):
-            raise texts
+    def _prepare(self, texts: Texts) -> PackedTexts:
         pair = (texts,) if isinstance(texts, str) else texts
         good = isinstance(pair, tuple | list) and 1 <= len(pair) <= 2
         if not good or not all(isinstance(text, str) for text in pair):
@@ -144,35 +109,24 @@ class Classify:
                 f"{self.bert.name} was trained on {'pairs of' if self.info.pairs else 'single'} "
                 f"texts; {'give it (text, text_pair)' if self.info.pairs else 'give it one text'}."
             )
-        first, *rest = self.bert.tokenizer.encode_ids_batch(pair)
-        second = rest[0] if rest else []
-        packed = pack(first, second, vocab=self.bert.vocab, max_length=self.max_seq_length)
-        full = len(first) + len(second) + (3 if second else 2)
-        text_pair = pair[1] if len(pair) == 2 else None
-        return _PackedTexts(pair[0], text_pair, packed, full > self.max_seq_length)
+        return pack_texts(self.bert, pair, self.max_seq_length)[0]
 
-    def _run(self, texts: list[_PackedTexts]) -> list[ClassifyResult]:
-        if self._predictor is None:
-            self._predictor = self.bert.predictor("classifier")
-        outputs = np.empty((len(texts), self.info.num_outputs))
-        lengths = [len(one.packed.token_ids) for one in texts]
-        limit = self.bert.config.max_position_embeddings
-        for indices, length in batches_for(self._predictor, lengths, self.batch_size, limit):
-            inputs = pad_batch([texts[i].packed for i in indices], length)
-            outputs[list(indices)] = self._predictor(inputs)
+    def _answer(self, texts: list[PackedTexts]) -> list[ClassifyResult]:
+        outputs = self._outputs(self._compiled("classifier"), [one.packed for one in texts])
         return [self._result(one, row) for one, row in zip(texts, outputs, strict=True)]
 
-    def _result(self, texts: _PackedTexts, row: np.ndarray) -> ClassifyResult:
+    def _result(self, texts: PackedTexts, row: np.ndarray) -> ClassifyResult:
+        first, second = texts.texts[0], texts.texts[1] if texts.texts[1:] else None
         if not self.info.labels:
-            return ClassifyResult(texts.text, texts.text_pair, cut=texts.cut, value=float(row[0]))
+            return ClassifyResult(first, second, cut=texts.cut, value=float(row[0]))
         probabilities = dict(zip(self.info.labels, map(float, row), strict=True))
         best = self.info.labels[int(row.argmax())]
         several: tuple[str, ...] | None = None
         if self.info.several:
             several = tuple(name for name, p in probabilities.items() if p >= self.threshold)
         return ClassifyResult(
-            texts.text,
-            texts.text_pair,
+            first,
+            second,
             cut=texts.cut,
             label=best,
             probability=probabilities[best],

@@ -15,15 +15,16 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from bert_tf.batching.predict import predict_all
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
 from bert_tf.data.inputs import USUAL_LENGTH
 from bert_tf.data.labelled import Label, LabelledTexts, Task, encode_labels
-from bert_tf.data.lengths import tokenize_texts
 from bert_tf.data.python_rows import labelled_rows
 from bert_tf.data.splits import split_labelled
 from bert_tf.errors import BertError
 from bert_tf.loading import load
-from bert_tf.tasks.asking import batches_for
+from bert_tf.tasks.base import Predicting
 from bert_tf.training.finetuning.plan import FineTuningPlan
 
 try:
@@ -55,35 +56,17 @@ class Targets(NamedTuple):
     classes: np.ndarray | None = None
 
 
-class Answers:
-    """What a fitted model says of texts, in batches of like length.
-
-    Args:
-        bert: with a classifier.
-    """
-
-    def __init__(self, bert: Bert) -> None:
-        self.bert = bert
-        self._predictor: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"bert": self.bert, "_predictor": None}
+class Answers(Predicting):
+    """What a fitted model says of texts."""
 
     def __call__(self, data: LabelledTexts, batch_size: int) -> np.ndarray:
         """Probabilities or numbers, float64 (rows, outputs), in the order of the rows."""
         bert, info = self.bert, self.bert.classifier
         assert info is not None
-        if self._predictor is None:
-            self._predictor = bert.predictor("classifier")
-        limit = bert.config.max_position_embeddings
-        texts = tokenize_texts(data, bert.tokenizer, info.max_seq_length or limit)
-        outputs = np.empty((len(texts), info.num_outputs))
-        lengths = texts.lengths.tolist()
-        for indices, length in batches_for(self._predictor, lengths, batch_size, limit):
-            rows = np.array(indices)
-            tokens, segments = texts.pad(rows, length)
-            outputs[rows] = self._predictor({"token_input": tokens, "seg_input": segments})
-        return outputs
+        length = info.max_seq_length or bert.config.max_position_embeddings
+        texts = tokenize_texts(data, bert.tokenizer, length)
+        predictor = self._compiled("classifier")
+        return predict_all(predictor, texts, batch_size=batch_size).astype(np.float64)
 
 
 class BertEstimator(BaseEstimator):

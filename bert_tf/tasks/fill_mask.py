@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, overload
+from collections.abc import Iterable, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -13,15 +13,15 @@ from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.tasks import masked_text, words
 from bert_tf.tasks.asking import MaskedWordModel
+from bert_tf.tasks.base import Task, check_whole
 from bert_tf.tasks.masked_text import MaskedText, Row
 from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
-from bert_tf.tasks.streaming import stream_in_chunks
 
 MODES = ("independent", "sequential", "joint")
 _MIN_BEAM = 5
 
 
-class FillMask:
+class FillMask(Task[str, FilledText]):
     """Fills the `[MASK]`s of texts.
 
     Only the masked positions reach the vocabulary projection, and only the best pieces leave it,
@@ -29,8 +29,8 @@ class FillMask:
     stay whole here, also glued to letters.
 
     Example:
-        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))
-        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word
+        >>> fill = FillMask(bert_tf.load("multi_cased_L-12_H-768_A-12"))  # doctest: +SKIP
+        >>> fill("Paris is the [MASK] of France.").masks[0].guesses[0].word  # doctest: +SKIP
         'capital'
 
     Args:
@@ -71,14 +71,8 @@ class FillMask:
         ):
             if value not in allowed:
                 raise BertError(f"{name}={value!r} is not one of {', '.join(allowed)}.")
-        for name, number in (
-            ("top_k", top_k),
-            ("max_pieces", max_pieces),
-            ("stride", stride),
-            ("batch_size", batch_size),
-        ):
-            if not isinstance(number, int) or number < 1:
-                raise BertError(f"{name}={number!r} must be a whole number above 0.")
+        check_whole(top_k=top_k, max_pieces=max_pieces, stride=stride)
+        super().__init__(bert, batch_size)
         if mode != "independent" and (max_pieces > 1 or candidates is not None):
             raise BertError(
                 f"candidates and max_pieces look at each mask alone; they do not go with "
@@ -88,12 +82,10 @@ class FillMask:
             raise BertError(
                 "candidates may be of any number of pieces; leave max_pieces out with them."
             )
-        self.bert = bert
         self.top_k = top_k
         self.mode = mode
         self.whole_words = whole_words
         self.max_pieces = max_pieces
-        self.batch_size = batch_size
         self._stride = stride if too_long == "window" else None
         self._beam = max(top_k, _MIN_BEAM)
         searching = mode == "joint" or max_pieces > 1
@@ -115,30 +107,10 @@ class FillMask:
             BertError: a text has no mask, or is longer than the model takes.
         """
         if isinstance(texts, str):
-            return self._fill([self._read(texts)])[0]
-        return self._fill([self._read(text) for text in texts])
+            return self._answer([self._prepare(texts)])[0]
+        return self._answer([self._prepare(text) for text in texts])
 
-    @overload
-    def stream(
-        self, texts: Iterable[str], errors: Literal["raise"] = "raise"
-    ) -> Iterator[FilledText]: ...
-
-    @overload
-    def stream(
-        self, texts: Iterable[str], errors: Literal["yield"]
-    ) -> Iterator[FilledText | BertError]: ...
-
-    def stream(self, texts, errors="raise"):
-        """Fills texts as they come, in their order, in memory that does not grow.
-
-        Args:
-            texts: any number of texts.
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result of a
-                text that cannot be filled, and go on.
-        """
-        return stream_in_chunks(texts, self._read, self._fill, self.batch_size, errors)
-
-    def _read(self, text: str) -> MaskedText:
+    def _prepare(self, text: str) -> MaskedText:
         masked = masked_text.read(text, self.bert.mask_tokenizer)
         # Longest form that will be asked for: too long is said here, not in the middle.
         longest = max(map(len, (self._candidates or {}).values()), default=self.max_pieces)
@@ -156,7 +128,7 @@ class FillMask:
             stride=self._stride,
         )
 
-    def _fill(self, texts: list[MaskedText]) -> list[FilledText]:
+    def _answer(self, texts: list[MaskedText]) -> list[FilledText]:
         if self._candidates is not None or self.max_pieces > 1:
             return [self._fill_with_words(text) for text in texts]
         if self.mode == "sequential":

@@ -17,7 +17,7 @@ CHUNK_BATCHES = 16
 
 
 def stream_in_chunks(
-    items: Iterable[T],
+    items: Iterable[T | BertError],
     prepare: Callable[[T], U],
     run: Callable[[list[U]], list[Any]],
     batch_size: int,
@@ -28,7 +28,7 @@ def stream_in_chunks(
     While the model runs one chunk, another thread takes and tokenizes the next.
 
     Args:
-        items: what comes in.
+        items: what comes in; a `BertError` stands for an item that could not be read.
         prepare: turns one item into what `run` takes; may raise `BertError`.
         run: turns a list of prepared items into as many results.
         batch_size: rows of a batch; so many times `CHUNK_BATCHES` items make a chunk, and two
@@ -46,7 +46,7 @@ def stream_in_chunks(
         prepared: list[U | BertError] = []
         for item in itertools.islice(iterator, batch_size * CHUNK_BATCHES):
             try:
-                prepared.append(prepare(item))
+                prepared.append(item if isinstance(item, BertError) else prepare(item))
             except BertError as error:
                 prepared.append(error)
         return prepared

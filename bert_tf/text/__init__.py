@@ -1,16 +1,9 @@
-"""Text in, numbers out: vocabulary, Google's tokenization, packing, and batches by length."""
+"""Text in, numbers out: vocabulary, Google's tokenization, and packing."""
 
-from bert_tf.text.batching import (
-    BUCKETS,
-    Batch,
-    ItemBatch,
-    batches_by_length,
-    batches_of_like_length,
-    bucket_length,
-    bucket_lengths,
-    in_order,
-    stream_batches,
-)
+import importlib
+import warnings
+from typing import Any
+
 from bert_tf.text.casing import infer_casing
 from bert_tf.text.packing import (
     Packed,
@@ -19,7 +12,6 @@ from bert_tf.text.packing import (
     check_mask_input,
     mask_input,
     pack,
-    pack_exact,
     pad_batch,
     windows,
 )
@@ -27,28 +19,30 @@ from bert_tf.text.tokenizer import WHOLE_TOKENS, BertTokenizer, Encoding
 from bert_tf.text.vocab import SPECIAL_TOKENS, Vocabulary
 
 __all__ = [
-    "BUCKETS",
     "SPECIAL_TOKENS",
     "WHOLE_TOKENS",
-    "Batch",
     "BertTokenizer",
     "Encoding",
-    "ItemBatch",
     "Packed",
     "Vocabulary",
     "Window",
-    "batches_by_length",
-    "batches_of_like_length",
     "best_windows",
-    "bucket_length",
-    "bucket_lengths",
     "check_mask_input",
-    "in_order",
     "infer_casing",
     "mask_input",
     "pack",
-    "pack_exact",
     "pad_batch",
-    "stream_batches",
     "windows",
 ]
+
+_MOVED = ("BUCKETS", "Batch", "batches_of_like_length", "bucket_length", "bucket_lengths")
+_DEPRECATED = ("ItemBatch", "batches_by_length", "in_order", "pack_exact", "stream_batches")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        return getattr(importlib.import_module("bert_tf.batching.buckets"), name)
+    if name in _DEPRECATED:
+        warnings.warn(f"bert_tf.text.{name} goes in the next version", DeprecationWarning, 2)
+        return getattr(importlib.import_module("bert_tf._deprecated"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

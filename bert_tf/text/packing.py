@@ -68,27 +68,6 @@ def pack(
     return _join(a[:keep_a], b[:keep_b], special == 3, vocab)
 
 
-def pack_exact(
-    ids_a: Sequence[int],
-    ids_b: Sequence[int] | None = None,
-    *,
-    vocab: Vocabulary,
-    max_length: int,
-) -> Packed:
-    """As `pack`, but refuses what would have to be cut.
-
-    Raises:
-        BertError: the row would be longer than `max_length`; the message names both numbers.
-    """
-    length = len(ids_a) + (len(ids_b) + 3 if ids_b else 2)
-    if length > max_length:
-        raise BertError(
-            f"the text has {length} pieces with [CLS] and [SEP], the limit is {max_length}: "
-            "shorten it, split it, or ask for windows."
-        )
-    return _join(list(ids_a), list(ids_b or ()), bool(ids_b), vocab)
-
-
 def _keep(len_a: int, len_b: int, room: int) -> tuple[int, int]:
     """How many pieces stay of each text; the outcome of cutting one after the other."""
     if len_a + len_b <= room:

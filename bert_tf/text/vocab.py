@@ -156,10 +156,6 @@ class Vocabulary:
             raise BertError(f"{id} is no id of a piece; ids start at 0.")
         return self.pieces[id] if id < len(self.pieces) else NO_PIECE
 
-    def is_continuation(self, id: int) -> bool:
-        """True if the piece goes on with the word before it (`##ing`)."""
-        return self.token(id).startswith("##")
-
     @functools.cached_property
     def special_ids(self) -> frozenset[int]:
         """The ids of the five special tokens."""

@@ -9,10 +9,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from bert_tf.batching.lengths import LengthHistogram
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
-from bert_tf.data.lengths import LengthHistogram, TokenizedTexts, tokenize_texts
 from bert_tf.errors import BertError
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_tf.batching.rows import Rows, TokenizedTexts, Vectors
+from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.bert import Bert
-from bert_tf.data.labelled_stream import LabelledStream, batches_once
-from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Stream
 
@@ -21,9 +20,10 @@ class LabelledRows(NamedTuple):
     """Rows to train on or to judge by.
 
     Attributes:
-        texts: what `bert_tf.data.lengths.tokenize_texts` gave.
+        texts: what `bert_tf.batching.tokenizing.tokenize_texts` gave.
         labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
-            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,).
+            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,). For other
+            heads see `bert_tf.batching.labels.Labels`.
     """
 
     texts: TokenizedTexts
@@ -31,10 +31,10 @@ class LabelledRows(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """What is trained on, and what is judged by: each call of `once` gives all of it anew."""
+    """The batches to train on, and the rows to judge by, if there are any."""
 
-    stream: Any
-    once: Callable[[], Iterator[tuple[np.ndarray, Batch]]]
+    stream: LabelledStream
+    validation: Rows | None
 
 
 def open_batches(
@@ -60,18 +60,11 @@ def open_batches(
     Raises:
         BertError: there are no rows, or vectors cannot be computed or kept.
     """
+    size, seed = plan.batch_size, plan.seed
     if plan.kind != "frozen":
-        return Batches(
-            LabelledStream(train.texts, train.labels, batch_size=plan.batch_size, seed=plan.seed),
-            lambda: (
-                iter(())
-                if validation is None
-                else batches_once(
-                    validation.texts, validation.labels, batch_size=plan.eval_batch_size
-                )
-            ),
-        )
-    from bert_tf.training.finetuning.features import FeatureStream, features_of, features_once
+        labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
+        return Batches(labelled, None if validation is None else validation.texts)
+    from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:
         return features_of(
@@ -84,24 +77,18 @@ def open_batches(
             progress=progress,
         )
 
-    stream = FeatureStream(
-        vectors(train),
-        train.labels,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
-        key=f"{digest} {train.texts.key} {plan.pooling}",
+    key = f"{digest} {train.texts.key} {plan.pooling}"
+    return Batches(
+        FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key),
+        None if validation is None else Vectors(vectors(validation)),
     )
-    if validation is None:
-        return Batches(stream, lambda: iter(()))
-    judged, labels = vectors(validation), validation.labels
-    return Batches(stream, lambda: features_once(judged, labels, plan.eval_batch_size))
 
 
 class Weighted:
     """A stream whose rows, or tokens, have the weights of their classes.
 
     Args:
-        stream: gives `labels`, int32, and `weights`, float32 of the same shape.
+        stream: gives `labels`, int32 (rows,) or (rows, length), and as many `weights`, float32.
         class_weights: float32 (classes,).
     """
 
@@ -112,9 +99,9 @@ class Weighted:
     def next_batch(self) -> Batch:
         """The stream's next batch; `weights` are multiplied by those of the classes."""
         batch = self._stream.next_batch()
-        # A token without a label has one below 0, and the weight 0.
-        factors = self._class_weights[np.maximum(batch["labels"], 0)]
-        return {**batch, "weights": batch["weights"] * factors}
+        weights = batch["weights"]
+        labels = np.where(weights > 0, batch["labels"], 0)  # of tokens, others are no class
+        return {**batch, "weights": weights * self._class_weights[labels]}
 
     def state(self) -> dict[str, Any]:
         """That of the stream."""

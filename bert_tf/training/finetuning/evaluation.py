@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from bert_tf.batching.buckets import choose_buckets
+from bert_tf.batching.predict import predict_all
+from bert_tf.batching.rows import Rows
+from bert_tf.training.objectives.base import Objective
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bert_tf.training.step import TrainingStep
 
-Batch = dict[str, np.ndarray]
 
+def all_scores(step: TrainingStep, rows: Rows, objective: Objective, batch_size: int) -> Any:
+    """The model's scores of all rows, in their order: float32 (rows, outputs).
 
-def all_scores(
-    step: TrainingStep, batches: Iterator[tuple[np.ndarray, Batch]], rows: int, outputs: int
-) -> np.ndarray:
-    """The model's scores of all rows, in their order: float32 (rows, outputs)."""
+    Of a head with scores for each token, a list of arrays (tokens, outputs).
+    """
     import keras
 
-    found = np.empty((rows, outputs), np.float32)
-    for numbers, batch in batches:
-        scores = keras.ops.convert_to_numpy(keras.ops.cast(step.predict(batch), "float32"))
-        found[numbers] = scores[: len(numbers)]
-    return found
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        return keras.ops.convert_to_numpy(keras.ops.cast(step.predict(batch), "float32"))
+
+    # A step is compiled for each shape, and divides the rows of a batch among devices.
+    buckets = choose_buckets(rows.lengths, rows.max_seq_length)
+    sizes = rows.lengths if objective.per_token else None
+    return predict_all(run, rows, batch_size=batch_size, buckets=buckets, sizes=sizes)

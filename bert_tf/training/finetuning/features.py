@@ -1,25 +1,23 @@
-"""Vectors of texts from a frozen encoder: computed once, kept on disk, streamed from there."""
+"""Vectors of texts from a frozen encoder: computed once, and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from bert_tf.batching.predict import predict
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.stream import FeatureStream as FeatureStream
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.lock import lock
-from bert_tf.data.labelled_stream import batches_once
-from bert_tf.data.lengths import TokenizedTexts
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
     from bert_tf.runtime.predictor import Predictor
-
-Batch = dict[str, np.ndarray]
 
 _FORMAT = 1
 
@@ -103,12 +101,9 @@ def _compute(
         np.lib.format.write_array_header_1_0(file, header)
         start, width = file.tell(), 4 * shape[1]
         file.truncate(start + width * shape[0])
-        # Longest first, so that a batch holds rows of like length: each is written to its place.
-        for rows, batch in batches_once(texts, batch_size=batch_size):
-            inputs = {name: batch[name] for name in ("token_input", "seg_input")}
-            vectors = np.asarray(predictor(inputs), "<f4")
-            for row, vector in zip(rows, vectors):
-                file.seek(start + width * int(row))
+        for rows, vectors in predict(predictor, texts, batch_size=batch_size):
+            for row, vector in zip(rows.tolist(), vectors.astype("<f4")):
+                file.seek(start + width * row)
                 file.write(vector.tobytes())
             bar.update(len(rows))
 
@@ -120,87 +115,3 @@ def _opened(path: str, shape: tuple[int, int]) -> np.ndarray | None:
     except (OSError, ValueError):
         return None
     return found if found.shape == shape and found.dtype == np.float32 else None
-
-
-class FeatureStream:
-    """Endless batches of vectors with their labels, each epoch in an order of its own.
-
-    Args:
-        features: float32 (rows, hidden).
-        labels: the first dimension is that of the rows.
-        batch_size: rows of a batch; the last of an epoch is filled up with rows of weight 0.
-        seed: a whole number, not negative.
-        key: of what the features come from; a state of others is refused.
-    """
-
-    def __init__(
-        self, features: np.ndarray, labels: np.ndarray, *, batch_size: int, seed: int, key: str
-    ) -> None:
-        if not len(features):
-            raise BertError("there are no rows to train on")
-        self.features = features
-        self.labels = labels
-        self.batch_size = batch_size
-        digest = hashlib.sha256(repr((key, batch_size, int(seed), labels.shape)).encode())
-        digest.update(np.ascontiguousarray(labels).tobytes())
-        self._fingerprint = digest.hexdigest()[:16]
-        self._seed = seed
-        self._taken = 0
-        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, int))
-
-    def steps_per_epoch(self) -> int:
-        """Batches in which each row occurs once."""
-        return -(-len(self.features) // self.batch_size)
-
-    def next_batch(self) -> Batch:
-        """`feature_input` float32 (batch_size, hidden), `labels`, `weights` float32."""
-        epoch, number = divmod(self._taken, self.steps_per_epoch())
-        if self._order[0] != epoch:
-            rng = np.random.default_rng([self._seed, epoch])
-            self._order = (epoch, rng.permutation(len(self.features)))
-        self._taken += 1
-        rows = self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
-        return feature_batch(self.features, self.labels, rows, self.batch_size)
-
-    def state(self) -> dict[str, Any]:
-        """Where the stream stands; JSON can hold it."""
-        return {"taken": self._taken, "fingerprint": self._fingerprint}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes where another stream of the same rows and settings stood.
-
-        Raises:
-            BertError: it is no such state, or of others.
-        """
-        try:
-            taken, fingerprint = int(state["taken"]), state["fingerprint"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise BertError(f"this is no state of a feature stream: {state!r:.200}") from error
-        if fingerprint != self._fingerprint or taken < 0:
-            raise BertError(
-                "the state of the training data is of another run: encoder, texts, labels, batch "
-                "size and seed must be those it was taken with"
-            )
-        self._taken = taken
-
-
-def features_once(
-    features: np.ndarray, labels: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, Batch]]:
-    """All rows once, in their order: numbers of the rows, and the batch."""
-    for start in range(0, len(features), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(features)))
-        yield rows, feature_batch(features, labels, rows, batch_size)
-
-
-def feature_batch(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, height: int) -> Batch:
-    """Some rows with their labels, filled up to `height` with rows of weight 0."""
-    batch = {
-        "feature_input": np.zeros((height, features.shape[1]), np.float32),
-        "labels": np.zeros((height, *labels.shape[1:]), labels.dtype),
-        "weights": np.zeros(height, np.float32),
-    }
-    batch["feature_input"][: len(rows)] = features[rows]
-    batch["labels"][: len(rows)] = labels[rows]
-    batch["weights"][: len(rows)] = 1
-    return batch

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf.batching.lengths import LengthHistogram
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
-from bert_tf.data.lengths import LengthHistogram
 from bert_tf.errors import BertError
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
 from bert_tf.training.finetuning.evaluation import all_scores
@@ -176,8 +176,8 @@ def fine_tune(
 
     def evaluate() -> Row:
         assert validation is not None
-        scores = all_scores(step, data.once(), len(validation.labels), info.num_outputs)
-        scores = objective.scale.back(scores)
+        assert data.validation is not None
+        scores = all_scores(step, data.validation, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
         at = int(keras.ops.convert_to_numpy(optimizer.iterations))
         best.look(at, row, objective.only(scores))

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.lengths import tokenize_texts
 from bert_tf.data.reading import Layout
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer

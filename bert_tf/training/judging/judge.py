@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from bert_tf.batching.predict import predict
+from bert_tf.batching.rows import PackedRows
 from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pairs import SPECIAL_PIECES
 from bert_tf.errors import BertError
-from bert_tf.text import Vocabulary
-from bert_tf.text.batching import bucket_length
+from bert_tf.text import Packed, Vocabulary
 from bert_tf.training.judging.baselines import (
     BASELINES,
     Answers,
@@ -107,9 +108,9 @@ def judge_pretraining(
         )
     from bert_tf.models.builders import build_gathered_pretraining_model
 
-    predict = bert.predictor(build_gathered_pretraining_model(bert.layers))
+    run = bert.predictor(build_gathered_pretraining_model(bert.layers))
     return judge_predictions(
-        predict, bert.vocab, corpus, held_out, max_seq_length=max_seq_length, **options
+        run, bert.vocab, corpus, held_out, max_seq_length=max_seq_length, **options
     )
 
 
@@ -286,28 +287,23 @@ def _ask(
 
 
 def _answer(
-    predict: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
+    run: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
 ) -> tuple[Answers, np.ndarray]:
     """What the model says: of the masked pieces, and of each pair whether it is random, bool."""
     count = len(questions.lengths)
     loss, rank = np.empty(len(questions.ids)), np.empty(len(questions.ids), np.int64)
     random = np.empty(count, bool)
-    order = np.argsort(questions.lengths, kind="stable")  # so that little is padded
-    longest = questions.inputs["token_input"].shape[1]
-    for start in range(0, count, batch_size):
-        batch = order[start : start + batch_size]
-        length = bucket_length(int(questions.lengths[batch].max()), longest)
-        inputs = {
-            name: array[batch] if name == "position_input" else array[batch, :length]
-            for name, array in questions.inputs.items()
-        }
-        mlm, nsp = predict(inputs)
+    inputs = questions.inputs
+    each = zip(inputs["token_input"].tolist(), inputs["seg_input"].tolist(), questions.lengths)
+    packed = [Packed(tokens[:length], segments[:length]) for tokens, segments, length in each]
+    rows = PackedRows(packed, inputs["token_input"].shape[1])
+    extra = {"position_input": inputs["position_input"]}
+    for batch, (mlm, nsp) in predict(run, rows, batch_size=batch_size, extra=extra):
         which = np.flatnonzero(np.isin(questions.rows, batch))
         row_of = np.empty(count, np.int64)
         row_of[batch] = np.arange(len(batch))
-        logits = np.asarray(mlm)[row_of[questions.rows[which]], questions.slots[which]]
+        logits = mlm[row_of[questions.rows[which]], questions.slots[which]]
         loss[which], rank[which] = _answers(logits, questions.ids[which])
-        nsp = np.asarray(nsp)
         random[batch] = nsp[:, 1] > nsp[:, 0]
         if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
             raise BertError(

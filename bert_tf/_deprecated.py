@@ -1,0 +1,108 @@
+"""What goes in the next version; until then old names lead here, with a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+from bert_tf.batching.buckets import Batch, bucket_length, bucket_lengths
+from bert_tf.errors import BertError
+from bert_tf.text.packing import Packed, pack
+from bert_tf.text.vocab import Vocabulary
+
+T = TypeVar("T")
+
+
+def pack_exact(
+    ids_a: Sequence[int],
+    ids_b: Sequence[int] | None = None,
+    *,
+    vocab: Vocabulary,
+    max_length: int,
+) -> Packed:
+    """As `pack`, but raises a `BertError` where it would cut."""
+    length = len(ids_a) + (len(ids_b) + 3 if ids_b else 2)
+    if length > max_length:
+        raise BertError(
+            f"the text has {length} pieces with [CLS] and [SEP], the limit is {max_length}: "
+            "shorten it, split it, or ask for windows."
+        )
+    return pack(ids_a, ids_b, vocab=vocab, max_length=max_length)
+
+
+class ItemBatch(NamedTuple, Generic[T]):
+    """A batch of a stream: positions of its items, the length to pad them to, and the items."""
+
+    indices: tuple[int, ...]
+    length: int
+    items: tuple[T, ...]
+
+
+def batches_by_length(
+    lengths: Sequence[int],
+    batch_size: int | None = None,
+    *,
+    max_tokens: int | None = None,
+    max_positions: int = 512,
+) -> list[Batch]:
+    """Rows of each bucket by themselves, the longest bucket first.
+
+    A batch has at most `batch_size` rows, 32 if neither limit is given, and `max_tokens`
+    positions, yet at least one row. `batches_of_like_length` makes fewer batches.
+
+    Raises:
+        BertError: a row is longer than the model takes, or a limit is not positive.
+    """
+    for name, value in (("batch_size", batch_size), ("max_tokens", max_tokens)):
+        if value is not None and value < 1:
+            raise BertError(f"{name} is {value}; it must be at least 1.")
+    groups: dict[int, list[int]] = {length: [] for length in bucket_lengths(max_positions)}
+    for index, length in enumerate(lengths):
+        groups[bucket_length(length, max_positions)].append(index)
+    batches = []
+    for length, indices in reversed(groups.items()):
+        rows = batch_size or (32 if max_tokens is None else len(lengths))
+        rows = rows if max_tokens is None else min(rows, max(1, max_tokens // length))
+        starts = range(0, len(indices), rows or 1)
+        batches += [Batch(tuple(indices[start : start + rows]), length) for start in starts]
+    return batches
+
+
+def stream_batches(
+    items: Iterable[T],
+    length_of: Callable[[T], int],
+    batch_size: int | None = None,
+    *,
+    max_tokens: int | None = None,
+    max_positions: int = 512,
+    look_ahead: int = 1024,
+) -> Iterator[ItemBatch[T]]:
+    """`batches_by_length` over a stream, of which `look_ahead` items are held at a time.
+
+    Raises:
+        BertError: as `batches_by_length`, or `look_ahead` is not positive.
+    """
+    if look_ahead < 1:
+        raise BertError(f"look_ahead is {look_ahead}; it must be at least 1.")
+    iterator = iter(items)
+    done = 0
+    while part := list(islice(iterator, look_ahead)):
+        lengths = [length_of(item) for item in part]
+        for indices, length in batches_by_length(
+            lengths, batch_size, max_tokens=max_tokens, max_positions=max_positions
+        ):
+            chosen = tuple(part[index] for index in indices)
+            yield ItemBatch(tuple(done + index for index in indices), length, chosen)
+        done += len(part)
+
+
+def in_order(results: Iterable[tuple[Sequence[int], Sequence[T]]]) -> Iterator[T]:
+    """Results of batches, each with its `indices`, in the input's order as soon as they can go."""
+    waiting: dict[int, T] = {}
+    due = 0
+    for indices, values in results:
+        waiting.update(zip(indices, values, strict=True))
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1

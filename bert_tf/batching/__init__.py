@@ -1,0 +1,1 @@
+"""Rows with labels of any shape, batches of like length, resumable streams, the predict loop."""

@@ -1,0 +1,77 @@
+"""How long tokenized texts are, and how many of them are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.errors import BertError
+
+
+@dataclass(frozen=True, eq=False)
+class LengthHistogram:
+    """How long texts are, in pieces with [CLS] and [SEP], before they are cut.
+
+    Attributes:
+        counts: rows of each length, int64, (longest + 1,).
+        max_seq_length: where they are cut.
+    """
+
+    counts: np.ndarray
+    max_seq_length: int
+
+    @classmethod
+    def of(cls, *texts: TokenizedTexts) -> LengthHistogram:
+        """Of all rows of one or several splits.
+
+        Raises:
+            BertError: there is none, or they are cut at different lengths.
+        """
+        limits = {one.max_seq_length for one in texts}
+        if len(limits) != 1 or not sum(map(len, texts)):
+            raise BertError("a histogram of lengths is of texts with one max_seq_length")
+        lengths = np.concatenate([one.full_lengths for one in texts])
+        return cls(np.bincount(lengths), limits.pop())
+
+    @property
+    def cut_share(self) -> float:
+        """The share of the rows that `max_seq_length` cuts."""
+        return float(self.counts[self.max_seq_length + 1 :].sum() / self.counts.sum())
+
+    def quantile(self, share: float) -> int:
+        """The least length that at least this share of the rows does not exceed."""
+        reached = np.cumsum(self.counts)
+        return int(np.searchsorted(reached, share * reached[-1]))
+
+    def __str__(self) -> str:
+        count = int(self.counts.sum())
+        longest = len(self.counts) - 1
+        return (
+            f"lengths of {count:,} texts in pieces: half have at most {self.quantile(0.5)}, 95 % "
+            f"{self.quantile(0.95)}, the longest {longest}; max_seq_length {self.max_seq_length} "
+            f"cuts {_percent(self.cut_share)}"
+        )
+
+    def remark(self) -> str | None:
+        """What to say if most texts are cut."""
+        if self.cut_share <= 0.5:
+            return None
+        fits = next((n for n in (64, 128, 256, 384, 512) if n >= self.quantile(0.9)), 512)
+        better = (
+            f"{fits} would cut few" if fits > self.max_seq_length else "the texts are very long"
+        )
+        return (
+            f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts; "
+            f"{better}: --max_seq_length {max(fits, self.max_seq_length)}"
+        )
+
+
+def _percent(share: float) -> str:
+    """Never 0 % for some, nor 100 % for not all."""
+    if 0 < share < 0.001:
+        return "less than 0.1 %"
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return f"{100 * share:.1f} %" if 0 < share < 1 else f"{100 * share:.0f} %"

@@ -1,0 +1,216 @@
+"""Rows that a model takes: tokenized texts, or vectors of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+
+from bert_tf.batching.ragged import Ragged
+from bert_tf.text.packing import Packed, Window, best_windows, pad_batch
+
+
+class Rows(Protocol):
+    """What streams and the predict loop need to know of rows."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each row, int (rows,)."""
+
+    @property
+    def max_seq_length(self) -> int:
+        """No row is longer."""
+
+    @property
+    def key(self) -> str:
+        """Of what the rows come from; empty where nobody needs it."""
+
+    def inputs(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Inputs of a model by name, each (height, ...): some rows, then rows of padding.
+
+        Args:
+            rows: their numbers.
+            length: to pad to; no row is longer.
+            height: by default `len(rows)`.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizedTexts:
+    """Rows as the model takes them, [CLS] a [SEP] or [CLS] a [SEP] b [SEP], one after another.
+
+    A text that is read in windows has several rows, which follow one another.
+
+    Attributes:
+        pieces: token ids of all rows, uint16 or int32, shape (tokens,).
+        starts: where each row starts in `pieces`, and the end; int64, (rows + 1,).
+        firsts: positions of each row up to and with the first [SEP]; int32, (rows,).
+        full_lengths: of each row before it was cut to `max_seq_length`; int32, (rows,). Windows
+            are not cut.
+        max_seq_length: most positions of a row.
+        key: a hash of texts, vocabulary, casing and whatever else the rows come from.
+        offsets: first character of each token in its own text and the one after the last, int32,
+            (tokens, 2); 0 and 0 for [CLS] and [SEP]. None where nobody asked for them.
+        texts: the number of the text or pair that each row is of, int32, (rows,); None where each
+            has one row.
+        window_starts: index of each row's first token among those of the text that is read in
+            windows, int32, (rows,); None without windows.
+    """
+
+    pieces: np.ndarray
+    starts: np.ndarray
+    firsts: np.ndarray
+    full_lengths: np.ndarray
+    max_seq_length: int
+    key: str
+    offsets: np.ndarray | None = None
+    texts: np.ndarray | None = None
+    window_starts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.firsts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each row, int64 (rows,)."""
+        return np.diff(self.starts)
+
+    @property
+    def text_numbers(self) -> np.ndarray:
+        """The number of the text that each row is of, int (rows,).
+
+        `labels[rows.text_numbers]` gives each window the label of its text.
+        """
+        return np.arange(len(self)) if self.texts is None else self.texts
+
+    def pad(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`token_input` and `seg_input` of some rows.
+
+        Args:
+            rows: their numbers.
+            length: to pad to with 0; no row is longer.
+            height: to fill up to with rows of padding; by default none.
+
+        Returns:
+            Both int32, shape (height, length).
+        """
+        height = len(rows) if height is None else height
+        tokens = Ragged(self.pieces, self.starts).padded(rows, length, height).astype(np.int32)
+        segments = np.zeros((height, length), np.int32)
+        for place, row in enumerate(rows):
+            segments[place, self.firsts[row] : self.starts[row + 1] - self.starts[row]] = 1
+        return tokens, segments
+
+    def inputs(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """`token_input` and `seg_input` by name; see `pad`."""
+        return dict(zip(("token_input", "seg_input"), self.pad(rows, length, height)))
+
+    def tokens_of(self, row: int, second: bool = False) -> slice:
+        """Where a row's tokens of its first or second text lie in `pieces` and `offsets`.
+
+        >>> ids = np.array([2, 7, 8, 3, 9, 3])  # [CLS] 7 8 [SEP] 9 [SEP]
+        >>> rows = TokenizedTexts(ids, np.array([0, 6]), np.array([4]), np.array([6]), 8, "")
+        >>> rows.tokens_of(0), rows.tokens_of(0, second=True)
+        (slice(1, 3, None), slice(4, 5, None))
+        """
+        start, middle, end = self.starts[row], self.firsts[row], self.starts[row + 1]
+        if not second:
+            return slice(int(start) + 1, int(start + middle) - 1)
+        return slice(int(start + middle), max(int(start + middle), int(end) - 1))
+
+    def in_best_window(self, second: bool = False) -> np.ndarray:
+        """Where each token of a text that is read in windows has the most context.
+
+        Args:
+            second: whether the second text of each pair is read in windows.
+
+        Returns:
+            bool, (tokens,): True once for each token of each such text.
+        """
+        found = np.zeros(len(self.pieces), bool)
+        for _, group in groupby(range(len(self)), self.text_numbers.__getitem__):
+            rows = list(group)
+            places = [self.tokens_of(row, second) for row in rows]
+            starts = [self.window_start(row) for row in rows]
+            counts = [place.stop - place.start for place in places]
+            best = best_windows([Window(start, [0] * n) for start, n in zip(starts, counts)])
+            for number, (place, start, count) in enumerate(zip(places, starts, counts)):
+                found[place] = best[start : start + count] == number
+        return found
+
+    def window_start(self, row: int) -> int:
+        """Index of a row's first token among those of its text."""
+        return 0 if self.window_starts is None else int(self.window_starts[row])
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRows:
+    """Rows that are packed already, such as those that a task asks.
+
+    Attributes:
+        packed: what `bert_tf.text.pack` gave.
+        max_seq_length: no row is longer.
+    """
+
+    packed: Sequence[Packed]
+    max_seq_length: int
+    key = ""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.packed)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each row, int64 (rows,)."""
+        return np.array([len(row.token_ids) for row in self.packed])
+
+    def inputs(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """`token_input` and `seg_input`; see `bert_tf.text.pad_batch`."""
+        return pad_batch([self.packed[row] for row in rows], length, batch_size=height)
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Rows that are vectors of texts, all of one length.
+
+    Attributes:
+        features: float32, (rows, width).
+        key: of what they come from.
+    """
+
+    features: np.ndarray
+    key: str = ""
+    max_seq_length = 1
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.features)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """1 for each row."""
+        return np.ones(len(self), np.int64)
+
+    def inputs(
+        self, rows: np.ndarray, length: int = 1, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """`feature_input`, float32 (height, width), of some rows."""
+        found = np.zeros((len(rows) if height is None else height, self.features.shape[1]), "f4")
+        found[: len(rows)] = self.features[rows]
+        return {"feature_input": found}

@@ -1,0 +1,133 @@
+"""`Task`: what all tasks have in common: checks, compiled models, batches, and streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
+
+from bert_tf.batching.predict import Extra, predict_all
+from bert_tf.batching.rows import PackedRows
+from bert_tf.bert import Bert
+from bert_tf.errors import BertError
+from bert_tf.tasks.streaming import stream_in_chunks
+from bert_tf.text import Packed, pack
+
+if TYPE_CHECKING:
+    from bert_tf.runtime.predictor import Predictor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Predicting:
+    """Runs a BERT's models on packed rows; each is compiled when it is first needed.
+
+    Pickles and copies leave the compiled models out.
+
+    Args:
+        bert: whose models.
+        batch_size: rows run at once.
+
+    Raises:
+        BertError: `batch_size` is no whole number above 0.
+    """
+
+    def __init__(self, bert: Bert, batch_size: int = 32) -> None:
+        check_whole(batch_size=batch_size)
+        self.bert = bert
+        self.batch_size = batch_size
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_predictors"}
+
+    def _compiled(self, name: str, make: Callable[[], Predictor] | None = None) -> Predictor:
+        """A compiled model, by default the BERT's of that name."""
+        predictors: dict[str, Predictor] = vars(self).setdefault("_predictors", {})
+        if name not in predictors:
+            predictors[name] = make() if make is not None else self.bert.predictor(name)
+        return predictors[name]
+
+    def _outputs(
+        self,
+        predictor: Predictor,
+        packed: Sequence[Packed],
+        sizes: Sequence[int] | None = None,
+        extra: Mapping[str, Extra] | None = None,
+    ) -> Any:
+        """The outputs for all rows, in their order: see `predict_all`."""
+        rows = PackedRows(packed, self.bert.config.max_position_embeddings)
+        return predict_all(predictor, rows, sizes=sizes, batch_size=self.batch_size, extra=extra)
+
+
+class Task(Predicting, Generic[Item, Result]):
+    """What is asked of a BERT: one item in, one named result out.
+
+    A task says how an item is prepared (`_prepare`) and how prepared ones are answered
+    (`_answer`), mostly by `_outputs`.
+    """
+
+    def _prepare(self, item: Any) -> Any:
+        """Checks and tokenizes one item.
+
+        Raises:
+            BertError: it is no such item.
+        """
+        raise NotImplementedError
+
+    def _answer(self, prepared: list[Any]) -> list[Result]:
+        """The results of prepared items, in their order."""
+        raise NotImplementedError
+
+    @overload
+    def stream(
+        self, texts: Iterable[Item], errors: Literal["raise"] = "raise"
+    ) -> Iterator[Result]: ...
+
+    @overload
+    def stream(
+        self, texts: Iterable[Item | BertError], errors: Literal["yield"]
+    ) -> Iterator[Result | BertError]: ...
+
+    def stream(self, texts, errors="raise"):
+        """Answers texts as they come, in their order, in memory that does not grow.
+
+        Args:
+            texts: any number of what the task takes.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
+                `BertError` among the texts, for a row that could not be read, is treated alike.
+        """
+        return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
+
+
+class PackedTexts(NamedTuple):
+    """One or two texts as a row.
+
+    Attributes:
+        texts: as given.
+        packed: their tokens.
+        cut: whether some had to go.
+    """
+
+    texts: tuple[str, ...]
+    packed: Packed
+    cut: bool
+
+
+def pack_texts(bert: Bert, texts: Sequence[str], max_length: int) -> tuple[PackedTexts, list[int]]:
+    """Tokenizes and packs one or two texts; gives the number of tokens of each as well."""
+    ids = bert.tokenizer.encode_ids_batch(texts)
+    packed = pack(*ids, vocab=bert.vocab, max_length=max_length)
+    counts = [len(one) for one in ids]
+    full = sum(counts) + (3 if counts[1:] and counts[1] else 2)
+    return PackedTexts(tuple(texts), packed, full > max_length), counts
+
+
+def check_whole(**numbers: Any) -> None:
+    """Refuses what is no whole number above 0.
+
+    Raises:
+        BertError: one is not; the message names it.
+    """
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise BertError(f"{name}={number!r} must be a whole number above 0.")
