@@ -82,8 +82,8 @@ class Ours:
         os.environ["KERAS_BACKEND"] = backend
         import keras
 
-        from bert_tf.models.builders import build_gathered_pretraining_model
-        from bert_tf.models.heads import Heads
+        from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
+        from bert_tf.models.layout import Heads
         from bert_tf.models.parts import BertLayers
         from bert_tf.models.weights import assign_all
         from bert_tf.training.losses import pretraining_loss

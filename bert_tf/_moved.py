@@ -17,38 +17,49 @@ from typing import Any
 
 import lazy_loader
 
-MOVED = {
-    "bert_tf.checkpoint.lock": "bert_tf.files.locks",
-    "bert_tf.checkpoint.progress": "bert_tf.files.progress",
-    "bert_tf.data.labelled_stream": "bert_tf.batching.stream",
-    "bert_tf.data.labelled_stream:choose_buckets": "bert_tf.batching.buckets:choose_buckets",
-    "bert_tf.data.lengths": "bert_tf.batching.tokenizing",
-    "bert_tf.data.lengths:LengthHistogram": "bert_tf.batching.lengths:LengthHistogram",
-    "bert_tf.data.lengths:TokenizedTexts": "bert_tf.batching.rows:TokenizedTexts",
-    "bert_tf.data:LabelledStream": "bert_tf.batching.stream:LabelledStream",
-    "bert_tf.data:LengthHistogram": "bert_tf.batching.lengths:LengthHistogram",
-    "bert_tf.data:TokenizedTexts": "bert_tf.batching.rows:TokenizedTexts",
-    "bert_tf.data:batches_once": "bert_tf.batching.stream:batches_once",
-    "bert_tf.data:stream_labelled": "bert_tf._deprecated:stream_labelled",
-    "bert_tf.data:tokenize_texts": "bert_tf.batching.tokenizing:tokenize_texts",
-    "bert_tf.tasks.growing_file": "bert_tf.files.growing",
-    "bert_tf.tasks.growing_file:check_output": "bert_tf.files.whole:check_output",
-    "bert_tf.text.batching": "bert_tf.batching.buckets",
-    "bert_tf.text.batching:ItemBatch": "bert_tf._deprecated:ItemBatch",
-    "bert_tf.text.batching:batches_by_length": "bert_tf._deprecated:batches_by_length",
-    "bert_tf.text.batching:in_order": "bert_tf._deprecated:in_order",
-    "bert_tf.text.batching:stream_batches": "bert_tf._deprecated:stream_batches",
-    "bert_tf.text:BUCKETS": "bert_tf.batching.buckets:BUCKETS",
-    "bert_tf.text:Batch": "bert_tf.batching.buckets:Batch",
-    "bert_tf.text:ItemBatch": "bert_tf._deprecated:ItemBatch",
-    "bert_tf.text:batches_by_length": "bert_tf._deprecated:batches_by_length",
-    "bert_tf.text:batches_of_like_length": "bert_tf.batching.buckets:batches_of_like_length",
-    "bert_tf.text:bucket_length": "bert_tf.batching.buckets:bucket_length",
-    "bert_tf.text:bucket_lengths": "bert_tf.batching.buckets:bucket_lengths",
-    "bert_tf.text:in_order": "bert_tf._deprecated:in_order",
-    "bert_tf.text:pack_exact": "bert_tf._deprecated:pack_exact",
-    "bert_tf.text:stream_batches": "bert_tf._deprecated:stream_batches",
-}
+_TABLE = """
+bert_tf.checkpoint.lock -> bert_tf.files.locks
+bert_tf.checkpoint.progress -> bert_tf.files.progress
+bert_tf.data.labelled_stream -> bert_tf.batching.stream
+bert_tf.data.labelled_stream: choose_buckets -> bert_tf.batching.buckets
+bert_tf.data.lengths -> bert_tf.batching.tokenizing
+bert_tf.data.lengths: LengthHistogram -> bert_tf.batching.lengths
+bert_tf.data.lengths: TokenizedTexts -> bert_tf.batching.rows
+bert_tf.data: LabelledStream batches_once -> bert_tf.batching.stream
+bert_tf.data: LengthHistogram -> bert_tf.batching.lengths
+bert_tf.data: TokenizedTexts -> bert_tf.batching.rows
+bert_tf.data: stream_labelled -> bert_tf._deprecated
+bert_tf.data: tokenize_texts -> bert_tf.batching.tokenizing
+bert_tf.models.builders: build_classifier build_head_model build_sentence_model ->
+    bert_tf.models.heads.classifier
+bert_tf.models.builders: build_gathered_pretraining_model build_pretraining_model ->
+    bert_tf.models.heads.pretraining
+bert_tf.models.builders: build_mlm_model -> bert_tf.models.heads.mlm
+bert_tf.models.builders: build_nsp_model -> bert_tf.models.heads.nsp
+bert_tf.models.builders: build_span_model -> bert_tf.models.heads.span
+bert_tf.models.heads: ClassifierLayout Heads OUTPUTS POOLINGS -> bert_tf.models.layout
+bert_tf.models.heads: TITLES -> bert_tf.heads
+bert_tf.tasks.growing_file -> bert_tf.files.growing
+bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
+bert_tf.text.batching -> bert_tf.batching.buckets
+bert_tf.text.batching: ItemBatch batches_by_length in_order stream_batches -> bert_tf._deprecated
+bert_tf.text: BUCKETS Batch batches_of_like_length bucket_length bucket_lengths ->
+    bert_tf.batching.buckets
+bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
+    bert_tf._deprecated
+"""
+
+
+def _read(table: str) -> dict[str, str]:
+    found = {}
+    for line in table.replace("\n    ", " ").split("\n")[1:-1]:
+        old, _, new = line.partition(" -> ")
+        module, _, names = old.partition(": ")
+        found |= {f"{module}:{name}": f"{new}:{name}" for name in names.split()} or {old: new}
+    return found
+
+
+MOVED = _read(_TABLE)
 """Old path: new path; of a module, which takes the modules in it along, or of `module:name`. A
 module that names leave, and that is no package, has to say `__getattr__ = moved_names(__name__)`
 (`if not TYPE_CHECKING`, so that mypy still knows what it has)."""

@@ -20,7 +20,7 @@ from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import MODELS
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.runtime import profile
 from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 

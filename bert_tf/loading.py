@@ -18,7 +18,7 @@ from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
-from bert_tf.models.heads import Heads
+from bert_tf.models.layout import Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing

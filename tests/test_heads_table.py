@@ -18,7 +18,7 @@ import pytest
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.heads import HEADS, MODELS, PARTS
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.models.layout import ClassifierLayout, Heads
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 TINY = pathlib.Path(__file__).parent / "golden/tiny_ckpt"

@@ -18,7 +18,7 @@ from training_runs import tiny_config
 from bert_tf.checkpoint import CheckpointWriter, write_checkpoint
 from bert_tf.errors import BertError
 from bert_tf.models import BertLayers, Heads
-from bert_tf.models.builders import build_gathered_pretraining_model
+from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
 from bert_tf.models.weights import saved_weights
 from bert_tf.training.checkpoints import TrainingCheckpoints
 from bert_tf.training.distribution import Distribution

@@ -13,6 +13,7 @@ import bert_tf
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.errors import BertError
 from bert_tf.training import losses
+from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
 from bert_tf.training.metrics.names import Metric
 from bert_tf.training.objectives.base import Objective
@@ -182,6 +183,24 @@ def test_labels_of_tokens_have_a_weighted_mean():
     # As a part of a batch that weighs 8.
     part, _ = Tokens().loss(scores, {**batch, "total_weight": np.float32(8)})
     assert float(part) == pytest.approx(15 / 8)
+
+
+def test_scores_of_tokens_come_by_row(bert, rows):
+    """A model that gives each token's id, and 0 where a batch is filled up."""
+
+    class Step:
+        def predict(self, batch):
+            return batch["token_input"][:, :, None].astype(np.float32)
+
+    class Tokens(Objective):
+        per_token = True
+
+    texts = rows[0].texts
+    found = all_scores(Step(), texts, Tokens(), batch_size=5)
+    expected = np.split(texts.pieces, texts.starts[1:-1])
+    for one, ids in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one[:, 0], ids)
+        assert one.shape == (len(ids), 1)
 
 
 # Where names of tasks stand

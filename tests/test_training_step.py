@@ -16,8 +16,8 @@ from training_runs import random_batches, tiny_config, tiny_training, twenty_los
 from bert_tf import models
 from bert_tf.errors import BertError
 from bert_tf.models import fused as fused_module
-from bert_tf.models.builders import build_gathered_pretraining_model
 from bert_tf.models.fused import fused
+from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
 from bert_tf.training.losses import SUMS, pretraining_loss
 from bert_tf.training.pretraining.pretrain import metrics_of
 from bert_tf.training.step import TrainingStep

@@ -116,7 +116,7 @@ def random_batches(count: int, config: BertConfig, seed: int = 0) -> list[dict[s
 def tiny_training(dropout: float = 0.0, dtype: str = "float32", rate: float = 1e-2):
     """Layers with fixed start weights, the model on them and a step that trains it."""
     from bert_tf.models import BertLayers, Heads
-    from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all
     from bert_tf.training.losses import pretraining_loss
     from bert_tf.training.optimizer import BertAdam

@@ -17,22 +17,16 @@ that are not simply `token_input != 0`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
+from bert_tf._moved import moved_names
 from bert_tf.errors import BertError
-from bert_tf.models.heads.classifier import build_classifier as build_classifier
-from bert_tf.models.heads.classifier import build_head_model as build_head_model
-from bert_tf.models.heads.classifier import build_sentence_model as build_sentence_model
-from bert_tf.models.heads.mlm import build_mlm_model as build_mlm_model
-from bert_tf.models.heads.nsp import build_nsp_model as build_nsp_model
-from bert_tf.models.heads.pretraining import (
-    build_gathered_pretraining_model as build_gathered_pretraining_model,
-)
-from bert_tf.models.heads.pretraining import build_pretraining_model as build_pretraining_model
-from bert_tf.models.heads.span import build_span_model as build_span_model
 from bert_tf.models.parts import BertLayers, Source, layers_of
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(__name__)
 
 
 def build_encoder(

@@ -15,7 +15,6 @@ from bert_tf.errors import BertError
 from bert_tf.heads import HEADS
 from bert_tf.models.dropout import Dropout
 from bert_tf.models.head_layers import MeanPooling
-from bert_tf.models.heads import Heads
 from bert_tf.models.initializers import BertInitializer, blank_weights
 from bert_tf.models.layers import (
     AttentionBias,
@@ -24,6 +23,7 @@ from bert_tf.models.layers import (
     TokenEmbedding,
     layer_norm,
 )
+from bert_tf.models.layout import Heads
 from bert_tf.models.transformer import TransformerLayer
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf.config import BertConfig
-from bert_tf.models.heads import Heads
+from bert_tf.models.layout import Heads
 from bert_tf.runtime import cache, profile
 from bert_tf.runtime.openvino import compile_graph, trace
 from bert_tf.runtime.predictor import Predictor, Run, check_precision, structure_of

@@ -10,8 +10,8 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout
 from bert_tf.models.head_layers import MeanPooling, softmax
-from bert_tf.models.heads import OUTPUTS, POOLINGS, ClassifierLayout, Heads
 from bert_tf.models.layers import dense
+from bert_tf.models.layout import OUTPUTS, POOLINGS, ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers, Source, layers_of
 
 

@@ -17,8 +17,8 @@ from bert_tf.models.head_layers import (
     TopPieces,
     softmax,
 )
-from bert_tf.models.heads import Heads
 from bert_tf.models.layers import Activation, dense, layer_norm
+from bert_tf.models.layout import Heads
 from bert_tf.models.parts import BertLayers, Source, ids_input, layers_of, with_input
 
 

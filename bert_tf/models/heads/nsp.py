@@ -8,8 +8,8 @@ import keras
 
 from bert_tf.config import BertConfig
 from bert_tf.models.head_layers import softmax
-from bert_tf.models.heads import Heads
 from bert_tf.models.layers import dense
+from bert_tf.models.layout import Heads
 from bert_tf.models.parts import Source, layers_of
 
 

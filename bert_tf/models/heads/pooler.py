@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from bert_tf.config import BertConfig
-from bert_tf.models.heads import Heads
 from bert_tf.models.layers import FirstToken, dense
+from bert_tf.models.layout import Heads
 
 
 def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras.layers.Layer]:

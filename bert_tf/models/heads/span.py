@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from bert_tf.config import BertConfig
-from bert_tf.models.heads import Heads
 from bert_tf.models.layers import dense
+from bert_tf.models.layout import Heads
 from bert_tf.models.parts import Source, layers_of
 
 

@@ -19,7 +19,7 @@ from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows
-from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune
+from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune, is_begun
 from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.judging import Judged, judge_split, write_judged
 from bert_tf.training.finetuning.plan import FineTuningPlan
@@ -71,7 +71,7 @@ class FineTuningSession:
         if not job.do_train:
             self._trained = trained_classifier(job)
             self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
-        elif not job.overwrite and not _begun(self.folder):
+        elif not job.overwrite and not is_begun(self.folder):
             refuse_to_overwrite(self.folder)  # at once, not after a long time of reading
         self.data = self._read()
         self.plan: FineTuningPlan | None = None
@@ -328,12 +328,3 @@ def _record(folder: str) -> dict[str, Any]:
 
 def _folder_of(path: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
-
-
-def _begun(folder: str) -> bool:
-    """Whether a training was begun there."""
-    with contextlib.suppress(OSError):
-        return any(
-            name.endswith(".index") for name in os.listdir(os.path.join(folder, CHECKPOINTS))
-        )
-    return False

@@ -99,9 +99,9 @@ class Weighted:
     def next_batch(self) -> Batch:
         """The stream's next batch; `weights` are multiplied by those of the classes."""
         batch = self._stream.next_batch()
-        # A token without a label has one below 0, and the weight 0.
-        factors = self._class_weights[np.maximum(batch["labels"], 0)]
-        return {**batch, "weights": batch["weights"] * factors}
+        weights = batch["weights"]
+        labels = np.where(weights > 0, batch["labels"], 0)  # of tokens, others are no class
+        return {**batch, "weights": weights * self._class_weights[labels]}
 
     def state(self) -> dict[str, Any]:
         """That of the stream."""

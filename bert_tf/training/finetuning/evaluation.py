@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from bert_tf.batching.buckets import choose_buckets
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.rows import Rows
+from bert_tf.training.objectives.base import Objective
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bert_tf.training.step import TrainingStep
 
 
-def all_scores(step: TrainingStep, rows: Rows, batch_size: int) -> np.ndarray:
-    """The model's scores of all rows, in their order: float32 (rows, outputs)."""
+def all_scores(step: TrainingStep, rows: Rows, objective: Objective, batch_size: int) -> Any:
+    """The model's scores of all rows, in their order: float32 (rows, outputs).
+
+    Of a head with scores for each token, a list of arrays (tokens, outputs).
+    """
     import keras
 
     def run(batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -23,4 +27,5 @@ def all_scores(step: TrainingStep, rows: Rows, batch_size: int) -> np.ndarray:
 
     # A step is compiled for each shape, and divides the rows of a batch among devices.
     buckets = choose_buckets(rows.lengths, rows.max_seq_length)
-    return predict_all(run, rows, batch_size=batch_size, buckets=buckets)
+    sizes = rows.lengths if objective.per_token else None
+    return predict_all(run, rows, batch_size=batch_size, buckets=buckets, sizes=sizes)

@@ -124,8 +124,7 @@ def fine_tune(
 
     folder = os.path.expanduser(os.fspath(output_dir))
     training = os.path.join(folder, CHECKPOINTS)
-    begun = resumable and glob.glob(os.path.join(glob.escape(training), "*.index"))
-    if not overwrite and not begun:
+    if not overwrite and not (resumable and is_begun(folder)):
         refuse_to_overwrite(folder)
     objective = objective_class(task)(labels) if objective is None else objective
     info = objective.info(
@@ -177,7 +176,7 @@ def fine_tune(
     def evaluate() -> Row:
         assert validation is not None
         assert data.validation is not None
-        scores = objective.scale.back(all_scores(step, data.validation, plan.eval_batch_size))
+        scores = all_scores(step, data.validation, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
         at = int(keras.ops.convert_to_numpy(optimizer.iterations))
         best.look(at, row, objective.only(scores))
@@ -234,6 +233,11 @@ def fine_tune(
         outcome.interrupted,
         tuple(remark for remark in remarks if remark),
     )
+
+
+def is_begun(folder: str) -> bool:
+    """Whether a training was begun with this output folder."""
+    return bool(glob.glob(os.path.join(glob.escape(folder), CHECKPOINTS, "*.index")))
 
 
 def _check(

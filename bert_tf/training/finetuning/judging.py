@@ -1,4 +1,4 @@
-"""What a written classifier says of labelled rows, what that is worth, and the files that tell."""
+"""What a trained model says of labelled rows, what that is worth, and the files that tell."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ _WORST = 100
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-    """A split as a classifier judged it.
+    """A split as a model judged it.
 
     Attributes:
         split: its name: "validation", "test", ...
         data: its rows.
-        labels: as `encode_labels` gives them.
-        outputs: probabilities, float32 (rows, labels); of a regression the numbers, (rows, 1).
+        labels: as `Objective.encode` gives them.
+        outputs: probabilities, float32 (rows, labels); of a regression the numbers, (rows, 1); of
+            a head with answers for each token a list of arrays (tokens, labels).
         result: the metrics.
         remarks: what is odd, a sentence each.
         files: what was written, name of the kind to path.
@@ -45,29 +46,11 @@ class Judged:
 
     split: str
     data: LabelledTexts
-    labels: np.ndarray
-    outputs: np.ndarray
+    labels: Any
+    outputs: Any
     result: Result
     remarks: tuple[str, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
-
-
-def classifier_outputs(bert: Bert, texts: TokenizedTexts, batch_size: int = 64) -> np.ndarray:
-    """What a classifier says of each row, in the order of the rows.
-
-    Args:
-        bert: with a classifier.
-        texts: the rows.
-        batch_size: rows at once.
-
-    Returns:
-        float32 (rows, outputs): probabilities, or the number of a regression.
-
-    Raises:
-        BertError: the BERT has no classifier.
-    """
-    predictor = bert.predictor("classifier")
-    return predict_all(predictor, texts, batch_size=batch_size).astype(np.float32)
 
 
 def judge_split(
@@ -78,10 +61,10 @@ def judge_split(
     texts: TokenizedTexts,
     batch_size: int = 64,
 ) -> Judged:
-    """Evaluates a classifier on labelled rows.
+    """Evaluates a trained head on labelled rows.
 
     Args:
-        bert: with the classifier.
+        bert: with the head.
         objective: what it was trained for, with its labels.
         split: name of the rows.
         data: the rows.
@@ -89,14 +72,16 @@ def judge_split(
         batch_size: rows at once.
 
     Raises:
-        BertError: a label is none of the classifier's, or its outputs are not finite.
+        BertError: a label is none of the head's, or its outputs are not finite.
     """
     labels = objective.encode(data)
-    outputs = classifier_outputs(bert, texts, batch_size)
-    if not np.isfinite(outputs).all():
+    sizes = texts.lengths if objective.per_token else None
+    predictor = bert.predictor(objective.head)
+    outputs = predict_all(predictor, texts, batch_size=batch_size, sizes=sizes)
+    if not np.isfinite(np.concatenate(outputs) if objective.per_token else outputs).all():
         raise BertError(
-            f"the classifier's outputs of {split} are not finite; it was trained with too high a "
-            f"learning rate, or its file is damaged."
+            f"the {objective.head}'s outputs of {split} are not finite; it was trained with too "
+            f"high a learning rate, or its file is damaged."
         )
     remark = objective.remark_on_only(labels, objective.only(outputs), split)
     result = objective.measure(labels, outputs)

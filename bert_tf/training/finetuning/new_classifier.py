@@ -12,7 +12,7 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.heads import weights_of
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.models.layout import ClassifierLayout, Heads
 
 
 def new_classifier(

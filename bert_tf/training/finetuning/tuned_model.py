@@ -13,8 +13,8 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, Weight
-from bert_tf.models.builders import build_classifier, build_head_model
-from bert_tf.models.heads import ClassifierLayout, Heads
+from bert_tf.models.heads.classifier import build_classifier, build_head_model
+from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
 from bert_tf.models.weights import SavedWeight, saved_weights, values
 from bert_tf.training.finetuning.plan import FineTuningPlan

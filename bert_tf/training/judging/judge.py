@@ -109,7 +109,7 @@ def judge_pretraining(
             f"max_seq_length is {max_seq_length}, but {bert.name} takes "
             f"{bert.config.max_position_embeddings} pieces at most; give that or less."
         )
-    from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
 
     run = bert.predictor(build_gathered_pretraining_model(bert.layers))
     return judge_predictions(

@@ -85,6 +85,8 @@ class Objective:
         head: which head it trains.
         hits: what the log calls the mean of what is right.
         labels_are: what labels must be, in words for a message; `{outputs}` is their number.
+        per_token: whether the head gives scores for each token. Those of many rows then come as a
+            list, for each row an array (tokens, ...), in place of one array (rows, ...).
         metrics: what `measured` gives, by name.
         main_metric: the one that the best weights are kept by unless the plan names another.
         scale: of labels that are numbers.
@@ -96,6 +98,7 @@ class Objective:
     head: ClassVar[str] = "classifier"
     hits: ClassVar[str] = "accuracy"
     labels_are: ClassVar[str] = "numbers, (rows,)"
+    per_token: ClassVar[bool] = False
     curves: ClassVar[tuple[tuple[str, str, bool], ...]] = (("loss", "Loss", False),)
     pictures: ClassVar[tuple[str, ...]] = ()
     metrics: Mapping[str, Metric]

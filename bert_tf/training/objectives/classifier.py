@@ -263,6 +263,10 @@ class Regression(_Classifier):
         scaled = (ops.cast(labels, "float32") - self.scale.mean) / self.scale.deviation
         return self._fused(scores, scaled)
 
+    def measured(self, labels: Any, scores: Any) -> Row:
+        """See `Objective.measured`."""
+        return super().measured(labels, self.scale.back(scores))
+
     def means(self, sums: np.ndarray) -> Row:
         """See `Objective.means`."""
         found = super().means(sums)

@@ -88,7 +88,7 @@ def pretrain(
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 
-    from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all, saved_weights, values
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
@@ -170,7 +170,7 @@ def evaluate_checkpoint(
     start, remarks = start_from_checkpoint(path, config)
     import keras
 
-    from bert_tf.models.builders import build_gathered_pretraining_model
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all
     from bert_tf.training.step import TrainingStep
 
@@ -198,7 +198,7 @@ def _rows_of(stream: Stream) -> int:
 
 
 def _build_layers(config: BertConfig, precision: str) -> BertLayers:
-    from bert_tf.models.heads import Heads
+    from bert_tf.models.layout import Heads
     from bert_tf.models.parts import BertLayers
 
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
