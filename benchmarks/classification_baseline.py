@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.data import LabelledSplits, LabelledTexts, encode_labels
-from bert_tf.training.metrics.measure import measure_classes, measure_regression
+from bert_tf.evaluation.measure import measure_classes, measure_regression
 
 NGRAMS = ((1, 1), (1, 2))
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)

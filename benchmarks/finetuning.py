@@ -41,7 +41,7 @@ from contenders import Contender, Worker
 from finetuning_rows import Rows, Source, made_up_rows, places_of, read_rows
 from tasks import say
 
-from bert_tf.data.reading import Layout
+from bert_tf.data.labelled.reading import Layout
 from bert_tf.errors import BertError
 
 HERE = Path(__file__).resolve().parent

@@ -15,7 +15,7 @@ from contenders import Contender
 from finetuning_rows import Source, read_rows
 from tasks import say
 
-from bert_tf.data.reading import Layout
+from bert_tf.data.labelled.reading import Layout
 from bert_tf.errors import BertError
 
 HERE = Path(__file__).resolve().parent

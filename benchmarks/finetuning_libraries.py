@@ -244,8 +244,9 @@ class HuggingFace:
 def _new_classifier(folder: str, dropout: float, classes: int) -> Any:
     import weights
 
-    from bert_tf.checkpoint import CheckpointReader, locate
+    from bert_tf.checkpoint import CheckpointReader
     from bert_tf.config import BertConfig
+    from bert_tf.hub.locate import locate
 
     files = locate(str(Path(folder, MODEL)))
     config = BertConfig.from_file(str(files.config_path)).replace(

@@ -13,12 +13,13 @@ import numpy as np
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.batching.stream import LabelledStream
 from bert_tf.batching.tokenizing import tokenize_texts
-from bert_tf.checkpoint import CheckpointReader, locate, write_release
+from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.config import BertConfig
-from bert_tf.data.labelled import encode_labels, order_labels
-from bert_tf.data.reading import Layout, read_labelled
+from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.texts import encode_labels, order_labels
 from bert_tf.errors import BertError
+from bert_tf.hub.locate import locate
 from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
 HEAD = 64

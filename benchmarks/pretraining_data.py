@@ -40,7 +40,7 @@ def plain(args: argparse.Namespace) -> dict[str, float]:
     """The original's way, one pass."""
     import tensorflow as tf
 
-    from bert_tf.data.documents import read_documents
+    from bert_tf.data.pretraining.documents import read_documents
 
     tokenizer = make_tokenizer(args)
     start = time.process_time()

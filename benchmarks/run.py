@@ -92,8 +92,8 @@ def checkpoint(args: argparse.Namespace) -> str:
 
 def prepare(args: argparse.Namespace, chosen: list[Contender]) -> tuple[dict[str, str], Any, Any]:
     """Where the weights lie in each form, the config and the vocabulary."""
-    from bert_tf.checkpoint import locate
     from bert_tf.config import BertConfig
+    from bert_tf.hub.locate import locate
     from bert_tf.text import Vocabulary
 
     path = checkpoint(args)

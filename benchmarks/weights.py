@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.checkpoint import CheckpointReader, locate
+from bert_tf.checkpoint import CheckpointReader
 from bert_tf.config import BertConfig
+from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary, infer_casing
 
 ACTIVATIONS = {"gelu": "gelu_pytorch_tanh", "gelu_exact": "gelu", "relu": "relu", "tanh": "tanh"}

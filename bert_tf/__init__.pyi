@@ -1,13 +1,13 @@
 from .bert import Bert as Bert
-from .checkpoint.convert import convert_checkpoint as convert_checkpoint
 from .config import BertConfig as BertConfig
-from .data.inputs import encode_texts as encode_texts
+from .data.labelled.inputs import encode_texts as encode_texts
 from .errors import BertError as BertError
+from .export.convert import convert_checkpoint as convert_checkpoint
+from .integrations.scikit_learn import BertClassifier as BertClassifier
+from .integrations.scikit_learn import BertRegressor as BertRegressor
 from .loading import load as load
 from .models.encoder import BertEncoder as BertEncoder
 from .tasks.classify import Classify as Classify
-from .tasks.estimator import BertClassifier as BertClassifier
-from .tasks.estimator import BertRegressor as BertRegressor
 from .tasks.fill_mask import FillMask as FillMask
 from .tasks.next_sentence import NextSentence as NextSentence
 from .text.tokenizer import BertTokenizer as BertTokenizer

@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from bert_tf.batching.buckets import Batch, bucket_length, bucket_lengths
-from bert_tf.data import reading
-from bert_tf.data.cleaning import clean
-from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.problems import Policy, Tally
-from bert_tf.data.reading import Layout, give_task
+from bert_tf.data.labelled import reading
+from bert_tf.data.labelled.cleaning import clean
+from bert_tf.data.labelled.problems import Policy, Tally
+from bert_tf.data.labelled.reading import Layout, give_task
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.text.packing import Packed, pack
 from bert_tf.text.vocab import Vocabulary

@@ -17,17 +17,40 @@ from typing import Any
 
 import lazy_loader
 
+# "module -> module", "module: names -> module", or "package.*: modules -> package.*".
 _TABLE = """
+bert_tf.checkpoint.*: archive catalog download fetch locate partial store -> bert_tf.hub.*
+bert_tf.checkpoint.convert -> bert_tf.export.convert
 bert_tf.checkpoint.lock -> bert_tf.files.locks
 bert_tf.checkpoint.progress -> bert_tf.files.progress
+bert_tf.checkpoint: CheckpointFiles locate -> bert_tf.hub.locate
+bert_tf.checkpoint: ConvertReport convert_checkpoint -> bert_tf.export.convert
+bert_tf.checkpoint: EMBEDDED Installed embedded find installed -> bert_tf.hub.store
+bert_tf.checkpoint: RELEASES Release -> bert_tf.hub.catalog
+bert_tf.checkpoint: download -> bert_tf.hub.download
+bert_tf.cli.classifier -> bert_tf.cli.classify
+bert_tf.cli.classifier_flags -> bert_tf.cli.classify_flags
+bert_tf.cli.classifier_output -> bert_tf.cli.classify_output
+bert_tf.cli.classifying -> bert_tf.cli.classify_predictions
+bert_tf.cli.classifying_output -> bert_tf.cli.classify_prediction_output
+bert_tf.cli.judge -> bert_tf.cli.evaluate
+bert_tf.data.*: cleaning column_names columns dataset glue inputs prediction_rows problems
+    python_rows reading splits tables -> bert_tf.data.labelled.*
+bert_tf.data.*: create documents dynamic example_work examples masking output_files pairs records
+    shuffle tokens vocabulary word_counts -> bert_tf.data.pretraining.*
+bert_tf.data.labelled: Label LabelledTexts Place TASKS Task classes_of encode_labels join
+    order_labels show_place -> bert_tf.data.labelled.texts
 bert_tf.data.labelled_stream -> bert_tf.batching.stream
 bert_tf.data.labelled_stream: choose_buckets -> bert_tf.batching.buckets
 bert_tf.data.lengths -> bert_tf.batching.tokenizing
 bert_tf.data.lengths: LengthHistogram -> bert_tf.batching.lengths
 bert_tf.data.lengths: TokenizedTexts -> bert_tf.batching.rows
+bert_tf.data.splitting -> bert_tf.data.pretraining.held_out
+bert_tf.data.text_lines -> bert_tf.files.text_lines
 bert_tf.data: LabelledStream batches_once -> bert_tf.batching.stream
 bert_tf.data: LengthHistogram -> bert_tf.batching.lengths
 bert_tf.data: TokenizedTexts -> bert_tf.batching.rows
+bert_tf.data: find_files -> bert_tf.files.finding
 bert_tf.data: stream_labelled -> bert_tf._deprecated
 bert_tf.data: tokenize_texts -> bert_tf.batching.tokenizing
 bert_tf.models.builders: build_classifier build_head_model build_sentence_model ->
@@ -39,6 +62,9 @@ bert_tf.models.builders: build_nsp_model -> bert_tf.models.heads.nsp
 bert_tf.models.builders: build_span_model -> bert_tf.models.heads.span
 bert_tf.models.heads: ClassifierLayout Heads OUTPUTS POOLINGS -> bert_tf.models.layout
 bert_tf.models.heads: TITLES -> bert_tf.heads
+bert_tf.report.judgement -> bert_tf.report.pretraining_evaluation
+bert_tf.tasks.estimator -> bert_tf.integrations.scikit_learn
+bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing
 bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
 bert_tf.text.batching -> bert_tf.batching.buckets
@@ -47,15 +73,23 @@ bert_tf.text: BUCKETS Batch batches_of_like_length bucket_length bucket_lengths 
     bert_tf.batching.buckets
 bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated
+bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence
+bert_tf.training.finetuning.judging -> bert_tf.training.finetuning.evaluate_splits
+bert_tf.training.judging -> bert_tf.evaluation.pretraining
+bert_tf.training.judging.judge -> bert_tf.evaluation.pretraining.evaluate
+bert_tf.training.judging.judgement -> bert_tf.evaluation.pretraining.results
+bert_tf.training.metrics -> bert_tf.evaluation
+bert_tf.training.result_files -> bert_tf.evaluation.result_files
 """
 
 
 def _read(table: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for line in table.replace("\n    ", " ").split("\n")[1:-1]:
         old, _, new = line.partition(" -> ")
         module, _, names = old.partition(": ")
-        found |= {f"{module}:{name}": f"{new}:{name}" for name in names.split()} or {old: new}
+        home, moved, dot = (module[:-2], new[:-2], ".") if new.endswith("*") else (module, new, ":")
+        found |= {f"{home}{dot}{x}": f"{moved}{dot}{x}" for x in names.split()} or {old: new}
     return found
 
 

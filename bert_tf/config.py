@@ -16,6 +16,9 @@ HIDDEN_ACTS = ("gelu", "gelu_exact", "relu", "tanh", "linear")
 it under that name; `gelu_exact` is x * Phi(x) by the error function, which checkpoints converted
 from Hugging Face mean when they say `gelu`."""
 
+CONFIG_NAME, VOCAB_NAME = "bert_config.json", "vocab.txt"
+"""The files that lie with the weights of every release."""
+
 LAYER_NORM_EPSILON = 1e-12
 """Added to the variance in every layer normalisation (google-research/bert, modeling.py uses
 TensorFlow 1's `layer_norm` default). It stands in no config file."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
-from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state, locate
+from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
@@ -18,6 +18,7 @@ from bert_tf.checkpoint.report import LoadReport
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
+from bert_tf.hub.locate import locate
 from bert_tf.models.layout import Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision

@@ -36,7 +36,7 @@ def write_small_bert(folder: pathlib.Path) -> pathlib.Path:
 def rows_of(bert: Any, count: int, seed: int) -> Any:
     """Texts of five words, so of one shape; the class is told by the last word: w0 or w1."""
     from bert_tf.batching.tokenizing import tokenize_texts
-    from bert_tf.data.labelled import LabelledTexts
+    from bert_tf.data.labelled.texts import LabelledTexts
     from bert_tf.training.finetuning.batches import LabelledRows
 
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from bert_tf.checkpoint import store
+from bert_tf.hub import store
 
 GOLDEN = Path(__file__).parent / "golden" / "tiny_ckpt"
 TINY = "uncased_L-2_H-128_A-2"
@@ -139,7 +139,7 @@ def home_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopback: Loop
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(store, "_checkout", lambda: None)
-    monkeypatch.setattr("bert_tf.checkpoint.fetch.DELAYS", (0.01,) * 4)
+    monkeypatch.setattr("bert_tf.hub.fetch.DELAYS", (0.01,) * 4)
     return tmp_path / "home"
 
 

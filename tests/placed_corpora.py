@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bert_tf.data.tokens import TokenCorpus, vocabulary_sha256
+from bert_tf.data.pretraining.tokens import TokenCorpus, vocabulary_sha256
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 
 FIRST = len(SPECIAL_TOKENS)

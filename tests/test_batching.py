@@ -19,7 +19,7 @@ from bert_tf.batching.ragged import Ragged
 from bert_tf.batching.rows import PackedRows, TokenizedTexts, Vectors
 from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.batching.tokenizing import tokenize_texts
-from bert_tf.data.labelled import LabelledTexts
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.text import SPECIAL_TOKENS, BertTokenizer, Packed, Vocabulary, best_windows, windows
 

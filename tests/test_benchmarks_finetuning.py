@@ -114,8 +114,9 @@ def test_a_classifier_to_begin_with(rows, tmp_path):
     """In its own size it has the checkpoint's weights, in another random ones; seeds differ."""
     import finetuning_rows
 
-    from bert_tf.checkpoint import CheckpointReader, locate
+    from bert_tf.checkpoint import CheckpointReader
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
+    from bert_tf.hub.locate import locate
 
     source = finetuning_rows.Source(str(tiny_classifiers.write_bert(tmp_path / "bert")))
     own = (tiny_classifiers.LAYERS, tiny_classifiers.WIDTH)

@@ -14,16 +14,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from bert_tf.checkpoint import (
-    CheckpointReader,
-    convert_checkpoint,
-    is_slot,
-    is_training_state,
-    locate,
-    write_release,
-)
+from bert_tf.checkpoint import CheckpointReader, is_slot, is_training_state, write_release
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.export.convert import convert_checkpoint
+from bert_tf.hub.locate import locate
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf

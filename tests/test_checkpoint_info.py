@@ -8,11 +8,11 @@ import pytest
 from tiny_classifiers import LENGTH, head, tiny_texts, write_bert
 
 import bert_tf
-from bert_tf.checkpoint import convert_checkpoint
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
-from bert_tf.data.reading import Layout
-from bert_tf.data.tables import TableOptions
+from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.errors import BertError
+from bert_tf.export.convert import convert_checkpoint
 from bert_tf.training.finetuning.job import ClassifierJob
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.session import ClassifierSession
@@ -145,7 +145,10 @@ def test_without_the_head_the_file_is_remarked_on(tmp_path):
         ({"table": ["text"]}, "table is of the wrong kind"),
         ({"labels": ["x", "x"]}, "a span has a label twice"),
         ({"max_seq_length": 2}, "a span's max_seq_length is 2"),
-        ({"head": "classifier", "labels": ["x"], "task": "multilabel"}, "in classifier.json"),
+        (
+            {"head": "classifier", "labels": ["x"], "task": "multilabel"},
+            "belongs in classifier.json",
+        ),
     ],
 )
 def test_a_damaged_file_gives_one_sentence(tmp_path, content, message):

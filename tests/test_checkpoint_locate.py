@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bert_tf.checkpoint import CheckpointReader, archive, locate, write_checkpoint
+from bert_tf.checkpoint import CheckpointReader, write_checkpoint
 from bert_tf.checkpoint.table import write_table
 from bert_tf.errors import BertError
+from bert_tf.hub import archive
+from bert_tf.hub.locate import locate
 
 GOLDEN = Path(__file__).parent / "golden" / "tiny_ckpt"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 714\n"

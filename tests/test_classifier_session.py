@@ -7,8 +7,8 @@ import pytest
 from tiny_classifiers import LENGTH, VOCAB, head, tiny_texts, write_bert
 
 import bert_tf
-from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.reading import Layout
+from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Vocabulary
 from bert_tf.training.finetuning.job import (
@@ -166,7 +166,7 @@ def test_the_best_weights_and_their_step_are_noted(bert, tmp_path):
 
 def test_mnli_has_two_sets_to_evaluate_on(bert, tmp_path):
     """Both in the original's four entries; the test file has no labels and is left out."""
-    from bert_tf.data.glue import TASKS
+    from bert_tf.data.labelled.glue import TASKS
 
     task = TASKS["mnli"]
     for number, (split, part) in enumerate(task.parts.items()):
@@ -287,7 +287,7 @@ def test_data_are_read_before_anything_heavy_is_imported(run_python, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(rows))
     code = (
         "import sys\n"
-        "import bert_tf.cli.classifier_output\n"
+        "import bert_tf.cli.classify_output\n"
         "from bert_tf.training.finetuning.job import ClassifierJob\n"
         "from bert_tf.training.finetuning.session import ClassifierSession\n"
         f"data = ClassifierSession(ClassifierJob('out', [{str(tmp_path / 'a.csv')!r}])).data\n"

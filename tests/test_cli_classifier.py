@@ -17,7 +17,7 @@ from tiny_classifiers import VOCAB, WIDTH, WORDS, tiny_config, tiny_texts, write
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
-from bert_tf.cli import classifier_output
+from bert_tf.cli import classify_output as classifier_output
 from bert_tf.cli.main import build_parser, main
 from bert_tf.training.log import read_log
 
@@ -312,7 +312,7 @@ def test_switches_in_all_spellings(name):
 
 
 def test_the_help_names_what_can_be_odd():
-    from bert_tf.data.problems import KINDS
+    from bert_tf.data.labelled.problems import KINDS
 
     shown = " ".join(classify("--help").out.split())
     assert f"Kinds are {', '.join(KINDS)}; actions" in shown
@@ -323,7 +323,7 @@ def test_do_lower_is_accepted():
 
 
 def test_defaults_are_the_original_s_with_a_task_and_the_mode_s_without():
-    from bert_tf.cli.classifier import make_job
+    from bert_tf.cli.classify import make_job
 
     def job(*arguments):
         return make_job(build_parser().parse_args(["classify", *arguments]))

@@ -14,7 +14,7 @@ import reference
 from tiny_classifiers import LENGTH, VOCAB, head, scores_by_hand, tiny_config, write_bert
 
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.cli.classifying import parse_texts
+from bert_tf.cli.classify_predictions import parse_texts
 from bert_tf.cli.main import main
 from bert_tf.errors import BertError
 

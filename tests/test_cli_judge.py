@@ -9,10 +9,10 @@ import bert_tf
 from bert_tf.cli.main import main
 from bert_tf.data import split_by_source, tokenize_corpus
 from bert_tf.errors import BertError
+from bert_tf.evaluation.pretraining.evaluate import judge_predictions, judge_pretraining
 from bert_tf.report import width
-from bert_tf.report.judgement import draw_judgement, judgement_text
+from bert_tf.report.pretraining_evaluation import draw_judgement, judgement_text
 from bert_tf.text import BertTokenizer, Vocabulary
-from bert_tf.training.judging.judge import judge_predictions, judge_pretraining
 
 WORDS = ["the", "in", "to", "with", "that", "his", "was", "on", "L", "of"]
 OPTIONS = ["--held_out_pieces=150", "--seed=1", "--positions=40", "--max_seq_length=32"]

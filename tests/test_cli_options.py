@@ -101,7 +101,7 @@ def test_help_has_examples_and_exit_codes(command, capsys):
 
 def without_a_checkpoint(monkeypatch, embedded):
     monkeypatch.delenv("BERT_TF_CHECKPOINT", raising=False)
-    monkeypatch.setattr("bert_tf.checkpoint.embedded", lambda: embedded)
+    monkeypatch.setattr("bert_tf.hub.store.embedded", lambda: embedded)
 
 
 def test_without_a_checkpoint_the_one_that_comes_along_answers(monkeypatch):

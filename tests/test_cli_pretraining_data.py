@@ -16,12 +16,12 @@ import pytest
 import tensorflow as tf
 from processes import heed_ctrl_c
 
-import bert_tf.data.create
-import bert_tf.data.example_work
+import bert_tf.data.pretraining.create
+import bert_tf.data.pretraining.example_work
 from bert_tf.cli.main import build_parser, main
 from bert_tf.data import MaskRules, PairRules, RecordStream, tokenize_corpus
-from bert_tf.data.example_work import Job, workers
-from bert_tf.data.shuffle import DiskShuffle
+from bert_tf.data.pretraining.example_work import Job, workers
+from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Vocabulary
 
@@ -187,8 +187,8 @@ def test_casing_is_inferred_with_a_remark(here, capsys):
 
 def test_the_same_bytes_with_any_number_of_workers(here, monkeypatch):
     """Items of 150 pieces, buckets of 2 kB: several of both for two processes to share."""
-    monkeypatch.setattr("bert_tf.data.example_work._ITEM_PIECES", 150)
-    monkeypatch.setattr("bert_tf.data.shuffle._BUCKET_BYTES", 2000)
+    monkeypatch.setattr("bert_tf.data.pretraining.example_work._ITEM_PIECES", 150)
+    monkeypatch.setattr("bert_tf.data.pretraining.shuffle._BUCKET_BYTES", 2000)
     assert run(output="one") == 0
     assert run(output="again") == 0
     assert run(output="two", num_workers=2) == 0
@@ -208,7 +208,7 @@ def test_the_same_bytes_with_any_number_of_workers(here, monkeypatch):
 
 
 def test_examples_go_to_the_files_in_turn(here, monkeypatch):
-    monkeypatch.setattr("bert_tf.data.shuffle._BUCKET_BYTES", 2000)
+    monkeypatch.setattr("bert_tf.data.pretraining.shuffle._BUCKET_BYTES", 2000)
     assert run() == 0
     assert run(output="x,y,z") == 0
     whole = read("out")
@@ -362,7 +362,7 @@ def test_ctrl_c_leaves_what_was_there(stage, here, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bert_tf.data.create, stage, stop)
+    monkeypatch.setattr(bert_tf.data.pretraining.create, stage, stop)
     assert run() == 130
     assert sorted(os.listdir()) == before
     assert (here / "out").read_text() == "an older file"
@@ -372,7 +372,7 @@ def test_a_full_disk_is_told(here, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bert_tf.data.create, "append", full)
+    monkeypatch.setattr(bert_tf.data.pretraining.create, "append", full)
     assert run() == 2
     assert "No space left on device" in capsys.readouterr().err
 

@@ -4,9 +4,10 @@ import gzip
 
 import pytest
 
-from bert_tf.data import find_files, read_documents, read_sources
-from bert_tf.data.documents import remark_on_documents
+from bert_tf.data import read_documents, read_sources
+from bert_tf.data.pretraining.documents import remark_on_documents
 from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
 
 TEXT = (
     b"\n\n  one \r\ntwo\xff words\n \t\nthree\xe2\x80\xa8still three\n\n\nfour\x0cstill four\nfive"

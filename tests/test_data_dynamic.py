@@ -36,7 +36,7 @@ def vocab(corpus):
 @pytest.fixture
 def small_windows(monkeypatch):
     """Windows so small that a few batches see several of them, and epochs."""
-    monkeypatch.setattr("bert_tf.data.dynamic.WINDOW_PIECES", 500)
+    monkeypatch.setattr("bert_tf.data.pretraining.dynamic.WINDOW_PIECES", 500)
 
 
 @pytest.fixture

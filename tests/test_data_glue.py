@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from bert_tf.data.dataset import load_splits, load_task
-from bert_tf.data.glue import TASKS, find_task, read_glue, splits_there, task_names
-from bert_tf.data.labelled import order_labels
+from bert_tf.data.labelled.dataset import load_splits, load_task
+from bert_tf.data.labelled.glue import TASKS, find_task, read_glue, splits_there, task_names
+from bert_tf.data.labelled.texts import order_labels
 from bert_tf.errors import BertError
 
 # Column positions as run_classifier.py and GLUE's own baselines index them: text, second text,

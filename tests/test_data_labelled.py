@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bert_tf.data.cleaning import across, clean, normal_text
-from bert_tf.data.labelled import LabelledTexts, encode_labels, join, order_labels
-from bert_tf.data.problems import KINDS, Policy, Tally, describe
-from bert_tf.data.python_rows import labelled_rows
+from bert_tf.data.labelled.cleaning import across, clean, normal_text
+from bert_tf.data.labelled.problems import KINDS, Policy, Tally, describe
+from bert_tf.data.labelled.python_rows import labelled_rows
+from bert_tf.data.labelled.texts import LabelledTexts, encode_labels, join, order_labels
 from bert_tf.errors import BertError
 
 

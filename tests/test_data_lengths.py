@@ -11,7 +11,7 @@ import pytest
 from bert_tf.batching.lengths import LengthHistogram
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.batching.tokenizing import tokenize_texts
-from bert_tf.data.labelled import LabelledTexts
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.text import SPECIAL_TOKENS, BertTokenizer, Vocabulary, pack

@@ -5,7 +5,7 @@ import pytest
 from placed_corpora import within_five_sigma
 
 from bert_tf.data import MaskRules, mask_pieces
-from bert_tf.data.masking import choose_words
+from bert_tf.data.pretraining.masking import choose_words
 from bert_tf.errors import BertError
 
 CLS, SEP, MASK, FIRST, VOCAB = 2, 3, 4, 5, 2000

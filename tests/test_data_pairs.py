@@ -7,7 +7,7 @@ import pytest
 from placed_corpora import FIRST, document_of, make_corpus, within_five_sigma
 
 from bert_tf.data import PairRules, Pairs, assemble, draw_pairs
-from bert_tf.data.pairs import truncated_lengths
+from bert_tf.data.pretraining.pairs import truncated_lengths
 from bert_tf.errors import BertError
 
 

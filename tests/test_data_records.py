@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bert_tf.data.examples import decode_examples, decode_varints, encode_examples, encode_varints
-from bert_tf.data.records import FEATURES, RecordStream, find_records, frame
-from bert_tf.data.shuffle import DiskShuffle
+from bert_tf.data.pretraining.examples import (
+    decode_examples,
+    decode_varints,
+    encode_examples,
+    encode_varints,
+)
+from bert_tf.data.pretraining.records import FEATURES, RecordStream, find_records, frame
+from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.errors import BertError
 
 EDGES = [0, 1, 127, 128, 16383, 16384, 2**21 - 1, 2**21, 2**31 - 1, 2**32, 2**63 - 1]
@@ -339,7 +344,7 @@ def test_examples_of_another_kind_are_told(tmp_path):
 def test_reading_needs_no_tensorflow(run_python, two_files):
     code = (
         "import sys\n"
-        "from bert_tf.data.records import RecordStream\n"
+        "from bert_tf.data.pretraining.records import RecordStream\n"
         f"RecordStream([{str(two_files[0])!r}], batch_size=2, seed=0).next_batch()\n"
         "print(sorted({'tensorflow', 'keras', 'jax'} & set(sys.modules)))\n"
     )
@@ -348,7 +353,7 @@ def test_reading_needs_no_tensorflow(run_python, two_files):
 
 def test_a_shuffle_on_disk_is_a_sort_by_the_keys(tmp_path, monkeypatch):
     """Drawn a second time with the same generators: all rows, ordered by their keys."""
-    monkeypatch.setattr("bert_tf.data.shuffle._BUCKET_BYTES", 2000)
+    monkeypatch.setattr("bert_tf.data.pretraining.shuffle._BUCKET_BYTES", 2000)
     rows = np.arange(600, dtype=np.uint16).reshape(-1, 2)
     shuffle = DiskShuffle(tmp_path, 2, np.uint16, len(rows))
     counts = np.zeros(shuffle.num_buckets, np.int64)

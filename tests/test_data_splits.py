@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bert_tf.data.cleaning import normal_text
-from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.splits import split_labelled
+from bert_tf.data.labelled.cleaning import normal_text
+from bert_tf.data.labelled.splits import split_labelled
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 
 

@@ -11,11 +11,11 @@ import sys
 import pytest
 
 from bert_tf._deprecated import stream_labelled
-from bert_tf.data.columns import choose_columns
-from bert_tf.data.labelled import show_place
-from bert_tf.data.problems import Policy
-from bert_tf.data.reading import Layout, read_labelled
-from bert_tf.data.tables import Table, TableOptions
+from bert_tf.data.labelled.columns import choose_columns
+from bert_tf.data.labelled.problems import Policy
+from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.tables import Table, TableOptions
+from bert_tf.data.labelled.texts import show_place
 from bert_tf.errors import BertError
 
 ROWS = [("good film", "yes"), ('he said "no", twice', "no"), ("two\nlines; here", "yes")]

@@ -68,7 +68,7 @@ def test_all_arrays_by_hand(texts, tmp_path):
 
 def test_batches_do_not_show_in_the_result(texts, tmp_path, monkeypatch):
     whole = tokenize_corpus(texts, tokenizer(), tmp_path / "whole")
-    monkeypatch.setattr("bert_tf.data.tokens._BATCH", 2)
+    monkeypatch.setattr("bert_tf.data.pretraining.tokens._BATCH", 2)
     parts = tokenize_corpus(texts, tokenizer(), tmp_path / "parts")
     names = sorted(path.name for path in whole.folder.iterdir())
     assert names == [

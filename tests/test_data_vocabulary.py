@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
-from bert_tf.data.vocabulary import (
+from bert_tf.data.pretraining.vocabulary import (
     HEAD,
     balanced_words,
     covering,
@@ -18,7 +18,7 @@ from bert_tf.data.vocabulary import (
     smoothed_shares,
     train_vocabulary,
 )
-from bert_tf.data.word_counts import WordCounts, count_words
+from bert_tf.data.pretraining.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
 from bert_tf.files.whole import check_output
 from bert_tf.text import BertTokenizer, Vocabulary

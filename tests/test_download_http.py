@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 from loopback import GOLDEN, TINY, Loopback, home_fixture, last_modified, loopback_fixture, names  # noqa: F401
 
-from bert_tf.checkpoint import CheckpointReader, download
-from bert_tf.checkpoint.fetch import _Redirects
+from bert_tf.checkpoint import CheckpointReader
 from bert_tf.errors import BertError
+from bert_tf.hub.download import download
+from bert_tf.hub.fetch import _Redirects
 
 CUT = 300_000
 ENDED = [TINY, f"{TINY}.download.json"]
@@ -24,7 +25,7 @@ KEPT = [f".{TINY}.zip.part", f".{TINY}.zip.part.json"]
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """The first failure ends the download."""
-    monkeypatch.setattr("bert_tf.checkpoint.fetch.DELAYS", ())
+    monkeypatch.setattr("bert_tf.hub.fetch.DELAYS", ())
 
 
 def is_whole(folder: str | Path) -> bool:
@@ -110,7 +111,7 @@ def test_a_file_that_changed_in_between(loopback, home, no_patience, honest, mon
     with pytest.raises(BertError, match=r"broke"):
         download("tiny", progress=False)
     loopback.body, loopback.etag, loopback.check_if_range = old, '"second"', honest
-    monkeypatch.setattr("bert_tf.checkpoint.fetch.DELAYS", (0.01,))
+    monkeypatch.setattr("bert_tf.hub.fetch.DELAYS", (0.01,))
     assert is_whole(download("tiny", progress=False))
     anew = [] if honest else [None]
     assert loopback.asked == [None, f"bytes={CUT}-", *anew]
@@ -122,7 +123,7 @@ def test_a_file_that_became_shorter(loopback, home, no_patience, monkeypatch) ->
     with pytest.raises(BertError, match=r"broke"):
         download("tiny", progress=False)
     loopback.body, loopback.check_if_range = whole, False  # it answers 416
-    monkeypatch.setattr("bert_tf.checkpoint.fetch.DELAYS", (0.01,))
+    monkeypatch.setattr("bert_tf.hub.fetch.DELAYS", (0.01,))
     assert is_whole(download("tiny", progress=False))
 
 
@@ -208,7 +209,7 @@ def test_no_network(home, monkeypatch, capsys) -> None:
 
 
 def test_a_server_that_falls_silent(loopback, home, no_patience, monkeypatch) -> None:
-    monkeypatch.setattr("bert_tf.checkpoint.fetch.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("bert_tf.hub.fetch.TIMEOUT_SECONDS", 0.2)
     loopback.pause = 1.0
     with pytest.raises(BertError, match=r"broke after 65,536 of .*no answer for 0 s.*kept"):
         download("tiny", progress=False)
@@ -244,7 +245,7 @@ def test_something_else_costs_nothing_that_has_come(
 
 
 def test_more_than_the_release_can_have(loopback, home, monkeypatch) -> None:
-    monkeypatch.setattr(sys.modules["bert_tf.checkpoint.download"], "_limit", lambda _: 100_000)
+    monkeypatch.setattr(sys.modules["bert_tf.hub.download"], "_limit", lambda _: 100_000)
     for length, words in ((None, r"has 1 MB, more than"), (-1, r"sends more than")):
         loopback.length = length
         with pytest.raises(BertError, match=words):
@@ -288,7 +289,7 @@ def test_no_redirect_to_what_is_not_secure() -> None:
 
 def test_no_room_is_told_before_anything_is_fetched(loopback, home, monkeypatch) -> None:
     monkeypatch.setattr(
-        "bert_tf.checkpoint.fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6)
+        "bert_tf.hub.fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6)
     )
     with pytest.raises(BertError, match=r"has 1 MB left.*needs about 2 MB.*BERT_TF_HOME"):
         download("tiny", progress=False)

@@ -19,8 +19,10 @@ import pytest
 from loopback import TINY, Loopback, home_fixture, loopback_fixture, names, pack, release_files  # noqa: F401
 from processes import heed_ctrl_c
 
-from bert_tf.checkpoint import download, lock, partial
+from bert_tf.checkpoint import lock
 from bert_tf.errors import BertError
+from bert_tf.hub import partial
+from bert_tf.hub.download import download
 
 ENDED = [TINY, f"{TINY}.download.json"]
 FILES = ["bert_config.json", "bert_model.ckpt.data-00000-of-00001", "bert_model.ckpt.index"]
@@ -217,9 +219,9 @@ def test_a_full_disk(loopback, home, run_python, when) -> None:
 
 
 def test_no_room_to_unpack_keeps_the_download(loopback, home, monkeypatch) -> None:
-    monkeypatch.setattr("bert_tf.checkpoint.fetch._check_size", lambda *_: None)
+    monkeypatch.setattr("bert_tf.hub.fetch._check_size", lambda *_: None)
     free = SimpleNamespace(free=10**5)
-    monkeypatch.setattr("bert_tf.checkpoint.archive.shutil.disk_usage", lambda _: free)
+    monkeypatch.setattr("bert_tf.hub.archive.shutil.disk_usage", lambda _: free)
     with pytest.raises(BertError, match=rf"needs 1 MB unpacked, and {home} has 0 MB.*BERT_TF_HOME"):
         download("tiny", progress=False)
     assert names(home) == [f".{TINY}.zip.part", f".{TINY}.zip.part.json"]

@@ -22,20 +22,15 @@ from loopback import (  # noqa: F401
 )
 
 import bert_tf
-from bert_tf.checkpoint import (
-    RELEASES,
-    catalog,
-    download,
-    embedded,
-    find,
-    installed,
-    locate,
-    store,
-)
 from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import weights_of
+from bert_tf.hub import catalog, store
+from bert_tf.hub.catalog import RELEASES
+from bert_tf.hub.download import download
+from bert_tf.hub.locate import locate
+from bert_tf.hub.store import embedded, find, installed
 from bert_tf.text import Vocabulary, infer_casing
 
 

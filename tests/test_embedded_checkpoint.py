@@ -15,17 +15,13 @@ import numpy as np
 import pytest
 
 import bert_tf
-from bert_tf.checkpoint import (
-    EMBEDDED,
-    CheckpointReader,
-    convert_checkpoint,
-    embedded,
-    installed,
-    locate,
-)
+from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.config import BertConfig
+from bert_tf.export.convert import convert_checkpoint
 from bert_tf.heads import weights_of
+from bert_tf.hub.locate import locate
+from bert_tf.hub.store import EMBEDDED, embedded, installed
 from bert_tf.text import Vocabulary
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

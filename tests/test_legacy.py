@@ -170,7 +170,7 @@ def test_a_stopped_pretraining_resumes(copied, expected):
 
 
 def test_a_stopped_prediction_resumes(copied):
-    from bert_tf.data.prediction_rows import PredictionRows
+    from bert_tf.data.labelled.prediction_rows import PredictionRows
     from bert_tf.tasks.classify_files import predict_file
 
     begun = pathlib.Path("answers.tsv.part").read_bytes()

@@ -141,7 +141,9 @@ def test_class_weights_are_finite():
 
 def test_flags_set_all_that_the_plans_have():
     """Each field that is no folder's matter, by values that no default has."""
-    from bert_tf.cli import classifier, classifier_flags, options, pretraining_flags
+    from bert_tf.cli import classify as classifier
+    from bert_tf.cli import classify_flags as classifier_flags
+    from bert_tf.cli import options, pretraining_flags
 
     line = (
         "classify --mode=lora --epochs=7 --batch_size=12 --accumulation=3 --lr=0.25 "

@@ -13,8 +13,8 @@ import pytest
 import bert_tf
 from bert_tf.checkpoint import write_release
 from bert_tf.data import split_by_source, tokenize_corpus, write_records
-from bert_tf.data.masking import MaskRules
-from bert_tf.data.pairs import PairRules
+from bert_tf.data.pretraining.masking import MaskRules
+from bert_tf.data.pretraining.pairs import PairRules
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 DEMO = "demo_multi_cased"

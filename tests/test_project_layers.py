@@ -12,7 +12,8 @@ import bert_tf
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
 
-_BELOW = {"heads", "backend", "batching", "checkpoint", "text", "models", "runtime"}
+_BELOW = {"heads", "backend", "batching", "checkpoint", "hub", "text", "models", "runtime"}
+_LOADED = _BELOW | {"bert", "loading"}
 
 # What each part may import of ours but itself, `errors`, `options`, `files` and `config`; in the
 # order of the data.
@@ -23,20 +24,22 @@ MAY_IMPORT = {
     "config": set(),
     "heads": set(),
     "backend": set(),
+    "report": set(),
     "checkpoint": {"heads"},
+    "hub": {"checkpoint"},
     "text": set(),
     "batching": {"text"},
-    "report": set(),
     "models": {"heads"},
-    "runtime": {"backend", "checkpoint", "text", "models", "__init__"},
+    "runtime": {"backend", "checkpoint", "heads", "hub", "text", "models", "__init__"},
     "bert": {"heads", "backend", "checkpoint", "text", "models", "runtime"},
     "loading": _BELOW | {"bert"},
-    "data": _BELOW | {"bert", "loading"},
-    "training": _BELOW | {"bert", "loading", "data"},
-    "tasks": _BELOW | {"bert", "loading", "data", "training"},
-    "export": _BELOW | {"bert", "loading", "data", "training", "tasks"},
-    "cli": _BELOW
-    | {"report", "bert", "loading", "data", "training", "tasks", "export", "__init__"},
+    "data": _LOADED,
+    "evaluation": _LOADED | {"data"},
+    "training": _LOADED | {"data", "evaluation"},
+    "tasks": _LOADED | {"data", "evaluation", "training"},
+    "export": _LOADED | {"data", "evaluation", "training", "tasks"},
+    "integrations": _LOADED | {"data", "evaluation", "training", "tasks", "export"},
+    "cli": {*_LOADED, "report", "data", "evaluation", "training", "tasks", "export", "__init__"},
     # The entrances: what they import they import late, or by name.
     "__main__": {"cli"},
     "_register": {"heads"},
@@ -115,7 +118,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = bert_tf.Brat
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "data", "models", "report", "tasks", "text"])
+@pytest.mark.parametrize("name", ["batching", "checkpoint", "data", "hub", "models", "report", "tasks", "text"])
 def test_what_a_part_offers_is_there(name):
     module = importlib.import_module(f"bert_tf.{name}")
     assert module.__all__ == sorted(set(module.__all__))

@@ -143,8 +143,8 @@ def test_a_package_has_its_modules_as_attributes(run_python):
         "import sys, bert_tf.text\n"
         "print(bert_tf.text.vocab.__name__, bert_tf.text.packing.pack is bert_tf.text.pack)\n"
         "print(hasattr(bert_tf.text, 'brat'), hasattr(bert_tf.text, '__wrapped__'))\n"
-        "import bert_tf.checkpoint.archive, bert_tf.checkpoint.locate\n"
-        "print(bert_tf.checkpoint.locate.__class__.__name__)\n"
+        "import bert_tf.hub.archive, bert_tf.hub.locate\n"
+        "print(bert_tf.hub.locate.__class__.__name__)\n"
     )
     assert run_python("-c", code).stdout.split("\n") == [
         *("bert_tf.text.vocab True", "False False", "function", "")

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from bert_tf.checkpoint import store
 from bert_tf.cli.main import main
+from bert_tf.hub import store
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = {

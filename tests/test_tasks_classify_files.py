@@ -14,10 +14,10 @@ from tiny_classifiers import LENGTH, head, scores_by_hand, write_bert
 
 import bert_tf
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.data.prediction_rows import PredictionRow, PredictionRows, about_rows
-from bert_tf.data.problems import Policy
-from bert_tf.data.reading import Layout
-from bert_tf.data.tables import TableOptions
+from bert_tf.data.labelled.prediction_rows import PredictionRow, PredictionRows, about_rows
+from bert_tf.data.labelled.problems import Policy
+from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.errors import BertError
 from bert_tf.files import growing
 from bert_tf.tasks.classify_files import answer_rows, predict_file, predict_task
@@ -121,7 +121,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import bert_tf
-from bert_tf.data.prediction_rows import PredictionRow
+from bert_tf.data.labelled.prediction_rows import PredictionRow
 from bert_tf.files import growing
 from bert_tf.tasks.classify_files import predict_file
 from test_tasks_classify_files import ROWS

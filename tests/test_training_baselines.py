@@ -7,7 +7,7 @@ import pytest
 from corpora import corpus_of
 
 from bert_tf.errors import BertError
-from bert_tf.training.judging.baselines import (
+from bert_tf.evaluation.pretraining.baselines import (
     BASELINES,
     Answers,
     Contexts,
@@ -146,7 +146,7 @@ def slow_probabilities(documents, second, before, behind):
 
 def test_a_slow_second_reckoning_gives_the_same(monkeypatch):
     """Random texts, all contexts, with parts of a few rows; each distribution sums to one."""
-    monkeypatch.setattr("bert_tf.training.judging.baselines._ENTRIES", 7 * SIZE)
+    monkeypatch.setattr("bert_tf.evaluation.pretraining.baselines._ENTRIES", 7 * SIZE)
     rng = np.random.default_rng(2)
     documents = [rng.integers(4, SIZE, rng.integers(1, 30)).tolist() for _ in range(12)]
     corpus = corpus_of([[ids] for ids in documents], vocab_size=SIZE)

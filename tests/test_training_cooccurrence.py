@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from corpora import corpus_of
 
+from bert_tf.data.pretraining.cooccurrence import associations, count_neighbours, group_weights
 from bert_tf.errors import BertError
-from bert_tf.training.pretraining.cooccurrence import associations, count_neighbours, group_weights
 
 
 def random_corpus(seed, vocab_size=12):

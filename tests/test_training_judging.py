@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from placed_corpora import FIRST, document_of, make_corpus, vocabulary_of
 
-from bert_tf.data.tokens import vocabulary_sha256
+from bert_tf.data.pretraining.tokens import vocabulary_sha256
 from bert_tf.errors import BertError
-from bert_tf.text import SPECIAL_TOKENS, Vocabulary
-from bert_tf.training.judging.judge import judge_predictions
-from bert_tf.training.judging.judgement import (
+from bert_tf.evaluation.pretraining.evaluate import judge_predictions
+from bert_tf.evaluation.pretraining.results import (
     GroupJudgement,
     MaskedScore,
     NextSentenceScore,
@@ -20,6 +19,7 @@ from bert_tf.training.judging.judgement import (
     judged_pairs,
     means,
 )
+from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 
 LETTERS = Vocabulary.from_lines([*SPECIAL_TOKENS, *"abcdefghijklmno"])
 SIZE = len(LETTERS)

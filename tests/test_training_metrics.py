@@ -10,9 +10,9 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from bert_tf.errors import BertError
-from bert_tf.training.metrics import intervals, resampled
-from bert_tf.training.metrics import names as metric_names
-from bert_tf.training.metrics.measure import measure_classes, measure_multilabel, measure_regression
+from bert_tf.evaluation import intervals, resampled
+from bert_tf.evaluation import names as metric_names
+from bert_tf.evaluation.measure import measure_classes, measure_multilabel, measure_regression
 
 pytestmark = pytest.mark.filterwarnings("error")
 

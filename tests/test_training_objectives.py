@@ -12,10 +12,10 @@ from tiny_classifiers import LENGTH, tiny_rows, write_bert
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.errors import BertError
+from bert_tf.evaluation.names import Metric
 from bert_tf.training import losses
 from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
-from bert_tf.training.metrics.names import Metric
 from bert_tf.training.objectives.base import Objective
 from bert_tf.training.objectives.registry import OBJECTIVES, base, objective_class, pretraining
 from bert_tf.training.pretraining.pretrain import metrics_of

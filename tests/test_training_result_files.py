@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from bert_tf.errors import BertError
-from bert_tf.training import result_files
+from bert_tf.evaluation import intervals, result_files, worst
+from bert_tf.evaluation import names as metric_names
+from bert_tf.evaluation import results as metric_results
+from bert_tf.evaluation.measure import measure_classes, measure_multilabel, measure_regression
 from bert_tf.training.finetuning import remarks
-from bert_tf.training.metrics import intervals, worst
-from bert_tf.training.metrics import names as metric_names
-from bert_tf.training.metrics import results as metric_results
-from bert_tf.training.metrics.measure import measure_classes, measure_multilabel, measure_regression
 
 LABELS = ['say "hi"', "a\tb", "東京"]
 OUTPUTS = [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.5, 0.5, 0.0]]

@@ -20,7 +20,7 @@ import reference
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.checkpoint import write_release
 from bert_tf.config import BertConfig
-from bert_tf.data.labelled import LabelledTexts
+from bert_tf.data.labelled.texts import LabelledTexts
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(35))]
 VOCAB = ("\n".join(WORDS) + "\n").encode()
@@ -182,11 +182,11 @@ def main() -> None:
 
     import bert_tf.bert
     import bert_tf.loading  # noqa: F401
+    from bert_tf.evaluation import measure  # noqa: F401
     from bert_tf.models import builders  # noqa: F401
     from bert_tf.runtime import predictor  # noqa: F401
     from bert_tf.training import checkpoints, losses, optimizer, step  # noqa: F401
     from bert_tf.training.finetuning import best, features, fine_tune, tuned_model  # noqa: F401
-    from bert_tf.training.metrics import measure  # noqa: F401
 
     if keras.backend.backend() == "jax":
         import jax.numpy  # noqa: F401

@@ -41,9 +41,9 @@ def label_batch(
 
     Example:
         >>> tokens = Ragged.of([[-100, 3, -100], [-100, 4, 5, -100]], pad=-100)
-        >>> batch = label_batch(tokens, np.array([1]), 5, 2)
+        >>> batch = label_batch(tokens, np.array([1]), length=5, height=1)
         >>> batch["labels"].tolist(), batch["weights"].tolist()
-        ([[-100, 4, 5, -100, -100], [-100, ...]], [[0.0, 1.0, 1.0, 0.0, 0.0], [0.0, ...]])
+        ([[-100, 4, 5, -100, -100]], [[0.0, 1.0, 1.0, 0.0, 0.0]])
     """
     if isinstance(labels, Ragged):
         padded = labels.padded(rows, length, height)

@@ -134,7 +134,7 @@ class LabelledStream:
         return self._epoch + self._batch / len(self._plan)
 
     def _settings(self) -> tuple[Any, ...]:
-        """What distinguishes the stream from others, besides the labels themselves."""
+        """What distinguishes the stream from others, apart from the labels themselves."""
         kind = (str(self._labels.dtype), self._labels.shape)
         return (self._rows.key, self.batch_size, int(self.seed), self.buckets, *kind)
 

@@ -42,7 +42,7 @@ does no harm with `table` alone."""
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierInfo:
-    """What belongs to a head besides its weights.
+    """What belongs to a head and does not stand in its weights.
 
     Args:
         labels: in the order of the model's outputs; empty for a regression.
@@ -58,7 +58,7 @@ class ClassifierInfo:
         stride: tokens from the start of a window to that of the next, where longer texts are
             read in windows; None where they are cut.
         table: how the table was read that it was trained on, for JSON: columns, delimiter and
-            so on as in `bert_tf.data.reading.Layout`; None if it was no table.
+            so on as in `bert_tf.data.labelled.reading.Layout`; None if it was no table.
 
     Raises:
         BertError: the values do not fit one another.
@@ -172,5 +172,5 @@ class ClassifierInfo:
         except BertError as error:
             raise BertError(f"{path}: {error}") from None
         if info.file_name != name:
-            raise BertError(f"{path}: the head is {info.head}; that is told in {info.file_name}.")
+            raise BertError(f"{path}: the head is {info.head}, which belongs in {info.file_name}.")
         return info

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bert_tf.checkpoint import dtypes, slots
-from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.writer import CheckpointWriter
-from bert_tf.config import BertConfig
+from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.reading import reading
 from bert_tf.files.whole import make_folder, write_whole

@@ -9,7 +9,7 @@ from bert_tf.cli.options import Parser, add_release_options, say
 from bert_tf.options import SHARDS
 
 if TYPE_CHECKING:
-    from bert_tf.checkpoint.convert import ConvertReport
+    from bert_tf.export.convert import ConvertReport
 
 HELP = "write a checkpoint anew: other type, other shards, without the optimizer's slots"
 DESCRIPTION = """\

@@ -31,7 +31,8 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from bert_tf.checkpoint import catalog, download
+    from bert_tf.hub import catalog
+    from bert_tf.hub.download import download
 
     for name in args.names:  # a misspelt name must not show after an hour
         catalog.get(name)

@@ -41,11 +41,13 @@ COMMANDS = {
     "list": "releases",
     "vocab": "vocab",
     "pretraining-data": "pretraining_data",
-    "judge": "judge",
+    "evaluate": "evaluate",
     "tokenize": "tokenize",
     "pretrain": "pretraining",
-    "classify": "classifier",
+    "classify": "classify",
 }
+
+_OLD_NAMES = {"judge": "evaluate"}
 
 
 def build_parser(only: str | None = None) -> Parser:
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code. Bad usage and `--help` raise SystemExit, as argparse does.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    arguments[:1] = [_OLD_NAMES.get(word, word) for word in arguments[:1]]
     asked = arguments[0] if arguments and arguments[0] in COMMANDS else None
     args = build_parser(asked).parse_args(arguments)
     try:
@@ -138,7 +141,7 @@ def run(command: str | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
             stream.reconfigure(errors="backslashreplace")
-    if arguments and arguments[0] in ("mask", "nsp", "judge", "pretrain", "classify"):
+    if arguments and arguments[0] in ("mask", "nsp", "evaluate", "judge", "pretrain", "classify"):
         silence()
     code = _without_closed_pipes(lambda: main(arguments))
     with contextlib.suppress(OSError, ValueError):

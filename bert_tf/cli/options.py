@@ -309,7 +309,7 @@ def check_checkpoint(args: argparse.Namespace) -> None:
     args.checkpoint = args.checkpoint or os.environ.get(CHECKPOINT_VARIABLE)
     if args.checkpoint:
         return
-    from bert_tf.checkpoint import embedded
+    from bert_tf.hub.store import embedded
 
     args.checkpoint = None if args.config or args.vocab else embedded()
     if args.checkpoint is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import Parser, add_lower_case, chosen, say
-from bert_tf.data.rules import MaskRules, PairRules
+from bert_tf.data.pretraining.rules import MaskRules, PairRules
 from bert_tf.errors import BertError
 from bert_tf.options import COUNT, SEED, THREADS
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     import pathlib
 
-    from bert_tf.data.create import PretrainingDataReport
+    from bert_tf.data.pretraining.create import PretrainingDataReport
 
 HELP = "make TFRecord files of masked pairs from plain text, to pretrain on"
 DESCRIPTION = """\
@@ -71,7 +71,7 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from bert_tf.data.create import create_pretraining_data
+    from bert_tf.data.pretraining.create import create_pretraining_data
     from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
     if args.num_workers:
@@ -105,7 +105,7 @@ def groups_of(patterns: list[str], by_pattern: bool) -> dict[str, list[pathlib.P
     Raises:
         BertError: a pattern matches nothing.
     """
-    from bert_tf.data.documents import find_files
+    from bert_tf.files.finding import find_files
 
     if not by_pattern:
         return {"the text": find_files(patterns)}
@@ -126,7 +126,8 @@ def read_tables(
     Raises:
         BertError: there is not one table for each input file, or one cannot be read.
     """
-    from bert_tf.data.documents import find_files, read_sources
+    from bert_tf.data.pretraining.documents import read_sources
+    from bert_tf.files.finding import find_files
 
     tables = find_files(comma_separated(patterns))
     count = sum(map(len, files.values()))

@@ -11,7 +11,7 @@ from bert_tf.cli.options import Parser
 from bert_tf.report import printable, table
 
 if TYPE_CHECKING:
-    from bert_tf.checkpoint import Installed
+    from bert_tf.hub.store import Installed
 
 HELP = "the checkpoints that have a name, and which of them are here"
 DESCRIPTION = """\
@@ -43,7 +43,8 @@ def answer(args: argparse.Namespace) -> int:
 
 def _rows() -> list[dict[str, Any]]:
     """All that is known, then what else is here; with the same keys."""
-    from bert_tf.checkpoint import RELEASES, installed
+    from bert_tf.hub.catalog import RELEASES
+    from bert_tf.hub.store import installed
 
     here = installed()
     paths = {found.name: found.path for found in here}
@@ -72,9 +73,11 @@ def _rows() -> list[dict[str, Any]]:
 
 def _known(found: Installed) -> dict[str, Any]:
     """What is known of a checkpoint that is none of Google's: of the one that comes along, all."""
-    from bert_tf.checkpoint import CheckpointReader, embedded, locate
+    from bert_tf.checkpoint import CheckpointReader
     from bert_tf.config import BertConfig
     from bert_tf.errors import BertError
+    from bert_tf.hub.locate import locate
+    from bert_tf.hub.store import embedded
 
     if found.path != embedded():
         return {}
@@ -100,7 +103,7 @@ def _known(found: Installed) -> dict[str, Any]:
 
 def show(rows: list[dict[str, Any]]) -> str:
     """The table as text for people."""
-    from bert_tf.checkpoint import store
+    from bert_tf.hub import store
 
     titles = ["name", "layers x hidden", "casing", "MB", "here", "what"]
     cells = [titles, *([_cell(row, title) for title in titles] for row in rows)]

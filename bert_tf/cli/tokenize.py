@@ -106,7 +106,8 @@ def read_named_tables(tables: list[str], groups: dict[str, str]) -> dict[str, li
     Raises:
         BertError: a table is of no group, or cannot be read.
     """
-    from bert_tf.data import find_files, read_sources
+    from bert_tf.data import read_sources
+    from bert_tf.files.finding import find_files
 
     found: dict[str, list[str]] = {}
     for given in tables:

@@ -12,7 +12,7 @@ from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.report import percent, table
 
 if TYPE_CHECKING:
-    from bert_tf.data.vocabulary import TrainedVocabulary
+    from bert_tf.data.pretraining.vocabulary import TrainedVocabulary
 
 HELP = "train a vocabulary of word pieces on plain text"
 DESCRIPTION = """\
@@ -62,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    from bert_tf.data.vocabulary import save_vocabulary, train_vocabulary
+    from bert_tf.data.pretraining.vocabulary import save_vocabulary, train_vocabulary
     from bert_tf.files.whole import check_output
 
     patterns = comma_separated(args.input_file)

@@ -7,9 +7,9 @@ import hashlib
 import os
 from collections.abc import Iterable
 
-from bert_tf.checkpoint.store import compiled_folder
 from bert_tf.errors import BertError
 from bert_tf.files.whole import read_sealed, write_sealed
+from bert_tf.hub.store import compiled_folder
 
 VARIABLE = "BERT_TF_CACHE"
 """Environment variable: another folder for the cache, or 0 for none."""

@@ -211,7 +211,7 @@ class _Work:
 
 
 def _shown(row: Row, error: BertError) -> str:
-    from bert_tf.data.labelled import show_place
+    from bert_tf.data.labelled.texts import show_place
 
     return f"{show_place(row[1])}: {error}"
 

@@ -25,8 +25,8 @@ class Classify(Task[Texts, ClassifyResult]):
     the result says so.
 
     Example:
-        >>> classify = Classify(bert_tf.load("my_classifier"))  # doctest: +SKIP
-        >>> classify("A film to see again and again.").label  # doctest: +SKIP
+        >>> classify = Classify(bert_tf.load("my_classifier"))
+        >>> classify("A film to see again and again.").label
         'positive'
 
     Args:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bert_tf.data.prediction_rows import PredictionRow, Texts
-from bert_tf.data.problems import Policy
+from bert_tf.data.labelled.prediction_rows import PredictionRow, Texts
+from bert_tf.data.labelled.problems import Policy
 from bert_tf.errors import BertError
 from bert_tf.files.whole import make_folder
 from bert_tf.tasks.bulk import PredictedFile, answer_file, answered, settings_of
@@ -21,7 +21,7 @@ from bert_tf.tasks.results import ClassifyResult
 from bert_tf.tasks.streaming import CHUNK_BATCHES
 
 if TYPE_CHECKING:
-    from bert_tf.data.glue import GlueTask
+    from bert_tf.data.labelled.glue import GlueTask
 
 _TEST_RESULTS = {"test": "test_results.tsv", "test_mismatched": "test_results_mm.tsv"}
 
@@ -59,7 +59,7 @@ def predict_file(
         BertError: as `answer_file`; or there is no such format.
 
     Example:
-        >>> from bert_tf.data.prediction_rows import PredictionRows
+        >>> from bert_tf.data.labelled.prediction_rows import PredictionRows
         >>> rows = PredictionRows("new.csv")
         >>> predict_file(classify, rows, "answers.tsv").rows
         2
@@ -134,8 +134,8 @@ def predict_task(
         BertError: there is no such task or no test file, it is damaged, or the classifier is not
             for this task.
     """
-    from bert_tf.data.glue import read_glue, splits_there, task_named
-    from bert_tf.training.result_files import write_test_results
+    from bert_tf.data.labelled.glue import read_glue, splits_there, task_named
+    from bert_tf.evaluation.result_files import write_test_results
 
     _, task = task_named(task_name)
     there = splits_there(task_name, data_dir, language)

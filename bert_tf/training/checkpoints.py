@@ -15,9 +15,9 @@ import keras
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, allocate
-from bert_tf.checkpoint.release import CONFIG_NAME, VOCAB_NAME
 from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
 from bert_tf.checkpoint.writer import CheckpointWriter
+from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import read_object

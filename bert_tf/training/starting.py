@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.checkpoint import CheckpointReader, locate
+from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.checkpoint.slots import STEP
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import RELEASED, weights_of
+from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
 from bert_tf.training.pretraining.spectral import random_start
 

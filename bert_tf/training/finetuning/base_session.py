@@ -15,18 +15,18 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
+from bert_tf.evaluation.result_files import write_json
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows
+from bert_tf.training.finetuning.evaluate_splits import Judged, judge_split, write_judged
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune, is_begun
 from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
-from bert_tf.training.finetuning.judging import Judged, judge_split, write_judged
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.start import load_classifier, start_bert, trained_classifier
 from bert_tf.training.objectives.base import Objective
 from bert_tf.training.objectives.registry import objective_class, objective_of
-from bert_tf.training.result_files import write_json
 
 RECORD = "training.json"
 """In the output folder: how training ended, for an evaluation at another time."""
@@ -82,7 +82,7 @@ class FineTuningSession:
         self._texts: dict[str, TokenizedTexts] = {}
 
     def _read(self) -> Any:
-        """The rows by split, the task and its labels: see `bert_tf.data.dataset.LabelledSplits`."""
+        """The rows by split, the task and its labels: see `bert_tf.data.LabelledSplits`."""
         raise NotImplementedError
 
     def _info(self, bert: Bert) -> ClassifierInfo:

@@ -20,8 +20,8 @@ class LabelledRows(NamedTuple):
     """Rows to train on or to judge by.
 
     Attributes:
-        texts: what `bert_tf.batching.tokenizing.tokenize_texts` gave.
-        labels: what `bert_tf.data.labelled.encode_labels` gave: int32 (rows,), the number of the
+        texts: what `bert_tf.batching.tokenize_texts` gave.
+        labels: what `bert_tf.data.encode_labels` gave: int32 (rows,), the number of the
             class; float32 (rows, labels), 1 for each that holds; or float32 (rows,). For other
             heads see `bert_tf.batching.labels.Labels`.
     """

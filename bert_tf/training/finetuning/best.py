@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bert_tf.evaluation.names import METRICS, Metric, is_better
 from bert_tf.models.weights import SavedWeight
-from bert_tf.training.metrics.names import METRICS, Metric, is_better
 
 Row = dict[str, float]
 
@@ -37,7 +37,7 @@ class BestWeights:
     the same weights, and stops at the same evaluation, as an unbroken one.
 
     Args:
-        metric: by which one is better; or a name of `bert_tf.training.metrics.names`.
+        metric: by which one is better; or a name of `bert_tf.evaluation.names`.
         weights: what is trained.
         kept: filled with the best weights by name, in a checkpoint's layout; this dictionary is
             the `extra` of `TrainingCheckpoints`.

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bert_tf.batching.tokenizing import tokenize_texts
-from bert_tf.data.labelled import LabelledTexts
-from bert_tf.data.reading import Layout
+from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.options import LENGTH, USUAL_LENGTH, check_choice
 from bert_tf.text import BertTokenizer
@@ -76,7 +76,7 @@ class FineTuningJob:
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierJob(FineTuningJob):
-    """What to train a classifier on, besides what `FineTuningJob` has.
+    """What to train a classifier on, in addition to what `FineTuningJob` has.
 
     Attributes:
         train, validation, test: files or patterns, see `bert_tf.data.load_splits`.
@@ -89,7 +89,7 @@ class ClassifierJob(FineTuningJob):
         label_names: the classes in the order wanted.
         shares: of the split, where a single file is given.
         split_seed: of that split.
-        problems: kind of problem to what is done about it, see `bert_tf.data.problems.KINDS`.
+        problems: kind of problem to what is done about it, see `data.labelled.problems.KINDS`.
 
     Raises:
         BertError: parts do not fit one another.

@@ -9,13 +9,13 @@ from typing import Any
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
-from bert_tf.data.dataset import LabelledSplits, load_splits, load_task
-from bert_tf.data.glue import find_task
-from bert_tf.data.reading import Layout
+from bert_tf.data.labelled.dataset import LabelledSplits, load_splits, load_task
+from bert_tf.data.labelled.glue import find_task
+from bert_tf.data.labelled.reading import Layout
 from bert_tf.errors import BertError
+from bert_tf.evaluation.names import main_metric
 from bert_tf.training.finetuning.base_session import RECORD, FineTuningSession
 from bert_tf.training.finetuning.job import ClassifierJob
-from bert_tf.training.metrics.names import main_metric
 
 _OF_THE_MODEL = ("task", "label_names")
 """Fields of a `Layout` that are kept as the model's own."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from bert_tf.bert import Bert
-from bert_tf.checkpoint import CheckpointReader, embedded, locate
-from bert_tf.checkpoint.locate import CONFIG_NAME, VOCAB_NAME
+from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import parts_in
-from bert_tf.config import BertConfig
+from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.hub.locate import locate
+from bert_tf.hub.store import embedded
 from bert_tf.loading import load
 from bert_tf.text import Vocabulary, infer_casing
 from bert_tf.training.finetuning.job import FineTuningJob

@@ -9,12 +9,12 @@ import numpy as np
 
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
+from bert_tf.evaluation.names import Metric, metric_for
 from bert_tf.options import POSITIVE
-from bert_tf.training.metrics.names import Metric, metric_for
 
 if TYPE_CHECKING:
+    from bert_tf.evaluation.results import Result
     from bert_tf.training.finetuning.plan import FineTuningPlan
-    from bert_tf.training.metrics.results import Result
 
 Row = dict[str, float]
 
@@ -235,9 +235,9 @@ class Objective:
         raise NotImplementedError
 
     def measured(self, labels: Any, scores: Any) -> Row:
-        """The metrics that are defined, by name, of scores while training goes on."""
-        # Scores that overflow are told by the watch on the loss, with advice; here they would only
-        # be in the way of saving.
+        """The metrics that are defined, by name, of scores during a training."""
+        # The watch on the loss reports scores that overflow, with advice; an error here would only
+        # prevent that a checkpoint is saved.
         result = self.measure(labels, np.nan_to_num(scores), from_logits=True, intervals=False)
         return {name: value for name, value in result.metrics().items() if value is not None}
 
@@ -258,5 +258,5 @@ class Objective:
         return None
 
     def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
-        """The rows that were predicted worst, see `bert_tf.training.metrics.worst`."""
+        """The rows that were predicted worst, see `bert_tf.evaluation.worst`."""
         return []

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from bert_tf.data.labelled import LabelledTexts, encode_labels
+from bert_tf.data.labelled.texts import LabelledTexts, encode_labels
 from bert_tf.errors import BertError
+from bert_tf.evaluation.names import main_metric, metrics_of
 from bert_tf.options import RATE
 from bert_tf.training.finetuning.remarks import imbalance_remark, one_class_remark
-from bert_tf.training.metrics.names import main_metric, metrics_of
 from bert_tf.training.objectives.base import Objective, Row, Scale
 
 if TYPE_CHECKING:
+    from bert_tf.evaluation.results import Result
     from bert_tf.training.finetuning.plan import FineTuningPlan
-    from bert_tf.training.metrics.results import Result
 
 
 class _Classifier(Objective):
@@ -77,12 +77,12 @@ class _Classifier(Objective):
         raise NotImplementedError
 
     def measure(self, labels: Any, outputs: Any, **options: Any) -> Result:
-        from bert_tf.training.metrics import measure
+        from bert_tf.evaluation import measure
 
         return getattr(measure, f"measure_{self.task}")(labels, outputs, self.labels, **options)
 
     def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
-        from bert_tf.training.metrics import worst
+        from bert_tf.evaluation import worst
 
         find = getattr(worst, f"worst_{self.task}")
         return find(texts, labels, outputs, self.labels, **options)
@@ -201,7 +201,7 @@ class Multilabel(_Classifier):
 
     @staticmethod
     def of_rows(scores, labels, factors, smoothing):
-        """(n, labels) twice -> (2, n): mean cross entropy, and share of labels that are right."""
+        """(n, labels) twice -> (2, n): mean cross entropy, and fraction of labels right."""
         from keras import ops
 
         scores, labels = ops.cast(scores, "float32"), ops.cast(labels, "float32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bert_tf.data.rules import MaskRules, PairRules
+from bert_tf.data.pretraining.rules import MaskRules, PairRules
 from bert_tf.options import COUNT, FRACTION, NOT_NEGATIVE, ROWS, SEED, Options, Range, like, option
 from bert_tf.training.finetuning.plan import FineTuningPlan
 

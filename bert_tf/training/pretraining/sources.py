@@ -17,7 +17,7 @@ from bert_tf.data import (
     TokenCorpus,
     split_by_source,
 )
-from bert_tf.data.records import find_records
+from bert_tf.data.pretraining.records import find_records
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
 from bert_tf.training.pretraining.plan import BatchSettings

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from bert_tf.config import BertConfig
-from bert_tf.errors import BertError
-from bert_tf.heads import RELEASED as PARTS
-from bert_tf.heads import weights_of
-from bert_tf.training.pretraining.cooccurrence import (
+from bert_tf.data.pretraining.cooccurrence import (
     Counts,
     TokenArrays,
     associations,
     count_neighbours,
 )
+from bert_tf.errors import BertError
+from bert_tf.heads import RELEASED as PARTS
+from bert_tf.heads import weights_of
 
 OFFSETS = ((-1, 1, -2, 2), (-1, 1, -3, 3))
 """Where the heads of the first and of the second layer look; with more heads, over again."""

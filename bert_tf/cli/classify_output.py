@@ -1,0 +1,220 @@
+"""What `bert_tf classify` shows of a training and its evaluation: lines, tables and pictures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bert_tf.cli.training import places
+from bert_tf.errors import BertError
+from bert_tf.evaluation.names import Metric
+from bert_tf.report.classification import confusion_table, labels_table, summary_table
+from bert_tf.report.classification_figures import (
+    draw_calibration,
+    draw_confusion,
+    draw_curves,
+    draw_scatter,
+)
+from bert_tf.report.curves import Panel
+from bert_tf.report.histograms import draw_lengths
+from bert_tf.report.tables import table
+from bert_tf.training.finetuning.evaluate_splits import FOLDER, Judged
+from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
+from bert_tf.training.finetuning.session import ClassifierSession
+from bert_tf.training.objectives.base import Objective
+
+LENGTHS = "lengths.png"
+
+
+def before(session: ClassifierSession) -> list[str]:
+    """What is about to be done, a line each."""
+    lines = [str(session.lengths)]
+    plan = session.plan
+    if plan is None:
+        return lines
+    parts = [
+        f"training, mode {plan.mode}: {_counted(session.steps, 'step')} of {plan.batch_size} rows",
+        f"{_epochs(session)}, learning rate {plan.learning_rate:g}",
+    ]
+    if plan.keep_best and "validation" in session.judged_on:
+        parts.append(f"the weights that are best by {plan.metric} are kept")
+    return [*lines, ", ".join(parts)]
+
+
+def _epochs(session: ClassifierSession) -> str:
+    assert session.plan is not None
+    # As given, where one was: the original's steps are not whole epochs.
+    given = session.job.plan.epochs
+    shown = f"{(session.plan.epochs if given is None else given) or 0:.3g}"
+    return f"{shown} epoch{'' if shown == '1' else 's'}"
+
+
+def resumed(session: ClassifierSession, step: int) -> str:
+    """What to say of the step that training resumes from."""
+    total = session.steps
+    if step >= total:
+        return f"trained already, all {total:,} steps; nothing is trained again"
+    if step == session.stopped_early_at:
+        return (
+            f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing is "
+            f"trained again"
+        )
+    return f"goes on from step {step:,} of {total:,}"
+
+
+def panels(objective: Objective, metric: Metric) -> tuple[Panel, ...]:
+    """Of the curve; the metric that decides takes the last place before the rate if it lacks."""
+    found = [Panel(*curve) for curve in objective.curves]
+    if all(metric.name not in ("loss", panel.column) for panel in found):
+        title = f"{metric.meaning[0].upper()}{metric.meaning[1:]} (evaluations)"
+        found[-1] = Panel(metric.name, title)
+    return (*found, Panel("learning_rate", "Learning rate", scientific=True))
+
+
+def row_text(row: Mapping[str, float], metric: str) -> str:
+    """A row of the log as a line for people.
+
+    >>> row_text({"step": 1200, "loss": 0.25, "accuracy": 0.9, "eval_loss": 0.5}, "accuracy")
+    'step 1,200 | loss 0.2500, accuracy 90.0 % | evaluation: loss 0.5000'
+    """
+    parts = [f"step {row['step']:,}"]
+    trained = _numbers(row, ("loss", "accuracy", "label_accuracy"))
+    if trained:
+        parts.append(trained)
+    if "examples_per_second" in row:
+        parts.append(f"{row['examples_per_second']:,.1f} rows/s")
+    wanted = tuple(dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}")))
+    judged = _numbers(row, wanted)
+    if judged:
+        parts.append(f"evaluation: {judged}")
+    return " | ".join(parts)
+
+
+def _numbers(row: Mapping[str, float], names: Sequence[str]) -> str:
+    shown = []
+    for name in names:
+        if name in row:
+            short = name.removeprefix("eval_")
+            value = f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
+            shown.append(f"{short} {value}")
+    return ", ".join(shown)
+
+
+def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any]:
+    """How a training ended and where things lie, for JSON."""
+    found: dict[str, Any] = {
+        "step": trained.step,
+        "steps": session.steps,
+        "best_step": trained.best_step,
+        "stopped_early": trained.stopped_early,
+        "interrupted": trained.interrupted,
+        "metrics": trained.metrics,
+    }
+    return {**found, **places(session.folder)}
+
+
+def draw_judged(
+    judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
+) -> dict[str, str]:
+    """Draws an evaluation's pictures; gives their paths by kind.
+
+    Args:
+        judged: the evaluation.
+        session: that evaluated.
+        tell: is told what cannot be drawn.
+    """
+    result, name = judged.result.to_json(), judged.split.replace("_", " ")
+    title = f"{name.capitalize()} rows"
+    made: dict[str, str] = {}
+
+    def scatter(path: str) -> None:
+        labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
+        draw_scatter(labels, outputs, result, path, title)
+
+    def calibration(path: str) -> None:
+        error = 100 * result["calibration"]["error"]
+        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
+        draw_calibration(result, path, heading)
+
+    draw: dict[str, Callable[[str], Any]] = {
+        "scatter": scatter,
+        "confusion": lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows"),
+        "curves": lambda path: draw_curves(result, path, title),
+        "calibration": calibration,
+    }
+    for kind in session.objective.pictures:
+        path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")
+        try:
+            if draw[kind](path) is not False:
+                made[kind] = path
+        except BertError as error:
+            tell(f"{kind} of {judged.split} is not drawn: {error}")
+    return made
+
+
+def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -> None:
+    """Draws how long the texts are: `lengths.png`."""
+    lengths = session.lengths
+    if lengths is None:
+        return
+    try:
+        draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
+    except BertError as error:
+        tell(f"the lengths are not drawn: {error}")
+
+
+def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:
+    """What came out, and how to ask the model, as text for people."""
+    parts = []
+    if "step" in found:
+        kept = found["best_step"] if session.plan and session.plan.keep_best else None
+        ended = f"trained {_counted(found['step'], 'step')}"
+        if found["stopped_early"]:
+            evaluations = _counted(_patience(session), "evaluation")
+            ended += f" of {session.steps:,}: {evaluations} without a better one"
+        if kept:
+            ended += f"; the weights of step {kept:,} are kept"
+        parts.append(ended)
+    for judged in results:
+        parts.append(_judged_text(judged))
+    rows = [["model", session.folder]] if "step" in found else []
+    if results:
+        rows.append(["evaluation", os.path.join(session.folder, FOLDER)])
+        rows += [["", path] for one in results if (path := one.files.get("eval_results"))]
+    rows += [[key, found[key]] for key in ("log", "curve", "keras") if key in found]
+    lengths = os.path.join(session.folder, LENGTHS)
+    if "step" in found and os.path.exists(lengths):
+        rows.append(["lengths", lengths])
+    state = os.path.join(session.folder, CHECKPOINTS)
+    if "step" in found and os.path.isdir(state):
+        rows.append(["state", f"{state}, to go on from; not needed any more"])
+    parts.append(f"written:\n{table(rows)}")
+    if "step" in found:
+        texts = '"a text"'
+        if session.data.splits["train"].pairs is not None:
+            texts = '"a text" "another text"'
+        parts.append(
+            f"to ask the model:\n  python run_classifier.py --model {shlex.quote(session.folder)} "
+            f"{texts}"
+        )
+    return "\n\n".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _patience(session: ClassifierSession) -> int:
+    return (session.plan.patience if session.plan else None) or 0
+
+
+def _judged_text(judged: Judged) -> str:
+    result = judged.result.to_json()
+    lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
+    if "labels" in result:
+        lines += ["", labels_table(result)]
+    if "confusion" in result:
+        lines += ["", confusion_table(result)]
+    return "\n".join(lines)

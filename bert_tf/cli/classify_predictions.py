@@ -1,0 +1,314 @@
+"""Asks a fine-tuned classifier: `--model DIR` with texts, a file, lines, or a conversation."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.answering import answer_all, answer_into_file, grows, print_answers
+from bert_tf.cli.classify_prediction_output import show, table_form
+from bert_tf.cli.lines import open_source
+from bert_tf.cli.options import Parser, chosen, load_bert, say
+from bert_tf.cli.output import TextForm, open_output
+from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
+from bert_tf.files.whole import check_output
+from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
+from bert_tf.tasks.results import FORMATS
+
+if TYPE_CHECKING:
+    from bert_tf.bert import Bert
+    from bert_tf.data.labelled.reading import Layout
+    from bert_tf.tasks import Classify
+    from bert_tf.tasks.bulk import Form
+
+
+def add_prediction_arguments(parser: Parser) -> None:
+    """Adds the flags that only asking a model needs.
+
+    `answer_prediction` reads these, and of the flags of training and of tables:
+    `bert_config_file`, `vocab_file`, `do_lower_case`, `max_seq_length`, `predict_batch_size`,
+    `backend`, `precision`, `labels`, `task_name`, `output_dir`, `init_checkpoint`, `json`,
+    `overwrite`, `problems`, and what `layout_of` reads. All may be None.
+    """
+    parser.group("asking a classifier: --model with texts, with a file, or alone to type them")
+    parser.words(
+        "texts",
+        "TEXT",
+        "texts to classify; first and second by turns for a model that was trained on pairs",
+    )
+    parser.text(
+        "model",
+        "the classifier: the folder that training wrote, or a checkpoint that Google's script left "
+        "(then also --bert_config_file and --vocab_file, and --labels or --task_name)",
+    )
+    parser.text(
+        "predict",
+        "a file of any size to classify, a row of it a row of results: CSV, TSV, JSON lines, "
+        "Parquet, Excel or plain lines of text; - is standard input",
+    )
+    parser.text(
+        "output",
+        "file for the results; standard output when left out. Killed and started again, --predict "
+        "resumes where it was",
+    )
+    parser.text(
+        "output_format",
+        "tsv: label, probability, and a column for each class; jsonl: JSON lines (by the end of "
+        "--output's name, else tsv)",
+        choices=FORMATS,
+    )
+    parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
+    parser.number(
+        "threshold",
+        "from which probability on a label is given, if a text can have several",
+        FRACTION,
+        0.5,
+    )
+    parser.switch("pairs", "texts come in pairs (as in training; false if unknown)", None)
+    parser.number("threads", "threads to predict with; all cores", THREADS)
+    parser.switch("verbose", "tell what was read from the checkpoint")
+
+
+def asks_a_model(args: argparse.Namespace) -> bool:
+    """Whether the arguments ask a classifier, and nothing else is to be done before.
+
+    Raises:
+        BertError: what is to be predicted, now or after training, cannot be.
+    """
+    does = (args.train, args.do_train, args.do_eval, args.do_predict)
+    if args.model and any(does):
+        raise BertError(
+            "--model asks a classifier as it is; to train, evaluate or predict a task's test file "
+            "leave it out (a classifier to begin from is --init_checkpoint)."
+        )
+    if args.texts and any(does):
+        raise BertError(
+            f"{args.texts[0]!r:.80} belongs to no flag. Files to train on are named with --train, "
+            f"texts to classify stand behind --model FOLDER."
+        )
+    if args.texts and args.predict:
+        raise BertError("give texts or --predict, not both.")
+    if args.do_predict and not (args.task_name and args.data_dir):
+        raise BertError(
+            "--do_predict needs --task_name and --data_dir, whose test file it predicts; for a "
+            "file of your own there is --predict FILE."
+        )
+    if args.predict not in (None, "-") and not os.path.isfile(args.predict):
+        raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
+    if args.output is not None:
+        args.output = check_output(args.output, bool(args.overwrite), args.predict)
+    return bool(args.model or args.texts or (args.predict and not any(does)))
+
+
+def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
+    """Answers texts, a file, lines of standard input, or a person; returns the exit code.
+
+    Args:
+        args: the arguments.
+        path: of the classifier; that which the arguments name when left out.
+    """
+    path = path or model_of(args)
+    if args.predict not in (None, "-"):
+        return _answer_file(args, path)
+    source = open_source(args.predict, args.texts)
+    classify = load_classifier(args, path)
+    pairs = classify.info.pairs if args.pairs is None else args.pairs
+    if source is not None:
+        source.parse = lambda line: parse_texts(line, pairs)
+    asked: list[Any] = _in_pairs(args.texts) if pairs else list(args.texts)
+    return answer_all(
+        args,
+        classify,
+        _form(args, classify, source is not None or len(asked) > 1, bool(pairs)),
+        source,
+        asked,
+        "Type two texts." if pairs else "Type a text.",
+        ["first>  ", "second> "] if pairs else ["text> "],
+        {},
+    )
+
+
+def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str, int]:
+    """What the original's `--do_predict` does: the task's test file to `test_results.tsv`.
+
+    Args:
+        args: the arguments; `task_name`, `data_dir` and `xnli_language` too.
+        path: of the classifier. When left out, it is the one in `output_dir`, as the original has
+            it, else `init_checkpoint`.
+
+    Returns:
+        The path of each file written, and its lines.
+
+    Raises:
+        BertError: there is no classifier, or the task's test file is missing or damaged.
+    """
+    from bert_tf.training.finetuning.start import classifier_at
+
+    if path is None:
+        config, vocab = args.bert_config_file, args.vocab_file
+        path = classifier_at(args.output_dir, config, vocab) or args.init_checkpoint
+    if path is None:
+        raise BertError("no classifier to predict with: train one into --output_dir first.")
+    classify = load_classifier(args, path)
+    from bert_tf.tasks.classify_files import predict_task
+
+    folder = args.output_dir or (path if os.path.isdir(path) else os.path.dirname(path))
+    return predict_task(
+        classify, args.task_name, args.data_dir, folder, language=args.xnli_language
+    )
+
+
+def model_of(args: argparse.Namespace) -> str:
+    """Where the classifier is that the arguments name.
+
+    Raises:
+        BertError: they name none.
+    """
+    path = args.model or args.output_dir or args.init_checkpoint
+    if not path:
+        raise BertError(
+            "no classifier to ask: name its folder with --model. Training makes one: "
+            "run_classifier.py --train data.csv"
+        )
+    return path
+
+
+def load_classifier(args: argparse.Namespace, path: str) -> Classify:
+    """Loads a classifier, by default on the backend that predicts fastest here.
+
+    Raises:
+        BertError: it cannot be loaded, is none, or its labels are not those named.
+    """
+    config, vocab = args.bert_config_file, args.vocab_file
+    if os.path.isfile(os.path.join(path, "classifier.json")):
+        config = vocab = None  # its own lie beside it; those given are what it began from
+    model = {"checkpoint": path, "config": config, "vocab": vocab, "lower_case": args.do_lower_case}
+    model |= {"hidden_act": None, "precision": args.precision or "float32", "demonstration": False}
+    bert = load_bert(argparse.Namespace(**{**vars(args), **model}))
+    from bert_tf.tasks import Classify
+
+    length = args.max_seq_length
+    if length is None and bert.classifier is not None and bert.classifier.max_seq_length is None:
+        length = min(USUAL_LENGTH, bert.config.max_position_embeddings)
+    return Classify(
+        bert,
+        batch_size=args.predict_batch_size or 32,
+        max_seq_length=length,
+        threshold=args.threshold,
+        labels=_labels(args, bert),
+    )
+
+
+def layout_of(args: argparse.Namespace) -> Layout:
+    """Where what stands in a table, as the flags say."""
+    from bert_tf.data.labelled.reading import Layout
+    from bert_tf.data.labelled.tables import TableOptions
+
+    table = chosen(args, TableOptions, {})
+    if delimiter := table.pop("delimiter", None):
+        table["delimiter"] = {"tab": "\t", "\\t": "\t"}.get(delimiter.lower(), delimiter)
+    return Layout(**chosen(args, Layout, {}), table=TableOptions(**table))
+
+
+def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
+    """The text, or the pair, in a line of standard input.
+
+    Args:
+        line: two columns with a TAB between them; `["...", "..."]`, `{"text": "...", "text_pair":
+            "..."}` or `{"first": "...", "second": "..."}`; or else one text.
+        pairs: whether there must be two texts; False: a line is a text, whatever stands in it
+            but such an object; None: as the line has it.
+
+    Raises:
+        BertError: there must be two, and there are not.
+    """
+    value: Any = None
+    if line.lstrip()[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):
+            value = parse_json(line)
+    found: list[Any] = []
+    if isinstance(value, dict):
+        names = ("first", "second") if "first" in value else ("text", "text_pair")
+        found = [value[name] for name in names if value.get(name) is not None]
+    elif isinstance(value, list) and pairs is not False:
+        found = value
+    elif line.count("\t") == 1 and pairs is not False:
+        found = line.split("\t")
+    if not found or not all(isinstance(one, str) for one in found):
+        found = [line]
+    if len(found) == 2:
+        return found[0], found[1]
+    if pairs:
+        raise BertError(
+            "this model takes pairs: two columns with one TAB between them, or JSON such as "
+            '["first text", "second text"].'
+        )
+    return found[0] if len(found) == 1 else line
+
+
+def _answer_file(args: argparse.Namespace, path: str) -> int:
+    """Predicts a file; the results go to a file, or to standard output."""
+    from bert_tf.data.labelled.prediction_rows import PredictionRows, about_rows
+    from bert_tf.data.labelled.problems import Policy
+    from bert_tf.tasks.classify_files import answer_rows, predict_file
+    from bert_tf.tasks.result_lines import ResultLines, format_of
+
+    policy = Policy.parse(args.problems or "", "predict")
+    format = args.output_format
+    if format is None and args.output is not None:
+        format = format_of(args.output)
+    format = format or ("jsonl" if args.json else "tsv")
+    classify = load_classifier(args, path)
+    known = classify.info.pairs if args.pairs is None else args.pairs
+    rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
+    for remark in rows.remarks:
+        say(remark)
+    echo = bool(args.echo)
+    if grows(args.output):
+        predict = functools.partial(
+            predict_file, classify, rows, args.output, format=format, echo=echo, pairs=rows.pairs
+        )
+        count = functools.partial(about_rows, args.predict)
+        return answer_into_file(args, predict, args.predict, count, tell_problems=True)
+    lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
+    with open_output(args.output, lines) as output:
+        return print_answers(answer_rows(classify, rows), output)
+
+
+def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool) -> Form:
+    """The form of results: lines for programs, a table, or one result by itself."""
+    from bert_tf.tasks.result_lines import ResultLines, format_of
+
+    format = args.output_format or ("jsonl" if args.json else None)
+    if format is None and args.output is not None:
+        format = format_of(args.output)
+    if format is not None:
+        return ResultLines(classify.info, format, echo=args.echo is not False, pairs=pairs)
+    return table_form(classify.info) if many else TextForm(show)
+
+
+def _in_pairs(texts: list[str]) -> list[tuple[str, str]]:
+    if len(texts) % 2:
+        raise BertError(
+            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
+            f"quotation marks around each text."
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _labels(args: argparse.Namespace, bert: Bert) -> list[str] | None:
+    """The names given for the outputs, or the task's for outputs that have mere numbers."""
+    if args.labels:
+        return comma_separated(args.labels)
+    if not args.task_name or bert.classifier is None:
+        return None
+    from bert_tf.data.labelled.glue import task_named
+
+    names = task_named(args.task_name)[1].labels
+    numbers = tuple(map(str, range(len(names))))
+    return list(names) if bert.classifier.labels == numbers and names else None

@@ -1,0 +1,81 @@
+"""`bert_tf evaluate`: how well a pretrained model knows text that was held out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from bert_tf.cli.options import Parser, add_model_options, check_checkpoint, load_bert
+from bert_tf.data.pretraining.rules import MaskRules, PairRules
+from bert_tf.options import COUNT, FRACTION, SEED
+from bert_tf.report.pretraining_evaluation import draw_judgement, judgement_text
+
+HELP = "evaluate a pretrained model on text that was held out"
+DESCRIPTION = """\
+Judges a model by masked words and next sentences on held-out documents of a tokenized corpus, for
+each group (language), beside unigrams and 3-grams counted on the other documents. The documents
+held out are whole sources; the same --held_out_pieces and --held_out_seed hold out the same ones.
+"""
+EXAMPLES = """\
+examples:
+  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000
+  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --plot judged.png
+  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --json > judged.json
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Adds the command's arguments."""
+    parser.text(
+        "corpus",
+        "a corpus that was tokenized with the model's vocabulary",
+        required=True,
+        metavar="FOLDER",
+    )
+    parser.number(
+        "held_out_pieces",
+        "about how many tokens of each group were held out in training",
+        COUNT,
+        required=True,
+    )
+    parser.number("held_out_seed", "which documents were held out, as in training", SEED, 1)
+    parser.number("seed", "of the pairs and masks drawn", SEED, 0)
+    parser.number("positions", "masked tokens of each group, at least", COUNT, 40_000)
+    parser.plan(PairRules, "max_seq_length", {})
+    parser.plan(MaskRules, "masked_lm_prob", {})
+    parser.number(
+        "smoothing",
+        "a group with n tokens counts as n**X in training and in the mean",
+        FRACTION,
+        0.7,
+    )
+    parser.switch("baselines", "evaluate unigrams and 3-grams too", True)
+    parser.group("output")
+    parser.switch("json", "one JSON object instead of tables")
+    parser.text("plot", "write a bar chart there, as PNG", metavar="FILE")
+    add_model_options(parser)
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    check_checkpoint(args)
+    from bert_tf.data import TokenCorpus, split_by_source
+
+    corpus = TokenCorpus.open(args.corpus)
+    held_out = split_by_source(corpus, args.held_out_pieces, args.held_out_seed)
+    if args.lower_case is None:
+        args.lower_case = corpus.lower_case  # the text is tokenized already
+    bert = load_bert(args)
+    from bert_tf.evaluation.pretraining.evaluate import judge_pretraining
+
+    names = ("max_seq_length", "masked_lm_prob", "positions", "seed", "smoothing", "baselines")
+    options = {name: getattr(args, name) for name in (*names, "batch_size")}
+    judgement = judge_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
+    judgement = {"model": bert.name, **judgement}
+    if args.json:
+        print(json.dumps(judgement, ensure_ascii=False))
+    else:
+        print(judgement_text(judgement))
+    if args.plot:
+        draw_judgement(judgement, args.plot, f"{bert.name} on text that was held out")
+    return 0

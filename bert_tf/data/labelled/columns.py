@@ -1,0 +1,147 @@
+"""Which columns of a table are the text, the second text and the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
+from bert_tf.data.labelled.tables import Column, Table, is_number
+from bert_tf.errors import BertError
+
+
+class Columns(NamedTuple):
+    """Numbers of columns, from 0; None where there is none.
+
+    Attributes:
+        text: the first, or only, text.
+        pair: the second text.
+        label: what is to be predicted.
+    """
+
+    text: int
+    pair: int | None
+    label: int | None
+
+
+def choose_columns(
+    table: Table,
+    text: Column | None = None,
+    text_pair: Column | None = None,
+    label: Column | None = None,
+    *,
+    labelled: bool = True,
+) -> tuple[Columns, list[str]]:
+    """The columns asked for, and those that are not from their names, else from what they hold.
+
+    By name: the first of `PAIR_NAMES` or `TEXT_NAMES`, and of `LABEL_NAMES`, that the table has,
+    in any case. By content, in the first thousand rows: the text is the column with the most
+    characters; the label is, of the others, that with the fewest different values, the last of
+    equal ones. A column of which no value occurs twice is no label unless it holds fractions.
+
+    Args:
+        table: the table.
+        text: the column of the text.
+        text_pair: the column of the second text; only if `text` is left out too can there be one
+            without it.
+        label: the column of the label.
+        labelled: whether there must be a label; if not, one is found by its name only.
+
+    Returns:
+        The columns; and what was found by itself, for the screen.
+
+    Raises:
+        BertError: there is no such column, one serves twice, or none can be found.
+    """
+    guessed = []
+    text_at, pair_at, label_at = asked = [
+        None if column is None else table.column(column) for column in (text, text_pair, label)
+    ]
+    taken = {index for index in asked if index is not None}
+    if len(taken) < 3 - asked.count(None):
+        raise BertError(
+            f"{table.path}: one column is given twice among text {text!r}, pair {text_pair!r} and "
+            f"label {label!r}"
+        )
+    names = [name.strip().lower() for name in table.names or ()]
+
+    def named(*wanted: str) -> int | None:
+        return next((names.index(w) for w in wanted if w in names and free(names.index(w))), None)
+
+    def free(index: int) -> bool:
+        return index not in taken
+
+    if label_at is None:
+        label_at = named(*LABEL_NAMES)
+        if label_at is not None:
+            taken.add(label_at)
+            guessed.append(f"label {_name(table, label_at)}")
+    by_content = False
+    if text_at is None:
+        both = None
+        if pair_at is None:
+            found = ((named(a), named(b)) for a, b in PAIR_NAMES)
+            both = next(((a, b) for a, b in found if a is not None and b is not None), None)
+        if both is not None:
+            text_at, pair_at = both
+            guessed.append(f"texts {_name(table, both[0])} and {_name(table, both[1])}")
+        else:
+            text_at = named(*TEXT_NAMES)
+            if text_at is None:
+                text_at, by_content = _longest(table, taken), True
+            guessed.append(f"text {_name(table, text_at)}")
+        taken |= {text_at} if pair_at is None else {text_at, pair_at}
+    if label_at is None and labelled:
+        label_at, by_content = _fewest(table, taken), True
+        guessed.append(f"label {_name(table, label_at)}")
+    remarks = []
+    if guessed:
+        how = "what they hold" if by_content else "their names"
+        remarks.append(
+            f"columns of {table.path}, told from {how}: {', '.join(guessed)} (--text, --text_pair, "
+            "--label)"
+        )
+    return Columns(text_at, pair_at, label_at), remarks
+
+
+def _longest(table: Table, taken: set[int]) -> int:
+    def size(index: int) -> int:
+        cells = _cells(table, index)
+        return 0 if all(map(is_number, cells)) else sum(len(str(cell)) for cell in cells)
+
+    rest = [index for index in range(table.width) if index not in taken]
+    if not rest or not max(map(size, rest)):
+        raise BertError(f"{table.path} has no column of text; name it with --text")
+    return max(rest, key=size)
+
+
+def _fewest(table: Table, taken: set[int]) -> int:
+    def different(index: int) -> float:
+        cells = [str(cell) for cell in _cells(table, index)]
+        count = len(set(cells))
+        fractions = all(map(is_number, cells)) and any(float(cell) % 1 for cell in cells)
+        unlike = count == len(cells) > 2 and not fractions
+        return float("inf") if not cells or unlike else count
+
+    rest = [index for index in range(table.width) if index not in taken]
+    best = min(rest, key=lambda index: (different(index), -index), default=None)
+    if best is None or different(best) == float("inf"):
+        raise BertError(
+            f"{table.path}: which column is the label cannot be told; name it with --label "
+            f"({_columns(table)})"
+        )
+    return best
+
+
+def _cells(table: Table, index: int) -> list[Any]:
+    cells = (row.fields[index] for row in table.sample if index < len(row.fields))
+    return [cell for cell in cells if cell is not None and str(cell).strip()]
+
+
+def _name(table: Table, index: int) -> str:
+    return repr(table.names[index]) if table.names else f"number {index}"
+
+
+def _columns(table: Table) -> str:
+    names: Sequence[str] = table.names or [str(index) for index in range(table.width)]
+    return "columns: " + ", ".join(names)

@@ -1,0 +1,197 @@
+"""`load_splits`: training, validation and test rows from files, or from one file, or a task's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bert_tf.data.labelled.cleaning import across, clean
+from bert_tf.data.labelled.glue import read_glue
+from bert_tf.data.labelled.problems import Policy, Problem, Role, describe
+from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.splits import split_labelled
+from bert_tf.data.labelled.texts import LabelledTexts, Task, order_labels
+from bert_tf.errors import BertError
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_ROLES: Mapping[str, Role] = {"train": "train", "predict": "predict"}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSplits:
+    """All that a classifier is made of and judged on.
+
+    Attributes:
+        splits: "train", "validation", "test", and others of a GLUE task, to their rows; those
+            that there are.
+        label_names: the classes in the order of their numbers; empty for regression.
+        task: what is predicted.
+        problems: (split, problem) for what was wrong with some rows.
+        remarks: what was told from the files, and how to say otherwise.
+        layout: how the files were read, to read further ones alike; None for GLUE and rows given
+            in Python.
+    """
+
+    splits: dict[str, LabelledTexts]
+    label_names: tuple[str, ...]
+    task: Task
+    problems: list[tuple[str, Problem]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    layout: Layout | None = None
+
+    def lines(self) -> list[str]:
+        """For the screen: remarks, problems, and the size of each split."""
+        told = list(self.remarks)
+        for name in self.splits:
+            told += describe((p for split, p in self.problems if split == name), name)
+        sizes = ", ".join(f"{name} {len(data):,}" for name, data in self.splits.items())
+        return [*told, f"rows: {sizes}"]
+
+
+def load_splits(
+    train: Paths | LabelledTexts | None = None,
+    validation: Paths | LabelledTexts | None = None,
+    test: Paths | LabelledTexts | None = None,
+    *,
+    layout: Layout | None = None,
+    label_names: Sequence[str] | None = None,
+    shares: Mapping[str, float] | None = None,
+    seed: int = 12345,
+    changes: Mapping[str, str] | None = None,
+) -> LabelledSplits:
+    """Reads what is given, splits off what is not, and looks for what is odd.
+
+    With training rows alone, they are split 70/15/15; if validation rows lack but test rows are
+    there, validation is split off the training rows (15 of 85); test rows are never made where
+    validation is given.
+
+    Args:
+        train: files, patterns of files, or rows; None to judge a trained model only.
+        validation: likewise.
+        test: likewise.
+        layout: where what stands in the files. What it leaves open is told from the training
+            file, and then holds for the others.
+        label_names: the classes in the order wanted.
+        shares: of the split; see `split_labelled`.
+        seed: of the split.
+        changes: kind of problem to what is done about it; see `problems.KINDS`.
+
+    Raises:
+        BertError: something cannot be read or split, or the policy refuses it.
+    """
+    changes = dict(changes or {})
+    layout = layout or Layout()
+    if label_names is not None:
+        layout = replace(layout, label_names=tuple(map(str, label_names)))
+    splits: dict[str, LabelledTexts] = {}
+    problems: list[tuple[str, Problem]] = []
+    remarks: list[str] = []
+    from_file = False
+    for name, given in (("train", train), ("validation", validation), ("test", test)):
+        if given is None:
+            continue
+        policy = Policy(_ROLES.get(name, "evaluate"), **changes)
+        if isinstance(given, LabelledTexts):
+            data, found = clean(given, policy)
+        else:
+            reading = read_labelled(given, layout, policy)
+            data, found, layout, from_file = reading.data, reading.problems, reading.layout, True
+            # What was told from the first file holds for the next: it is not told again.
+            remarks += reading.remarks
+        splits[name] = data
+        problems += [(name, problem) for problem in found]
+    if not splits:
+        raise BertError("no data given: name at least a file to train on (--train data.csv)")
+    if "train" in splits and len(splits) == 1:
+        _need_labels(splits)
+        splits, told = split_labelled(splits["train"], shares, seed=seed)
+        remarks += told
+    elif "train" in splits and "validation" not in splits:
+        _need_labels(splits)
+        parts, told = split_labelled(
+            splits["train"], {"train": 0.70, "validation": 0.15}, seed=seed
+        )
+        splits = {**parts, "test": splits["test"]}
+        remarks += told
+    return _finish(splits, problems, remarks, label_names, changes, layout if from_file else None)
+
+
+def load_task(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    *,
+    language: str = "zh",
+    label_names: Sequence[str] | None = None,
+    seed: int = 12345,
+    changes: Mapping[str, str] | None = None,
+    splits: tuple[str, ...] | None = None,
+) -> LabelledSplits:
+    """A GLUE task or XNLI as `read_glue` reads it, "dev" called "validation".
+
+    Texts that are in training and test both are told, but stay, so that results can be compared
+    with those of others. Where there is no dev file (MRPC as first published), validation is split
+    off the training rows.
+
+    Args:
+        name: of the task.
+        data_dir: its folder.
+        language: for XNLI.
+        label_names: the classes in the order wanted, in place of the task's.
+        seed: of such a split.
+        changes: kind of problem to what is done about it.
+        splits: those to read, as in `read_glue`.
+
+    Raises:
+        BertError: as `read_glue` and `load_splits`.
+    """
+    changes = {"leak": "keep", **(changes or {})}
+    roles: tuple[Role, ...] = ("train", "evaluate", "predict")
+    policies = {role: Policy(role, **changes) for role in roles}
+    glue = read_glue(name, data_dir, splits=splits, language=language, policies=policies)
+    remarks = glue.remarks
+    parts = {split.replace("dev", "validation"): data for split, data in glue.splits.items()}
+    problems = [
+        (split.replace("dev", "validation"), problem)
+        for split, found in glue.problems.items()
+        for problem in found
+    ]
+    if "train" in parts and "validation" not in parts and splits is None:
+        rest = {split: data for split, data in parts.items() if split != "train"}
+        cut, told = split_labelled(parts["train"], {"train": 0.85, "validation": 0.15}, seed=seed)
+        remarks += [f"{name} has no dev file here: 15 % of train are taken as validation", *told]
+        parts = {**cut, **rest}
+    return _finish(parts, problems, remarks, label_names, changes, None)
+
+
+def _need_labels(splits: Mapping[str, LabelledTexts]) -> None:
+    if splits["train"].labels is None:
+        raise BertError("the training rows have no labels; name their column with --label")
+
+
+def _finish(
+    splits: dict[str, LabelledTexts],
+    problems: list[tuple[str, Problem]],
+    remarks: list[str],
+    label_names: Sequence[str] | None,
+    changes: Mapping[str, str],
+    layout: Layout | None,
+) -> LabelledSplits:
+    if "train" in splits:
+        _need_labels(splits)
+        if len({data.pairs is None for data in splits.values()}) > 1:
+            told = ", ".join(
+                f"{name} {'one text' if data.pairs is None else 'pairs'}"
+                for name, data in splits.items()
+            )
+            raise BertError(f"the splits are not alike ({told}); name columns with --text_pair")
+        splits, found = across(splits, Policy("train", **changes))
+        problems = problems + found
+    first = next(iter(splits.values()))
+    names: tuple[str, ...] = ()
+    if first.labels is not None and first.task != "regression":
+        # Of all splits: a class that training lacks is there only if the user let it pass.
+        judged = [data for data in splits.values() if data.labels is not None]
+        names = order_labels(judged, label_names)
+    return LabelledSplits(splits, names, first.task, problems, remarks, layout)

@@ -1,0 +1,353 @@
+"""GLUE and XNLI in their original layouts, by the name of the task.
+
+File names, columns and the order of labels are those of run_classifier.py of google-research/bert
+where it knows the task (cola, mnli, mrpc, xnli), else of GLUE's own files.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bert_tf.data.labelled.columns import Column
+from bert_tf.data.labelled.problems import Policy, Problem, Role
+from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.tables import Table, TableOptions, is_number
+from bert_tf.data.labelled.texts import LabelledTexts, Task
+from bert_tf.errors import BertError
+
+
+class Part(NamedTuple):
+    """A file of a task.
+
+    Attributes:
+        file: its name, `{language}` standing for one.
+        columns: names of its columns in their order, if its first line names them.
+        text, pair, label: names of columns, or their numbers where they have no names. None: no
+            second text, or no labels.
+    """
+
+    file: str
+    columns: tuple[str, ...] = ()
+    text: Column = 0
+    pair: Column | None = None
+    label: Column | None = None
+
+
+@dataclass(frozen=True)
+class GlueTask:
+    """The layout of a task.
+
+    Attributes:
+        folder: its name in GLUE's download.
+        labels: in their order; none for a number.
+        parts: split to file. Splits to evaluate on begin with "dev", those to predict with "test".
+        kind: what is predicted.
+    """
+
+    folder: str
+    labels: tuple[str, ...]
+    parts: Mapping[str, Part]
+    kind: Task = "classes"
+
+
+def _columns(names: str) -> tuple[str, ...]:
+    return tuple(names.split("|"))
+
+
+def _three(
+    train: Part, columns: str, pair: Column | None = None, text: Column | None = None
+) -> dict[str, Part]:
+    """Train and dev of one layout, and a test file of the columns given, without labels."""
+    test = Part(
+        "test.tsv",
+        _columns(columns),
+        train.text if text is None else text,
+        train.pair if pair is None else pair,
+    )
+    return {"train": train, "dev": train._replace(file="dev.tsv"), "test": test}
+
+
+_STS = "index|genre|filename|year|old_index|source1|source2|sentence1|sentence2"
+_MNLI = (
+    "index|promptID|pairID|genre|sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|"
+    "sentence2_parse|sentence1|sentence2"
+)
+_MRPC = "#1 ID|#2 ID|#1 String|#2 String"
+_XNLI = (
+    "language|gold_label|sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|"
+    "sentence2_parse|sentence1|sentence2"
+)
+_BINARY = ("0", "1")
+_ENTAILED = ("entailment", "not_entailment")
+_NLI = ("contradiction", "entailment", "neutral")
+
+
+def _pair(columns: str, file: str = "train.tsv") -> Part:
+    """A file whose last three columns are the texts and the label."""
+    names = _columns(columns)
+    return Part(file, names, *names[-3:])
+
+
+def _mnli(file: str, *labels: str) -> Part:
+    names = (*_columns(_MNLI), *labels)
+    return Part(file, names, "sentence1", "sentence2", labels[-1] if labels else None)
+
+
+_MNLI_DEV = ("label1", "label2", "label3", "label4", "label5", "gold_label")
+_MRPC_TRAIN = Part("train.tsv", _columns(f"Quality|{_MRPC}"), "#1 String", "#2 String", "Quality")
+
+TASKS: Mapping[str, GlueTask] = {
+    # Without a header: source, label, the authors' mark, sentence.
+    "cola": GlueTask(
+        "CoLA",
+        _BINARY,
+        _three(Part("train.tsv", (), 3, None, 1), "index|sentence", text="sentence"),
+    ),
+    "sst2": GlueTask(
+        "SST-2",
+        _BINARY,
+        _three(
+            Part("train.tsv", ("sentence", "label"), "sentence", None, "label"), "index|sentence"
+        ),
+    ),
+    "mrpc": GlueTask("MRPC", _BINARY, _three(_MRPC_TRAIN, f"index|{_MRPC}")),
+    "stsb": GlueTask("STS-B", (), _three(_pair(f"{_STS}|score"), _STS), "regression"),
+    "qqp": GlueTask(
+        "QQP",
+        _BINARY,
+        _three(_pair("id|qid1|qid2|question1|question2|is_duplicate"), "id|question1|question2"),
+    ),
+    "mnli": GlueTask(
+        "MNLI",
+        _NLI,
+        {
+            "train": _mnli("train.tsv", "label1", "gold_label"),
+            "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
+            "dev_mismatched": _mnli("dev_mismatched.tsv", *_MNLI_DEV),
+            "test": _mnli("test_matched.tsv"),
+            "test_mismatched": _mnli("test_mismatched.tsv"),
+        },
+    ),
+    "qnli": GlueTask(
+        "QNLI", _ENTAILED, _three(_pair("index|question|sentence|label"), "index|question|sentence")
+    ),
+    "rte": GlueTask(
+        "RTE",
+        _ENTAILED,
+        _three(_pair("index|sentence1|sentence2|label"), "index|sentence1|sentence2"),
+    ),
+    "wnli": GlueTask(
+        "WNLI",
+        _BINARY,
+        _three(_pair("index|sentence1|sentence2|label"), "index|sentence1|sentence2"),
+    ),
+    # Training is machine-translated MNLI; dev and test have all languages in one file.
+    "xnli": GlueTask(
+        "XNLI",
+        _NLI,
+        {
+            "train": _pair("premise|hypo|label", "multinli/multinli.train.{language}.tsv"),
+            "dev": Part("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label"),
+            "test": Part("xnli.test.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label"),
+        },
+    ),
+}
+"""Name, in small letters without "-" or "_", to layout."""
+
+_RAW_MRPC = {
+    "train": _MRPC_TRAIN._replace(file="msr_paraphrase_train.txt"),
+    "test": _MRPC_TRAIN._replace(file="msr_paraphrase_test.txt"),
+}
+_XNLI_FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0")  # as the two downloads unpack
+
+
+class GlueData(NamedTuple):
+    """What was read of a task.
+
+    Attributes:
+        name: of the task, as in `TASKS`.
+        splits: name of a split to its rows, in the order of `GlueTask.parts`; `label_names` of
+            each are the task's.
+        problems: split to what was wrong.
+        remarks: what is not as in GLUE.
+    """
+
+    name: str
+    splits: dict[str, LabelledTexts]
+    problems: dict[str, list[Problem]]
+    remarks: list[str]
+
+
+def task_names() -> tuple[str, ...]:
+    """The names that `read_glue` takes, as GLUE spells them."""
+    return tuple(task.folder for task in TASKS.values())
+
+
+def find_task(name: str) -> tuple[str, GlueTask] | None:
+    """The task of a name in any spelling ("SST-2", "sst2", "STS_B"), or None."""
+    key = name.lower().replace("-", "").replace("_", "")
+    return (key, TASKS[key]) if key in TASKS else None
+
+
+def splits_there(name: str, data_dir: str | os.PathLike[str], language: str = "zh") -> set[str]:
+    """The splits of a task whose files are in a folder, in a layout that `read_glue` takes.
+
+    Raises:
+        BertError: there is no such task.
+    """
+    key, task = task_named(name)
+    return set(_find_files(pathlib.Path(data_dir), key, task, language)[1])
+
+
+def task_named(name: str) -> tuple[str, GlueTask]:
+    """The key in `TASKS` and the task of a name in any spelling.
+
+    Raises:
+        BertError: there is no such task.
+    """
+    found = find_task(name)
+    if found is None:
+        raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
+    return found
+
+
+def read_glue(
+    name: str,
+    data_dir: str | os.PathLike[str],
+    *,
+    splits: tuple[str, ...] | None = None,
+    language: str = "zh",
+    policies: Mapping[Role, Policy] | None = None,
+) -> GlueData:
+    """Reads the files of a GLUE task or XNLI, quotes literal, as their makers wrote them.
+
+    A file that lacks the line of names is read by the places of the columns in the training file.
+    MRPC is also taken as it was first published (`msr_paraphrase_train.txt` and `_test.txt`; with
+    GLUE's `dev_ids.tsv` beside them the rows of dev come out of train).
+
+    Args:
+        name: of the task, in any spelling.
+        data_dir: the folder with its files, or GLUE's folder with that of the task in it.
+        splits: those to read; by default all whose files are there.
+        language: for XNLI. The original's is "zh".
+        policies: role ("train", "evaluate", "predict") to what is done about odd rows.
+
+    Raises:
+        BertError: there is no such task or file, the file is not of the task, or it holds what
+            the policy refuses.
+    """
+    key, task = task_named(name)
+    folder = pathlib.Path(data_dir)
+    parts, paths = _find_files(folder, key, task, language)
+    wanted = splits or tuple(split for split in parts if split in paths)
+    missing = [parts[s].file if s in parts else s for s in wanted if s not in paths]
+    if missing or not wanted:
+        files = ", ".join(part.file for part in parts.values())
+        lack = f"no {missing[0]}" if missing else "none of its files"
+        raise BertError(f"{folder} has {lack}; for {task.folder} it holds {files}")
+    data = GlueData(key, {}, {}, [])
+    for split in wanted:
+        part, header = _layout_of(paths[split], parts[split], parts["train"], data.remarks)
+        role: Role = (
+            "predict" if part.label is None else "train" if split == "train" else "evaluate"
+        )
+        reading = read_labelled(
+            paths[split],
+            Layout(
+                part.text,
+                part.pair,
+                part.label,
+                task.kind,
+                label_names=task.labels or None,
+                # As XnliProcessor does: the training file spells one class otherwise.
+                renamed={"contradictory": "contradiction"} if key == "xnli" else {},
+                only=("language", language) if key == "xnli" and split != "train" else None,
+                table=TableOptions("tsv", quoting="none", header=header),
+            ),
+            (policies or {}).get(role) or Policy(role),
+        )
+        data.splits[split], data.problems[split] = reading.data, reading.problems
+    dev_ids = paths.get("train", folder).parent / "dev_ids.tsv"
+    if key == "mrpc" and "dev" not in data.splits and "train" in data.splits and dev_ids.is_file():
+        data.splits.update(_apart(data.splits["train"], paths["train"], dev_ids))
+    return data
+
+
+def _find_files(
+    folder: pathlib.Path, key: str, task: GlueTask, language: str
+) -> tuple[dict[str, Part], dict[str, pathlib.Path]]:
+    """The parts of a task in the layout that is there, and the files that are there."""
+    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
+    paths = _paths(folder, key, task, parts)
+    if key == "mrpc" and "train" not in paths:
+        raw = _paths(folder, key, task, _RAW_MRPC)
+        if "train" in raw or (raw and not paths):
+            return dict(_RAW_MRPC), raw
+    return parts, paths
+
+
+def _paths(
+    folder: pathlib.Path, key: str, task: GlueTask, parts: Mapping[str, Part]
+) -> dict[str, pathlib.Path]:
+    """The files that are there, in the folder itself, or in the task's folder within it."""
+    inner = _XNLI_FOLDERS if key == "xnli" else ("",)
+    folders = [root / name for root in (folder, folder / task.folder) for name in inner]
+    found = {}
+    for split, part in parts.items():
+        path = next((f / part.file for f in folders if (f / part.file).is_file()), None)
+        if path is not None:
+            found[split] = path
+    return found
+
+
+def _layout_of(
+    path: pathlib.Path, part: Part, train: Part, remarks: list[str]
+) -> tuple[Part, bool]:
+    """The part, and whether the file has a line of names; if it ought to but has not: by place."""
+    first = _first_line(path)
+    names = part.columns
+    if not names or set(names) <= set(first):
+        return part, bool(names)
+    # XNLI's files and later releases have more columns; those of the task must be there.
+    needed = {str(c) for c in (part.text, part.pair, part.label) if c is not None}
+    if needed <= set(first):
+        return part, True
+    # Only a file of GLUE's own begins with a number for each row.
+    own = names[0] in ("index", "id") and is_number(first[0])
+    like = part if own or not train.columns else train
+    places = like.columns
+    if len(first) != len(places) or set(first) & set(names):
+        raise BertError(
+            f"{path} does not begin with the columns {', '.join(names)} but with "
+            f"{', '.join(first)[:100]}; is --task_name right? For tables of your own use --train"
+        )
+    remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
+    number = {name: index for index, name in enumerate(places)}
+    text, pair, label = (
+        number[c] if isinstance(c, str) else c for c in (like.text, like.pair, like.label)
+    )
+    assert text is not None
+    return Part(part.file, (), text, pair, label), False
+
+
+def _first_line(path: pathlib.Path) -> list[str]:
+    table = Table(path, TableOptions("tsv", quoting="none", header=False))
+    return [str(field).strip() for field in table.sample[0].fields]
+
+
+def _apart(
+    train: LabelledTexts, path: pathlib.Path, dev_ids: pathlib.Path
+) -> dict[str, LabelledTexts]:
+    """MRPC's rows as GLUE divides them: those whose two ids are listed are dev."""
+    plain = TableOptions("tsv", quoting="none", header=False)
+    listed = {tuple(row.fields[:2]) for row in Table(dev_ids, plain).rows()}
+    ids = {row.line: tuple(row.fields[1:3]) for row in Table(path, plain).rows()}
+    in_dev = [ids[line] in listed for _, line in train.rows]
+    return {
+        "train": train.take(i for i, dev in enumerate(in_dev) if not dev),
+        "dev": train.take(i for i, dev in enumerate(in_dev) if dev),
+    }

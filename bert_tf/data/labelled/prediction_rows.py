@@ -1,0 +1,156 @@
+"""`PredictionRows`: every row of a file, in order, to predict on; one that is damaged says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bert_tf.data.labelled.columns import Columns, choose_columns
+from bert_tf.data.labelled.problems import Place, Policy
+from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.tables import Row, Table, as_text
+from bert_tf.errors import BertError
+
+Texts = str | tuple[str, str]
+
+
+class PredictionRow(NamedTuple):
+    """A row to predict on.
+
+    Attributes:
+        texts: the text, or the pair; None if the row is damaged.
+        place: where it stands.
+        error: what is wrong with it; "" if nothing is.
+    """
+
+    texts: Texts | None
+    place: Place
+    error: str = ""
+
+
+class PredictionRows:
+    """The rows of a table of any size, read as they are asked for.
+
+    Other than `read_labelled`, which drops or refuses what is damaged, this gives a row for
+    every row of the file, so that results can stand beside them: also for blank lines (but those
+    at the file's end, which are no rows), empty texts, lines with another number of fields than
+    most, and lines with bytes that are no text. Labels are not read.
+
+    Args:
+        path: of the file: CSV, TSV, JSON lines, JSON, Parquet, Excel, or a text in each line.
+        layout: where what stands in it.
+        pairs: whether the rows must be pairs of texts; None if the file decides.
+        policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
+            row is predicted on.
+
+    Attributes:
+        path: of the file.
+        pairs: whether the rows are pairs.
+        remarks: what was told from the file, and how to say otherwise.
+
+    Raises:
+        BertError: the file cannot be read, columns cannot be told, or it has no pairs where there
+            must be, or the other way round.
+
+    Example:
+        >>> [row.texts for row in PredictionRows("new.csv")]
+        ['A fine day.', 'Rain again.']
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        layout: Layout | None = None,
+        *,
+        pairs: bool | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        layout = layout or Layout()
+        self.path = os.fspath(path)
+        asked = (layout.text, layout.text_pair, layout.label)
+        self._table = Table(path, layout.table, asked, layout.only)
+        self._columns, told = _choose(self._table, layout, pairs)
+        self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
+        self.pairs = self._columns.pair is not None
+        self.remarks = [*self._table.remarks, *told]
+
+    def __iter__(self) -> Iterator[PredictionRow]:
+        """All rows from the first; a damaged file ends them with a `BertError`."""
+        blank: list[int] = []
+        for row in self._table.rows():
+            if row.problem == "blank_line":
+                blank.append(row.line)
+                continue
+            for line in blank:
+                yield PredictionRow(None, (self.path, line), "the line is blank")
+            blank.clear()
+            yield self._read(row)
+
+    def _read(self, row: Row) -> PredictionRow:
+        place = (self.path, row.line)
+        if row.problem == "ragged":
+            note = "no JSON object" if row.note == "no JSON" else f"{row.note or 'other'} fields"
+            return PredictionRow(None, place, f"the line is damaged: {note}")
+        if row.problem and not self._replaces:
+            return PredictionRow(None, place, row.note)
+        text, pair = (
+            as_text(row.fields[column]) if column is not None and column < len(row.fields) else ""
+            for column in self._columns[:2]
+        )
+        if not text.strip() or (self.pairs and not pair.strip()):
+            which = "a text" if self.pairs else "the text"
+            return PredictionRow(None, place, f"{which} is empty")
+        return PredictionRow((text, pair) if self.pairs else text, place)
+
+
+def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, list[str]]:
+    columns, told = choose_columns(
+        table, layout.text, layout.text_pair, layout.label, labelled=False
+    )
+    if pairs and columns.pair is None:
+        rest = [index for index in range(table.width) if index != columns.label]
+        if len(rest) != 2 or layout.text is not None:
+            raise BertError(
+                f"the model was trained on pairs of texts, and {table.path} has one column of "
+                f"text; name both with --text and --text_pair ({_names(table)})"
+            )
+        columns = columns._replace(text=rest[0], pair=rest[1])
+        told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
+    if pairs is False and columns.pair is not None:
+        both = " and ".join(repr(_name(table, i)) for i in columns[:2] if i is not None)
+        raise BertError(
+            f"the model was trained on single texts, and {table.path} has pairs, {both}; say "
+            "with --text alone which of the two to take"
+        )
+    return columns, told
+
+
+def _name(table: Table, index: int) -> str:
+    return table.names[index] if table.names else str(index)
+
+
+def _names(table: Table) -> str:
+    return "columns: " + ", ".join(_name(table, index) for index in range(table.width))
+
+
+def about_rows(path: str | os.PathLike[str]) -> int | None:
+    """About how many rows a file has, for a progress bar: its line ends, or what Parquet says.
+
+    Returns:
+        None where one cannot look ahead: a packed file, as Excel's are, or no plain file.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            start = file.read(4)
+            if start == b"PAR1":
+                from pyarrow.parquet import ParquetFile
+
+                return int(ParquetFile(name).metadata.num_rows)
+            if start.startswith((b"\x1f\x8b", b"PK\x03\x04")) or not os.path.isfile(name):
+                return None
+            file.seek(0)
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, ImportError, ValueError):
+        return None

@@ -1,0 +1,151 @@
+"""`labelled_rows`: lists, pairs, numpy arrays and pandas data frames as `LabelledTexts`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
+from bert_tf.data.labelled.reading import Layout, give_task
+from bert_tf.data.labelled.texts import LabelledTexts, Task
+from bert_tf.errors import BertError
+
+
+def labelled_rows(
+    texts: Any,
+    labels: Any = None,
+    *,
+    pairs: Any = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    task: Task | None = None,
+    label_names: Sequence[str] | None = None,
+) -> LabelledTexts:
+    """Texts that are in memory already; nothing is dropped (see `clean` for that).
+
+    Args:
+        texts: strings in a list, a tuple, an array of shape (n,) or a pandas Series; or pairs: a
+            list of (first, second) or an array of shape (n, 2); or a pandas data frame. A missing
+            text (None, NaN) is an empty one.
+        labels: of each text: classes as text or whole numbers; several in a list, tuple or set, or
+            as an array of zeros and ones, shape (n, classes); numbers. None, NaN: has none.
+        pairs: the second texts.
+        text: column of a data frame; if left out, by its usual name.
+        text_pair: likewise.
+        label: likewise.
+        task: see `Layout`; for whole numbers as amounts say "regression".
+        label_names: all classes in their order; also of the columns of zeros and ones.
+
+    Raises:
+        BertError: texts are no strings, numbers do not match, or columns cannot be told.
+
+    Example:
+        >>> labelled_rows([("a b", "c"), ("d", "e f")], [0, 1]).labels
+        ['0', '1']
+    """
+    names = None if label_names is None else tuple(map(str, label_names))
+    if hasattr(texts, "columns") and hasattr(texts, "iloc"):
+        texts, pairs, labels = _of_frame(texts, labels, pairs, text, text_pair, label)
+    elif text is not None or text_pair is not None or label is not None:
+        raise BertError("text, text_pair and label name columns of a pandas data frame; give one")
+    firsts, seconds = _texts(texts, pairs)
+    values = None if labels is None else _labels(labels, names)
+    rows = [("", index) for index in range(len(firsts))]
+    data = LabelledTexts(firsts, seconds, values, rows)
+    return give_task(data, Layout(task=task, label_names=names, unlabelled=()), [])
+
+
+def _of_frame(
+    frame: Any, labels: Any, pairs: Any, text: str | None, text_pair: str | None, label: str | None
+) -> tuple[Any, Any, Any]:
+    lower = {str(name).strip().lower(): name for name in frame.columns}
+
+    def column(name: str) -> Any:
+        if name not in frame.columns:
+            has = ", ".join(map(str, frame.columns))
+            raise BertError(f"the data frame has no column {name!r}; it has {has}")
+        return frame[name]
+
+    if text is None:
+        both = next(((a, b) for a, b in PAIR_NAMES if a in lower and b in lower), None)
+        one = next((name for name in TEXT_NAMES if name in lower), None)
+        if both is not None and text_pair is None and pairs is None:
+            text, text_pair = lower[both[0]], lower[both[1]]
+        elif one is not None:
+            text = lower[one]
+        else:
+            has = ", ".join(map(str, frame.columns))
+            raise BertError(f"which column is the text? Say text='...'; there are {has}")
+    if label is None and labels is None:
+        found = next((name for name in LABEL_NAMES if name in lower), None)
+        label = None if found is None else lower[found]
+    if text_pair is not None:
+        pairs = column(text_pair)
+    return column(text), pairs, labels if label is None else column(label)
+
+
+def _texts(texts: Any, pairs: Any) -> tuple[list[str], list[str] | None]:
+    items = _listed(texts, "texts")
+    if pairs is not None:
+        seconds = _listed(pairs, "pairs")
+        if len(seconds) != len(items):
+            raise BertError(f"there are {len(items):,} texts, but {len(seconds):,} pairs")
+        return _strings(items), _strings(seconds)
+    if items and all(isinstance(item, list | tuple | np.ndarray) for item in items):
+        wrong = next((i for i, item in enumerate(items) if len(item) != 2), None)
+        if wrong is not None:
+            raise BertError(
+                f"row {wrong} is of {len(items[wrong])} texts; give one text a row, or two"
+            )
+        return _strings([a for a, _ in items]), _strings([b for _, b in items])
+    return _strings(items), None
+
+
+def _listed(values: Any, what: str) -> list[Any]:
+    if isinstance(values, str | bytes):
+        raise BertError(f"{what} are a list of strings, not one: [{values!r:.40}]")
+    if hasattr(values, "tolist"):  # numpy, pandas
+        values = values.tolist()
+    if not isinstance(values, Iterable):
+        raise BertError(f"{what} are a list, an array or a Series, not {type(values).__name__}")
+    return list(values)
+
+
+def _strings(items: list[Any]) -> list[str]:
+    return [item if type(item) is str else _string(item, i) for i, item in enumerate(items)]
+
+
+def _string(item: Any, index: int) -> str:
+    if isinstance(item, str):  # numpy's
+        return str(item)
+    if isinstance(item, bytes):
+        return item.decode("utf-8", "ignore")
+    if _missing(item):
+        return ""
+    raise BertError(
+        f"row {index}: a text must be str, not {type(item).__name__}: {item!r:.60}; if the columns "
+        "are mixed up, texts come first"
+    )
+
+
+def _missing(item: Any) -> bool:
+    if item is None or (isinstance(item, float) and math.isnan(item)):
+        return True
+    # pandas.NA and NaT are not equal to themselves, and cannot be asked whether they are.
+    return type(item).__name__ in ("NAType", "NaTType")
+
+
+def _labels(labels: Any, names: tuple[str, ...] | None) -> list[Any]:
+    if getattr(labels, "ndim", 1) == 2:
+        hot = np.asarray(labels)
+        if not np.isin(hot, (0, 1)).all():
+            raise BertError("labels of two dimensions hold 0 and 1 only: 1 where the class holds")
+        names = names or tuple(map(str, range(hot.shape[1])))
+        if len(names) != hot.shape[1]:
+            raise BertError(f"labels have {hot.shape[1]} columns, but {len(names)} names are given")
+        return [[names[i] for i in np.flatnonzero(row)] for row in hot]
+    return [None if _missing(label) else label for label in _listed(labels, "labels")]

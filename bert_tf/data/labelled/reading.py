@@ -1,0 +1,334 @@
+"""`read_labelled`: files of any table format as `LabelledTexts`, what is odd dropped and told."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from bert_tf.data.labelled.cleaning import clean
+from bert_tf.data.labelled.columns import Columns, choose_columns
+from bert_tf.data.labelled.problems import Policy, Problem, Tally
+from bert_tf.data.labelled.tables import Column, Table, TableOptions, as_text, is_number
+from bert_tf.data.labelled.texts import Label, LabelledTexts, Place, Task, join
+from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
+from bert_tf.files.reading import parse_json
+
+UNLABELLED = ("", "-")
+"""What stands in place of a label where there is none (SNLI: "-")."""
+
+_SEPARATORS = ("|", ";", ",")
+_MANY_NUMBERS = 20  # different whole numbers from which on a score is likelier than classes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of a row stand; what is None is told from the file.
+
+    Attributes:
+        text, text_pair, label: columns by name or number; see `choose_columns`.
+        task: see `LabelledTexts`. If left out: several labels if a separator is given or labels
+            are lists; a number if all labels are numbers and one has a fraction; else classes.
+        label_separator: between several labels of one row. For `task="multilabel"` the one of
+            `| ; ,` that most labels have, if left out.
+        unlabelled: labels that mean none.
+        label_names: all classes in their order, if known.
+        renamed: label as it stands in the file to what it is called.
+        only: a column and a value; rows that have another there are passed over.
+        table: how the file is read.
+    """
+
+    text: Column | None = None
+    text_pair: Column | None = None
+    label: Column | None = None
+    task: Task | None = None
+    label_separator: str | None = None
+    unlabelled: tuple[str, ...] = UNLABELLED
+    label_names: tuple[str, ...] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[Column, str] | None = None
+    table: TableOptions = field(default_factory=TableOptions)
+
+
+class Reading(NamedTuple):
+    """What was read.
+
+    Attributes:
+        data: the rows.
+        problems: what was wrong with some.
+        remarks: what was told from the files, and how to say otherwise.
+        layout: with the columns and the task as they were found in the first file, to read others
+            of the same data with.
+    """
+
+    data: LabelledTexts
+    problems: list[Problem]
+    remarks: list[str]
+    layout: Layout
+
+
+def read_labelled(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    layout: Layout | None = None,
+    policy: Policy | None = None,
+) -> Reading:
+    """Reads files of texts and labels.
+
+    Args:
+        paths: files or patterns, whose rows follow each other.
+        layout: where what stands in them.
+        policy: what is done about odd rows; that of training if left out.
+
+    Raises:
+        BertError: a file cannot be read, columns cannot be told, files differ, no row is left, or
+            there is what the policy refuses.
+    """
+    layout, policy = layout or Layout(), policy or Policy("train")
+    parts: list[LabelledTexts] = []
+    problems: list[Problem] = []
+    remarks: list[str] = []
+    found_layout = layout
+    names = [paths] if isinstance(paths, str | os.PathLike) else paths
+    for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines, Parquet or Excel"):
+        opened = _open(path, found_layout, policy, remarks)
+        if not parts:
+            found_layout = _settled(layout, opened)
+        tally = Tally(policy)
+        records = list(_records(opened, policy, tally))
+        problems += tally.settle(opened.seen, opened.advice)
+        parts.append(_as_data(records, opened.columns))
+    data = join(parts)
+    separator = _tell_separator(data, layout, remarks)
+    data = give_task(data, replace(layout, label_separator=separator), remarks)
+    data, found = clean(data, policy)
+    if not len(data):
+        raise BertError(f"no row is left of {parts[0].rows[0][0] if len(parts[0]) else paths}")
+    found_layout = replace(found_layout, task=data.task, label_separator=separator)
+    return Reading(data, problems + found, list(dict.fromkeys(remarks)), found_layout)
+
+
+class _Record(NamedTuple):
+    text: str
+    pair: str | None
+    label: Any
+    place: Place
+
+
+@dataclass
+class _Opened:
+    """A table, its columns, how many rows were read, and hints on what is wrong with it."""
+
+    table: Table
+    columns: Columns
+    seen: int = 0
+    advice: dict[str, str] = field(default_factory=dict)
+
+
+def _open(
+    path: str | os.PathLike[str], layout: Layout, policy: Policy, remarks: list[str]
+) -> _Opened:
+    asked = (layout.text, layout.text_pair, layout.label)
+    table = Table(path, layout.table, asked, layout.only)
+    columns, told = choose_columns(table, *asked, labelled=policy.role != "predict")
+    remarks += [*table.remarks, *told]
+    return _Opened(table, columns)
+
+
+def _settled(layout: Layout, opened: _Opened) -> Layout:
+    """The layout with the columns found, by name where they have names."""
+    names = opened.table.names
+
+    def column(index: int | None) -> Column | None:
+        return names[index] if index is not None and names else index
+
+    text, pair, label = map(column, opened.columns)
+    return replace(layout, text=text, text_pair=pair, label=label)
+
+
+def _records(opened: _Opened, policy: Policy, tally: Tally) -> Iterator[_Record]:
+    path = opened.table.path
+    for row in opened.table.rows():
+        opened.seen += row.problem != "blank_line"
+        if row.problem:
+            place = (path, row.line)
+            if row.problem == "wrong_encoding":
+                opened.advice.setdefault(row.problem, row.note)
+                dropped = tally.add(row.problem, place)
+            else:
+                dropped = tally.add(row.problem, place, row.note)
+            if dropped:
+                if policy[row.problem] == "refuse" and policy.role == "predict":
+                    tally.settle(opened.seen, opened.advice)  # at once, not behind a long way
+                continue
+        yield _record(row.fields, opened.columns, (path, row.line))
+
+
+def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
+    def cell(index: int | None) -> Any:
+        return None if index is None or index >= len(fields) else fields[index]
+
+    pair = None if columns.pair is None else as_text(cell(columns.pair))
+    return _Record(as_text(cell(columns.text)), pair, cell(columns.label), place)
+
+
+def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
+    """With labels as they were read, whatever they are."""
+    return LabelledTexts(
+        texts=[record.text for record in records],
+        pairs=None if columns.pair is None else [record.pair or "" for record in records],
+        labels=None if columns.label is None else [record.label for record in records],
+        rows=[record.place for record in records],
+    )
+
+
+def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> LabelledTexts:
+    """The same rows with labels as the task has them.
+
+    Args:
+        data: rows whose labels are whatever was given: text, numbers, lists, None.
+        layout: says the task, or how labels are separated, or neither.
+        remarks: gets what was told from the labels.
+
+    Returns:
+        Labels as `LabelledTexts` says. One that is no number, in a regression, becomes a str
+        still, for `clean` to tell.
+
+    Raises:
+        BertError: labels are lists, but the task is another.
+    """
+    if data.labels is None:
+        task: Task = layout.task or ("multilabel" if layout.label_separator else "classes")
+        return replace(data, task=task, label_names=layout.label_names)
+    values: list[Any] = [_plain(value, layout.unlabelled) for value in data.labels]
+    task = layout.task or _tell_task(values, layout, remarks)
+    labels: list[Label]
+    if task == "regression":
+        labels = [None if v is None else _as_number(v) for v in values]
+    elif task == "multilabel":
+        # No class at all is an answer, too: an empty cell is not taken for a missing label.
+        blank = [isinstance(value, str) and not value.strip() for value in data.labels]
+        labels = [() if b else _as_several(v, layout) for v, b in zip(values, blank)]
+    else:
+        for index, value in enumerate(values):
+            if isinstance(value, list | tuple):
+                raise BertError(
+                    f"{data.place(index)}: the label is a list, {value!r:.60}; for several labels "
+                    "at once say --task multilabel"
+                )
+        if not all(map(_means_nan, values)) and _all_numbers(values):
+            values = [None if _means_nan(value) else value for value in values]
+        names = [None if value is None else _as_class(value) for value in values]
+        labels = [layout.renamed.get(name, name) if name else None for name in names]
+    return replace(data, labels=labels, task=task, label_names=layout.label_names)
+
+
+def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value in unlabelled else value
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        value = value.tolist()
+    return value
+
+
+def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
+    known = [value for value in values if value is not None and not _means_nan(value)]
+    if layout.label_separator or any(isinstance(v, list | tuple) for v in known):
+        return "multilabel"
+    if known and all(
+        isinstance(v, str) and v[:1] == "[" and _json_list(v) is not None for v in known
+    ):
+        return "multilabel"
+    if layout.label_names is None and known and _all_numbers(known):
+        different = {float(value) for value in known}
+        if any(value % 1 for value in different):
+            remarks.append(
+                "labels are numbers with fractions, so a number is predicted (--task classes "
+                "if they are names of classes)"
+            )
+            return "regression"
+        if len(different) > _MANY_NUMBERS:
+            remarks.append(
+                f"labels are {len(different)} whole numbers, taken for as many classes; if they "
+                "are amounts, say --task regression"
+            )
+    return "classes"
+
+
+def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> str | None:
+    """What stands between several labels of a row; where it is only likely, a remark says so."""
+    known = layout.label_separator
+    if known is not None or data.labels is None or layout.task not in (None, "multilabel"):
+        return known
+    values = [value.strip() for value in data.labels if isinstance(value, str)]
+    if any(value[:1] == "[" and _json_list(value) is not None for value in values):
+        return None
+    names = set(layout.label_names or ())
+    rows = {mark: [v for v in values if mark in v and v not in names] for mark in _SEPARATORS}
+    mark = max(_SEPARATORS, key=lambda mark: len(rows[mark]))
+    if not rows[mark]:
+        return None
+    if layout.task == "multilabel":
+        remarks.append(
+            f"several labels of a row are taken to lie between {mark!r} (--label_separator)"
+        )
+        return mark
+    labels = set(values)
+    parts = {part.strip() for label in labels for part in label.split(mark)}
+    if len(parts) < len(labels):  # what combines a few can hardly be so many classes
+        remarks.append(
+            f"{len(rows[mark]):,} labels hold {mark!r}, such as {rows[mark][0]!r:.60}, and are "
+            "taken for classes of their own; if they are several labels, say --label_separator "
+            f"{mark!r}"
+        )
+    return None
+
+
+def _means_nan(value: Any) -> bool:
+    """Whether a label is not a number, or infinite, or text that says so."""
+    if isinstance(value, str):
+        return value.lower() in ("nan", "inf", "-inf")
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _all_numbers(values: list[Any]) -> bool:
+    return all(is_number(value) for value in values if value is not None and not _means_nan(value))
+
+
+def _as_class(value: Any) -> str | None:
+    if isinstance(value, float):
+        # Where one label of a column is missing, pandas turns whole numbers into fractions.
+        return None if _means_nan(value) else str(int(value)) if value.is_integer() else str(value)
+    return str(value)
+
+
+def _as_number(value: Any) -> Label:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _as_several(value: Any, layout: Layout) -> Label:
+    if value is None or _means_nan(value):
+        return None
+    if isinstance(value, str):
+        parsed = _json_list(value) if value.lstrip()[:1] == "[" else None
+        value = parsed if parsed is not None else value.split(layout.label_separator or "\0")
+    elif not isinstance(value, list | tuple | set | frozenset):
+        value = [value]
+    values = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+    names = (_as_class(v.strip() if isinstance(v, str) else v) for v in values)
+    kept = (name for name in names if name and name not in layout.unlabelled)
+    return tuple(dict.fromkeys(layout.renamed.get(name, name) for name in kept))
+
+
+def _json_list(text: str) -> list[Any] | None:
+    try:
+        found = parse_json(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None

@@ -1,0 +1,431 @@
+"""Rows of tables: CSV, TSV, JSON lines, JSON, Parquet and Excel, each with its line's number.
+
+Text is read by `csv` and `json`: pandas fills short rows, shifts long ones, renames columns that
+come twice, swallows quotes and takes "NA" and "01" for what they are not.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, NamedTuple
+
+from bert_tf.data.labelled.binary_tables import parquet_file, parquet_rows, sheet_rows
+from bert_tf.data.labelled.column_names import ALL_NAMES
+from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
+from bert_tf.files.text_lines import encoding_advice, open_lines, replaced, undecodable
+from bert_tf.options import Options, option
+
+SAMPLE = 1000
+"""Rows from which the format, the header and the columns are told."""
+
+_SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, under a header or none
+_DELIMITERS = ",;\t|"
+_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+}
+Column = str | int
+"""A name, or a number from 0 (also as text, where no column has that name)."""
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+
+
+@dataclass(frozen=True)
+class TableOptions(Options):
+    """How a table is read; what is None is inferred from the file."""
+
+    format: str | None = option(
+        None,
+        "of the files; by the end of the name, else from the first lines: JSON lines, tabs, as "
+        "many commas in each, or else one text in each",
+        choices=("csv", "tsv", "jsonl", "json", "parquet", "xlsx"),
+    )
+    delimiter: str | None = option(
+        None,
+        "one character between fields; a tab in TSV, else the one of , ; | and tab that gives most "
+        "of the first lines the same number of fields",
+    )
+    quoting: str | None = option(
+        None,
+        "none: a quote is a character like any other, as in GLUE's files, usual for TSV; csv: "
+        "quotes enclose fields, which may then hold the delimiter and line ends (RFC 4180), usual "
+        "for all else",
+        choices=("csv", "none"),
+    )
+    header: bool | None = option(
+        None,
+        "whether the first line has the names of the columns. It does if a name was asked for that "
+        "stands in it; or if one of its fields is a usual name such as text or label; or if a "
+        "column has numbers in all lines but the first, or few different values, each several "
+        "times, but another in the first",
+    )
+    encoding: str | None = option(None, "of the files; UTF-8 and marked UTF-16 when left out")
+    sheet: str | None = option(
+        None, "of an Excel workbook, by name, or by number from 0; the first when left out"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise BertError(f"delimiter is {self.delimiter!r}; it must be one character.")
+
+
+class Row(NamedTuple):
+    """A line of a table, or several that quotes hold together.
+
+    Attributes:
+        line: its number in the file, from 1; in JSON arrays, Parquet and Excel that of the row.
+        fields: text; in JSON and Parquet any value, None where it is missing.
+        problem: "", or a kind of `problems.KINDS`.
+        note: about the problem.
+    """
+
+    line: int
+    fields: Sequence[Any]
+    problem: str = ""
+    note: str = ""
+
+
+class Table:
+    """A file of rows, opened: how it is to be read is decided.
+
+    Args:
+        path: of the file.
+        options: what is known of it.
+        wanted: columns asked for; their names help to tell a header.
+        only: a column and a value; `rows` leaves out those that have another there.
+
+    Attributes:
+        path: of the file.
+        names: of the columns; None if the file does not name them.
+        width: number of columns.
+        sample: the first rows.
+        remarks: what was told from the file, and how to say otherwise.
+
+    Raises:
+        BertError: the file cannot be read, has no rows or no such column, or is none of the
+            formats.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        options: TableOptions | None = None,
+        wanted: Sequence[Column | None] = (),
+        only: tuple[Column, str] | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._options = options or TableOptions()
+        self.remarks: list[str] = []
+        self._format = self._options.format or self._tell_format()
+        self.names: tuple[str, ...] | None = None
+        self._skip_first = False
+        self._cells: list[list[str]] = []
+        self.width = 0
+        self._only: tuple[int, str] | None = None
+        if self._format == "parquet":
+            self.names = tuple(parquet_file(self.path).schema_arrow.names)
+            self.width = len(self.names)
+        elif self._format in _SPLIT:
+            if self._format == "xlsx":
+                self._cells, self.remarks = sheet_rows(self.path, self._options.sheet)
+            self._tell_dialect()
+            self._tell_header(wanted)
+        else:
+            found: dict[str, None] = {}
+            for item in islice(self._objects(), SAMPLE):
+                if isinstance(item[1], dict):
+                    found.update(dict.fromkeys(item[1]))
+            self.names = tuple(found) or None
+            self.width = len(found)
+        self.sample: list[Row] = [
+            row for row in islice(self.rows(), SAMPLE) if row.problem in ("", "wrong_encoding")
+        ]
+        if not self.sample:
+            raise BertError(f"{self.path} has no rows")
+        self.width = self.width or max(len(row.fields) for row in self.sample)
+        if only is not None:
+            self._only = self.column(only[0]), only[1]
+
+    def column(self, column: Column) -> int:
+        """The number of a column asked for.
+
+        Raises:
+            BertError: the table has no such column.
+        """
+        names = self.names
+        if isinstance(column, str):
+            if names is not None and column in names:
+                return names.index(column)
+            lower = [name.lower() for name in names or ()]
+            if lower.count(column.lower()) == 1:
+                return lower.index(column.lower())
+            if not column.isdecimal():
+                has = (
+                    "its columns have no names; give 0, 1, ..., or --header true if its first line"
+                )
+                has = f"it has {', '.join(names)}" if names else f"{has} names them"
+                raise BertError(f"{self.path} has no column {column!r}: {has}")
+            column = int(column)
+        if not 0 <= column < self.width:
+            raise BertError(
+                f"{self.path} has {self.width} columns, 0 to {self.width - 1}: {column}"
+            )
+        return column
+
+    def rows(self) -> Iterator[Row]:
+        """All rows behind the header, from the start of the file; blank lines are among them.
+
+        Raises:
+            BertError: the file cannot be read to its end, or a quote is never closed.
+        """
+        if self._only is None:
+            return self._rows()
+        column, value = self._only
+        return (r for r in self._rows() if r.problem or str(r.fields[column]).strip() == value)
+
+    def _rows(self) -> Iterator[Row]:
+        if self._format in _SPLIT:
+            yield from self._judged()
+        elif self._format == "parquet":
+            yield from map(Row, count(1), parquet_rows(self.path))
+        else:
+            for line, item, problem, note in self._objects():
+                if isinstance(item, dict) and self.names is not None:
+                    fields: Sequence[Any] = [item.get(name) for name in self.names]
+                elif isinstance(item, list) and self.names is None:
+                    fields = item
+                    if self.width and len(item) != self.width:
+                        problem, note = problem or "ragged", _widths(len(item), self.width)
+                else:
+                    fields, problem = (), problem or "ragged"
+                yield Row(line, fields, problem, note)
+
+    def _tell_format(self) -> str:
+        name = self.path.lower().removesuffix(".gz")
+        kind = _SUFFIXES.get(os.path.splitext(name)[1])
+        if kind == "json" or kind is None:
+            # A file of that name may hold an array, or a line for each object.
+            with open_lines(self.path, self._options.encoding) as lines:
+                first = [line for line in islice(lines, 20) if line.strip()]
+            start = first[0].lstrip()[:1] if first else ""
+            if kind == "json":
+                lines_of_objects = start == "{" and _is_object(first[0])
+                whole = len(first) == 1 and "[" in first[0]  # {"data": [...]} in one line
+                return "jsonl" if lines_of_objects and not whole else "json"
+            if start == "{" and _is_object(first[0]):
+                return "jsonl"
+            if 2 * sum("\t" in line for line in first) > len(first):
+                return "tsv"
+            # Else a text in each line, unless the lines agree on how many commas they have.
+            counts = Counter(line.count(",") for line in first)
+            common, times = counts.most_common(1)[0] if counts else (0, 0)
+            return "csv" if common and times > 0.9 * len(first) else "tsv"
+        return kind
+
+    # ---- CSV, TSV and Excel
+
+    def _tell_dialect(self) -> None:
+        options = self._options
+        self._quoting = options.quoting or ("none" if self._format == "tsv" else "csv")
+        self._delimiter = options.delimiter or "\t"
+        if options.delimiter is None and self._format == "csv":
+            # How many of the first lines have the commonest number of fields, if that is over 1.
+            def agreement(delimiter: str) -> int:
+                self._delimiter = delimiter
+                try:
+                    rows = islice(self._split(strict=False), 100)
+                    widths = Counter(len(row.fields) for row in rows)
+                except BertError:  # told when it is certain how the file is read
+                    return 0
+                return max((count for width, count in widths.items() if width > 1), default=0)
+
+            scores = {delimiter: agreement(delimiter) for delimiter in _DELIMITERS}
+            self._delimiter = max(scores, key=lambda delimiter: scores[delimiter])
+            if self._delimiter != ",":
+                shown = "a tab" if self._delimiter == "\t" else repr(self._delimiter)
+                self.remarks.append(
+                    f"fields of {self.path} are taken to lie between {shown} (--delimiter)"
+                )
+        widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
+        self.width = widths.most_common(1)[0][0] if widths else 0
+
+    def _tell_header(self, wanted: Sequence[Column | None]) -> None:
+        rows = [row.fields for row in islice(self._split(), SAMPLE) if row.fields]
+        first = [field.strip() for field in rows[0]] if rows else []
+        header = self._options.header
+        if header is None:
+            header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
+            if header:
+                self.remarks.append(
+                    f"the first line of {self.path} is taken for the names of the columns: "
+                    f"{', '.join(first)} (--header false if it is none)"
+                )
+        if header:
+            self.names = tuple(first)
+            self.width = len(first)
+        if self._quoting == "none" and self._options.quoting is None:
+            body = [field for row in rows for field in row if field]
+            quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
+            if quoted > 0.3 * len(body):
+                self.remarks.append(
+                    f"most fields of {self.path} stand in quotes, which are taken literally; if "
+                    "they are to go, say --quoting csv"
+                )
+        self._skip_first = bool(header)
+
+    def _judged(self) -> Iterator[Row]:
+        """The rows behind the header, with what is wrong about each."""
+        skip = self._skip_first
+        for row in self._split():
+            if not row.fields:
+                yield row._replace(problem="blank_line")
+            elif skip:
+                skip = False
+            elif len(row.fields) != self.width:
+                yield row._replace(problem="ragged", note=_widths(len(row.fields), self.width))
+            else:
+                yield row
+
+    def _split(self, strict: bool = True) -> Iterator[Row]:
+        """Each line, or quoted lines together, as fields; no fields if it is blank."""
+        for number, cells in enumerate(self._cells, start=1):
+            yield Row(number, cells if any(map(str.strip, cells)) else ())
+        if self._format == "xlsx":
+            return
+        with open_lines(self.path, self._options.encoding) as lines:
+            if self._quoting == "none":
+                for number, line in enumerate(lines, start=1):
+                    yield self._checked(number, line.rstrip("\r\n").split(self._delimiter))
+                return
+            # Longer texts than 128 KiB are texts, too; the limit is for the whole process.
+            csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
+            reader = csv.reader(lines, delimiter=self._delimiter, strict=strict)
+            start = 1
+            try:
+                for fields in reader:
+                    yield self._checked(start, fields)
+                    start = reader.line_num + 1
+            except csv.Error as error:
+                told = f"this is no CSV ({error})"
+                if "unexpected end" in str(error):
+                    told = "the quote that is opened here is never closed"
+                raise BertError(
+                    f"{self.path}:{start}: {told}; if quotes are characters like any other, say "
+                    '--quoting none; if lines end with "\\r", save them with "\\n"'
+                ) from error
+
+    def _checked(self, line: int, fields: list[str]) -> Row:
+        if not any(map(str.strip, fields)):
+            # Two empty fields are no blank line; one is.
+            return Row(line, fields if len(fields) > 1 else ())
+        for index, field in enumerate(fields):
+            if undecodable(field):
+                note = encoding_advice(field)
+                fields = [*fields[:index], *map(replaced, fields[index:])]
+                return Row(line, fields, "wrong_encoding", note)
+        return Row(line, fields)
+
+    # ---- JSON
+
+    def _objects(self) -> Iterator[tuple[int, Any, str, str]]:
+        """(line, value, problem, note) of each object."""
+        with open_lines(self.path, self._options.encoding) as lines:
+            if self._format == "json":
+                text = "".join(lines)
+                for number, line in enumerate(text.split("\n"), start=1):
+                    if undecodable(line):
+                        raise BertError(f"{self.path}:{number}: {encoding_advice(line)}")
+                try:
+                    items = parse_json(text)
+                except ValueError as error:
+                    raise BertError(f"{self.path} is no JSON: {error}") from error
+                if isinstance(items, dict):  # {"data": [...]}, as some tools write it
+                    lists = [value for value in items.values() if _objects_in(value)]
+                    items = lists[0] if len(lists) == 1 else [items]
+                if not isinstance(items, list):
+                    raise BertError(
+                        f"{self.path} is JSON, but no array of objects; give an array, or a line "
+                        "for each object"
+                    )
+                yield from ((number, item, "", "") for number, item in enumerate(items, start=1))
+                return
+            for number, line in enumerate(lines, start=1):
+                problem = note = ""
+                if undecodable(line):
+                    problem, note, line = "wrong_encoding", encoding_advice(line), replaced(line)
+                if not line.strip():
+                    yield number, None, "blank_line", ""
+                    continue
+                try:
+                    yield number, parse_json(line), problem, note
+                except ValueError:
+                    yield number, None, "ragged", "no JSON"
+
+
+def _widths(found: int, usual: int) -> str:
+    return f"{found} in place of {usual}"
+
+
+def as_text(value: Any) -> str:
+    """A field as a text; one that is missing is empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value if isinstance(value, str) else str(value)
+
+
+def is_number(field: Any) -> bool:
+    """Whether a field is a number, or text that is one."""
+    if isinstance(field, str):
+        return _NUMBER.fullmatch(field) is not None
+    return isinstance(field, int | float) and not isinstance(field, bool)
+
+
+def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any]) -> bool:
+    if not first or len(set(first)) < len(first):
+        return False
+    if any(name in first for name in wanted):
+        return True
+    for index, name in enumerate(first):
+        column = [row[index].strip() for row in rest if index < len(row)]
+        # A class may be called `question`; but then it comes again.
+        if name.lower() in ALL_NAMES and name not in column:
+            return True
+        if name and not is_number(name) and column and all(map(is_number, column)):
+            return True
+        if name and not is_number(name) and _are_classes(column) and name not in column:
+            return True
+    return False
+
+
+def _are_classes(column: Sequence[str]) -> bool:
+    """Whether there are so few values, each so often, that one of its own would be strange."""
+    counts = Counter(column)
+    return len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
+
+
+def _objects_in(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,222 @@
+"""`LabelledTexts`: a text or a pair in each row, its label, and where the row comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from bert_tf.data.labelled.problems import Place, show_place
+from bert_tf.errors import BertError
+
+Task = Literal["classes", "multilabel", "regression"]
+TASKS: tuple[Task, ...] = ("classes", "multilabel", "regression")
+
+Label = str | tuple[str, ...] | float | None
+"""Of one row: its class, its several classes, or its number; None where the row has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledTexts:
+    """Rows of text with their labels, as they were read; nothing is a number yet.
+
+    Attributes:
+        texts: the first, or only, text of each row.
+        pairs: the second; None if rows have one text.
+        labels: of each row by `task`: a str, a tuple of str without repetitions, or a float. None
+            in place of the list if no row has one, None in it where one row has none.
+        rows: where each row comes from.
+        task: what is to be predicted: one of several classes, any number of them at once, or a
+            number.
+        label_names: all classes in their order, where it is known beforehand, as for GLUE.
+
+    Raises:
+        BertError: the lists are not equally long, or there is no such task.
+
+    Example:
+        >>> data = LabelledTexts(["good", "bad"], None, ["1", "0"], [("a.csv", 2), ("a.csv", 3)])
+        >>> len(data), data.place(1)
+        (2, 'a.csv:3')
+    """
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[Label] | None
+    rows: list[Place]
+    task: Task = "classes"
+    label_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise BertError(f"there is no task {self.task!r}; take one of {', '.join(TASKS)}")
+        for name, column in (("pairs", self.pairs), ("labels", self.labels), ("rows", self.rows)):
+            if column is not None and len(column) != len(self.texts):
+                raise BertError(
+                    f"there are {len(self.texts):,} texts, but {len(column):,} {name}; give as "
+                    "many of each"
+                )
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.texts)
+
+    def __repr__(self) -> str:
+        kind = "pairs" if self.pairs is not None else "texts"
+        return f"LabelledTexts({len(self):,} {kind}, {self.task})"
+
+    def take(self, indices: Iterable[int]) -> LabelledTexts:
+        """The rows of these numbers, in this order."""
+        chosen = [int(index) for index in indices]
+        return replace(
+            self,
+            texts=[self.texts[i] for i in chosen],
+            pairs=None if self.pairs is None else [self.pairs[i] for i in chosen],
+            labels=None if self.labels is None else [self.labels[i] for i in chosen],
+            rows=[self.rows[i] for i in chosen],
+        )
+
+    def place(self, index: int) -> str:
+        """Where a row comes from, as editors and compilers write it."""
+        return show_place(self.rows[index])
+
+    def each(self) -> Iterator[tuple[str, str | None]]:
+        """The one or two texts of each row."""
+        if self.pairs is None:
+            return ((text, None) for text in self.texts)
+        return zip(self.texts, self.pairs)
+
+
+def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
+    """One part behind the other.
+
+    Raises:
+        BertError: there is none; or some have pairs or labels, or a task, that others have not.
+    """
+    if not parts:
+        raise BertError("no data given")
+    first = parts[0]
+    for part in parts[1:]:
+        for what in ("pairs", "labels"):
+            if (getattr(part, what) is None) != (getattr(first, what) is None):
+                raise BertError(f"some of the files have {what}, others not; they must be alike")
+        if part.task != first.task:
+            raise BertError(
+                f"some of the labels are for {first.task}, others for {part.task}; say which: "
+                f"--task {first.task} or --task {part.task}"
+            )
+    return replace(
+        first,
+        texts=[text for part in parts for text in part.texts],
+        pairs=None if first.pairs is None else [t for part in parts for t in part.pairs or ()],
+        labels=None if first.labels is None else [x for part in parts for x in part.labels or ()],
+        rows=[row for part in parts for row in part.rows],
+    )
+
+
+def classes_of(label: Label) -> tuple[str, ...]:
+    """The classes that a label names: none, one or several."""
+    if isinstance(label, str):
+        return (label,)
+    return label if isinstance(label, tuple) else ()
+
+
+def order_labels(
+    splits: Iterable[LabelledTexts], given: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The classes in the order in which the model numbers them.
+
+    It is the order given; else that of the data set (GLUE's); else numbers go by size and all
+    others by their characters, so that the order does not hang on that of the rows.
+
+    Args:
+        splits: those whose classes count, usually the training rows.
+        given: by the user.
+
+    Returns:
+        The names; empty for regression.
+
+    Raises:
+        BertError: a name is given twice, a row has a class that is not among those given, or
+            there are fewer than two classes (one, if several can hold at once).
+    """
+    splits = list(splits)
+    if not splits or splits[0].task == "regression":
+        return ()
+    names = given if given is not None else splits[0].label_names
+    if names is None:
+        found = {
+            name for data in splits for label in data.labels or () for name in classes_of(label)
+        }
+        names = sorted(found, key=_label_key(found))
+    names = tuple(str(name) for name in names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BertError(f"the label {twice[0]!r} is given twice; name each once, in your order")
+    least = 1 if splits[0].task == "multilabel" else 2
+    if len(names) < least:
+        raise BertError(
+            f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'}), but "
+            f"there must be at least {least}; is --label the right column?"
+        )
+    for data in splits:
+        encode_labels(data, names, check_only=True)
+    return names
+
+
+def _label_key(names: set[str]):
+    """Sorts by size if all are numbers, else by characters."""
+    try:
+        sizes = {name: float(name) for name in names}
+    except ValueError:
+        return str
+    if not all(map(math.isfinite, sizes.values())):
+        return str
+    return lambda name: (sizes[name], name)
+
+
+def encode_labels(
+    data: LabelledTexts, names: Sequence[str] = (), *, check_only: bool = False
+) -> np.ndarray:
+    """Labels as the numbers that a model is trained on.
+
+    Args:
+        data: rows that all have a label.
+        names: the classes in their order; not needed for regression.
+        check_only: let rows without a label pass, as 0.
+
+    Returns:
+        int32 (n,), the number of the class; float32 (n, classes), 1 for each class that holds;
+        or float32 (n,), the number itself.
+
+    Raises:
+        BertError: a row has no label, or one that is not among `names`.
+    """
+    labels = data.labels if data.labels is not None else [None] * len(data)
+    if not check_only and None in labels:
+        index = labels.index(None)
+        raise BertError(f"{data.place(index)} has no label; drop such rows first (clean)")
+    if data.task == "regression":
+        return np.array([0.0 if x is None else x for x in labels], np.float32)
+    numbers = {name: index for index, name in enumerate(names)}
+    try:
+        if data.task == "classes":
+            return np.array([0 if x is None else numbers[str(x)] for x in labels], np.int32)
+        hot = np.zeros((len(data), len(names)), np.float32)
+        for row, label in enumerate(labels):
+            hot[row, [numbers[name] for name in classes_of(label)]] = 1
+        return hot
+    except KeyError as error:
+        unknown = error.args[0]
+        index = next(i for i, label in enumerate(labels) if unknown in classes_of(label))
+        raise BertError(
+            f"{data.place(index)} has the label {unknown!r}, which is not among {_some(names)}; "
+            "correct it, or add it to the labels"
+        ) from None
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} labels)"

@@ -1,0 +1,1 @@
+"""Texts for pretraining: documents, tokenized corpora, pairs, masks, records, vocabularies."""

@@ -1,0 +1,229 @@
+"""Plain text in, shuffled TFRecord files of pretraining examples out, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from bert_tf.data.pretraining.example_work import (
+    HEAD,
+    Job,
+    available_cores,
+    draw,
+    finish,
+    items_of,
+    workers,
+)
+from bert_tf.data.pretraining.masking import MaskRules
+from bert_tf.data.pretraining.output_files import append, checked_outputs
+from bert_tf.data.pretraining.pairs import PairRules
+from bert_tf.data.pretraining.shuffle import DiskShuffle
+from bert_tf.data.pretraining.tokens import TokenCorpus, tokenize_corpus
+from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
+from bert_tf.files.progress import Progress
+from bert_tf.files.whole import scratch_folder, whole_file
+from bert_tf.options import COUNT, SEED, THREADS
+from bert_tf.text import BertTokenizer, Vocabulary
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingDataReport:
+    """What `create_pretraining_data` made.
+
+    Attributes:
+        files: the files written.
+        documents, sentences, pieces: of the corpus.
+        examples: in all files together.
+        random: of these, how many have a random second segment.
+        length: pieces in the examples, [CLS] and [SEP] counted, padding not.
+        masked: of these, how many are to be predicted.
+        seconds: what was done to how long it took.
+        remarks: sentences on what looks wrong with the corpus.
+    """
+
+    files: tuple[str, ...]
+    documents: int
+    sentences: int
+    pieces: int
+    examples: int
+    random: int
+    length: int
+    masked: int
+    seconds: Mapping[str, float]
+    remarks: tuple[str, ...] = ()
+
+
+def create_pretraining_data(
+    files: Mapping[str, Sequence[str | os.PathLike[str]]],
+    outputs: Sequence[str | os.PathLike[str]],
+    tokenizer: BertTokenizer,
+    *,
+    pair_rules: PairRules | None = None,
+    mask_rules: MaskRules | None = None,
+    seed: int = 12345,
+    dupe_factor: int = 10,
+    num_workers: int | None = None,
+    sources: Mapping[str, Sequence[str]] | None = None,
+    progress: bool = True,
+    on_remark: Callable[[str], None] | None = None,
+) -> PretrainingDataReport:
+    """Makes what the original's create_pretraining_data.py makes, on all processor cores.
+
+    The text is tokenized once, into a hidden folder beside the first output; then pairs are drawn
+    and masked `dupe_factor` times. The folder takes about 2 bytes a piece for the corpus and as
+    much for each pass. The same text, vocabulary, rules and seed give the same bytes, however many
+    workers there are. The files appear under their names when all is done.
+
+    Args:
+        files: name of a group to the files, or patterns, of its plain text: a sentence a line, a
+            blank line between documents. Random second segments come from the same group.
+        outputs: the TFRecord files to write; example i goes to file i modulo their number.
+        tokenizer: splits the text.
+        pair_rules: how long examples are; by default as the original's.
+        mask_rules: what is masked in them; by default as the original's.
+        seed: decides all that is random.
+        dupe_factor: passes over the corpus, each with pairs and masks of its own.
+        num_workers: processes that work at once; None for one on each core.
+        sources: group to the source of each of its documents; a random second segment never comes
+            from the source of the first. By default each document is a source.
+        progress: show bars, if standard error is a terminal.
+        on_remark: is told each remark on the text as soon as it is tokenized, long before the end.
+
+    Raises:
+        BertError: a file cannot be read or written, a group has no second source, or a number is
+            out of its range.
+    """
+    found = {group: find_files(patterns) for group, patterns in files.items()}
+    paths = checked_outputs(outputs, [path for some in found.values() for path in some])
+    with scratch_folder(paths[0]) as folder:
+        start = time.perf_counter()
+        corpus = tokenize_corpus(
+            found, tokenizer, folder / "corpus", sources=sources, progress=progress
+        )
+        seconds = time.perf_counter() - start
+        if on_remark is not None:
+            for remark in corpus.info["remarks"]:
+                on_remark(remark)
+        report = write_records(
+            corpus,
+            outputs,
+            tokenizer.vocab,
+            pair_rules=pair_rules,
+            mask_rules=mask_rules,
+            seed=seed,
+            dupe_factor=dupe_factor,
+            num_workers=num_workers,
+            progress=progress,
+        )
+    return dataclasses.replace(report, seconds={"tokenizing": seconds, **report.seconds})
+
+
+def write_records(
+    corpus: TokenCorpus,
+    outputs: Sequence[str | os.PathLike[str]],
+    vocab: Vocabulary,
+    *,
+    pair_rules: PairRules | None = None,
+    mask_rules: MaskRules | None = None,
+    seed: int = 12345,
+    dupe_factor: int = 10,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> PretrainingDataReport:
+    """`create_pretraining_data` for a corpus that has been tokenized.
+
+    Args:
+        corpus: the corpus.
+        outputs: see `create_pretraining_data`, as for all that is not told here.
+        vocab: the vocabulary that it was made with.
+        pair_rules: how long examples are.
+        mask_rules: what is masked in them.
+        seed: decides all that is random.
+        dupe_factor: passes over the corpus.
+        num_workers: processes that work at once; None for one on each core.
+        progress: show bars.
+
+    Raises:
+        BertError: see `create_pretraining_data`.
+    """
+    pair_rules, mask_rules = pair_rules or PairRules(), mask_rules or MaskRules()
+    paths = checked_outputs(outputs, [])
+    COUNT.check("dupe_factor", dupe_factor)
+    SEED.check("seed", seed)
+    num_workers = available_cores() if num_workers is None else num_workers
+    THREADS.check("num_workers", num_workers)
+    corpus.check_vocabulary(vocab)
+    documents, pieces = len(corpus), len(corpus.tokens)
+    length = pair_rules.max_seq_length
+    with scratch_folder(paths[0]) as folder, contextlib.ExitStack() as stack:
+        targets = [stack.enter_context(whole_file(path, "wb")) for path in paths]
+        for name in ("buckets", "parts"):
+            (folder / name).mkdir()
+        shuffle = DiskShuffle(
+            folder / "buckets",
+            length + HEAD,
+            corpus.tokens.dtype,
+            dupe_factor * (2 * pieces // length + documents),
+        )
+        job = Job(
+            os.fspath(corpus.folder),
+            vocab,
+            pair_rules,
+            mask_rules,
+            seed,
+            shuffle,
+            os.fspath(folder / "parts"),
+            len(paths),
+        )
+        items = list(items_of(corpus, dupe_factor))
+        tasks = max(len(items), shuffle.num_buckets)
+        with workers(min(num_workers, tasks), job) as run:
+            start = time.perf_counter()
+            counts = np.zeros(shuffle.num_buckets, np.int64)
+            num_random = used = 0
+            for drawn in _shown(run(draw, items), len(items), "drawing pairs", progress):
+                counts += drawn.counts
+                num_random += drawn.random
+                used += drawn.length
+            if not counts.sum():
+                raise BertError("the corpus gives no example: it holds no text.")
+            middle = time.perf_counter()
+            starts = np.cumsum(counts) - counts
+            masked = 0
+            buckets = [(bucket, int(start)) for bucket, start in enumerate(starts)]
+            results = _shown(run(finish, buckets), len(buckets), "masking, writing", progress)
+            for bucket, count in enumerate(results):
+                masked += count
+                for number, target in enumerate(targets):
+                    append(folder / "parts" / f"{bucket}.{number}", target)
+            end = time.perf_counter()
+    return PretrainingDataReport(
+        files=tuple(paths),
+        documents=documents,
+        sentences=len(corpus.sentences) - 1,
+        pieces=pieces,
+        examples=int(counts.sum()),
+        random=num_random,
+        length=used,
+        masked=masked,
+        seconds={"drawing pairs": middle - start, "masking and writing": end - middle},
+        remarks=tuple(corpus.info["remarks"]),
+    )
+
+
+def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterator[T]:
+    """The same results, with a bar on a terminal."""
+    with Progress(progress, label, unit="it") as bar:
+        bar.start(total)
+        for result in results:
+            yield result
+            bar.add(1)

@@ -1,0 +1,155 @@
+"""Plain text as the original reads it: a sentence a line, a blank line between documents."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO
+
+from bert_tf.errors import BertError
+
+_MOST_SINGLE = 0.9
+"""Share of documents of one sentence from which on blank lines are taken for a mistake."""
+
+_NO_TEXT = (
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    *((b"BZh%d1AY&SY" % level, "compressed by bzip2") for level in range(1, 10)),
+)
+"""How files start that would be read as rubbish, since invalid bytes are dropped."""
+
+
+def read_documents(
+    path: str | os.PathLike[str], on_bytes: Callable[[int], None] | None = None
+) -> Iterator[list[str]]:
+    r"""The documents of one file, one at a time, so that memory holds no more than that.
+
+    Only "\n" ends a line; each line is stripped; one that is then blank ends a document. Unlike
+    in create_pretraining_data.py the end of a file ends a document as well, so that the order of
+    files does not glue the last document of one to the first of the next.
+
+    Args:
+        path: a text file in UTF-8, whose invalid bytes are dropped as in the original; compressed
+            by gzip if it starts like that.
+        on_bytes: called now and then with the bytes of the file read since the last call.
+
+    Yields:
+        The lines of a document that are not blank, at least one.
+
+    Raises:
+        BertError: the file cannot be read, or its compression is broken.
+    """
+    with _opened(path) as (raw, lines):
+        told = 0
+        document: list[str] = []
+        for line in lines:
+            text = line.decode("utf-8", "ignore").strip()
+            if text:
+                document.append(text)
+                continue
+            if document:
+                yield document
+                document = []
+            if on_bytes is not None and raw.tell() != told:
+                on_bytes(raw.tell() - told)
+                told = raw.tell()
+        if document:
+            yield document
+        if on_bytes is not None:
+            on_bytes(raw.tell() - told)
+
+
+def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
+    """What each document is a part of, from a table that stands beside the text.
+
+    Chapters of one book, or the parts of a long article, must lie on one side when documents are
+    held out, and are no random second segments for each other.
+
+    Args:
+        path: a table with a line of names and then one line for each document, in the order of
+            the text, fields between tabs; it may be compressed by gzip.
+        column: the name of a column, or its number, from 0.
+
+    Returns:
+        The field of each document, up to its first "#" (`book.txt#3` is a part of `book.txt`).
+
+    Raises:
+        BertError: the table cannot be read, has no such column, or a line is too short or its
+            field is blank.
+    """
+    with _opened(path) as (_, lines):
+        rows = [line.decode("utf-8", "ignore").rstrip("\r\n").split("\t") for line in lines]
+    if not rows:
+        raise BertError(f"{os.fspath(path)} is empty; its first line names the columns")
+    names = rows[0]
+    if isinstance(column, int):
+        index = column
+    elif column in names:
+        index = names.index(column)
+    else:
+        raise BertError(f"{os.fspath(path)} has no column {column!r}; it has {', '.join(names)}")
+    if not 0 <= index < max(map(len, rows)):
+        raise BertError(f"{os.fspath(path)} has {len(names)} columns, so no number {index}")
+    sources = []
+    for number, row in enumerate(rows[1:], start=2):
+        source = row[index].partition("#")[0].strip() if index < len(row) else ""
+        if not source:
+            raise BertError(
+                f"{os.fspath(path)}, line {number}: no value in column {column!r}; each line must "
+                "name the source of its document"
+            )
+        sources.append(source)
+    return sources
+
+
+def remark_on_documents(name: str, documents: int, single: int) -> str | None:
+    """What is odd about how blank lines divide a text, if something is.
+
+    Args:
+        name: of the text, for the remark.
+        documents: how many there are.
+        single: how many of these are of one sentence.
+
+    Returns:
+        A sentence that says what to change, or None.
+    """
+    if documents == 1:
+        return (
+            f"{name} is one document; put a blank line between documents, so that random second "
+            "segments can come from another one."
+        )
+    if single >= _MOST_SINGLE * documents > 0:
+        return (
+            f"in {name} {single:,} of {documents:,} documents are of one sentence, so that nearly "
+            "every second segment will be random; put blank lines only between documents, not "
+            "after each sentence."
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[bytes]]]:
+    """The file, and its lines, unpacked if it is compressed; raises as `read_documents` does."""
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as raw:
+            head = raw.read(16)
+            raw.seek(0)
+            for start, kind in _NO_TEXT:
+                if head.startswith(start):
+                    raise BertError(f"{name} is {kind}; give plain text in UTF-8, or that in gzip")
+            if head.startswith(b"\x1f\x8b"):
+                yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)
+            else:
+                yield raw, raw
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
+    except OSError as error:
+        raise BertError(f"cannot read {name}: {error.strerror or error}") from error

@@ -1,0 +1,311 @@
+"""An endless stream of training batches, drawn afresh each epoch, that resumes anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bert_tf.data.pretraining.masking import MaskRules, mask_pieces
+from bert_tf.data.pretraining.pairs import PairRules, Pairs, assemble, draw_pairs
+from bert_tf.data.pretraining.tokens import TokenCorpus
+from bert_tf.errors import BertError
+from bert_tf.options import FRACTION, ROWS, SEED
+from bert_tf.text import Vocabulary
+
+WINDOW_PIECES = 1 << 22
+"""Pieces whose pairs are drawn at once and shuffled: some 30,000 examples of 128."""
+
+# What a random generator is for stands first in its key.
+_ORDER, _PAIRS, _BATCH = range(3)
+
+
+class PretrainingStream:
+    """Batches of masked pairs of segments, without end.
+
+    Each group is gone through in epochs. An epoch takes the documents in an order of its own, in
+    windows of some million pieces; the pairs of a window are drawn when it is reached, and
+    shuffled. A batch draws the group of each example, takes the group's next pairs and masks
+    them. Every draw has a generator of its own, made of the seed and what it is for. So where
+    the stream stands is a few numbers, and nothing repeats from epoch to epoch.
+
+    Args:
+        corpus: the texts.
+        batch_size: examples of a batch.
+        pair_rules: how pairs are drawn.
+        mask_rules: how pieces are masked.
+        documents: which documents are used, also as random second segments; bool, (documents,).
+            Groups without any are left out.
+        smoothing: the share of a group among the examples goes as its pieces to this power: 1 as
+            the texts are, less gives small groups more (multilingual BERT: 0.7).
+        seed: a whole number, not negative.
+        vocab: of the corpus.
+
+    Raises:
+        BertError: an argument has no meaning, the vocabulary is not that of the corpus, or a
+            group has documents of one source only.
+
+    Example:
+        >>> stream = PretrainingStream(
+        ...     corpus, batch_size=32, pair_rules=PairRules(), mask_rules=MaskRules(),
+        ...     documents=~held_out, seed=1, vocab=vocab,
+        ... )
+        >>> batch, state = stream.next_batch(), stream.state()
+    """
+
+    def __init__(
+        self,
+        corpus: TokenCorpus,
+        *,
+        batch_size: int,
+        pair_rules: PairRules,
+        mask_rules: MaskRules,
+        documents: np.ndarray,
+        smoothing: float = 1.0,
+        seed: int,
+        vocab: Vocabulary,
+    ) -> None:
+        corpus.check_vocabulary(vocab)
+        documents = np.asarray(documents)
+        if documents.dtype != bool or documents.shape != (len(corpus),):
+            raise BertError(
+                f"documents must be {len(corpus)} booleans, one for each document, not "
+                f"{documents.dtype} of shape {documents.shape}"
+            )
+        ROWS.check("batch_size", batch_size)
+        SEED.check("seed", seed)
+        FRACTION.check("smoothing", smoothing)
+        self.corpus = corpus
+        self.batch_size = batch_size
+        self.pair_rules = pair_rules
+        self.mask_rules = mask_rules
+        self.vocab = vocab
+        self.seed = seed
+        used = np.flatnonzero(documents)
+        groups = corpus.groups[used]
+        self._groups = [
+            _Group(corpus, int(group), used[groups == group], pair_rules, seed)
+            for group in np.unique(groups)
+        ]
+        if not self._groups:
+            raise BertError("no document is used; set some of `documents` to True")
+        weights = np.array([group.pieces for group in self._groups], float) ** smoothing
+        shares = weights / weights.sum()
+        self._bounds = np.cumsum(shares)[:-1]
+        self.shares: dict[str, float] = {
+            corpus.group_names[group.number]: float(share)
+            for group, share in zip(self._groups, shares)
+        }
+        self._batch = 0
+        self._fingerprint = self._make_fingerprint(documents, smoothing)
+
+    def next_batch(self) -> dict[str, np.ndarray]:
+        """The next batch.
+
+        Returns:
+            `token_input` and `seg_input`, int32 (n, max_seq_length), 0 where padded;
+            `position_input` (ascending), `masked_lm_ids`, int32, and `masked_lm_weights`,
+            float32, all (n, max_predictions_per_seq) and 0 in unused slots;
+            `next_sentence_labels`, int32 (n,): 0 if B follows A, 1 if it is random.
+        """
+        rng = np.random.default_rng([self.seed, _BATCH, self._batch])
+        # Which group each example is of.
+        draws = np.searchsorted(self._bounds, rng.random(self.batch_size), side="right")
+        rows = np.empty((self.batch_size, 5), np.int64)
+        for index, count in enumerate(np.bincount(draws, minlength=len(self._groups))):
+            if count:
+                rows[draws == index] = self._groups[index].take(int(count))
+        self._batch += 1
+        is_random = rows[:, 4]
+        pairs = Pairs(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], is_random.astype(bool))
+        vocab = self.vocab
+        special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
+        length = self.pair_rules.max_seq_length
+        token_input, seg_input, lengths = assemble(self.corpus.tokens, pairs, length, **special)
+        token_input, positions, ids, weights = mask_pieces(
+            token_input,
+            lengths,
+            vocab.continuation,
+            len(vocab),
+            vocab.mask_id,
+            self.mask_rules,
+            rng,
+            **special,
+        )
+        return {
+            "token_input": token_input,
+            "seg_input": seg_input,
+            "position_input": positions,
+            "masked_lm_ids": ids,
+            "masked_lm_weights": weights,
+            "next_sentence_labels": is_random.astype(np.int32),
+        }
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        while True:
+            yield self.next_batch()
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, for `restore`; JSON can hold it.
+
+        Returns:
+            `batch`: how many were taken; `groups`: epoch, window and pairs taken from it, of
+            each group; `fingerprint`: of corpus, documents and settings.
+        """
+        return {
+            "batch": self._batch,
+            "groups": [[g.epoch, g.window, g.position] for g in self._groups],
+            "fingerprint": self._fingerprint,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes where another stream of the same settings stood; what follows is the same bytes.
+
+        Raises:
+            BertError: it is no such state, or of other settings, documents or texts.
+        """
+        try:
+            batch = int(state["batch"])
+            places = [(int(e), int(w), int(p)) for e, w, p in state["groups"]]
+            fingerprint = state["fingerprint"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BertError(f"this is no state of a training stream: {state!r:.200}") from error
+        if fingerprint != self._fingerprint or len(places) != len(self._groups):
+            raise BertError(
+                "the state of the training data is of another run: texts, held-out documents, "
+                "batch size, lengths, masking, smoothing and seed must be those it was taken with"
+            )
+        before = [(group.epoch, group.window, group.position) for group in self._groups]
+        try:
+            for group, place in zip(self._groups, places):
+                group.go_to(*place)
+        except BertError:
+            for group, place in zip(self._groups, before):
+                group.go_to(*place)
+            raise
+        self._batch = batch
+
+    def epochs(self) -> dict[str, float]:
+        """How often the documents of each group have been gone through so far."""
+        return {self.corpus.group_names[g.number]: g.progress() for g in self._groups}
+
+    def _make_fingerprint(self, documents: np.ndarray, smoothing: float) -> str:
+        corpus = self.corpus
+        settings = (
+            corpus.vocab_sha256,
+            len(corpus.tokens),
+            len(corpus.sentences),
+            int(self.batch_size),
+            self.pair_rules,
+            self.mask_rules,
+            float(smoothing),
+            int(self.seed),
+            WINDOW_PIECES,
+        )
+        digest = hashlib.sha256(repr(settings).encode())
+        digest.update(np.packbits(documents).tobytes())
+        return digest.hexdigest()[:16]
+
+
+class _Group:
+    """The pairs of one group, window by window.
+
+    Attributes:
+        number: of the group.
+        pieces: in all documents used.
+        epoch, window, position: where it stands; `position` counts pairs taken of the window.
+    """
+
+    def __init__(
+        self, corpus: TokenCorpus, number: int, documents: np.ndarray, rules: PairRules, seed: int
+    ) -> None:
+        sources = corpus.sources[documents]
+        if (sources == sources[0]).all():
+            raise BertError(
+                f"{corpus.group_names[number]} has documents of one source only, but random second "
+                "segments come from another one; add texts, or put blank lines between documents"
+            )
+        self.number = number
+        self._corpus = corpus
+        self._documents = documents
+        self._rules = rules
+        self._seed = seed
+        starts = corpus.documents
+        self._sizes = corpus.sentences[starts[documents + 1]] - corpus.sentences[starts[documents]]
+        self.pieces = int(self._sizes.sum())
+        self._start_epoch(0)
+        self._start_window(0)
+
+    def take(self, count: int) -> np.ndarray:
+        """The next pairs, int64 (count, 5): the columns of `Pairs`."""
+        parts = []
+        while True:
+            pairs = self._pairs()
+            part = pairs[self.position : self.position + count]
+            parts.append(part)
+            self.position += len(part)
+            count -= len(part)
+            if not count:
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            if self.window + 1 == len(self._ends):
+                self._start_epoch(self.epoch + 1)
+                self._start_window(0)
+            else:
+                self._start_window(self.window + 1)
+
+    def go_to(self, epoch: int, window: int, position: int) -> None:
+        """Goes to a place that a stream stood at before, and draws its window.
+
+        Raises:
+            BertError: there is no such place.
+        """
+        if epoch >= 0:
+            self._start_epoch(epoch)
+            if 0 <= window < len(self._ends):
+                self._start_window(window)
+                if 0 <= position <= len(self._pairs()):
+                    self.position = position
+                    return
+        raise BertError(
+            f"the state of the training data is damaged: {[epoch, window, position]} is no place "
+            f"in {self._corpus.group_names[self.number]}; take the state as `state()` gave it"
+        )
+
+    def progress(self) -> float:
+        """Epochs so far."""
+        share = self.position / len(self._pairs())
+        return self.epoch + (self.window + share) / len(self._ends)
+
+    def _start_epoch(self, epoch: int) -> None:
+        """Orders the documents, and divides them into windows of about `WINDOW_PIECES`."""
+        rng = np.random.default_rng([self._seed, _ORDER, self.number, epoch])
+        order = rng.permutation(len(self._documents))
+        behind = np.cumsum(self._sizes[order])
+        windows = max(1, round(self.pieces / WINDOW_PIECES))
+        bounds = self.pieces * np.arange(1, windows) // windows
+        # Large documents can make windows vanish; np.unique drops those.
+        ends = np.append(np.searchsorted(behind, bounds) + 1, len(order))
+        self.epoch = epoch
+        self._order = self._documents[order]
+        self._ends = np.unique(ends)
+
+    def _start_window(self, window: int) -> None:
+        self.window = window
+        self.position = 0
+        self._drawn: np.ndarray | None = None  # when they are needed
+
+    def _pairs(self) -> np.ndarray:
+        if self._drawn is None:
+            start = self._ends[self.window - 1] if self.window else 0
+            rng = np.random.default_rng([self._seed, _PAIRS, self.number, self.epoch, self.window])
+            pairs = draw_pairs(
+                self._corpus,
+                self._order[start : self._ends[self.window]],
+                self._documents,
+                self._rules,
+                rng,
+            )
+            self._drawn = rng.permutation(np.stack(pairs, axis=1, dtype=np.int64))
+        return self._drawn

@@ -1,0 +1,338 @@
+"""TFRecord files of pretraining examples: their framing, and a resumable stream of batches."""
+
+from __future__ import annotations
+
+import bisect
+import glob
+import mmap
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bert_tf.checkpoint import crc
+from bert_tf.data.pretraining.examples import decode_examples
+from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
+from bert_tf.options import ROWS
+
+FEATURES: dict[str, type] = {
+    "input_ids": np.int32,
+    "input_mask": np.int32,
+    "segment_ids": np.int32,
+    "masked_lm_positions": np.int32,
+    "masked_lm_ids": np.int32,
+    "masked_lm_weights": np.float32,
+    "next_sentence_labels": np.int32,
+}
+"""Names of the original's features, and the types in which batches have them."""
+
+_BLOCK = 64  # records that lie together and are read together
+_WINDOW = 32  # blocks among whose records the order is random
+
+
+def frame(data: bytes) -> bytes:
+    """A record as it stands in a TFRecord file: length, its checksum, data, their checksum."""
+    length = struct.pack("<Q", len(data))
+    checksums = struct.pack("<I", crc.masked(length)), struct.pack("<I", crc.masked(data))
+    return b"".join((length, checksums[0], data, checksums[1]))
+
+
+def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The files that names and patterns such as `data/*.tfrecord` stand for, none twice.
+
+    Raises:
+        BertError: one matches nothing, or there is none.
+    """
+    found: dict[str, None] = {}
+    for given in patterns:
+        pattern = os.fspath(given)
+        matches = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
+        if not matches:
+            raise BertError(
+                f"no file matches {pattern}; give TFRecord files, as create_pretraining_data.py "
+                "makes them."
+            )
+        found.update(dict.fromkeys(matches))
+    if not found:
+        raise BertError("no TFRecord files given.")
+    return list(found)
+
+
+class _Block(NamedTuple):
+    """A stretch of records of one file: its number, first byte, end, and number of records."""
+
+    file: int
+    start: int
+    end: int
+    records: int
+
+
+class RecordStream:
+    """Batches from TFRecord files in the original's features, in a random order, without end.
+
+    Takes the files of `create_pretraining_data` and those of the original's script alike. Each
+    epoch takes blocks of 64 records in an order of its own and mixes the records of 32 blocks, so
+    that any position can be found again at once; all of it follows from the seed.
+
+    Opening reads where each record starts; of the files' content no more than 32 blocks is in
+    memory at a time. TensorFlow is not needed.
+
+    Args:
+        files: paths of the files.
+        batch_size: examples in a batch.
+        seed: of the order.
+        max_seq_length: length that the examples must have; None takes that of the first one.
+        max_predictions_per_seq: predictions that they must have room for; None likewise.
+        vocab_size: the number that all ids must be below; None for no check.
+
+    Raises:
+        BertError: a file cannot be read, is no TFRecord file or is cut off, there is no record at
+            all, or the first one is none of pretraining or of another length.
+
+    Example:
+        >>> stream = RecordStream(["train.tfrecord"], batch_size=32, seed=0)
+        >>> batch = stream.next_batch()
+        >>> batch["token_input"].shape
+        (32, 128)
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        *,
+        batch_size: int,
+        seed: int,
+        max_seq_length: int | None = None,
+        max_predictions_per_seq: int | None = None,
+        vocab_size: int | None = None,
+    ) -> None:
+        ROWS.check("batch_size", batch_size)
+        if isinstance(files, str | bytes | os.PathLike):
+            raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
+        self.files = [os.fspath(path) for path in files]
+        self.batch_size = batch_size
+        self.seed = seed
+        self._vocab_size = vocab_size
+        self._blocks = [
+            block for number, path in enumerate(self.files) for block in _index(number, path)
+        ]
+        self.num_examples = sum(block.records for block in self._blocks)
+        """Examples in all files, which is an epoch."""
+        if not self.num_examples:
+            raise BertError(f"there is no record in {', '.join(self.files) or 'no file'}.")
+        self._position = 0  # examples given out so far
+        self._epoch = -1  # whose order of blocks is at hand
+        self._order = np.empty(0, np.int64)
+        self._window_ends: list[int] = []  # in the epoch of `_order`
+        self._window: tuple[int, int] = (-1, -1)  # epoch and number of the one at hand
+        self._records: list[bytes] = []  # of that window
+        first = self._decode(_read(self.files, self._blocks[0])[:1], None, None)
+        self.max_seq_length = first["token_input"].shape[1]
+        self.max_predictions_per_seq = first["position_input"].shape[1]
+        self._check_size("max_seq_length", self.max_seq_length, max_seq_length)
+        self._check_size(
+            "max_predictions_per_seq", self.max_predictions_per_seq, max_predictions_per_seq
+        )
+
+    def next_batch(self) -> dict[str, np.ndarray]:
+        """The next `batch_size` examples; one epoch goes over into the next within a batch.
+
+        Returns:
+            `token_input`, `seg_input`: int32 (batch, length), 0 where padded. `position_input`,
+            `masked_lm_ids`: int32 (batch, max_predictions), the masked positions and what stood
+            there. `masked_lm_weights`: float32 likewise, 1, and 0 in slots that are not used.
+            `next_sentence_labels`: int32 (batch,), 0 where B follows A, 1 where B is random.
+
+        Raises:
+            BertError: a record is damaged, or not of the sizes of the others.
+        """
+        records: list[bytes] = []
+        while len(records) < self.batch_size:
+            start, window = self._at(self._position)
+            taken = window[start : start + self.batch_size - len(records)]
+            records += taken
+            self._position += len(taken)
+        return self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on after the last batch; it can be written as JSON."""
+        return {"position": self._position, "examples": self.num_examples, "seed": self.seed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken; the batch size may be another one.
+
+        Raises:
+            BertError: the state is of other files, or of another seed.
+        """
+        for name, ours in (("examples", self.num_examples), ("seed", self.seed)):
+            if state.get(name) != ours:
+                raise BertError(
+                    f"the saved position is one in data with {name}={state.get(name)}, and these "
+                    f"files have {name}={ours}: the order would be another. Use the same files "
+                    "and seed, or start the data anew."
+                )
+        self._position = int(state["position"])
+
+    def evaluation_batches(self, max_batches: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """The files once from the start in their own order; the position stays as it is.
+
+        Args:
+            max_batches: stop after so many (the original's `--max_eval_steps`).
+
+        Yields:
+            Batches as `next_batch`; the last one is shorter where the number does not come out.
+        """
+        records: list[bytes] = []
+        given = 0
+        for block in self._blocks:
+            records += _read(self.files, block)
+            while len(records) >= self.batch_size:
+                if given == max_batches:
+                    return
+                batch, records = records[: self.batch_size], records[self.batch_size :]
+                yield self._decode(batch, self.max_seq_length, self.max_predictions_per_seq)
+                given += 1
+        if records and given != max_batches:
+            yield self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+
+    def _at(self, position: int) -> tuple[int, list[bytes]]:
+        """The window with a position, counted over all epochs, and the place in it."""
+        epoch, place = divmod(position, self.num_examples)
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self._blocks))
+            counts = np.array([block.records for block in self._blocks])[self._order]
+            self._window_ends = np.add.reduceat(
+                counts, np.arange(0, len(counts), _WINDOW)
+            ).cumsum().tolist()  # fmt: skip
+            self._epoch = epoch
+        number = bisect.bisect_right(self._window_ends, place)
+        if (epoch, number) != self._window:
+            self._records = []  # before the next ones come
+            chosen = self._order[number * _WINDOW : (number + 1) * _WINDOW]
+            found = [record for at in chosen for record in _read(self.files, self._blocks[at])]
+            rng = np.random.default_rng([self.seed, epoch, number])
+            self._records = [found[index] for index in rng.permutation(len(found))]
+            self._window = (epoch, number)
+        return place - (self._window_ends[number - 1] if number else 0), self._records
+
+    def _decode(
+        self, records: list[bytes], length: int | None, predictions: int | None
+    ) -> dict[str, np.ndarray]:
+        try:
+            found = decode_examples(records, FEATURES)
+        except BertError as error:
+            raise BertError(
+                f"{error}, in {self._names()}; is that a file of create_pretraining_data.py?"
+            ) from error
+        batch = {
+            "token_input": found["input_ids"] * found["input_mask"],
+            "seg_input": found["segment_ids"],
+            "position_input": found["masked_lm_positions"],
+            "masked_lm_ids": found["masked_lm_ids"],
+            "masked_lm_weights": found["masked_lm_weights"],
+            "next_sentence_labels": found["next_sentence_labels"].reshape(-1),
+        }
+        self._check(batch, length, predictions)
+        return batch
+
+    def _check(
+        self, batch: dict[str, np.ndarray], length: int | None, predictions: int | None
+    ) -> None:
+        rows, width = batch["token_input"].shape
+        room = batch["position_input"].shape[1]
+        if (
+            (length not in (None, width))
+            or (predictions not in (None, room))
+            or batch["seg_input"].shape != (rows, width)
+            or any(batch[n].shape[1] != room for n in ("masked_lm_ids", "masked_lm_weights"))
+            or batch["next_sentence_labels"].shape != (rows,)
+        ):
+            raise BertError(
+                f"the examples in {self._names()} are not all of one size; make them with the "
+                "same --max_seq_length and --max_predictions_per_seq."
+            )
+        positions = batch["position_input"]
+        if positions.size and (positions.min() < 0 or positions.max() >= width):
+            raise BertError(f"an example in {self._names()} masks a position past its end.")
+        highest = max(int(batch["token_input"].max()), int(batch["masked_lm_ids"].max(initial=0)))
+        if self._vocab_size is not None and highest >= self._vocab_size:
+            raise BertError(
+                f"{self._names()} holds the id {highest}, and the model has only "
+                f"{self._vocab_size:,} pieces: the data were made with another vocabulary."
+            )
+
+    def _check_size(self, name: str, found: int, wanted: int | None) -> None:
+        if wanted is not None and found != wanted:
+            raise BertError(
+                f"{name} is {wanted}, but {self._names()} was made with --{name}={found}. Pass "
+                f"{found}, or make the data anew."
+            )
+
+    def _names(self) -> str:
+        more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"{self.files[0]}{more}"
+
+
+def _index(number: int, path: str) -> list[_Block]:
+    """The blocks of a file, found by going from length to length.
+
+    Raises:
+        BertError: the file cannot be read, or its records do not fill it exactly.
+    """
+    blocks = []
+    with reading(path), open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            data.madvise(mmap.MADV_SEQUENTIAL)
+            unpack = struct.Struct("<Q").unpack_from
+            start = at = count = 0
+            while at < size:
+                if not count:
+                    _check_length(data[at : at + 12], path, at)
+                # 16 bytes around the record: its length, and two checksums.
+                at += 16 + (unpack(data, at)[0] if at + 8 <= size else size)
+                count += 1
+                if count == _BLOCK or at >= size:
+                    blocks.append(_Block(number, start, at, count))
+                    start, count = at, 0
+    if at != size:
+        raise BertError(f"{path} is cut off or damaged: its last record goes past its end.")
+    return blocks
+
+
+def _check_length(head: bytes, path: str, at: int) -> None:
+    if len(head) < 12 or crc.masked(head[:8]) != int.from_bytes(head[8:], "little"):
+        if at == 0:
+            raise BertError(
+                f"{path} is no TFRecord file: the checksum of a record's length is wrong. From "
+                "text, create_pretraining_data.py makes one."
+            )
+        raise BertError(
+            f"{path} is damaged at byte {at:,}: the checksum of a record's length is wrong."
+        )
+
+
+def _read(files: Sequence[str], block: _Block) -> list[bytes]:
+    """The records of a block, their checksums checked."""
+    path = files[block.file]
+    with reading(path), open(path, "rb") as file:
+        file.seek(block.start)
+        data = file.read(block.end - block.start)
+    if len(data) < block.end - block.start:
+        raise BertError(f"{path} is shorter than it was; leave the data alone while it is read.")
+    records = []
+    at = 0
+    while at < len(data):
+        _check_length(data[at : at + 12], path, block.start + at)
+        end = at + 12 + int.from_bytes(data[at : at + 8], "little")
+        record = data[at + 12 : end]
+        if crc.masked(record) != int.from_bytes(data[end : end + 4], "little"):
+            raise BertError(f"{path} is damaged: wrong checksum at byte {block.start + at:,}.")
+        records.append(record)
+        at = end + 4
+    return records

@@ -1,0 +1,344 @@
+"""A corpus as piece ids on disk, mapped into memory: `TokenCorpus`, and how one is made."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Self
+
+import numpy as np
+
+from bert_tf.data.pretraining.documents import read_documents, remark_on_documents
+from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
+from bert_tf.files.progress import Progress
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import scratch_folder, write_json, writing
+from bert_tf.text import BertTokenizer, Vocabulary
+
+FORMAT = 1
+_BATCH = 16384  # sentences that are tokenized at once
+_ARRAYS = {"sentences": "<i8", "documents": "<i8", "sources": "<i4", "groups": "<i4"}
+
+
+class TokenCorpus:
+    """Texts as piece ids, in documents of sentences; documents are parts of sources.
+
+    The numbers of one document, and of one group, lie next to each other. So two neighbouring
+    sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time,
+    and memory is what is used.
+
+    Attributes:
+        folder: where it lies.
+        tokens: ids of all pieces, uint16 or int32, shape (pieces,).
+        sentences: where each sentence starts in `tokens`, and the end; int64, (sentences + 1,).
+        documents: where each document starts in `sentences`, and the end; int64, (documents + 1,).
+        sources: number of what each document is a part of, such as a book; int32, (documents,).
+        groups: number of the group, such as a language, of each document; int32, (documents,).
+        group_names: names of the groups.
+        vocab_size: number of ids.
+        vocab_sha256: of the bytes of `vocab.txt`, in hexadecimal.
+        lower_case: how the text was tokenized.
+        info: all of `corpus.json`, with `counts` of each group and `remarks` on the text.
+
+    Example:
+        >>> corpus = TokenCorpus.open("corpus")
+        >>> first = corpus.tokens[slice(*corpus.sentences[:2])]  # ids of the first sentence
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        info: dict[str, Any],
+        tokens: np.ndarray,
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        self.folder = folder
+        self.info = info
+        self.tokens = tokens
+        self.sentences = arrays["sentences"]
+        self.documents = arrays["documents"]
+        self.sources = arrays["sources"]
+        self.groups = arrays["groups"]
+        self.group_names: tuple[str, ...] = tuple(info["groups"])
+        self.vocab_size: int = info["vocab_size"]
+        self.vocab_sha256: str = info["vocab_sha256"]
+        self.lower_case: bool = info["lower_case"]
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Self:
+        """Maps the files of a corpus that `tokenize_corpus` wrote.
+
+        Raises:
+            BertError: the folder holds no complete corpus, one of another format, or files that
+                do not fit together.
+        """
+        folder = pathlib.Path(folder)
+        if not (folder / "corpus.json").exists():
+            raise BertError(
+                f"{folder} holds no tokenized corpus: it has no corpus.json. Make one from text "
+                "with tokenize_corpus (bert_tf tokenize)."
+            )
+        info = read_object(folder / "corpus.json")
+        if info.get("format") != FORMAT:
+            raise BertError(f"{folder} is of another format than {FORMAT}: tokenize the text again")
+        try:
+            arrays = {
+                # A plain array on the map: numpy's memmap class makes each small slice slow.
+                name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+                for name in _ARRAYS
+            }
+            kind = _piece_type(info["vocab_size"])
+            tokens = np.asarray(np.memmap(folder / "tokens.bin", kind, mode="r"))
+            counts = len(arrays["groups"]), len(arrays["sentences"]) - 1, len(tokens)
+            fits = (
+                len(arrays["sources"]) == counts[0] == len(arrays["documents"]) - 1
+                and arrays["documents"][-1] == counts[1]
+                and arrays["sentences"][-1] == counts[2]
+            )
+            corpus = cls(folder, info, tokens, arrays)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BertError(f"the corpus in {folder} is damaged: {error}") from error
+        if not fits:
+            raise BertError(
+                f"the corpus in {folder} is damaged: {counts[0]} documents, {counts[1]} sentences "
+                f"and {counts[2]} pieces do not fit together. Tokenize the text again."
+            )
+        return corpus
+
+    def __len__(self) -> int:
+        """Number of documents."""
+        return len(self.groups)
+
+    def __repr__(self) -> str:
+        return (
+            f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in "
+            f"{', '.join(self.group_names)})"
+        )
+
+    def document_pieces(self) -> np.ndarray:
+        """Number of pieces of each document, int64, (documents,)."""
+        return np.diff(self.sentences[self.documents])
+
+    def check_vocabulary(self, vocab: Vocabulary) -> None:
+        """Makes sure that ids mean what they meant when the text was tokenized.
+
+        Raises:
+            BertError: it is another vocabulary.
+        """
+        if vocabulary_sha256(vocab) != self.vocab_sha256:
+            raise BertError(
+                f"the corpus in {self.folder} was tokenized with another vocabulary than "
+                f"{vocab.source} ({self.vocab_size} pieces there, {len(vocab)} here); give that "
+                "vocabulary, or tokenize the text again"
+            )
+
+
+def vocabulary_sha256(vocab: Vocabulary) -> str:
+    """The hash by which a corpus knows its vocabulary."""
+    return hashlib.sha256(vocab.raw).hexdigest()
+
+
+def tokenize_corpus(
+    files: Mapping[str, Sequence[str | os.PathLike[str]]],
+    tokenizer: BertTokenizer,
+    folder: str | os.PathLike[str],
+    *,
+    sources: Mapping[str, Sequence[str]] | None = None,
+    progress: bool = True,
+) -> TokenCorpus:
+    """Writes texts as piece ids, on all cores, with memory that does not grow with the texts.
+
+    Sentences without any piece are left out, and documents without any sentence.
+
+    Args:
+        files: name of a group, such as a language, to its files or patterns of files; see
+            `read_documents` for what they hold.
+        tokenizer: with `special_tokens` off, so that text cannot forge the structure of inputs.
+        folder: to be made; it must not exist or be empty. It appears when it is complete.
+        sources: group to what each of its documents is a part of (see `read_sources`), as many
+            as there are documents. A group that is not named: each document stands alone.
+        progress: show a bar on a terminal.
+
+    Raises:
+        BertError: a file cannot be read, there are no documents, the sources do not fit them, or
+            the folder cannot be written or holds something.
+    """
+    if tokenizer.special_tokens:
+        raise BertError("texts for training are tokenized with special_tokens=False")
+    sources = sources or {}
+    unknown = sorted(set(sources) - set(files))
+    if unknown:
+        raise BertError(f"sources are given for {', '.join(unknown)}, but no files of that name")
+    paths = {group: find_files(patterns) for group, patterns in files.items()}
+    if not paths:
+        raise BertError("no input files; give text files, one sentence a line")
+    folder = pathlib.Path(os.path.abspath(folder))
+    with writing(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BertError(f"{folder} exists and is not empty; remove it or name another folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(folder) as scratch:
+        _write(paths, tokenizer, scratch, sources, progress)
+        os.replace(scratch, folder)
+    return TokenCorpus.open(folder)
+
+
+def _write(
+    paths: Mapping[str, list[pathlib.Path]],
+    tokenizer: BertTokenizer,
+    folder: pathlib.Path,
+    sources: Mapping[str, Sequence[str]],
+    progress: bool,
+) -> None:
+    with (
+        Progress(progress, "tokenizing") as bar,
+        contextlib.closing(_Writer(folder, tokenizer)) as writer,
+    ):
+        bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
+        for number, (group, many) in enumerate(paths.items()):
+            documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
+            writer.add_group(number, group, documents, sources.get(group))
+        writer.finish(list(paths))
+
+
+class _Writer:
+    """The files of a corpus while it grows."""
+
+    def __init__(self, folder: pathlib.Path, tokenizer: BertTokenizer) -> None:
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._kind = _piece_type(len(tokenizer.vocab))
+        self._tokens = open(folder / "tokens.bin", "wb")  # noqa: SIM115  (closed by `close`)
+        self._arrays = {name: _NpyFile(folder / f"{name}.npy", t) for name, t in _ARRAYS.items()}
+        self._pieces = self._sentences = self._sources = 0
+        self._arrays["sentences"].append(np.zeros(1, np.int64))
+        self._arrays["documents"].append(np.zeros(1, np.int64))
+        self._counts: list[dict[str, int]] = []
+        self._remarks: list[str] = []
+
+    def add_group(
+        self,
+        number: int,
+        name: str,
+        documents: Iterator[list[str]],
+        sources: Sequence[str] | None,
+    ) -> None:
+        """Tokenizes and appends all documents of a group."""
+        seen: dict[str, int] = {}  # sources of this group by name
+        counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
+        read = single = 0
+        batch: list[list[str]] = []
+        waiting = 0
+        for document in chain(documents, [None]):
+            if document is not None:
+                batch.append(document)
+                waiting += len(document)
+                if waiting < _BATCH:
+                    continue
+            if sources is not None and len(sources) < read + len(batch):
+                break
+            if sources is None:
+                own = list(range(self._sources, self._sources + len(batch)))
+                self._sources += len(batch)
+            else:
+                own_names = sources[read : read + len(batch)]
+                own = [seen.setdefault(n, self._sources + len(seen)) for n in own_names]
+            single += self._add(batch, number, np.asarray(own, np.int32), counts)
+            read += len(batch)
+            batch, waiting = [], 0
+        if sources is not None and (batch or read != len(sources)):
+            found = "more" if batch else f"{read:,}"
+            raise BertError(
+                f"{len(sources):,} sources are given for {name}, but it has {found} documents; "
+                "give one source for each document, in their order"
+            )
+        self._sources += len(seen)
+        if not counts["documents"]:
+            raise BertError(f"the files of {name} hold no text")
+        self._counts.append(counts)
+        remark = remark_on_documents(name, counts["documents"], single)
+        if remark is not None:
+            self._remarks.append(remark)
+
+    def _add(
+        self, batch: list[list[str]], group: int, sources: np.ndarray, counts: dict[str, int]
+    ) -> int:
+        """Appends documents; gives how many of them are of one sentence."""
+        ids = self._tokenizer.encode_ids_batch(chain.from_iterable(batch))
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        pieces = np.fromiter(chain.from_iterable(ids), self._kind, int(lengths.sum()))
+        owners = np.repeat(np.arange(len(batch)), [len(document) for document in batch])
+        full = lengths > 0
+        lengths = lengths[full]
+        sizes = np.bincount(owners[full], minlength=len(batch))  # sentences of each document
+        kept = sizes > 0
+        self._tokens.write(pieces.data)
+        self._arrays["sentences"].append(self._pieces + np.cumsum(lengths))
+        self._arrays["documents"].append(self._sentences + np.cumsum(sizes[kept]))
+        self._arrays["sources"].append(sources[kept])
+        self._arrays["groups"].append(np.full(kept.sum(), group))
+        self._pieces += len(pieces)
+        self._sentences += len(lengths)
+        counts["documents"] += int(kept.sum())
+        counts["sentences"] += len(lengths)
+        counts["pieces"] += len(pieces)
+        counts["unknown"] += int((pieces == self._tokenizer.vocab.unk_id).sum())
+        return int((sizes == 1).sum())
+
+    def finish(self, groups: list[str]) -> None:
+        """Completes all files; the vocabulary lies beside them, and `corpus.json` comes last."""
+        self.close()
+        info = {
+            "format": FORMAT,
+            "vocab_size": len(self._tokenizer.vocab),
+            "vocab_sha256": vocabulary_sha256(self._tokenizer.vocab),
+            "lower_case": self._tokenizer.lower_case,
+            "groups": groups,
+            "documents": sum(counts["documents"] for counts in self._counts),
+            "sentences": self._sentences,
+            "pieces": self._pieces,
+            "sources": self._sources,
+            "counts": dict(zip(groups, self._counts)),
+            "remarks": self._remarks,
+        }
+        (self._folder / "vocab.txt").write_bytes(self._tokenizer.vocab.raw)
+        write_json(self._folder / "corpus.json", info)
+
+    def close(self) -> None:
+        self._tokens.close()
+        for array in self._arrays.values():
+            array.close()
+
+
+class _NpyFile:
+    """A one-dimensional `.npy` file that grows: its head is written again when it is closed."""
+
+    def __init__(self, path: pathlib.Path, kind: str) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115  (closed by `close`)
+        self._kind = np.dtype(kind)
+        self._count = 0
+        self._write_head()
+
+    def append(self, values: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(values, self._kind).data)
+        self._count += len(values)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.seek(0)
+            self._write_head()
+            self._file.close()
+
+    def _write_head(self) -> None:
+        # numpy leaves room for 21 digits of the first dimension, so the head's size stays.
+        head = {"descr": self._kind.str, "fortran_order": False, "shape": (self._count,)}
+        np.lib.format.write_array_header_1_0(self._file, head)
+
+
+def _piece_type(vocab_size: int) -> np.dtype:
+    return np.dtype("<u2" if vocab_size < 1 << 16 else "<i4")

@@ -1,0 +1,1 @@
+"""What predictions are worth: metrics, their confidence, the worst rows, files of results."""

@@ -1,0 +1,1 @@
+"""How well a BERT knows text that it was not trained on."""

@@ -1,0 +1,280 @@
+"""What counting alone predicts for masked pieces: unigrams and 3-grams, to judge a model beside.
+
+All are counted on the training documents of one group, such as a language, and smoothed by
+interpolated absolute discounting (Ney, Essen and Kneser 1994) with the discount d = 0.75 at every
+level. With c counts, N their sum and T how many different pieces there are:
+
+    P(x)    = max(c(x) - d, 0) / N      +  d T / N         / vocabulary size
+    P(x|h)  = max(c(h, x) - d, 0) / c(h)  +  d T(h) / c(h)  * lower(x)
+
+- `unigram`: P(x), whatever stands around.
+- `trigram`: h is the piece before and the one behind, which is what the model sees too; lower(x) is
+  the mean of P(x | before) and P(x | behind), each of these with P(x) for its lower(x). Of the two
+  only the one whose context is known stands there if the other's is not.
+- `trigram_left`: h are the two pieces before; lower(x) is P(x | before).
+
+A context that was not seen in training, or that holds an unknown piece, takes no part: what is
+below it answers. Neighbours are those that the model is shown: masked ones are unknown, replaced
+ones are what they were replaced by. Nothing is counted across the border of a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from bert_tf.data.pretraining.cooccurrence import TokenArrays
+from bert_tf.data.pretraining.example_work import available_cores
+from bert_tf.errors import BertError
+
+DISCOUNT = 0.75
+BASELINES = ("trigram", "trigram_left", "unigram")
+
+_ENTRIES = 1 << 22  # probabilities at a time in each thread: 16 MB an array
+
+
+class Answers(NamedTuple):
+    """How the right pieces of n places fared.
+
+    Attributes:
+        loss: minus the logarithm of their probability, in nats; float64 (n,).
+        rank: how many pieces were held more probable; of equally probable ones the lower id
+            comes first, as with argmax. int64 (n,).
+    """
+
+    loss: np.ndarray
+    rank: np.ndarray
+
+
+class Contexts(NamedTuple):
+    """What stands around n places, as ids; -1 where it is not known. int64 (n,) each.
+
+    Attributes:
+        second_before: two places before.
+        before: right before.
+        behind: right behind.
+    """
+
+    second_before: np.ndarray
+    before: np.ndarray
+    behind: np.ndarray
+
+
+def contexts_of(
+    token_input: np.ndarray, rows: np.ndarray, columns: np.ndarray, unknown: Collection[int]
+) -> Contexts:
+    """The neighbours of some places in the model's input.
+
+    Args:
+        token_input: ids as the model sees them, (batch, length).
+        rows: of the places, (n,).
+        columns: of the places, (n,); neither the first nor the last column.
+        unknown: ids that tell nothing: [MASK], [CLS], [SEP], [PAD].
+    """
+
+    def at(shift: int) -> np.ndarray:
+        ids = token_input[rows, np.maximum(columns + shift, 0)].astype(np.int64)
+        return np.where(np.isin(ids, list(unknown)), -1, ids)
+
+    return Contexts(at(-2), at(-1), at(1))
+
+
+def ranks(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """How many pieces score higher than the right ones; see `Answers.rank`.
+
+    Args:
+        scores: probabilities or logits, (n, vocab).
+        ids: the right pieces, (n,).
+    """
+    own = scores[np.arange(len(ids)), ids][:, None]
+    rank = (scores > own).sum(axis=1)
+    for row in np.flatnonzero((scores == own).sum(axis=1) > 1):
+        rank[row] += (scores[row, : ids[row]] == own[row]).sum()
+    return rank
+
+
+def answer_by_counting(
+    corpus: TokenArrays, documents: np.ndarray, contexts: Contexts, ids: np.ndarray
+) -> dict[str, Answers]:
+    """Predicts masked pieces of a group from the counts of its training documents.
+
+    Memory is some 40 bytes for each piece counted.
+
+    Args:
+        corpus: the arrays.
+        documents: which documents to count; bool, (documents,).
+        contexts: of the n masked places.
+        ids: the pieces that were there, (n,).
+
+    Returns:
+        The answers of each of `BASELINES`.
+
+    Raises:
+        BertError: there is nothing to count.
+    """
+    tokens, begins = _text(corpus, documents)
+    if not len(tokens):
+        raise BertError(
+            "the baselines have nothing to count: no document of this group is for training. "
+            "Hold fewer out, or judge without baselines."
+        )
+    size = corpus.vocab_size
+    ids = np.asarray(ids, np.int64)
+    frequencies = np.bincount(tokens, minlength=size)
+    lowest = _unigram(frequencies)
+    second, before, behind = contexts
+    both = _joined(before, behind, size)
+    two = _joined(second, before, size)
+    # Of each place i: whether i + 1, and whether i + 1 and i + 2, are in the same document.
+    follows = ~begins[1:-1]
+    follow = follows[:-1] & follows[1:]
+    left = _Table(_keys(tokens, (0, 1), follows, size), before, size)
+    right = _Table(_keys(tokens, (1, 0), follows, size), behind, size)
+    around = _Table(_keys(tokens, (0, 2, 1), follow, size), both, size)
+    history = _Table(_keys(tokens, (0, 1, 2), follow, size), two, size)
+
+    found = [
+        table.find(asked)
+        for table, asked in ((left, before), (right, behind), (around, both), (history, two))
+    ]
+    order = np.lexsort((found[1], found[0]))  # so that equal contexts meet in a part
+    step = max(1, _ENTRIES // size)
+    parts = [order[start : start + step] for start in range(0, len(order), step)]
+
+    def answer(part: np.ndarray) -> tuple[Answers, Answers]:
+        on_left, on_right, on_both, on_two = (places[part] for places in found)
+        by_left = left.often(on_left, lowest)
+        by_right = right.often(on_right, lowest)
+        weight = np.where(on_right < 0, 1.0, np.where(on_left < 0, 0.0, 0.5)).astype(np.float32)
+        by_right *= 1 - weight[:, None]
+        by_right += by_left * weight[:, None]
+        return (
+            _answers(around.probabilities(on_both, by_right), ids[part]),
+            _answers(history.probabilities(on_two, by_left), ids[part]),
+        )
+
+    results = {
+        name: Answers(np.empty(len(ids)), np.empty(len(ids), np.int64)) for name in BASELINES
+    }
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for part, pair in zip(parts, pool.map(answer, parts)):
+            for name, some in zip(BASELINES, pair):
+                results[name].loss[part], results[name].rank[part] = some
+    by_frequency = np.argsort(-frequencies, kind="stable")
+    rank = np.empty(size, np.int64)
+    rank[by_frequency] = np.arange(size)
+    results["unigram"] = Answers(-np.log(lowest.astype(np.float64))[ids], rank[ids])
+    return results
+
+
+def _answers(probabilities: np.ndarray, ids: np.ndarray) -> Answers:
+    right = probabilities[np.arange(len(ids)), ids].astype(np.float64)
+    return Answers(-np.log(right), ranks(probabilities, ids))
+
+
+def _unigram(frequencies: np.ndarray) -> np.ndarray:
+    """P(x), float32 (vocab,)."""
+    total, kinds = frequencies.sum(), np.count_nonzero(frequencies)
+    shares = np.maximum(frequencies - DISCOUNT, 0) / total
+    return (shares + DISCOUNT * kinds / total / len(frequencies)).astype(np.float32)
+
+
+def _text(corpus: TokenArrays, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pieces of the chosen documents, int32 (n,), and where one begins, bool (n + 1,)."""
+    where = np.flatnonzero(documents)
+    starts, ends = (
+        np.asarray(corpus.sentences)[np.asarray(corpus.documents)[where + side]] for side in (0, 1)
+    )
+    begins = np.zeros(int((ends - starts).sum()) + 1, bool)
+    begins[np.cumsum(np.append(0, ends - starts))] = True
+    parts = [corpus.tokens[start:end] for start, end in zip(starts.tolist(), ends.tolist())]
+    return np.concatenate([np.zeros(0, corpus.tokens.dtype), *parts]).astype(np.int32), begins
+
+
+def _keys(
+    tokens: np.ndarray, shifts: tuple[int, ...], together: np.ndarray, size: int
+) -> np.ndarray:
+    """The pieces at i + shift of each place i as digits of a number; -1 where not `together`."""
+    places = len(together)
+    keys = np.zeros(places, np.int64)
+    for shift in shifts:
+        keys *= size
+        keys += tokens[shift : shift + places]
+    keys[~together] = -1
+    return keys
+
+
+def _joined(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
+    """A number for each pair of pieces; -1 where one of them is unknown."""
+    return np.where((first < 0) | (second < 0), -1, first * size + second)
+
+
+class _Table:
+    """How probable pieces are in the contexts asked for, apart from what the level below gives.
+
+    Args:
+        keys: `context * size + piece` of each place of the text, -1 for none; int64, and sorted
+            in place.
+        asked: contexts that will be asked for; -1 is none.
+        size: of the vocabulary.
+    """
+
+    def __init__(self, keys: np.ndarray, asked: np.ndarray, size: int) -> None:
+        keys.sort()
+        edges = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        counts = np.diff(edges, append=len(keys))
+        keys = keys[edges]
+        contexts = np.unique(asked[asked >= 0])
+        low, high = (np.searchsorted(keys, (contexts + side) * size) for side in (0, 1))
+        seen = high > low
+        kinds = (high - low)[seen]
+        where = _ranges(low[seen], kinds)
+        counts = counts[where]
+        self.size = size
+        self._contexts = contexts[seen]
+        self._pieces = keys[where] % size
+        # One more of each for a context that is not there, at the index -1.
+        self._starts = np.cumsum(np.append(0, kinds))
+        self._kinds = np.append(kinds, 0)
+        upto = np.append(0, np.cumsum(counts))
+        totals = np.diff(upto[self._starts])
+        self._shares = ((counts - DISCOUNT) / np.repeat(totals, kinds)).astype(np.float32)
+        self._rest = np.append(DISCOUNT * kinds / totals, 1).astype(np.float32)
+
+    def find(self, asked: np.ndarray) -> np.ndarray:
+        """The index of each context, -1 for one that was not seen; int64 (n,)."""
+        if not len(self._contexts):
+            return np.full(len(asked), -1)
+        index = np.minimum(np.searchsorted(self._contexts, asked), len(self._contexts) - 1)
+        return np.where(self._contexts[index] == asked, index, -1)
+
+    def probabilities(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """P(x|h) of all pieces in some contexts.
+
+        Args:
+            found: the contexts as `find` gives them, (n,).
+            lower: of the level below, float32 (vocab,) or (n, vocab).
+
+        Returns:
+            float32 (n, vocab).
+        """
+        result = self._rest[found][:, None] * lower
+        kinds = self._kinds[found]
+        where = _ranges(self._starts[found], kinds)
+        result[np.repeat(np.arange(len(found)), kinds), self._pieces[where]] += self._shares[where]
+        return result
+
+    def often(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """The same for one level below all, each context that occurs more than once made once."""
+        different, which = np.unique(found, return_inverse=True)
+        return self.probabilities(different, lower)[which]
+
+
+def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """start, start + 1, ... of each range, one after the other."""
+    ends = np.cumsum(sizes)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - sizes), sizes)

@@ -1,0 +1,349 @@
+"""`judge_pretraining`: how well a BERT knows text that it was not trained on, group by group."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bert_tf.batching.predict import predict
+from bert_tf.batching.rows import PackedRows
+from bert_tf.bert import Bert
+from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
+from bert_tf.data.pretraining.rules import SPECIAL_PIECES
+from bert_tf.errors import BertError
+from bert_tf.evaluation.pretraining.baselines import (
+    BASELINES,
+    Answers,
+    Contexts,
+    answer_by_counting,
+    contexts_of,
+    ranks,
+)
+from bert_tf.evaluation.pretraining.results import (
+    GroupJudgement,
+    Judgement,
+    judged_masks,
+    judged_pairs,
+    means,
+)
+from bert_tf.files.progress import Progress
+from bert_tf.options import COUNT, FRACTION, ROWS, SEED
+from bert_tf.text import Packed, Vocabulary
+
+Predict = Callable[[Mapping[str, np.ndarray]], Any]
+"""From `token_input`, `seg_input`, `position_input` to MLM logits (batch, n, vocab) and NSP logits
+(batch, 2), as `build_gathered_pretraining_model` gives them."""
+
+STRETCH = 500
+"""Pieces of running text whose places count as one draw when confidence is reckoned."""
+
+# What a random generator is for stands behind the seed in its key.
+_PAIRS, _SINGLE, _WORDS = range(3)
+
+
+class Questions(NamedTuple):
+    """Masked pieces of one group.
+
+    Attributes:
+        inputs: `token_input`, `seg_input`, `position_input` of the examples, int32.
+        lengths: pieces of each example.
+        rows: the example of each masked piece, (n,), ascending.
+        slots: its place among those of its example, (n,).
+        ids: the piece that was there, (n,).
+        places: where it lies in `TokenCorpus.tokens`, (n,).
+    """
+
+    inputs: dict[str, np.ndarray]
+    lengths: np.ndarray
+    rows: np.ndarray
+    slots: np.ndarray
+    ids: np.ndarray
+    places: np.ndarray
+
+
+def judge_pretraining(
+    model: Bert | str | os.PathLike[str],
+    corpus: TokenCorpus,
+    held_out: np.ndarray,
+    *,
+    max_seq_length: int = 128,
+    **options: Any,
+) -> Judgement:
+    """Judges a BERT by masked words and next sentences on held-out documents.
+
+    For each group (language) examples are drawn from its held-out documents by the rules of
+    pretraining, with random second segments from other held-out sources of the group. They are
+    masked twice: piece by piece, and by whole words; 15 % of the pieces each time, of which 80 %
+    become [MASK], 10 % a random piece and 10 % stay, as in training. All of these are asked for.
+    Next sentence is asked on the same pairs with the single pieces masked, again as in training.
+    The baselines answer for exactly the same places; they are counted on `training` alone.
+
+    Args:
+        model: a `Bert` with both heads, or what `bert_tf.load` takes.
+        corpus: tokenized with the model's vocabulary.
+        held_out: documents to judge on; bool, (documents,). See `split_by_source`.
+        max_seq_length: pieces of an example.
+        options: see `judge_predictions`.
+
+    Raises:
+        BertError: the corpus has another vocabulary, the model lacks a head or takes no such
+            length, and what `judge_predictions` raises.
+
+    Example:
+        >>> from bert_tf.data import split_by_source
+        >>> held_out = split_by_source(corpus, 1000, seed=1)
+        >>> found = judge_pretraining(bert, corpus, held_out, positions=100, baselines=False)
+        >>> 0 < found.plain_mean.single["model"].top1 < 1
+        True
+    """
+    from bert_tf.loading import load
+
+    bert = model if isinstance(model, Bert) else load(model, lower_case=corpus.lower_case)
+    bert.heads.require("pooler", "mlm", "nsp")
+    corpus.check_vocabulary(bert.vocab)
+    if max_seq_length > bert.config.max_position_embeddings:
+        raise BertError(
+            f"max_seq_length is {max_seq_length}, but {bert.name} takes "
+            f"{bert.config.max_position_embeddings} pieces at most; give that or less."
+        )
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
+
+    run = bert.predictor(build_gathered_pretraining_model(bert.layers))
+    return judge_predictions(
+        run, bert.vocab, corpus, held_out, max_seq_length=max_seq_length, **options
+    )
+
+
+def judge_predictions(
+    predict: Predict,
+    vocab: Vocabulary,
+    corpus: TokenCorpus,
+    held_out: np.ndarray,
+    *,
+    max_seq_length: int = 128,
+    masked_lm_prob: float = 0.15,
+    positions: int = 40_000,
+    seed: int = 0,
+    training: np.ndarray | None = None,
+    smoothing: float = 0.7,
+    baselines: bool = True,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Judgement:
+    """Judges whatever predicts; see `judge_pretraining`.
+
+    Args:
+        predict: see `Predict`.
+        vocab: of the corpus and of what predicts.
+        corpus: the texts.
+        held_out: documents to judge on; bool, (documents,).
+        max_seq_length: pieces of an example.
+        masked_lm_prob: share of an example's pieces that is masked.
+        positions: masked pieces of each group, at least; where the held-out text has fewer, it is
+            gone through again, with other pairs and masks.
+        seed: of everything drawn.
+        training: documents that the baselines are counted on, and whose sizes give the groups
+            their share in training; all that are not held out if left out.
+        smoothing: a group's share in training goes with its pieces to this power.
+        baselines: whether to judge them too.
+        batch_size: examples at a time.
+        progress: whether to show a progress bar on a terminal.
+
+    Raises:
+        BertError: an argument has no meaning, a document is on both sides, a group has held-out
+            documents of one source only or none to count, or a prediction is not a number.
+    """
+    held_out, training = _sides(corpus, held_out, training)
+    COUNT.check("positions", positions)
+    ROWS.check("batch_size", batch_size)
+    SEED.check("seed", seed)
+    FRACTION.check("smoothing", smoothing)
+    pair_rules = PairRules(max_seq_length)
+    most = max(1, round(max_seq_length * masked_lm_prob))
+    single, words = (MaskRules(masked_lm_prob, most, whole_word=whole) for whole in (False, True))
+    numbers = np.unique(corpus.groups[held_out])
+    sizes = corpus.document_pieces()
+    shown = training if training.any() else held_out  # a corpus of nothing but held-out text
+    pieces = np.array([sizes[shown & (corpus.groups == number)].sum() for number in numbers], float)
+    shares = pieces**smoothing / (pieces**smoothing).sum()
+    judged = []
+    with Progress(progress, unit=" examples") as bar:
+        bar.start(None)
+        for number, share in zip(numbers.tolist(), shares.tolist()):
+            name = corpus.group_names[number]
+            bar.label(name)
+            documents = np.flatnonzero(held_out & (corpus.groups == number))
+            rng = [np.random.default_rng([seed, number, use]) for use in (_PAIRS, _SINGLE, _WORDS)]
+            pairs = _draw(corpus, documents, pair_rules, single, positions, rng[0])
+            asked = [
+                _ask(corpus, vocab, pairs, max_seq_length, rules, one)
+                for rules, one in zip((single, words), rng[1:])
+            ]
+            first, said_random = _answer(predict, asked[0], batch_size, bar.add)
+            second, _ = _answer(predict, asked[1], batch_size, bar.add)
+            answers: list[dict[str, Answers]] = [{"model": first}, {"model": second}]
+            if baselines:
+                bar.label(f"{name}, counting")
+                chosen = training & (corpus.groups == number)
+                for lot, counted in zip(answers, _count(corpus, chosen, vocab, asked)):
+                    lot |= counted
+            in_single, in_words = (
+                {
+                    predictor: judged_masks(found.loss, found.rank, questions.places // STRETCH)
+                    for predictor, found in lot.items()
+                }
+                for lot, questions in zip(answers, asked)
+            )
+            next_sentence = judged_pairs(said_random, pairs.is_random, pairs.a_start // STRETCH)
+            judged.append(GroupJudgement(name, share, in_single, in_words, next_sentence))
+    settings = {
+        "max_seq_length": max_seq_length,
+        "short_seq_prob": pair_rules.short_seq_prob,
+        "masked_lm_prob": masked_lm_prob,
+        "positions": positions,
+        "seed": seed,
+        "smoothing": smoothing,
+        "held_out_documents": int(held_out.sum()),
+        "held_out_pieces": int(sizes[held_out].sum()),
+        "training_pieces": int(sizes[training].sum()),
+        "baselines": list(BASELINES) if baselines else [],
+    }
+    return Judgement(
+        tuple(judged),
+        means("mean as in training", judged, shares),
+        means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
+        settings,
+    )
+
+
+def _sides(
+    corpus: TokenCorpus, held_out: np.ndarray, training: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks, checked."""
+    held_out = np.asarray(held_out)
+    training = ~held_out if training is None else np.asarray(training)
+    for name, chosen in (("held_out", held_out), ("training", training)):
+        if chosen.dtype != bool or chosen.shape != (len(corpus),):
+            raise BertError(
+                f"{name} must be {len(corpus)} booleans, one for each document, not "
+                f"{chosen.dtype} of shape {chosen.shape}."
+            )
+    if (held_out & training).any():
+        raise BertError(
+            f"{(held_out & training).sum():,} documents are in held_out and in training; what a "
+            "model is judged on, nothing may have been trained or counted on."
+        )
+    if not held_out.any():
+        raise BertError("no document is held out, so there is nothing to judge on.")
+    return held_out, training
+
+
+def _draw(
+    corpus: TokenCorpus,
+    documents: np.ndarray,
+    rules: PairRules,
+    masks: MaskRules,
+    positions: int,
+    rng: np.random.Generator,
+) -> Pairs:
+    """Pairs of a group's held-out documents in random order, for so many masked pieces."""
+    columns: list[np.ndarray] = []
+    missing = positions
+    while missing > 0:
+        drawn = np.stack(draw_pairs(corpus, documents, documents, rules, rng), axis=1)
+        drawn = rng.permutation(drawn.astype(np.int64))
+        lengths = drawn[:, 1] - drawn[:, 0] + drawn[:, 3] - drawn[:, 2] + SPECIAL_PIECES
+        upto = np.cumsum(
+            np.clip(np.rint(lengths * masks.masked_lm_prob), 1, masks.max_predictions_per_seq)
+        )
+        columns.append(drawn[: np.searchsorted(upto, missing) + 1])
+        missing -= int(upto[-1])
+    a_start, a_end, b_start, b_end, random = np.concatenate(columns).T
+    return Pairs(a_start, a_end, b_start, b_end, random.astype(bool))
+
+
+def _ask(
+    corpus: TokenCorpus,
+    vocab: Vocabulary,
+    pairs: Pairs,
+    length: int,
+    rules: MaskRules,
+    rng: np.random.Generator,
+) -> Questions:
+    """Masks the examples."""
+    special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
+    tokens, segments, lengths = assemble(corpus.tokens, pairs, length, **special)
+    masked, positions, ids, weights = mask_pieces(
+        tokens, lengths, vocab.continuation, len(vocab), vocab.mask_id, rules, rng, **special
+    )
+    rows, slots = weights.nonzero()
+    columns = positions[rows, slots].astype(np.int64)
+    first = pairs.a_end - pairs.a_start
+    starts = np.where(
+        segments[rows, columns] == 1, pairs.b_start[rows] - first[rows] - 2, pairs.a_start[rows] - 1
+    )
+    inputs = {"token_input": masked, "seg_input": segments, "position_input": positions}
+    return Questions(inputs, lengths, rows, slots, ids[rows, slots], starts + columns)
+
+
+def _answer(
+    run: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
+) -> tuple[Answers, np.ndarray]:
+    """What the model says: of the masked pieces, and of each pair whether it is random, bool."""
+    count = len(questions.lengths)
+    loss, rank = np.empty(len(questions.ids)), np.empty(len(questions.ids), np.int64)
+    random = np.empty(count, bool)
+    inputs = questions.inputs
+    each = zip(inputs["token_input"].tolist(), inputs["seg_input"].tolist(), questions.lengths)
+    packed = [Packed(tokens[:length], segments[:length]) for tokens, segments, length in each]
+    rows = PackedRows(packed, inputs["token_input"].shape[1])
+    extra = {"position_input": inputs["position_input"]}
+    for batch, (mlm, nsp) in predict(run, rows, batch_size=batch_size, extra=extra):
+        which = np.flatnonzero(np.isin(questions.rows, batch))
+        row_of = np.empty(count, np.int64)
+        row_of[batch] = np.arange(len(batch))
+        logits = mlm[row_of[questions.rows[which]], questions.slots[which]]
+        loss[which], rank[which] = _answers(logits, questions.ids[which])
+        random[batch] = nsp[:, 1] > nsp[:, 0]
+        if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
+            raise BertError(
+                "the model's predictions are not all numbers: its weights hold NaN or are too "
+                "large. Judge an earlier checkpoint."
+            )
+        advance(len(batch))
+    return Answers(loss, rank), random
+
+
+def _answers(logits: np.ndarray, ids: np.ndarray) -> Answers:
+    """Cross entropy and rank; logits (n, vocab)."""
+    logits = logits.astype(np.float32, copy=False)
+    own = logits[np.arange(len(ids)), ids].astype(np.float64)
+    highest = logits.max(axis=1, keepdims=True)
+    total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
+    return Answers(np.log(total) + highest[:, 0] - own, ranks(logits, ids))
+
+
+def _count(
+    corpus: TokenCorpus, training: np.ndarray, vocab: Vocabulary, asked: list[Questions]
+) -> list[dict[str, Answers]]:
+    """The baselines' answers to several lots of questions, counted once."""
+    unknown = (vocab.pad_id, vocab.cls_id, vocab.sep_id, vocab.mask_id)
+    contexts = []
+    for questions in asked:
+        columns = questions.inputs["position_input"][questions.rows, questions.slots]
+        tokens = questions.inputs["token_input"]
+        contexts.append(contexts_of(tokens, questions.rows, columns, unknown))
+    together = Contexts(*map(np.concatenate, zip(*contexts)))
+    ids = np.concatenate([questions.ids for questions in asked])
+    found = answer_by_counting(corpus, training, together, ids)
+    cuts = np.cumsum([len(questions.ids) for questions in asked])[:-1]
+    lots: list[dict[str, Answers]] = [{} for _ in asked]
+    for name, answers in found.items():
+        for lot, loss, rank in zip(
+            lots, np.split(answers.loss, cuts), np.split(answers.rank, cuts)
+        ):
+            lot[name] = Answers(loss, rank)
+    return lots

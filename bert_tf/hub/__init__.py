@@ -1,0 +1,5 @@
+"""Finding and downloading releases."""
+
+from bert_tf._moved import public_names
+
+__getattr__, __dir__, __all__ = public_names(__name__, __file__)

@@ -1,0 +1,10 @@
+from .catalog import RELEASES as RELEASES
+from .catalog import Release as Release
+from .download import download as download
+from .locate import CheckpointFiles as CheckpointFiles
+from .locate import locate as locate
+from .store import EMBEDDED as EMBEDDED
+from .store import Installed as Installed
+from .store import embedded as embedded
+from .store import find as find
+from .store import installed as installed

@@ -1,0 +1,262 @@
+"""Downloads a released checkpoint into a store: whole and verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+
+from bert_tf.checkpoint import crc
+from bert_tf.checkpoint.release import CHECKPOINT_NAME
+from bert_tf.config import CONFIG_NAME, VOCAB_NAME
+from bert_tf.errors import BertError
+from bert_tf.files.locks import lock
+from bert_tf.files.progress import Progress
+from bert_tf.hub import archive, catalog, partial, store
+from bert_tf.hub.archive import DamagedArchiveError
+from bert_tf.hub.catalog import Release
+from bert_tf.hub.fetch import DISK_FULL, fetch
+from bert_tf.hub.locate import locate
+from bert_tf.hub.partial import Remote
+
+URL_VARIABLE = "BERT_TF_URL"
+"""The environment variable that names a mirror to download from."""
+
+_ROOM = 64 << 20
+"""Bytes that a release may have beyond twice its weights: vocabulary, and in the .zip a graph."""
+
+
+def download(
+    name: str,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    progress: bool = True,
+    url: str | None = None,
+) -> str:
+    """Makes sure that a released checkpoint is here; downloads it if it is not.
+
+    Safe to break off at any time: a later call goes on from there. Safe to call twice at once: the
+    second waits for the first.
+
+    Args:
+        name: of a release, as `bert_tf.checkpoint.RELEASES` has them, e.g. "multi_cased".
+        folder: to put the checkpoint's folder into; the usual store when left out.
+        force: download it again, in place of what is there.
+        progress: show on stderr how it goes on.
+        url: of a mirror with the same paths as Google's; `$BERT_TF_URL`, else Google's.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        BertError: the name is unknown, it cannot be downloaded, what came is damaged, unsafe or
+            not what came before, or the disk is full. What was there before is there still.
+    """
+    release = catalog.get(name)
+    address = release.url(url or os.environ.get(URL_VARIABLE) or catalog.BASE_URL)
+    home = store.home() if folder is None else os.path.abspath(os.path.expanduser(folder))
+    here = store.find(release.name) if folder is None else _target(home, release)
+    if not force and here is not None and store.has_checkpoint(here):
+        return here
+    shown = Progress(progress, release.name)
+    try:
+        os.makedirs(home, exist_ok=True)
+        waiting = f"another process downloads {release.name}; waiting for it"
+        with lock(_hidden(home, release, "lock"), lambda: shown.say(waiting)):
+            return _downloaded(release, address, home, force, shown)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise BertError(
+                f"the disk is full: no more can be written to {home} ({error.strerror}). Make "
+                f"room, or set {store.HOME_VARIABLE} to another folder. Nothing half-written is "
+                "left, and what was downloaded is kept."
+            ) from error
+        raise BertError(
+            f"cannot write to {error.filename or home}: {error.strerror}. Set "
+            f"{store.HOME_VARIABLE} (or pass --to) to a folder that you may write to."
+        ) from error
+    finally:
+        shown.close()
+
+
+def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progress) -> str:
+    """`download` while the lock is held."""
+    target = _target(home, release)
+    _restore(home, release)
+    if store.has_checkpoint(target) and not force:
+        return target  # by whoever held the lock before
+    _check_replaceable(target)
+    part = _hidden(home, release, "zip.part")
+    while True:
+        resumed = partial.kept(url, part)[1] > 0
+        try:
+            remote = _fetched(release, url, part, shown)
+            sha256 = _verified(release, remote, part, home)
+            with _scratch(_hidden(home, release, "unpacking")) as scratch:
+                _place(_unpacked(release, url, part, scratch), home, release)
+            break
+        except DamagedArchiveError as error:
+            partial.discard(part)
+            if not resumed:
+                raise
+            # What an earlier call left may have been spoilt by a crash of the machine.
+            shown.say(f"put together from parts, it is damaged; starting anew ({error})")
+    _record(home, release, url, sha256, os.path.getsize(part))
+    partial.discard(part)
+    return target
+
+
+def _fetched(release: Release, url: str, part: str, shown: Progress) -> Remote:
+    try:
+        return fetch(url, part, _limit(release), shown)
+    except KeyboardInterrupt:
+        shown.close()
+        shown.say("stopped; the same command goes on from there.")
+        raise
+
+
+def _limit(release: Release) -> int:
+    return 2 * release.nbytes + _ROOM
+
+
+def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
+    """Checks the archive against what its server and an earlier download say; returns its SHA-256.
+
+    Raises:
+        DamagedArchiveError: it differs.
+    """
+    sha256, crc32c = hashlib.sha256(), 0
+    with open(part, "rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            crc32c = crc.extend(crc32c, block)
+    if remote.crc32c not in (None, crc32c):
+        raise DamagedArchiveError(
+            f"what came from {remote.url} is damaged: its checksum (CRC32C) is {crc32c:08x}, and "
+            f"the server says {remote.crc32c:08x}. Download it again; nothing of it was kept."
+        )
+    known = store.recorded(home, release)
+    if known is not None and known[1]["sha256"] != sha256.hexdigest():
+        path, record = known
+        raise DamagedArchiveError(
+            f"what came from {remote.url} is not what came before: its SHA-256 is "
+            f"{sha256.hexdigest()}, and that of {record.get('date', 'an earlier download')} is "
+            f"{record['sha256']} ({path}). It is damaged, or somebody changed it. Nothing of it "
+            "was kept. Download it again; if it stays so and you trust the new one, delete that "
+            "file first."
+        )
+    return sha256.hexdigest()
+
+
+def _unpacked(release: Release, url: str, part: str, scratch: str) -> str:
+    """Unpacks into an empty folder; returns the one of the checkpoint: that, or one in it."""
+    try:
+        archive.extract(
+            part,
+            scratch,
+            advice=f"Make room, or set {store.HOME_VARIABLE} to another folder",
+            limit=_limit(release),
+            durable=True,
+        )
+        with locate(scratch) as files:
+            return os.path.dirname(files.prefix)
+    except BertError as error:
+        if not isinstance(error, archive.NoRoomError):
+            partial.discard(part)  # it will never be better
+        # The user knows the address, not our hidden files.
+        message = str(error).replace(part, url).replace(scratch, url)
+        raise type(error)(message) from None
+
+
+def _place(folder: str, home: str, release: Release) -> None:
+    """Gives the folder its name, in place of what has it."""
+    target, old = _target(home, release), _hidden(home, release, "replaced")
+    for path in (folder, home):
+        _sync(path)
+    if os.path.lexists(target):
+        os.rename(target, old)
+    try:
+        os.rename(folder, target)
+    finally:
+        _restore(home, release)
+    _sync(home)
+
+
+def _restore(home: str, release: Release) -> None:
+    """Ends a replacing: the old folder goes, or comes back if there is no new one."""
+    target, old = _target(home, release), _hidden(home, release, "replaced")
+    if not os.path.lexists(old):
+        return
+    if not os.path.lexists(target):
+        os.rename(old, target)
+    elif os.path.islink(old):
+        os.unlink(old)
+    else:
+        shutil.rmtree(old)
+
+
+def _check_replaceable(target: str) -> None:
+    """Refuses to replace what was not downloaded: a user's own files.
+
+    Raises:
+        BertError: there are such files.
+    """
+    if not os.path.lexists(target) or os.path.islink(target):
+        return
+    names = os.listdir(target) if os.path.isdir(target) else [os.path.basename(target)]
+    strange = [name for name in names if not name.startswith((*_OURS, "."))]
+    if strange:
+        raise BertError(
+            f"{target} holds what no download put there ({', '.join(sorted(strange)[:3])}). Move "
+            "it away first, or name another folder (--to)."
+        )
+
+
+_OURS = (CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME)
+
+
+def _record(home: str, release: Release, url: str, sha256: str, size: int) -> None:
+    """Notes what came, to compare later downloads with."""
+    path = store.record_path(home, release)
+    today = datetime.date.today().isoformat()
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump({"url": url, "size": size, "sha256": sha256, "date": today}, file, indent=1)
+        file.write("\n")
+    os.replace(path + ".new", path)
+
+
+@contextlib.contextmanager
+def _scratch(path: str) -> Iterator[str]:
+    """An empty folder that is gone afterwards."""
+    shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
+    os.mkdir(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: str) -> None:
+    """Returns when the names in a folder are on the disk; Windows does that by itself."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _target(home: str, release: Release) -> str:
+    return os.path.join(home, release.folder)
+
+
+def _hidden(home: str, release: Release, kind: str) -> str:
+    """A file or folder of ours beside the checkpoint, on the same disk."""
+    return os.path.join(home, f".{release.folder}.{kind}")

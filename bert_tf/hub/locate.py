@@ -1,0 +1,357 @@
+"""Finds the parts of a checkpoint from whatever path a user has: `locate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import glob
+import os
+import re
+from typing import TYPE_CHECKING
+
+from bert_tf.checkpoint import foreign
+from bert_tf.config import CONFIG_NAME, VOCAB_NAME
+from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
+from bert_tf.hub import store
+
+if TYPE_CHECKING:
+    import tempfile
+
+STATE_NAME = "checkpoint"
+"""The text file in which TensorFlow notes which checkpoint of a folder is the last one."""
+
+_DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
+_STEP = re.compile(r"-(\d+)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointFiles:
+    """Where the parts of one checkpoint are.
+
+    Use it in a `with` block, or call `close`: what was unpacked from a .zip is removed then.
+
+    Args:
+        prefix: path of `bert_model.ckpt.index` without `.index`; what `CheckpointReader` takes.
+        config_path: of `bert_config.json`; None only if it was not asked for and is not there.
+        vocab_path: of `vocab.txt`; likewise.
+        step: the number that a training checkpoint has in its name, or None.
+        display_name: name of the folder or archive, for example `multi_cased_L-12_H-768_A-12`:
+            Google's names tell the casing.
+        remarks: choices that were made and that the user may want to know of, a sentence each.
+    """
+
+    prefix: str
+    config_path: str | None
+    vocab_path: str | None
+    step: int | None
+    display_name: str
+    remarks: tuple[str, ...] = ()
+    _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
+
+    def __enter__(self) -> CheckpointFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the temporary folder, if there is one; arrays that were copied stay."""
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+
+
+def locate(
+    path: str | os.PathLike[str],
+    config_path: str | os.PathLike[str] | None = None,
+    vocab_path: str | os.PathLike[str] | None = None,
+    *,
+    need_config: bool = True,
+    need_vocab: bool = True,
+) -> CheckpointFiles:
+    """Finds checkpoint, config and vocabulary.
+
+    Args:
+        path: a folder, a prefix (`.../bert_model.ckpt`), the `.index`, a `.data-*` or `.meta`
+            file, the `checkpoint` file, or a `.zip` as Google ships it. With several checkpoints
+            in a folder the `checkpoint` file decides, else the highest step, else the newest.
+            What is no path may be the name of a downloaded release, e.g. "multi_cased".
+        config_path: of the config, if it does not lie beside the checkpoint; or its folder.
+        vocab_path: of the vocabulary; likewise.
+        need_config: whether a missing config is an error.
+        need_vocab: whether a missing vocabulary is an error.
+
+    Raises:
+        BertError: something is missing, of another kind or damaged; the message says what to do.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    if not path or "://" in path:
+        raise BertError(
+            f"{path!r} is no path on this machine. Copy or download the checkpoint, then pass its "
+            "folder or .zip."
+        )
+    if not os.path.exists(path) and not os.path.exists(path + ".index"):
+        path = store.by_name(path) or path
+    if not _is_zip(path):
+        return _located(path, config_path, vocab_path, need_config, need_vocab)
+    from bert_tf.hub import archive
+
+    unpacked = archive.unpack(path)
+    try:
+        files = _located(unpacked.name, config_path, vocab_path, need_config, need_vocab)
+    except BaseException as error:
+        inside = unpacked.name
+        unpacked.cleanup()
+        if isinstance(error, BertError):
+            # The user knows the archive, not where it was unpacked for a moment.
+            raise BertError(str(error).replace(inside, path)) from None
+        raise
+    remarks = tuple(remark.replace(unpacked.name, path) for remark in files.remarks)
+    name = files.display_name
+    if os.path.samefile(os.path.dirname(files.prefix), unpacked.name):
+        name = re.sub(r"\.zip$", "", os.path.basename(path), flags=re.IGNORECASE)
+    return dataclasses.replace(files, display_name=name, remarks=remarks, _unpacked=unpacked)
+
+
+def _located(
+    path: str,
+    config_path: str | os.PathLike[str] | None,
+    vocab_path: str | os.PathLike[str] | None,
+    need_config: bool,
+    need_vocab: bool,
+) -> CheckpointFiles:
+    """`locate` for a path that is no archive."""
+    remarks: list[str] = []
+    try:
+        prefix = _prefix_of(path, remarks)
+        _check_parts(prefix)
+        config = _companion("config", prefix, config_path, need_config)
+        vocab = _companion("vocab", prefix, vocab_path, need_vocab)
+    except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
+        raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
+    step = _STEP.search(prefix)
+    name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
+    return CheckpointFiles(
+        prefix, config, vocab, int(step[1]) if step else None, name, tuple(remarks)
+    )
+
+
+def _is_zip(path: str) -> bool:
+    """Whether to open it as a packed release; other files that are zips inside are refused."""
+    if not os.path.isfile(path):
+        return False
+    with reading(path), open(path, "rb") as file:
+        start = file.read(4)
+    packed = start in (b"PK\x03\x04", b"PK\x05\x06")
+    return (packed or path.lower().endswith(".zip")) and foreign.describe(path) is None
+
+
+def _prefix_of(path: str, remarks: list[str]) -> str:
+    """The prefix of the checkpoint that the user means by `path`, which is no archive."""
+    if os.path.isdir(path):
+        return _in_folder(path, remarks)
+    if os.path.basename(path) == STATE_NAME and os.path.isfile(path):
+        return _in_folder(os.path.dirname(path) or ".", remarks)
+    stem = _DATA.sub("", path)
+    if stem == path and path.endswith((".index", ".meta")):
+        stem = os.path.splitext(path)[0]
+    if os.path.isfile(path) and (stem != path or not os.path.isfile(path + ".index")):
+        advice = foreign.describe(path)
+        if advice:
+            raise BertError(f"{path} {advice}")
+        if stem == path:
+            raise BertError(
+                f"{path} is not a file of a checkpoint. Pass the folder, the prefix (a path like "
+                "folder/bert_model.ckpt), the .index file, or the .zip."
+            )
+    if os.path.isfile(stem + ".index") or _shards(stem):
+        return stem
+    raise BertError(f"there is no checkpoint at {path}.{_suggestion(path)}")
+
+
+def _in_folder(folder: str, remarks: list[str]) -> str:
+    """The checkpoint of a folder that may have several; looks one level down if it has none."""
+    prefixes = _prefixes(folder)
+    if not prefixes:
+        advice = foreign.describe(folder)
+        if advice:
+            raise BertError(f"{folder} {advice}")
+        below = {sub: _prefixes(sub) for sub in _subfolders(folder)}
+        below = {sub: found for sub, found in below.items() if found}
+        if not below:
+            raise BertError(
+                f"there is no checkpoint in the folder {folder}: no file that ends in .index. "
+                f"It has {_listing(folder)}."
+            )
+        if len(below) > 1:
+            names = ", ".join(sorted(map(os.path.basename, below)))
+            raise BertError(
+                f"the folder {folder} has several with a checkpoint in them ({names}). Pass the "
+                "one that you mean."
+            )
+        folder, prefixes = below.popitem()
+    noted = _noted(folder)
+    if noted in prefixes:
+        return str(noted)
+    if noted is not None:
+        remarks.append(
+            f"The file {os.path.join(folder, STATE_NAME)} names {os.path.basename(noted)}, which "
+            "is not there."
+        )
+    chosen = max(prefixes, key=_age)
+    if len(prefixes) > 1:
+        names = ", ".join(os.path.basename(p) for p in sorted(prefixes) if p != chosen)
+        remarks.append(
+            f"Of {len(prefixes)} checkpoints in {folder}, {os.path.basename(chosen)} was taken as "
+            f"the newest (besides: {names}). Pass a prefix to take another."
+        )
+    return chosen
+
+
+def _prefixes(folder: str) -> list[str]:
+    """Checkpoints directly in the folder, also those that lack their index."""
+    names = os.listdir(folder)
+    visible = [name for name in names if not name.startswith(".")]
+    stems = {name[: -len(".index")] for name in visible if name.endswith(".index")}
+    stems = stems or {_DATA.sub("", name) for name in visible if _DATA.search(name)}
+    if "saved_model.pb" in names or os.path.basename(os.path.abspath(folder)) == "variables":
+        stems.discard("variables")
+    return [os.path.join(folder, stem) for stem in sorted(stems)]
+
+
+def _subfolders(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+
+
+def _age(prefix: str) -> tuple[int, float]:
+    """What sorts the newest checkpoint last: its step, and where there is none its time."""
+    step = _STEP.search(prefix)
+    index = prefix + ".index"
+    time = os.path.getmtime(index) if os.path.exists(index) else 0.0
+    return int(step[1]) if step else -1, time
+
+
+def _noted(folder: str) -> str | None:
+    """The checkpoint that the `checkpoint` file of the folder names, looked for in the folder.
+
+    It often holds an absolute path of the machine where the model was trained: only its last part
+    counts.
+    """
+    try:
+        with open(os.path.join(folder, STATE_NAME), encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError:
+        return None
+    found = re.search(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
+    if not found:
+        return None
+    noted = re.sub(r"\\(.)", r"\1", found[1])
+    return os.path.join(folder, re.split(r"[/\\]", noted)[-1])
+
+
+def _shards(prefix: str) -> list[str]:
+    return [p for p in glob.glob(glob.escape(prefix) + ".data-*") if _DATA.search(p)]
+
+
+def _check_parts(prefix: str) -> None:
+    """Finds the damage that the reader would only meet as a puzzle.
+
+    Raises:
+        BertError: index or data are missing, empty, or something else under their name.
+    """
+    shards = _shards(prefix)
+    if not os.path.isfile(prefix + ".index"):
+        raise BertError(
+            f"{prefix}.index is missing; there is only {os.path.basename(min(shards))}. The index "
+            "says which weight lies where: copy or download it too."
+        )
+    for part in (prefix + ".index", *shards):
+        advice = foreign.describe(part)
+        if advice and (foreign.is_lfs_pointer(part) or advice.startswith("is a web page")):
+            raise BertError(f"{part} {advice}")
+        if not os.path.getsize(part) and part.endswith(".index"):
+            raise BertError(f"{part} is empty (0 bytes): copy or download it again.")
+    if not shards:
+        raise BertError(
+            f"the weights are missing: beside {prefix}.index there is no "
+            f"{os.path.basename(prefix)}.data-00000-of-00001. Copy or download it too."
+        )
+
+
+_COMPANIONS = {
+    "config": (CONFIG_NAME, ("bert_config*.json",), "config= (--config)"),
+    "vocab": (VOCAB_NAME, ("vocab*.txt", "*vocab.txt"), "vocab= (--vocab)"),
+}
+"""The name in a release, patterns of other names in use, and the argument to pass instead."""
+
+
+def _companion(
+    kind: str, prefix: str, given: str | os.PathLike[str] | None, needed: bool
+) -> str | None:
+    """Path of the config or vocabulary."""
+    name, patterns, argument = _COMPANIONS[kind]
+    folder = os.path.dirname(prefix) or "."
+    if given is not None:
+        given = os.path.expanduser(os.fspath(given))
+        if not os.path.isdir(given):
+            if not os.path.isfile(given):
+                raise BertError(f"there is no {name} at {given}.{_suggestion(given)}")
+            return _genuine(given)
+        folder, needed = given, True
+    if os.path.isfile(os.path.join(folder, name)):
+        return _genuine(os.path.join(folder, name))
+    escaped = glob.escape(folder)
+    found = sorted({p for pattern in patterns for p in glob.glob(os.path.join(escaped, pattern))})
+    if len(found) == 1:
+        return _genuine(found[0])
+    if not needed:
+        return None
+    if found:
+        names = ", ".join(map(os.path.basename, found))
+        raise BertError(
+            f"{folder} has no {name}, but several that it could be ({names}). Pass one with "
+            f"{argument}."
+        )
+    hint = ""
+    if kind == "config" and os.path.isfile(os.path.join(folder, "config.json")):
+        hint = (
+            ' The config.json there is Hugging Face\'s; it would load, but its "gelu" is what '
+            'bert_config.json calls "gelu_exact".'
+        )
+    raise BertError(
+        f"{name} is missing: it was looked for beside the checkpoint, in {folder}. Copy it there, "
+        f"or pass its path with {argument}.{hint}"
+    )
+
+
+def _genuine(path: str) -> str:
+    if foreign.is_lfs_pointer(path):
+        raise BertError(f"{path} {foreign.describe(path)}")
+    return path
+
+
+def _suggestion(path: str) -> str:
+    """The names most like a path that does not exist, as a sentence."""
+    parent, name = os.path.split(os.path.abspath(path))
+    while not os.path.isdir(parent):
+        parent, name = os.path.split(parent)
+    names = {_DATA.sub("", n) for n in os.listdir(parent) if not n.startswith(".")}
+    names |= {n[: -len(".index")] for n in names if n.endswith(".index")}
+    close = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.5)
+    if close:
+        return f" Did you mean {' or '.join(os.path.join(parent, n) for n in close)}?"
+    from bert_tf.hub import catalog
+
+    released = "" if os.path.dirname(path) else catalog.suggestion(path)
+    if released:
+        return released
+    return f" The folder {parent} has {_listing(parent)}."
+
+
+def _listing(folder: str) -> str:
+    names = sorted(n for n in os.listdir(folder) if not n.startswith("."))
+    shown = ", ".join(names[:6]) or "nothing in it"
+    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -1,0 +1,216 @@
+"""Where downloaded checkpoints lie, and which are there.
+
+A store is a folder with a folder for each checkpoint, named as the release: Google's names tell
+the casing. Besides there may be `<folder>.download.json`, the checksum of what was downloaded.
+One small checkpoint comes along: in `checkpoints` of a source checkout, and in the package where
+that is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
+
+if TYPE_CHECKING:  # most commands get paths, and need no table of names
+    from bert_tf.hub.catalog import Release
+
+HOME_VARIABLE = "BERT_TF_HOME"
+
+EMBEDDED = "demo_multi_cased"
+"""Name and folder of the small checkpoint for demonstration that comes along."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """A checkpoint that is here.
+
+    Args:
+        name: what to type to load it.
+        path: its folder.
+        release: what it is, if it is one of Google's.
+    """
+
+    name: str
+    path: str
+    release: Release | None
+
+
+def home() -> str:
+    """The folder to download into.
+
+    `$BERT_TF_HOME`; else `checkpoints` of the source checkout that runs, if it can be written; else
+    a cache folder of the user, where the platform has it.
+    """
+    return next(store for store in _stores() if store[1])[0]
+
+
+def homes() -> list[str]:
+    """All folders to look in, the one to download into first."""
+    return list(dict.fromkeys([home(), *(path for path, _ in _stores())]))
+
+
+def _stores() -> list[tuple[str, bool]]:
+    """The folders to look in, and whether each is for downloading into."""
+    stores = []
+    moved = os.environ.get(HOME_VARIABLE)
+    if moved:
+        stores.append((os.path.abspath(os.path.expanduser(moved)), True))
+    checkout = _checkout()
+    if checkout is not None:
+        stores.append((os.path.join(checkout, "checkpoints"), os.access(checkout, os.W_OK)))
+    stores.append((_cache(), True))
+    packaged = _packaged()
+    return [*stores, (packaged, False)] if os.path.isdir(packaged) else stores
+
+
+def _checkout() -> str | None:
+    """The source checkout that the package lies in, if it is not installed."""
+    folder = os.path.dirname(_package())
+    return folder if os.path.isfile(os.path.join(folder, "setup.cfg")) else None
+
+
+def _packaged() -> str:
+    """Where setup.py puts the checkpoint that comes along; not there in a checkout."""
+    return os.path.join(_package(), "embedded")
+
+
+def _package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _cache() -> str:
+    """The user's cache folder for us.
+
+    By the XDG base directory specification, which has relative paths ignored, and by what is usual
+    on Windows and macOS.
+    """
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
+    return os.path.join(base, "bert_tf")
+
+
+def compiled_folder() -> str:
+    """The folder for what was compiled: in `$BERT_TF_HOME`, else in the user's cache folder."""
+    moved = os.environ.get(HOME_VARIABLE)
+    return os.path.join(
+        os.path.abspath(os.path.expanduser(moved)) if moved else _cache(), ".compiled"
+    )
+
+
+def installed() -> list[Installed]:
+    """The checkpoints in all folders: Google's in the order of the table, then others by name."""
+    from bert_tf.hub.catalog import RELEASES
+
+    found: dict[str, Installed] = {}
+    by_folder = {release.folder: release for release in RELEASES}
+    for store in homes():
+        for folder in _folders(store):
+            path = os.path.join(store, folder)
+            if folder not in found and has_checkpoint(path):
+                release = by_folder.get(folder)
+                found[folder] = Installed(release.name if release else folder, path, release)
+    order = {folder: place for place, folder in enumerate(by_folder)}
+    return [found[f] for f in sorted(found, key=lambda f: (order.get(f, len(order)), f))]
+
+
+def find(name: str) -> str | None:
+    """The folder of a checkpoint that is here.
+
+    Args:
+        name: of a release, or of a folder in one of the places to look in.
+
+    Returns:
+        Its path, or None.
+    """
+    from bert_tf.hub.catalog import lookup
+
+    release = lookup(name)
+    folder = release.folder if release else name
+    if folder in ("", ".", "..") or os.path.basename(folder) != folder:
+        return None
+    paths = (os.path.join(store, folder) for store in homes())
+    return next((path for path in paths if has_checkpoint(path)), None)
+
+
+def embedded() -> str | None:
+    """The folder of the small checkpoint that comes along.
+
+    Never one of the same name that a user keeps elsewhere.
+
+    Returns:
+        Its path; None if somebody took it away.
+    """
+    checkout = _checkout()
+    stores = [] if checkout is None else [os.path.join(checkout, "checkpoints")]
+    paths = (os.path.join(store, EMBEDDED) for store in (*stores, _packaged()))
+    return next((path for path in paths if has_checkpoint(path)), None)
+
+
+def by_name(name: str) -> str | None:
+    """What `find` says, for callers that need the checkpoint.
+
+    Returns:
+        The folder, or None if the name is that of nothing known.
+
+    Raises:
+        BertError: it is known, but not here; the message has the command that fetches it.
+    """
+    from bert_tf.hub.catalog import lookup
+
+    path = find(name)
+    release = lookup(name)
+    if path is None and release is not None:
+        raise BertError(
+            f"{name} is not here yet. Download it (about {release.nbytes / 1e6:,.0f} MB) with "
+            f"`python -m bert_tf download {release.name}`. Looked for {release.folder} in "
+            f"{', '.join(homes())}."
+        )
+    return path
+
+
+def has_checkpoint(path: str) -> bool:
+    """Whether a folder holds a checkpoint, by the names of its files."""
+    return any(name.endswith(".index") and name[0] != "." for name in _list(path))
+
+
+def record_path(store: str, release: Release) -> str:
+    """The file in which a store keeps the checksum of a release."""
+    return os.path.join(store, f"{release.folder}.download.json")
+
+
+def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
+    """What is known of an earlier download: from this store, else from any other.
+
+    Returns:
+        The path of the record and what it holds, with at least `sha256`; None if there is none
+        that can be read.
+    """
+    for place in dict.fromkeys([store, *homes()]):
+        path = record_path(place, release)
+        with contextlib.suppress(BertError):
+            record = read_object(path)
+            if isinstance(record.get("sha256"), str):
+                return path, record
+    return None
+
+
+def _folders(store: str) -> list[str]:
+    return sorted(name for name in _list(store) if name[0] != ".")
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (OSError, ValueError):  # not there, not a folder, not ours to read, no possible name
+        return []

@@ -1,0 +1,1 @@
+"""bert_tf in the terms of other libraries."""

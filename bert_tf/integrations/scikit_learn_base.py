@@ -1,0 +1,335 @@
+"""`BertEstimator`: what scikit-learn's classifier and regressor over texts have in common."""
+
+# ruff: noqa: N803, N806  # X, as scikit-learn calls it: callers may pass it by name
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from bert_tf.batching.predict import predict_all
+from bert_tf.batching.tokenizing import tokenize_texts
+from bert_tf.bert import Bert
+from bert_tf.data.labelled.python_rows import labelled_rows
+from bert_tf.data.labelled.splits import split_labelled
+from bert_tf.data.labelled.texts import Label, LabelledTexts, Task, encode_labels
+from bert_tf.errors import BertError
+from bert_tf.loading import load
+from bert_tf.options import USUAL_LENGTH, Range
+from bert_tf.tasks.base import Predicting
+from bert_tf.training.finetuning.plan import FineTuningPlan
+
+try:
+    from sklearn.base import BaseEstimator
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_consistent_length, check_is_fitted
+except ImportError as error:
+    raise BertError(
+        "BertClassifier and BertRegressor are scikit-learn estimators, and scikit-learn 1.6 or "
+        "newer is not installed; type: pip install 'bert_tf[train]'."
+    ) from error
+
+# Under another name, of classifiers alone, or how often to write into a folder.
+_NOT_PARAMETERS = ("class_weights", "seed", "label_smoothing", "save_every", "log_every", "keep")
+
+
+class Targets(NamedTuple):
+    """What is to be learnt.
+
+    Attributes:
+        task: see `bert_tf.data.LabelledTexts`.
+        labels: of each row.
+        names: of the classes in their order; none for a regression.
+        classes: themselves, as y has them; of several at once the numbers of the columns.
+    """
+
+    task: Task
+    labels: list[Label]
+    names: tuple[str, ...] = ()
+    classes: np.ndarray | None = None
+
+
+class Answers(Predicting):
+    """What a fitted model says of texts."""
+
+    def __call__(self, data: LabelledTexts, batch_size: int) -> np.ndarray:
+        """Probabilities or numbers, float64 (rows, outputs), in the order of the rows."""
+        bert, info = self.bert, self.bert.classifier
+        assert info is not None
+        length = info.max_seq_length or bert.config.max_position_embeddings
+        texts = tokenize_texts(data, bert.tokenizer, length)
+        predictor = self._compiled("classifier")
+        return predict_all(predictor, texts, batch_size=batch_size).astype(np.float64)
+
+
+class BertEstimator(BaseEstimator):
+    """What classifier and regressor have in common.
+
+    Attributes:
+        tasks: that a model's folder may be for.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ()
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fine-tunes a BERT, from the checkpoint on, whatever was fitted before.
+
+        Args:
+            X: texts: a list, a tuple, an array (n,) or (n, 1), or a Series of str. Or pairs: a
+                list of (first, second), an array (n, 2) or a data frame of two columns. A missing
+                text (None, NaN) is an empty one.
+            y: what belongs to each, see the class.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            BertError: X are no texts, parameters do not fit one another, or whatever
+                `bert_tf.load` and `bert_tf.fine_tune` raise.
+            ValueError: y cannot be learnt.
+            KeyboardInterrupt: a signal came; the estimator is then as it was before.
+        """
+        # It imports Keras, which takes its backend then: as late as can be.
+        from bert_tf.training.finetuning.batches import LabelledRows
+        from bert_tf.training.finetuning.fine_tune import fine_tune
+
+        params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        data = _texts(X)
+        if y is None:
+            raise BertError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        check_consistent_length(data.texts, y)
+        targets = self._targets(y)
+        data = dataclasses.replace(data, labels=targets.labels, task=targets.task)
+        seed = _seed(params["random_state"])
+        parts = [data]
+        if params["validation_fraction"] is not None:
+            parts = _held_out(data, params["validation_fraction"], seed)
+        elif params["patience"] is not None:
+            raise BertError(
+                "patience needs texts to judge by; pass validation_fraction=0.1, say, as well."
+            )
+        plan = self._plan(params, seed, targets)
+        half = plan.kind == "frozen" and plan.precision == "bfloat16"
+        bert = load(
+            params["checkpoint"],
+            lower_case=params["lower_case"],
+            precision="bfloat16" if half else None,
+        )
+        limit = bert.config.max_position_embeddings
+        length = params["max_seq_length"] or min(USUAL_LENGTH, limit)
+        train, *validation = (
+            LabelledRows(
+                tokenize_texts(part, bert.tokenizer, length), encode_labels(part, targets.names)
+            )
+            for part in parts
+        )
+        history: list[dict[str, float]] = []
+        with _folder(params["output_dir"]) as folder, _random_states_put_back():
+            found = fine_tune(
+                bert,
+                train,
+                validation[0] if validation else None,
+                plan,
+                folder,
+                labels=targets.names,
+                task=targets.task,
+                resumable=params["output_dir"] is not None,
+                on_row=history.append,
+                progress=bool(params["verbose"]),
+            )
+            if found.interrupted:
+                raise KeyboardInterrupt
+            del bert
+            answers = Answers(load(folder))
+        self._answers = answers
+        if targets.classes is not None:
+            self.classes_ = targets.classes
+        self.pairs_ = data.pairs is not None
+        self.history_ = history
+        self.best_step_ = found.best_step
+        self.metrics_ = found.metrics
+        self.remarks_ = found.remarks
+        for remark in found.remarks:
+            warnings.warn(remark, UserWarning, stacklevel=2)
+        return self
+
+    @property
+    def bert_(self) -> Bert:
+        """The fitted `Bert`, for `Classify`, its Keras models and all else."""
+        check_is_fitted(self)
+        return self._answers.bert
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the fitted model as a folder that `bert_tf.load` and `from_folder` take.
+
+        Args:
+            folder: made if it is not there.
+            overwrite: whether a model in it may be replaced.
+
+        Raises:
+            NotFittedError: there is nothing to write yet.
+            BertError: it cannot be written.
+        """
+        self.bert_.save(folder, overwrite=overwrite)
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str], **params: Any) -> Self:
+        """A fitted estimator of a model's folder, whatever it was trained with.
+
+        Args:
+            folder: what `save`, `bert_tf.fine_tune` or the original's `run_classifier.py` wrote.
+            params: of the estimator; `checkpoint` is the folder if left out.
+
+        Raises:
+            BertError: there is no model, or it is for another task.
+        """
+        found = cls(**{"checkpoint": os.fspath(folder), **params})
+        bert = load(folder, lower_case=plain(found.get_params()["lower_case"]))
+        task = None if bert.classifier is None else bert.classifier.task
+        if task not in cls.tasks:
+            fit = "no classifier" if task is None else f"a model for {task}"
+            others = (one for one in BertEstimator.__subclasses__() if task in one.tasks)
+            other = "".join(f"; take {one.__name__}" for one in others)
+            raise BertError(
+                f"{os.fspath(folder)} holds {fit}, and {cls.__name__} is for "
+                f"{' or '.join(cls.tasks)}{other}."
+            )
+        found._answers = Answers(bert)
+        if bert.classifier is not None and bert.classifier.pairs is not None:
+            found.pairs_ = bert.classifier.pairs
+        found._know_folder(bert)
+        return found
+
+    def _know_folder(self, bert: Bert) -> None:
+        """Takes over what the folder says of y."""
+
+    def _targets(self, y: Any) -> Targets:
+        raise NotImplementedError
+
+    def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
+        chosen = {
+            name: params[name] for name in FineTuningPlan.__dataclass_fields__ if name in params
+        }
+        return FineTuningPlan(**chosen, seed=seed)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        data = _texts(X)
+        pairs = getattr(self, "pairs_", None)
+        if pairs is not None and pairs != (data.pairs is not None):
+            kinds = ("single texts", "pairs of texts")
+            raise BertError(
+                f"X are {kinds[not pairs]}, but {type(self).__name__} was fitted on {kinds[pairs]}."
+            )
+        return self._answers(data, plain(self.get_params(deep=False)["eval_batch_size"]))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_answers")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = not self.get_params(deep=False)["deterministic"]
+        return tags
+
+
+def constructor(**own: Any) -> Any:
+    """An `__init__` that keeps its arguments as they are, which is all that scikit-learn allows.
+
+    It takes `checkpoint` and, by keyword, what estimators have of their own and the options of
+    `FineTuningPlan` that are parameters of an estimator.
+
+    Args:
+        own: the parameters of one estimator alone, with their defaults.
+    """
+    own |= {"lower_case": None, "max_seq_length": None, "validation_fraction": None}
+    own |= {"random_state": None, "output_dir": None, "verbose": 0}
+    plan = {field.name: field.default for field in dataclasses.fields(FineTuningPlan)}
+    own |= {name: default for name, default in plan.items() if name not in _NOT_PARAMETERS}
+    types = FineTuningPlan.__annotations__
+    fields: Any = [
+        ("checkpoint", Any, dataclasses.field(default="demo_multi_cased")),
+        *(
+            (name, types.get(name, "Any"), dataclasses.field(default=own[name], kw_only=True))
+            for name in own
+        ),
+    ]
+    made: Any = dataclasses.make_dataclass("BertEstimator", fields)
+    return made.__init__
+
+
+def plain(value: Any) -> Any:
+    """Numpy's scalars, as a search's grid holds them, as Python's: JSON can hold those alone."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def name_of(label: Any) -> str:
+    """What a class is called in a model's folder."""
+    return str(plain(label))
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int) and random_state >= 0:
+        return random_state
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _texts(X: Any) -> LabelledTexts:
+    """X as texts or pairs without labels.
+
+    Raises:
+        BertError: it is neither, or there are none.
+    """
+    if hasattr(X, "columns") and hasattr(
+        X, "to_numpy"
+    ):  # a data frame, whatever its columns' names
+        X = X.to_numpy()
+    shape = np.shape(X) if isinstance(X, np.ndarray) else ()
+    if len(shape) > 2 or (len(shape) == 2 and not 1 <= shape[1] <= 2):
+        raise BertError(
+            f"X has the shape {list(shape)}; give texts, (n,), or pairs of texts, (n, 2)."
+        )
+    data = labelled_rows(X[:, 0] if len(shape) == 2 and shape[1] == 1 else X)
+    if not len(data):
+        raise BertError("there are 0 texts in X; give at least one.")
+    return data
+
+
+def _held_out(data: LabelledTexts, fraction: Any, seed: int) -> list[LabelledTexts]:
+    """The rows to train on, and those to judge by."""
+    Range(float, above=0, below=1).check("validation_fraction", fraction)
+    splits, _ = split_labelled(data, {"train": 1 - fraction, "validation": fraction}, seed=seed)
+    return list(splits.values())
+
+
+@contextlib.contextmanager
+def _folder(given: str | os.PathLike[str] | None) -> Iterator[str]:
+    if given is not None:
+        yield os.fspath(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="bert_tf-") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _random_states_put_back() -> Iterator[None]:
+    """Leaves Python's and numpy's common generators as they were: training seeds them."""
+    python, common = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(common)

@@ -1,0 +1,135 @@
+"""What a trained model says of labelled rows, what that is worth, and the files that tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from bert_tf.batching.predict import predict_all
+from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.bert import Bert
+from bert_tf.data.labelled.texts import LabelledTexts
+from bert_tf.errors import BertError
+from bert_tf.evaluation import result_files
+from bert_tf.evaluation.results import Result
+from bert_tf.files.whole import make_folder
+from bert_tf.training.objectives.base import Objective
+
+FOLDER = "evaluation"
+"""In the output folder: JSON, pictures and the worst predictions of each split."""
+
+_TEXT_FILES = {
+    "validation": "eval_results.txt",
+    "validation_mismatched": "eval_results_mm.txt",
+    "test": "eval_results_test.txt",
+}
+_WORST = 100
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """A split as a model judged it.
+
+    Attributes:
+        split: its name: "validation", "test", ...
+        data: its rows.
+        labels: as `Objective.encode` gives them.
+        outputs: probabilities, float32 (rows, labels); of a regression the numbers, (rows, 1); of
+            a head with answers for each token a list of arrays (tokens, labels).
+        result: the metrics.
+        remarks: what is odd, a sentence each.
+        files: what was written, name of the kind to path.
+    """
+
+    split: str
+    data: LabelledTexts
+    labels: Any
+    outputs: Any
+    result: Result
+    remarks: tuple[str, ...] = ()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def judge_split(
+    bert: Bert,
+    objective: Objective,
+    split: str,
+    data: LabelledTexts,
+    texts: TokenizedTexts,
+    batch_size: int = 64,
+) -> Judged:
+    """Evaluates a trained head on labelled rows.
+
+    Args:
+        bert: with the head.
+        objective: what it was trained for, with its labels.
+        split: name of the rows.
+        data: the rows.
+        texts: the same, tokenized.
+        batch_size: rows at once.
+
+    Raises:
+        BertError: a label is none of the head's, or its outputs are not finite.
+    """
+    labels = objective.encode(data)
+    sizes = texts.lengths if objective.per_token else None
+    predictor = bert.predictor(objective.head)
+    outputs = predict_all(predictor, texts, batch_size=batch_size, sizes=sizes)
+    if not np.isfinite(np.concatenate(outputs) if objective.per_token else outputs).all():
+        raise BertError(
+            f"the {objective.head}'s outputs of {split} are not finite; it was trained with too "
+            f"high a learning rate, or its file is damaged."
+        )
+    remark = objective.remark_on_only(labels, objective.only(outputs), split)
+    result = objective.measure(labels, outputs)
+    return Judged(split, data, labels, outputs, result, (remark,) if remark else ())
+
+
+def write_judged(
+    judged: Judged, objective: Objective, folder: str, step: int, loss_batch: int = 8, **more: Any
+) -> dict[str, str]:
+    """Writes an evaluation's files.
+
+    `eval_results.txt` for validation rows (`eval_results_mm.txt` for MNLI's mismatched ones,
+    `eval_results_test.txt` for test rows), and in the folder `evaluation` the split's `.json` and
+    `_worst.tsv`.
+
+    Args:
+        judged: the evaluation.
+        objective: as for `judge_split`.
+        folder: the output folder.
+        step: of the weights.
+        loss_batch: see `Objective.mean_of_batches`.
+        more: further keys of the JSON.
+
+    Returns:
+        The paths, by "eval_results", "json" and "worst".
+
+    Raises:
+        BertError: one cannot be written.
+    """
+    inner = os.path.join(folder, FOLDER)
+    make_folder(inner)
+    name = _TEXT_FILES.get(judged.split, f"eval_results_{judged.split}.txt")
+    paths = {
+        "eval_results": os.path.join(folder, name),
+        "json": os.path.join(inner, f"{judged.split}.json"),
+        "worst": os.path.join(inner, f"{judged.split}_worst.tsv"),
+    }
+    labels, outputs = judged.labels, judged.outputs
+    loss = objective.mean_of_batches(labels, outputs, loss_batch)
+    values = result_files.eval_results(judged.result, step, loss)
+    result_files.write_eval_results(paths["eval_results"], values)
+    result_files.write_result_json(
+        paths["json"], judged.result, split=judged.split, global_step=step, **more
+    )
+    rows = objective.worst(
+        labels, outputs, judged.data.texts, pairs=judged.data.pairs, limit=_WORST
+    )
+    # Where it stands in the user's file says more than its number among the rows read.
+    placed = [{"place": judged.data.place(row.pop("example")), **row} for row in rows]
+    result_files.write_worst_tsv(paths["worst"], placed)
+    return paths

@@ -1,1 +1,0 @@
-"""How well a pretrained BERT knows text that it has not seen."""

@@ -1,1 +1,0 @@
-"""What predictions are worth: metrics, their confidence, and the worst of them."""
