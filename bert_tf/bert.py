@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from bert_tf.runtime.predictor import Predictor
 
 
-def _build(name: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
-    module, _, function = MODELS[name].builder.partition(":")
+def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
+    """Builds a model by a path such as `"heads.mlm:build_mlm_model"`, see `bert_tf.heads`."""
+    module, _, function = builder.partition(":")
     return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
 
 
@@ -270,7 +271,7 @@ class Bert:
             BertError: there is no such model, or the checkpoint lacks what it needs.
         """
         self.heads.of_model(name, options)
-        return _build(name, self.layers, options)
+        return build(MODELS[name].builder, self.layers, options)
 
     encoder_model = partialmethod(model, "encoder")
     """See `bert_tf.models.build_encoder`."""
@@ -315,7 +316,7 @@ class Bert:
             from bert_tf.runtime.graph_predictor import GraphPredictor
 
             return GraphPredictor(
-                lambda layers: _build(model, layers, options),
+                lambda layers: build(MODELS[model].builder, layers, options),
                 f"{model} {sorted(options.items())}",
                 self.config,
                 needed,
@@ -323,7 +324,7 @@ class Bert:
                 values or {},
                 self.precision,
             )
-        built = _build(model, self.layers, options)
+        built = build(MODELS[model].builder, self.layers, options)
         for path, value in (values or {}).items():
             layer, _, attribute = path.partition(".")
             getattr(built.get_layer(layer), attribute).assign(value)

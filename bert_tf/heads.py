@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bert_tf.config import BertConfig
@@ -57,10 +58,12 @@ class Model(NamedTuple):
     Args:
         builder: `"module:function"` in `bert_tf.models`; called with `BertLayers` and the options.
         needs: the heads that it computes, for its options and the heads that there are, by name.
+        training: options with which it gives the scores that its head is trained on.
     """
 
     builder: str
     needs: Needs = _NONE
+    training: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,10 @@ class Head:
         by_default: whether `Heads()` has it.
         released: whether every release of the original has it.
         classes: registered Keras classes that its file defines, with spaces between.
+        objectives: what it is trained for, by the name of the task: `"module:class"` in
+            `bert_tf.training.objectives`.
+        on_vectors: `"module:function"` in `bert_tf.models` that builds the head alone, on vectors
+            that a frozen encoder gave once for all; empty where it reads more than one vector.
     """
 
     name: str
@@ -94,6 +101,8 @@ class Head:
     by_default: bool = False
     released: bool = False
     classes: str = ""
+    objectives: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    on_vectors: str = ""
 
     @property
     def module(self) -> str:
@@ -201,9 +210,17 @@ _TABLE = (
         "classifier_dense",
         needs=_one_vector,
         models={
-            "classifier": Model("heads.classifier:build_classifier", these("classifier")),
+            "classifier": Model(
+                "heads.classifier:build_classifier", these("classifier"), {"logits": True}
+            ),
             "sentence": Model("heads.classifier:build_sentence_model", _one_vector),
         },
+        objectives={
+            "classes": "classifier:Classes",
+            "multilabel": "classifier:Multilabel",
+            "regression": "classifier:Regression",
+        },
+        on_vectors="heads.classifier:build_head_model",
     ),
     Head(
         # Not the original's: its head has one layer.
@@ -236,6 +253,11 @@ TITLES: dict[str, str] = {name: row.title for name, row in PARTS.items()}
 
 RELEASED: tuple[str, ...] = tuple(name for name, row in PARTS.items() if row.released)
 """The parts of every release of the original, which pretraining trains."""
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """A head, and the rows that are parts of it."""
+    return tuple(part for part, row in HEADS.items() if name in (part, row.of))
 
 
 def weights_of(

@@ -36,7 +36,8 @@ ROW = """
             *_scores("cls/toy/", "toy", "labels"),
         ),
         "toy_scale toy_dense",
-        models={"toy": Model("heads.toy:build_toy_model", these("toy"))},
+        models={"toy": Model("heads.toy:build_toy_model", these("toy"), {"factor": 2.0})},
+        objectives={"toys": "toy:Toys"},
         classes="ToyScale",
     ),
 )
@@ -77,6 +78,104 @@ def build_toy_model(source, *, factor=1.0, dtype=None):
     scores = layers.toy_dense(layers.toy_scale(trunk.sequence_output))
     return keras.Model(trunk.inputs, scores * factor, name="bert_toy")
 '''
+
+OBJECTIVE = '''"""One label for each token: the class with the highest score."""
+
+import numpy as np
+
+from bert_tf.evaluation.names import Metric
+from bert_tf.training.objectives.base import Objective
+
+
+class Toys(Objective):
+    """Labels are `Ragged`, a class for each token."""
+
+    task = "toys"
+    head = "toy"
+    per_token = True
+    metrics = {"right": Metric("right", (), True, "fraction of tokens that are right")}
+    main_metric = "right"
+
+    def check(self, labels, rows, split):
+        assert len(labels) == rows
+
+    def losses(self, scores, labels):
+        from keras import ops
+
+        wanted = ops.one_hot(ops.maximum(labels, 0), len(self.labels))
+        loss = -ops.sum(wanted * ops.log_softmax(scores), axis=-1)
+        hit = ops.cast(ops.argmax(scores, axis=-1) == labels, "float32")
+        return ops.stack([loss, hit])
+
+    def measured(self, labels, scores):
+        starts, values = labels.starts, labels.values
+        found = [values[a:b] == one.argmax(1) for a, b, one in zip(starts, starts[1:], scores)]
+        return {"right": float(np.concatenate(found).mean())}
+'''
+
+TASK = '''"""`Toy`: the class of each token of a text."""
+
+from bert_tf.tasks.base import Task, pack_texts
+
+
+class Toy(Task):
+    """A list of labels for each text."""
+
+    def __call__(self, texts):
+        return self._answer([self._prepare(text) for text in texts])
+
+    def _prepare(self, text):
+        return pack_texts(self.bert, [text], self.bert.config.max_position_embeddings)[0]
+
+    def _answer(self, prepared):
+        packed = [one.packed for one in prepared]
+        sizes = [len(one.token_ids) for one in packed]
+        found = self._outputs(self._compiled("toy"), packed, sizes)
+        return [[self.bert.task.labels[i] for i in one.argmax(axis=1)] for one in found]
+'''
+
+TRAIN = """
+import os, signal
+from bert_tf.batching import Ragged, tokenize_texts
+from bert_tf.data import labelled_rows
+from bert_tf.tasks.toy import Toy
+from bert_tf.training.finetuning.batches import LabelledRows
+from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
+from bert_tf.training.objectives.registry import objective_class
+
+bert = bert_tf.load(sys.argv[1])
+rng = np.random.default_rng(5)
+words = [token for token in bert.vocab.pieces if token.isalpha()]
+texts = [" ".join(rng.choice(words, rng.integers(2, 9))) for _ in range(48)]
+rows = tokenize_texts(labelled_rows(texts), bert.tokenizer, 16)
+labels = Ragged((rows.pieces % 3).astype(np.int32), rows.starts, -100)  # told by the token alone
+folder, kill_at = sys.argv[2], int(sys.argv[3])
+resumed = []
+
+def on_row(row):
+    if row["step"] == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+found = fine_tune(
+    bert, LabelledRows(rows, labels), LabelledRows(rows, labels),
+    FineTuningPlan(epochs=20, batch_size=16, learning_rate=1e-2, save_every=4, log_every=1,
+                   deterministic=True, dropout=0.0),
+    folder, objective=objective_class("toys")(["a", "b", "c"]),
+    on_row=on_row, on_resume=resumed.append, progress=False,
+)
+after = bert_tf.load(folder)
+after.model("toy").save("trained.keras")
+answers = Toy(after)(texts[:5])
+print(json.dumps([resumed, found.step, found.metrics, answers, after.task.labels]))
+"""
+
+ANSWER = """
+from bert_tf.tasks.toy import Toy
+bert = bert_tf.load(sys.argv[1])
+rng = np.random.default_rng(5)
+words = [token for token in bert.vocab.pieces if token.isalpha()]
+texts = [" ".join(rng.choice(words, rng.integers(2, 9))) for _ in range(48)]
+"""
 
 START = """
 import json, pathlib, sys
@@ -130,12 +229,17 @@ def copied(tmp_path):
 
 @pytest.fixture
 def with_toy(copied):
-    """The copy with one more head: a row and a file, and nothing else."""
+    """The copy with one more head: a row and three files, and nothing else."""
     table = copied / "bert_tf/heads.py"
     before, row, after = table.read_text(encoding="utf-8").partition("\n)\n\nPARTS")
     assert row
     table.write_text(before + ROW + after, encoding="utf-8")
-    (copied / "bert_tf/models/heads/toy.py").write_text(FILE, encoding="utf-8")
+    for folder, text in (
+        ("models/heads", FILE),
+        ("training/objectives", OBJECTIVE),
+        ("tasks", TASK),
+    ):
+        (copied / "bert_tf" / folder / "toy.py").write_text(text, encoding="utf-8")
     np.savez(copied / "pair.npz", **PAIR)
     return copied
 
@@ -174,6 +278,25 @@ def test_a_new_head_is_built_saved_loaded_and_answers_alike_everywhere(run, with
         # The second time the graph is kept, and neither Keras nor the head's file is imported.
         assert json.loads(run(LOAD, f"{name}.npy", backend="openvino")) is keras_is_there
         np.testing.assert_allclose(np.load(with_toy / f"{name}.npy"), expected, atol=1e-5)
+
+
+def test_a_new_head_trains_resumes_after_a_kill_and_answers(run, run_python, with_toy):
+    whole = json.loads(run(TRAIN, str(TINY), "whole", "0").splitlines()[-1])
+    assert whole[0] == []
+    assert whole[1] == 60  # 48 texts in batches of 16, 20 times
+    assert whole[2]["right"] > 0.9
+    with pytest.raises(AssertionError):
+        run(TRAIN, str(TINY), "killed", "23")
+    assert not (with_toy / "killed/task.json").exists()
+    killed = json.loads(run(TRAIN, str(TINY), "killed", "0").splitlines()[-1])
+    assert killed == [[20], *whole[1:]]
+    info = json.loads((with_toy / "killed/task.json").read_text(encoding="utf-8"))
+    assert (info["format"], info["head"], info["labels"]) == (2, "toy", ["a", "b", "c"])
+    for name in ("bert_config.json", "task.json", "bert_model.ckpt.data-00000-of-00001"):
+        assert (with_toy / "killed" / name).read_bytes() == (with_toy / "whole" / name).read_bytes()
+    pytest.importorskip("openvino")
+    ask = ANSWER + "print(json.dumps(Toy(bert)(texts[:5])))"
+    assert json.loads(run(ask, "killed", backend="openvino").splitlines()[-1]) == whole[3]
 
 
 def test_the_kept_graphs_key_changes_with_every_file_it_comes_from(run_python, copied):

@@ -118,7 +118,9 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = bert_tf.Brat
 
 
-@pytest.mark.parametrize("name", ["batching", "checkpoint", "data", "hub", "models", "report", "tasks", "text"])
+@pytest.mark.parametrize(
+    "name", ["batching", "checkpoint", "data", "hub", "models", "report", "tasks", "text"]
+)
 def test_what_a_part_offers_is_there(name):
     module = importlib.import_module(f"bert_tf.{name}")
     assert module.__all__ == sorted(set(module.__all__))

@@ -42,7 +42,8 @@ class ClassifierLayout:
     @classmethod
     def of(cls, info: Any) -> ClassifierLayout:
         """That of a `ClassifierInfo`."""
-        return cls(info.task, info.pooling, info.dense_layers, info.dropout)
+        task = info.task if info.task in OUTPUTS else cls.task  # another head's
+        return cls(task, info.pooling, info.dense_layers, info.dropout)
 
     def __post_init__(self) -> None:
         for name, allowed in (

@@ -193,6 +193,7 @@ def classifier() -> None:
 def stopped_prediction() -> None:
     """A bulk prediction that was stopped after its second chunk."""
     from bert_tf.data.prediction_rows import PredictionRows
+
     from bert_tf.tasks import growing_file
     from bert_tf.tasks.classify_files import predict_file
 

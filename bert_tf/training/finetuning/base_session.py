@@ -236,7 +236,7 @@ class FineTuningSession:
         bert, head = self._loaded(self.model), self.objective.head
         path = os.path.join(self.folder, f"{head}.keras")
         with replacing(path, suffix=".keras") as temporary:
-            getattr(bert, f"{head}_model")().save(temporary)
+            bert.model(head).save(temporary)
         return path
 
     def _loaded(self, path: str | None = None) -> Bert:

@@ -157,7 +157,7 @@ def fine_tune(
             weight_decay=plan.weight_decay,
             bias_correction=plan.bias_correction,
             global_clipnorm=plan.clip_norm,
-            rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers),
+            rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers, info.head),
         )
     step = TrainingStep(tuned.model, objective.loss, optimizer, plan.accumulation, devices)
     best_weights: dict[str, np.ndarray] = {}

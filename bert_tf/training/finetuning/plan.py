@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from bert_tf.errors import BertError
+from bert_tf.heads import HEADS, parts_of
 from bert_tf.options import (
     COUNT,
     FRACTION,
@@ -260,7 +261,7 @@ class FineTuningPlan(Options):
             f"usual."
         )
 
-    def rate_multipliers(self, num_layers: int) -> dict[str, float]:
+    def rate_multipliers(self, num_layers: int, head: str = "classifier") -> dict[str, float]:
         """Factors on the learning rate by layer name, for `BertAdam`.
 
         For 3 layers and a decay d: the embeddings have d^3, the layers d^2, d and 1.
@@ -274,5 +275,5 @@ class FineTuningPlan(Options):
             found["embeddings_layer_norm"] = self.layer_decay**num_layers
         if self.head_learning_rate is not None and self.learning_rate is not None:
             factor = self.head_learning_rate / self.learning_rate
-            found |= {"classifier_logits": factor, "classifier_hidden": factor}
+            found |= {w.layer: factor for part in parts_of(head) for w in HEADS[part].weights}
         return found

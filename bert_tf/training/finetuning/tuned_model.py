@@ -9,19 +9,16 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from bert_tf.bert import Bert
+from bert_tf.bert import Bert, build
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
-from bert_tf.heads import HEADS, Weight
-from bert_tf.models.heads.classifier import build_classifier, build_head_model
+from bert_tf.heads import HEADS, MODELS, Weight, parts_of
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
 from bert_tf.models.weights import SavedWeight, saved_weights, values
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.objectives.base import Scale
 from bert_tf.training.pretraining.spectral import draw_weight
-
-HEAD_PARTS = tuple(name for name, row in HEADS.items() if "classifier" in (name, row.of))
 
 
 class TunedModel:
@@ -65,8 +62,9 @@ class TunedModel:
                 hidden_dropout_prob=plan.dropout, attention_probs_dropout_prob=plan.dropout
             )
         kept = ["pooler"] if bert.has("pooler") else []
-        labels = {"classifier": info.num_outputs}
-        heads = Heads.of(["classifier", *kept], labels, ClassifierLayout.of(info))
+        labels = {info.head: info.num_outputs}
+        heads = Heads.of([info.head, *kept], labels, ClassifierLayout.of(info))
+        self._parts = parts_of(info.head)
         half = plan.precision == "bfloat16" and plan.kind != "frozen"
         self.layers = BertLayers(config, heads, "mixed_bfloat16" if half else "float32")
         self.layers.build()
@@ -74,25 +72,31 @@ class TunedModel:
         self._lora: list[SavedWeight] = []
         if plan.kind == "lora":
             self._add_lora()
-        frozen = plan.kind == "frozen"
-        self.model = (
-            build_head_model(self.layers) if frozen else build_classifier(self.layers, logits=True)
-        )
+        builder, options = MODELS[info.head].builder, MODELS[info.head].training
+        if plan.kind == "frozen":
+            builder, options = HEADS[info.head].on_vectors, {}
+            if not builder:
+                raise BertError(
+                    f"mode is frozen, but the {HEADS[info.head].title} reads more than one vector "
+                    f"of a text; take another mode."
+                )
+        self.model = build(builder, self.layers, options)
         self.trained = self._choose_trained()
 
     def _assign_start(self, info: ClassifierInfo) -> None:
         missing = {saved.name: saved for saved in saved_weights(self.layers)}
-        known = self._bert.classifier
+        infos = [one for one in (self._bert.classifier, self._bert.task) if one is not None]
+        known = next((one for one in infos if one.head == info.head), None)
         same = (
             known is not None
-            and set(HEAD_PARTS).isdisjoint(self._bert.report.fresh)
+            and set(self._parts).isdisjoint(self._bert.report.fresh)
             and (known.labels, known.task, known.pooling, known.dense_layers)
             == (info.labels, info.task, info.pooling, info.dense_layers)
         )
         if same:
-            self.remarks.append("training goes on from the classifier that the checkpoint has.")
+            self.remarks.append(f"training goes on from the {info.head} that the checkpoint has.")
         for name, value in self._bert.weights():
-            of_head = name in missing and missing[name].weight.part in HEAD_PARTS
+            of_head = name in missing and missing[name].weight.part in self._parts
             if name not in missing or (of_head and not same):
                 continue
             saved = missing.pop(name)
@@ -127,7 +131,7 @@ class TunedModel:
         """Marks the variables that the mode trains; gives them with their names."""
         plan, count = self.plan, self.layers.config.num_hidden_layers
         last = tuple(f"bert/encoder/layer_{i}/" for i in range(count - plan.last_layers, count))
-        parts = HEAD_PARTS if plan.kind == "frozen" else ("pooler", "lora", *HEAD_PARTS)
+        parts = self._parts if plan.kind == "frozen" else ("pooler", "lora", *self._parts)
         in_model = {id(variable) for variable in self.model.weights}
         named = {
             id(saved.variable): saved
@@ -144,11 +148,11 @@ class TunedModel:
         parts: tuple[str, ...] = self.layers.heads.parts
         if self.plan.kind == "frozen":
             weights = self.layers.heads.weights(self.layers.config)
-            kept = {weight.original for weight in weights if weight.part not in HEAD_PARTS}
+            kept = {weight.original for weight in weights if weight.part not in self._parts}
             for name, value in self._bert.weights():
                 if name in kept:
                     yield name, np.asarray(value, np.float32)
-            parts = HEAD_PARTS
+            parts = self._parts
         for weight, value in values(self.layers, parts):
             yield weight.original, self._scale.widen(weight.original, value)
 

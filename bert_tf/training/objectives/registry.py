@@ -6,16 +6,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 from bert_tf.errors import BertError
+from bert_tf.heads import HEADS
 
 if TYPE_CHECKING:
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
     from bert_tf.training.objectives.base import Objective
 
-OBJECTIVES: dict[str, str] = {
-    "classes": "classifier:Classes",
-    "multilabel": "classifier:Multilabel",
-    "regression": "classifier:Regression",
-}
+OBJECTIVES = {task: path for row in HEADS.values() for task, path in row.objectives.items()}
 """Name of a task to the module here and the class in it, which is imported when it is asked for."""
 
 
