@@ -57,6 +57,6 @@ $bert_tf convert "$output/onward/release" "$output/demo_multi_cased" --dtype flo
 ${PYTHON:-python} "$here/one_log.py" "$output/demo_multi_cased" \
     "$output/training/log.csv" "$output/onward/log.csv"
 
-$bert_tf judge --checkpoint "$output/demo_multi_cased" --corpus "$output/corpus" \
+$bert_tf evaluate --checkpoint "$output/demo_multi_cased" --corpus "$output/corpus" \
     --held_out_pieces "$held_out" --json --plot "$output/judgement.png" \
     > "$output/demo_multi_cased/judgement.json"

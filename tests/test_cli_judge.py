@@ -1,4 +1,4 @@
-"""`bert_tf judge` on the tiny checkpoint: its figures, tables, picture, and what it refuses."""
+"""`bert_tf evaluate` on the tiny checkpoint: its figures, tables, picture, and what it refuses."""
 
 import json
 

@@ -147,3 +147,15 @@ def test_scripts_and_checks_can_be_executed(root):
 def test_the_packaging_stub_holds_no_metadata(root):
     text = (root / "pyproject.toml").read_text()
     assert re.findall(r"^\[(.*)\]$", text, re.MULTILINE) == ["build-system"]
+
+
+def test_the_document_of_the_architecture_names_every_part():
+    text = (
+        pathlib.Path(__file__)
+        .parent.parent.joinpath("docs/architecture.md")
+        .read_text(encoding="utf-8")
+    )
+    for path in pathlib.Path(bert_tf.__file__).parent.iterdir():
+        if path.name.startswith("__") or path.suffix not in ("", ".py"):
+            continue
+        assert f"`{path.name}{'/' if path.is_dir() else ''}" in text, path.name

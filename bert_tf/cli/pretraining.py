@@ -205,7 +205,7 @@ def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Name
         )
         if args.held_out_pieces and session.corpus is not None:
             lines.append(
-                f"  python -m bert_tf judge {use} --corpus {shlex.quote(args.input_file)} "
+                f"  python -m bert_tf evaluate {use} --corpus {shlex.quote(args.input_file)} "
                 f"--held_out_pieces {args.held_out_pieces} --held_out_seed {args.held_out_seed}"
             )
     return "\n".join(lines)
