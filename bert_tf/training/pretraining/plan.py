@@ -80,7 +80,7 @@ class BatchSettings(Options):
     )
     held_out_seed: int = option(
         1,
-        "which ones are held out, as in bert_tf evaluate, and what is drawn in evaluations; not the "
+        "which ones are held out, as in `evaluate`, and what is drawn in evaluations; not the "
         "seed of training, so that no choice of that one trains on what was held out before",
         SEED,
     )
