@@ -55,9 +55,7 @@ class TrainingLog:
         self._folder = os.path.expanduser(os.fspath(folder))
         self.path = os.path.join(self._folder, NAME)
         self._json_path = os.path.join(self._folder, JSON_NAME)
-        self._json_lines = json_lines
-        self._with_events = events
-        self._with_json = json_file
+        self._json_lines, self._with_events, self._with_json = json_lines, events, json_file
         self._writers: dict[str, EventWriter] = {}
         self._columns: list[str] = []
         self._start: int | None = None

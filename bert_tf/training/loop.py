@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -164,7 +165,7 @@ def _train(
         nonlocal saved
         step.sync()
         kept = [] if window is None else window.tolist()
-        state = {"stream": stream_state, "window": kept, "watch": watch.state()}
+        state = {"stream": stream_state, "window": kept, "watch": [watch.mean, watch.lowest]}
         state |= {"memory": hooks.remember(), "owed": owed}
         with devices.together():
             if devices.leads:
@@ -264,6 +265,7 @@ def _take_up(
     return window, watch
 
 
+@dataclasses.dataclass
 class _LossWatch:
     """Notices a loss that is not a number, or that runs away from its best.
 
@@ -271,12 +273,8 @@ class _LossWatch:
     far more than noise and far below where the weights overflow.
     """
 
-    def __init__(self, mean: float | None = None, lowest: float | None = None) -> None:
-        self._mean = mean
-        self._lowest = lowest
-
-    def state(self) -> list[float | None]:
-        return [self._mean, self._lowest]
+    mean: float | None = None
+    lowest: float | None = None
 
     def check(self, loss: float, step: int, rise: float) -> None:
         advice = (
@@ -285,13 +283,12 @@ class _LossWatch:
         )
         if not math.isfinite(loss):
             raise BertError(f"at step {step} the loss is {loss}. {advice}")
-        mean = loss if self._mean is None else self._mean + 0.01 * (loss - self._mean)
-        lowest = mean if self._lowest is None else min(mean, self._lowest)
-        self._mean, self._lowest = mean, lowest
-        if mean > lowest + rise:
+        self.mean = loss if self.mean is None else self.mean + 0.01 * (loss - self.mean)
+        self.lowest = self.mean if self.lowest is None else min(self.mean, self.lowest)
+        if self.mean > self.lowest + rise:
             raise BertError(
-                f"at step {step} the loss has run away: about {mean:.2f}, after {lowest:.2f} at "
-                f"best. {advice}"
+                f"at step {step} the loss has run away: about {self.mean:.2f}, after "
+                f"{self.lowest:.2f} at best. {advice}"
             )
 
 

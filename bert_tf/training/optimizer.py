@@ -43,8 +43,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
                 f"{peak} cannot be; give at least one step and no negative number."
             )
         self.peak = float(peak)
-        self.total_steps = int(total_steps)
-        self.warmup_steps = int(warmup_steps)
+        self.total_steps, self.warmup_steps = int(total_steps), int(warmup_steps)
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -108,10 +107,8 @@ class BertAdam(keras.optimizers.Optimizer):
         super().__init__(
             learning_rate=learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs
         )
-        self.decay = float(weight_decay)
-        self.beta_1 = float(beta_1)
-        self.beta_2 = float(beta_2)
-        self.epsilon = float(epsilon)
+        self.decay, self.epsilon = float(weight_decay), float(epsilon)
+        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
         self.bias_correction = bool(bias_correction)
         self.rate_multipliers = {k: float(v) for k, v in (rate_multipliers or {}).items()}
         for start, factor in self.rate_multipliers.items():
@@ -147,7 +144,11 @@ class BertAdam(keras.optimizers.Optimizer):
             # A table's gradient comes as rows, some perhaps several times: their norm is that of
             # the sum, and the running means change in all other rows as well.
             grads = [None if g is None else tf.convert_to_tensor(g) for g in grads]
-            grads = _added_over_replicas(grads)
+            context = tf.distribute.get_replica_context()
+            known = [g for g in grads if g is not None]
+            if known and context is not None and context.num_replicas_in_sync > 1:
+                added = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+                grads = [None if g is None else next(added) for g in grads]
         super().apply(grads, trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -188,15 +189,3 @@ class BertAdam(keras.optimizers.Optimizer):
         names = ("beta_1", "beta_2", "epsilon", "bias_correction")
         config |= {name: getattr(self, name) for name in names}
         return config | {"rate_multipliers": dict(self.rate_multipliers)}
-
-
-def _added_over_replicas(gradients: list[Any]) -> list[Any]:
-    """The sums over all of TensorFlow's replicas, so that they are clipped by their own norm."""
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    known = [g for g in gradients if g is not None]
-    if context is None or context.num_replicas_in_sync == 1 or not known:
-        return gradients
-    added = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
-    return [None if g is None else next(added) for g in gradients]

@@ -50,24 +50,20 @@ class BatchSettings(Options):
     train_batch_size: int = option(32, "examples of a step", ROWS)
     eval_batch_size: int = option(8, "examples of a batch in evaluations", ROWS)
     max_seq_length: int | None = like(
-        PairRules,
-        "max_seq_length",
-        default=None,
-        usual="that of the TFRecord files; 128 for a corpus",
+        PairRules, "max_seq_length", default=None, usual="that of TFRecord files; 128 for a corpus"
     )
     max_predictions_per_seq: int | None = like(
         MaskRules,
         "max_predictions_per_seq",
         default=None,
-        usual="that of the TFRecord files; 20 for a corpus",
+        usual="that of TFRecord files; 20 for a corpus",
     )
     masked_lm_prob: float = like(MaskRules, "masked_lm_prob")
     whole_word: bool | float = like(MaskRules, "whole_word")
     short_seq_prob: float = like(PairRules, "short_seq_prob")
     smoothing: float = option(
         0.7,
-        "a group of n tokens gets n**X of the examples: 1 is its true fraction, 0 the same for all "
-        "groups",
+        "a group of n tokens gets n**X of the examples: 1 its true fraction, 0 the same for all",
         FRACTION,
     )
     held_out_pieces: int = option(

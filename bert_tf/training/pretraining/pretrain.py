@@ -21,6 +21,8 @@ from bert_tf.training.pretraining.plan import PretrainingPlan
 from bert_tf.training.starting import start_from_checkpoint
 
 if TYPE_CHECKING:
+    import keras
+
     from bert_tf.models.parts import BertLayers
     from bert_tf.training.step import TrainingStep
 
@@ -76,7 +78,6 @@ def pretrain(
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 
-    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all, saved_weights, values
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
@@ -97,8 +98,7 @@ def pretrain(
     with devices.scope():
         rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
         changes = {} if plan.dropout is None else dict.fromkeys(rates, plan.dropout)
-        layers = _build_layers(config.replace(**changes), plan.precision)
-        model = build_gathered_pretraining_model(layers)
+        layers, model = _build(config.replace(**changes), plan.precision)
         optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
 
     def evaluate() -> Row:
@@ -156,13 +156,11 @@ def evaluate_checkpoint(
     start, remarks = start_from_checkpoint(path, config)
     import keras
 
-    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all
     from bert_tf.training.step import TrainingStep
 
-    layers = _build_layers(config, precision)
+    layers, model = _build(config, precision)
     assign_all(layers, start)
-    model = build_gathered_pretraining_model(layers)
     # The optimizer is never called; this one needs no memory.
     step = TrainingStep(model, pretraining_loss, keras.optimizers.SGD(0.0))
     return _evaluate(step, batches), remarks
@@ -175,11 +173,12 @@ def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> Row:
     return metrics_of(np.sum(sums, axis=0))
 
 
-def _build_layers(config: BertConfig, precision: str) -> BertLayers:
+def _build(config: BertConfig, precision: str) -> tuple[BertLayers, keras.Model]:
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.layout import Heads
     from bert_tf.models.parts import BertLayers
 
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
     layers.build()
-    return layers
+    return layers, build_gathered_pretraining_model(layers)

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,17 +14,13 @@ from bert_tf.errors import BertError
 from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
+from bert_tf.training.loop import Outcome, Row
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
 from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
 
-if TYPE_CHECKING:
-    from bert_tf.training.loop import Outcome
-
 RESULTS = "eval_results.txt"
-
-Row = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,8 +108,8 @@ def _open(
         return _open_corpus(folder, vocab, settings)
     if settings.held_out_pieces:
         raise BertError(
-            "--held_out_pieces is for a tokenized corpus; TFRecord files to evaluate on are named "
-            "by --eval_input_file."
+            "--held_out_pieces is for a tokenized corpus; name TFRecord files to evaluate on with "
+            "--eval_input_file."
         )
     files = find_records(inputs)
 
@@ -161,9 +161,10 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
             vocab=vocab,
         )
 
+    sizes = corpus.document_pieces()
+
     def size_of(documents: np.ndarray) -> str:
-        pieces = corpus.document_pieces()[documents].sum()
-        return f"{pieces:,} pieces in {int(documents.sum()):,} documents"
+        return f"{sizes[documents].sum():,} pieces in {int(documents.sum()):,} documents"
 
     stream = stream_of(~held_out, settings.train_batch_size, settings.seed)
     described = f"{size_of(~held_out)} of {folder}"

@@ -138,7 +138,11 @@ def spectral_start(
     segments = _noise(rng, (config.type_vocab_size, config.hidden_size))
     segments[:, : position_size(config)] = 0
     start["bert/embeddings/token_type_embeddings"] = segments
-    amplitude = _amplitude(config, table, counts.pieces)
+    # What the position's amplitude becomes in the embedding norm, which scales each sum of rows to
+    # the length sqrt(hidden): mean over the corpus.
+    squares = (table**2).sum(axis=1) + _SCALE**2 * position_size(config) / 2
+    scales = np.sqrt(config.hidden_size / squares)
+    amplitude = float(_SCALE * np.average(scales, weights=counts.pieces))
     for layer in range(min(len(OFFSETS), config.num_hidden_layers)):
         _look(start, config, layer, amplitude * _FADED**layer)
         _read(start, config, layer, rng)
@@ -210,13 +214,6 @@ def _position_table(config: BertConfig) -> np.ndarray:
     table[:, 0:width:2] = _SCALE * np.sin(angle)
     table[:, 1:width:2] = _SCALE * np.cos(angle)
     return table
-
-
-def _amplitude(config: BertConfig, table: np.ndarray, pieces: np.ndarray) -> float:
-    """The position's mean amplitude after the embedding norm, which scales to sqrt(hidden)."""
-    squares = (table**2).sum(axis=1) + _SCALE**2 * position_size(config) / 2
-    scales = np.sqrt(config.hidden_size / squares)
-    return float(_SCALE * np.average(scales, weights=pieces))
 
 
 def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitude: float) -> None:
