@@ -1,4 +1,4 @@
-"""`distribute`: has a training use all devices, each for its share of a batch's rows."""
+"""`distribute`: has a training use all devices, each for its part of a batch's rows."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Batch = Mapping[str, np.ndarray]
 _HOSTS = tuple(
     f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
 )
-"""The environment's variables by which `keras.distribution` finds the other hosts."""
+"""The environment variables by which `keras.distribution` finds the other hosts."""
 
 
 class Distribution:
-    """One device: what the others are compared with, and what is used where nothing is said.
+    """One device: the default, and what several are compared with.
 
-    Each device has all weights. Where there are several, each gets as many rows of a batch, and
-    their gradients are added up before they are clipped, so that a step is what it is on one
-    device with the whole batch. Weights in checkpoints are those of one device: a training goes
-    on with any number of them.
+    Each device has all weights. Of several, each gets equally many rows of a batch, and their
+    gradients are added up before they are clipped, so that a step is that of one device with the
+    whole batch. Weights in checkpoints are those of one device: a training resumes with any number
+    of them.
 
     Attributes:
         count: devices in all.
-        processes: in which they are. All of them make the same calls with the same batches.
-        leads: whether this process is the one that writes files and talks.
+        processes: that they are in. All make the same calls with the same batches.
+        leads: whether this process is the one that writes files and messages.
         remark: what is odd, or None.
     """
 
@@ -45,15 +45,15 @@ class Distribution:
     remark: str | None = None
 
     def scope(self) -> AbstractContextManager[Any]:
-        """In it, model and optimizer are made (and the optimizer is built)."""
+        """Where model and optimizer are made (and the optimizer is built)."""
         return contextlib.nullcontext()
 
     def check(self, rows: int, parts: int = 1) -> None:
-        """Makes sure that each device gets as many rows of a batch.
+        """Makes sure that each device gets equally many rows of a batch.
 
         Args:
             rows: of a batch.
-            parts: in which it is computed one after another.
+            parts: that it is computed in, one after another.
 
         Raises:
             BertError: they cannot be divided so.
@@ -62,30 +62,46 @@ class Distribution:
         if rows % each:
             among = f"among {self.count} devices" + (f" in {parts} parts" if parts > 1 else "")
             below = rows - rows % each
-            others = f"{below} or {below + each}" if below else f"{each}"
             raise BertError(
                 f"a batch of {rows} rows cannot be divided equally {among}; choose a batch size "
-                f"that {each} divides, such as {others}."
+                f"that {each} divides, such as {f'{below} or ' if below else ''}{below + each}."
             )
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true in any process. All must ask."""
-        return flag
+        """Whether it is true in any process. All must ask; that takes a message to and fro."""
+        return bool(self._of_all(int(flag)).any())
 
     def same(self, number: int) -> bool:
         """Whether all processes have the same number. All must ask."""
-        return True
+        return bool((self._of_all(number) == number).all())
+
+    def _of_all(self, number: int) -> np.ndarray:
+        """The number that each process has."""
+        if self.processes == 1:
+            return np.asarray([number])
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(np.asarray(number, np.int32)))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What fails in it in one process fails in all, instead of leaving them to wait.
+        """What fails in this block in one process fails in all, instead of leaving them to wait.
 
         All leave it at the same time.
 
         Raises:
             BertError: it failed in another process.
         """
-        yield
+        error = None
+        try:
+            yield
+        except BertError as found:
+            error = found
+        failed = self.any(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise BertError("another process of this training has stopped; it says why.")
 
 
 class Mirrored(Distribution):
@@ -117,7 +133,7 @@ class Mirrored(Distribution):
             number = int(context.replica_id_in_sync_group)
             with tf.device(self._devices[number]):
                 return {
-                    name: tf.constant(_share(np.asarray(x), number, self.count))
+                    name: tf.constant(np.split(x, self.count)[number] if np.ndim(x) else x)
                     for name, x in batch.items()
                 }
 
@@ -136,7 +152,7 @@ class Sharded(Distribution):
         import jax
         import keras
 
-        # Every process makes all batches by itself, so that no data set is to be divided.
+        # Each process makes all batches itself: no data set is to be divided.
         self._parallel = keras.distribution.DataParallel(
             devices=keras.distribution.list_devices(), auto_shard_dataset=False
         )
@@ -145,75 +161,40 @@ class Sharded(Distribution):
         self.on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.processes = jax.process_count()
         self.leads = jax.process_index() == 0
-        self.replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        self._by_rows = jax.sharding.NamedSharding(
-            mesh, jax.sharding.PartitionSpec(mesh.axis_names[0])
-        )
+        sharding, spec = jax.sharding.NamedSharding, jax.sharding.PartitionSpec
+        self.replicated = sharding(mesh, spec())
+        self._by_rows = sharding(mesh, spec(mesh.axis_names[0]))
 
     def scope(self) -> AbstractContextManager[Any]:
         """That of `keras.distribution`: variables made in it are on every device."""
         return self._parallel.scope()
 
     def place(self, batch: Batch) -> dict[str, Any]:
-        """The rows over all devices, if they can be divided; else all of them on each."""
+        """The rows over all devices if they can be divided, else all of them on each."""
         import jax
 
         def placed(x: np.ndarray) -> Any:
             divides = x.ndim > 0 and len(x) % self.count == 0
-            # Of a batch that all processes have, each takes out what its own devices need.
+            # All processes have the batch; each takes what its own devices need.
             return jax.make_array_from_callback(
                 x.shape, self._by_rows if divides else self.replicated, lambda index: x[index]
             )
 
         return {name: placed(np.asarray(x)) for name, x in batch.items()}
 
-    def any(self, flag: bool) -> bool:
-        """Whether it is true in any process. All must ask; that takes a message to and fro."""
-        return bool(self._of_all(int(flag)).any())
-
-    def same(self, number: int) -> bool:
-        """Whether all processes have the same number. All must ask."""
-        return bool((self._of_all(number) == number).all())
-
-    def _of_all(self, number: int) -> np.ndarray:
-        """The number that each process has."""
-        if self.processes == 1:
-            return np.asarray([number])
-        from jax.experimental import multihost_utils
-
-        return np.asarray(multihost_utils.process_allgather(np.asarray(number, np.int32)))
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What fails in it in one process fails in all, instead of leaving them to wait.
-
-        Raises:
-            BertError: it failed in another process.
-        """
-        error = None
-        try:
-            yield
-        except BertError as found:
-            error = found
-        failed = self.any(error is not None)
-        if error is not None:
-            raise error
-        if failed:
-            raise BertError("another process of this training has stopped; it says there why.")
-
 
 def connect() -> None:
-    """Joins the processes of several hosts, where the environment names them, on JAX.
+    """Joins the processes of several hosts, if the environment names them, on JAX.
 
-    That is to be done before anything is computed, so before a model is loaded. Each process has
+    Call it before anything is computed, so before a model is loaded. Each process has
     `KERAS_DISTRIBUTION_JOB_ADDRESSES` (host:port of process 0, or of all),
-    `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` (from 0). Where they are
-    not set, or the processes are joined already, nothing happens. All processes need the data,
-    and the output folder must be one that they share.
+    `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` (from 0). If they are
+    not set, or the processes are joined already, nothing happens. All processes need the data and
+    a common output folder.
 
     Raises:
-        BertError: the variables have no meaning, Keras does not run on JAX, something was
-            computed already, or the others do not answer.
+        BertError: the variables make no sense, Keras does not run on JAX, something was computed
+            already, or the others do not answer.
     """
     given = {name: os.environ[name] for name in _HOSTS if os.environ.get(name)}
     if not given:
@@ -222,20 +203,16 @@ def connect() -> None:
 
     if keras.backend.backend() != "jax":
         raise BertError(
-            f"{next(iter(given))} is set, but keras.distribution does nothing on "
-            f"{keras.backend.backend()}; several hosts need JAX (--backend=jax, or "
-            f"KERAS_BACKEND=jax)."
+            f"{next(iter(given))} is set, but does nothing on {keras.backend.backend()}; several "
+            f"hosts need JAX (--backend=jax, or KERAS_BACKEND=jax)."
         )
-    missing = [name for name in _HOSTS if name not in given]
-    if missing:
+    if missing := [name for name in _HOSTS if name not in given]:
         raise BertError(
             f"{', '.join(missing)} is not set; each process needs {', '.join(_HOSTS)}, such as "
             f"10.0.0.1:1234, 2 and 0."
         )
-    try:
-        number, own = (int(given[name]) for name in _HOSTS[1:])
-    except ValueError:
-        number, own = 0, 0
+    given_numbers = (given[name].strip() for name in _HOSTS[1:])
+    number, own = (int(x) if x.isdecimal() else -1 for x in given_numbers)
     if not 0 <= own < number:
         raise BertError(
             f"{_HOSTS[1]} is {given[_HOSTS[1]]!r} and {_HOSTS[2]} {given[_HOSTS[2]]!r}; give a "
@@ -247,8 +224,8 @@ def connect() -> None:
         return
     first = given[_HOSTS[0]].split(",")[0].strip()
     try:
-        # What `keras.distribution.initialize` calls too; then it agrees on a seed, which a
-        # training has already, in the first collective operation, for some seconds.
+        # `keras.distribution.initialize` calls this too, and then takes some seconds to agree on
+        # a seed in the first collective operation, which a training has already.
         jax.distributed.initialize(first, number, own)
     except (RuntimeError, ValueError) as error:
         raise BertError(
@@ -269,12 +246,11 @@ def distribute(kind: str) -> Distribution:
 
     Args:
         kind: `"none"` for one device; `"data"` for all: on TensorFlow the GPUs of this machine
-            (or its logical CPU devices, if there are several), on JAX all that JAX finds, also
-            on other hosts (see `connect`).
+            (or else its logical CPU devices), on JAX all that it finds, also on other hosts (see
+            `connect`).
 
     Raises:
-        BertError: there is no such kind, or it does not work on this backend or in this
-            environment.
+        BertError: there is no such kind, or not on this backend or in this environment.
     """
     check_choice("distribute", kind, ("none", "data"))
     if kind == "none":
@@ -284,9 +260,8 @@ def distribute(kind: str) -> Distribution:
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         raise BertError(
-            f"Keras runs on {backend}, which cannot train; to train on several devices, choose "
-            f"tensorflow (the GPUs of one machine) or jax (GPUs, TPUs, several hosts) with "
-            f"--backend or KERAS_BACKEND."
+            f"Keras runs on {backend}, which cannot train; choose tensorflow (the GPUs of one "
+            f"machine) or jax (GPUs, TPUs, several hosts) with --backend or KERAS_BACKEND."
         )
     connect()
     if backend == "jax":
@@ -302,26 +277,22 @@ def distribute(kind: str) -> Distribution:
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> Mirrored:
-    # One in all: each strategy numbers its sums from the same start, and TensorFlow takes those
-    # of two strategies with the same number for the same sum.
+    # Only one: each strategy numbers its sums from the same start, and TensorFlow confuses the
+    # sums of two strategies that have the same number.
     return Mirrored(devices)
 
 
 def _one(name: str) -> Distribution:
     one = Distribution()
     one.remark = (
-        f"there is only one device to train on, {name.removeprefix('/device:')}: to distribute "
-        f"(distribute is 'data') changes nothing."
+        f"there is only one device to train on, {name.removeprefix('/device:')}: distribute="
+        f"'data' changes nothing."
     )
     return one
 
 
 def _refuse_on_tensorflow() -> None:
-    """Says what does not work there.
-
-    Raises:
-        BertError: the environment asks for it.
-    """
+    """Raises a `BertError` if the environment asks for what does not work there."""
     import keras
     import tensorflow as tf
 
@@ -336,26 +307,18 @@ def _refuse_on_tensorflow() -> None:
     if tasks > 1:
         raise BertError(
             f"TF_CONFIG names {tasks} workers, but MultiWorkerMirroredStrategy does not work with "
-            f"Keras 3. On several hosts train on JAX: --backend=jax, with {', '.join(_HOSTS)} in "
-            f"each process's environment. To train on this machine alone, unset TF_CONFIG."
+            f"Keras 3. On several hosts train on JAX: --backend=jax, with {', '.join(_HOSTS)} set "
+            f"in each process. To train on this machine alone, unset TF_CONFIG."
         )
     if keras.distribution.distribution() is not None:
         raise BertError(
             "keras.distribution is set, but does nothing on TensorFlow; use JAX "
-            "(KERAS_BACKEND=jax), or leave it out: the GPUs of this machine are found without it."
+            "(KERAS_BACKEND=jax), or unset it: the GPUs of this machine are found without it."
         )
     if tf.distribute.has_strategy():
         raise BertError(
             "this was called in the scope of a tf.distribute strategy; call it outside: it makes "
-            "a MirroredStrategy by itself."
+            "its own MirroredStrategy."
         )
     if tf.config.list_physical_devices("TPU"):
         raise BertError("to train on TPUs use JAX: --backend=jax, or KERAS_BACKEND=jax.")
-
-
-def _share(x: np.ndarray, number: int, count: int) -> np.ndarray:
-    """The rows of one of several devices; the whole of what has no rows."""
-    if not x.ndim:
-        return x
-    size = len(x) // count
-    return x[number * size : (number + 1) * size]

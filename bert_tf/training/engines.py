@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from bert_tf.training.optimizer import BertAdam
 
 Batch = Mapping[str, np.ndarray]
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
-"""Takes the model's outputs and the batch; gives the loss to minimise and an array to report."""
+"""Takes the model's outputs and the batch; gives the loss to minimize and an array to report."""
 
 
 def engine_for(model: keras.Model, loss: Loss, optimizer: Any, distribution: Distribution) -> Any:
@@ -29,8 +29,8 @@ def engine_for(model: keras.Model, loss: Loss, optimizer: Any, distribution: Dis
     clips = (optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm)
     if not isinstance(optimizer, BertAdam) and any(clip is not None for clip in clips):
         raise BertError(
-            f"{type(optimizer).__name__} clips the gradients of each of several devices by "
-            f"itself, which gives other steps than one device; use BertAdam, or no clipping."
+            f"{type(optimizer).__name__} clips the gradients of each device by itself, which gives "
+            f"other steps than one device; use BertAdam, or no clipping."
         )
     return _MirroredEngine(model, loss, optimizer, distribution)
 
@@ -39,72 +39,65 @@ def _inputs(model: keras.Model, batch: Mapping[str, Any]) -> list[Any]:
     return [batch[tensor.name] for tensor in model.inputs]
 
 
-def _sum(a: Any, b: Any) -> Any:
+def _add(ours: list[Any], theirs: list[Any]) -> list[Any]:
     # None: the loss does not depend on that variable.
-    return a if b is None else a + b
-
-
-def _added(results: Iterable[tuple[list[Any], Any]], add: Callable[..., Any]) -> tuple[Any, Any]:
-    """The gradients and sums of several parts, added up by `add`, which takes two lists."""
-    gradients: Any = None
-    total: Any = None
-    for found, sums in results:
-        gradients = found if gradients is None else add(gradients, found)
-        total = [sums] if total is None else add(total, [sums])
-    return gradients, total[0]
-
-
-def _add_lists(ours: list[Any], theirs: list[Any]) -> list[Any]:
-    return [_sum(a, b) for a, b in zip(ours, theirs, strict=True)]
+    return [a if b is None else a + b for a, b in zip(ours, theirs, strict=True)]
 
 
 class _TensorFlowEngine:
     """A `tf.function` over the variables themselves."""
 
-    def __init__(
-        self, model: keras.Model, loss: Loss, optimizer: Any, distribution: Distribution
-    ) -> None:
+    def __init__(self, model: keras.Model, loss: Loss, optimizer: Any, devices: Any) -> None:
         import tensorflow as tf
 
         trained = model.trainable_variables
+        self._devices = devices
 
         def differentiate(batch):
             with tf.GradientTape() as tape:
                 value, sums = loss(model(_inputs(model, batch), training=True), batch)
             found = tape.gradient(value, [variable.value for variable in trained])
-            # Two uses of the token table: its gradient comes as rows and as a whole.
-            return [None if g is None else tf.convert_to_tensor(g) for g in found], sums
+            # The token table is used twice: its gradient comes as rows and as a whole.
+            return [*(None if g is None else tf.convert_to_tensor(g) for g in found), sums]
 
         def train(batch):
-            gradients, sums = differentiate(batch)
+            *gradients, sums = differentiate(batch)
             optimizer.apply(gradients, trained)
             return sums
-
-        def apply(gradients):
-            optimizer.apply(gradients, trained)
 
         def evaluate(batch):
             return loss(model(_inputs(model, batch), training=False), batch)[1]
 
+        function: Any = functools.partial(tf.function, autograph=False)
+
+        def everywhere(work: Any) -> Any:
+            return function(lambda *arguments: self._run(work, arguments))
+
+        self._train = function(lambda batch: self._total(self._run(train, (batch,))))
+        self._differentiate = everywhere(differentiate)
+        self._apply = everywhere(lambda gradients: optimizer.apply(gradients, trained))
+        self._add = everywhere(_add)
         self._tensors = lambda batch: {name: tf.constant(x) for name, x in batch.items()}
-        function = functools.partial(tf.function, autograph=False)
         self._evaluate = function(evaluate)
         self._predict = function(lambda batch: model(_inputs(model, batch), training=False))
-        self._define(train, differentiate, apply, function)
 
-    def _define(self, train: Any, differentiate: Any, apply: Any, function: Any) -> None:
-        self._train = function(train)
-        self._differentiate = function(differentiate)
-        self._apply = function(apply)
+    def _run(self, work: Any, arguments: Any) -> Any:
+        return work(*arguments)
+
+    def _total(self, sums: Any) -> Any:
+        return sums
+
+    def _place(self, batch: Batch) -> Any:
+        return self._tensors(batch)
 
     def train(self, batch: Batch) -> Any:
-        return self._train(self._tensors(batch))
+        return self._train(self._place(batch))
 
     def train_parts(self, batches: list[dict[str, np.ndarray]]) -> Any:
-        parts = (self._differentiate(self._tensors(batch)) for batch in batches)
-        gradients, sums = _added(parts, _add_lists)
+        parts = (self._differentiate(self._place(batch)) for batch in batches)
+        *gradients, sums = functools.reduce(self._add, parts)
         self._apply(gradients)
-        return sums
+        return self._total(sums)
 
     def evaluate(self, batch: Batch) -> Any:
         return self._evaluate(self._tensors(batch))
@@ -120,48 +113,25 @@ class _TensorFlowEngine:
 
 
 class _MirroredEngine(_TensorFlowEngine):
-    """The same in every replica; judged and asked is the first one alone.
+    """The same in every replica; evaluation and prediction run on the first one alone.
 
     The optimizer adds the gradients up over the replicas, then each takes the same step.
     """
 
-    def __init__(self, model: keras.Model, loss: Loss, optimizer: Any, devices: Mirrored) -> None:
-        self._devices = devices
-        super().__init__(model, loss, optimizer, devices)
+    def _run(self, work: Any, arguments: Any) -> Any:
+        return self._devices.strategy.run(work, arguments)
 
-    def _define(self, train: Any, differentiate: Any, apply: Any, function: Any) -> None:
-        import tensorflow as tf
+    def _total(self, sums: Any) -> Any:
+        return self._devices.strategy.reduce("SUM", sums, axis=None)
 
-        strategy = self._devices.strategy
-
-        def everywhere(work: Any) -> Any:
-            return function(lambda *arguments: strategy.run(work, arguments))
-
-        self._train = function(
-            lambda batch: strategy.reduce(
-                tf.distribute.ReduceOp.SUM, strategy.run(train, (batch,)), axis=None
-            )
-        )
-        self._differentiate = everywhere(differentiate)
-        self._apply = everywhere(apply)
-        self._add = everywhere(_add_lists)
-
-    def train(self, batch: Batch) -> Any:
-        return self._train(self._devices.place(batch))
-
-    def train_parts(self, batches: list[dict[str, np.ndarray]]) -> Any:
-        import tensorflow as tf
-
-        parts = (self._differentiate(self._devices.place(batch)) for batch in batches)
-        gradients, sums = _added(parts, self._add)
-        self._apply(gradients)
-        return self._devices.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+    def _place(self, batch: Batch) -> Any:
+        return self._devices.place(batch)
 
 
 class _JaxEngine:
     """A jitted function from state to state; the state is donated, so it is held just once.
 
-    Over several devices it is the same function: of arrays whose rows lie on several devices, the
+    Over several devices it is the same function: for arrays whose rows are on several devices, the
     compiler makes a program for each that exchanges what is needed.
     """
 
@@ -170,89 +140,77 @@ class _JaxEngine:
     ) -> None:
         import jax
 
+        def call(trained, other, batch, training):
+            return model.stateless_call(trained, other, _inputs(model, batch), training=training)
+
         def forward(trained, other, batch):
-            outputs, other = model.stateless_call(
-                trained, other, _inputs(model, batch), training=True
-            )
+            outputs, other = call(trained, other, batch, True)
             value, sums = loss(outputs, batch)
             return value, (sums, other)
 
         def differentiate(trained, other, batch):
             gradient = jax.value_and_grad(forward, has_aux=True)
             (_, (sums, other)), gradients = gradient(trained, other, batch)
-            return gradients, other, sums
+            return [*gradients, sums], other
 
         def apply(trained, state, gradients):
             return optimizer.stateless_apply(state, gradients, trained)
 
         def train(trained, other, state, batch):
-            gradients, other, sums = differentiate(trained, other, batch)
-            trained, state = optimizer.stateless_apply(state, gradients, trained)
+            (*gradients, sums), other = differentiate(trained, other, batch)
+            trained, state = apply(trained, state, gradients)
             return trained, other, state, sums
 
         def evaluate(trained, other, batch):
-            outputs, _ = model.stateless_call(trained, other, _inputs(model, batch), training=False)
-            return loss(outputs, batch)[1]
+            return loss(call(trained, other, batch, False)[0], batch)[1]
 
         def predict(trained, other, batch):
-            return model.stateless_call(trained, other, _inputs(model, batch), training=False)[0]
+            return call(trained, other, batch, False)[0]
 
-        self._variables = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            optimizer.variables,
-        )
-        self._devices = distribution if isinstance(distribution, Sharded) else None
-        # Every result is whole on every device: so each process can read it.
-        whole = {} if self._devices is None else {"out_shardings": self._devices.replicated}
-        jit = functools.partial(jax.jit, **whole)
-        self._train = jit(train, donate_argnums=(0, 1, 2))
+        others, state = model.non_trainable_variables, optimizer.variables
+        self._variables = (model.trainable_variables, others, state)
+        devices = distribution if isinstance(distribution, Sharded) else None
+        # Every result is whole on every device, so that each process can read it.
+        whole: Any = {} if devices is None else {"out_shardings": devices.replicated}
+
+        def jit(work: Any, *donated: int) -> Any:
+            compiled = jax.jit(work, donate_argnums=donated, **whole)
+            if devices is None or not devices.on_cpu:
+                return compiled
+            # On CPU devices two programs at a time can take each other's threads and wait for ever.
+            return lambda *arguments: jax.block_until_ready(compiled(*arguments))
+
+        self._place: Callable[[Batch], dict[str, Any]] = dict if devices is None else devices.place
+        self._train = jit(train, 0, 1, 2)
         self._evaluate = jit(evaluate)
         self._predict = jit(predict)
         self._differentiate = jit(differentiate)
-        self._apply = jit(apply, donate_argnums=(0, 1))
+        self._apply = jit(apply, 0, 1)
         self._state: list[Any] = []
         self.reload()
 
-    def _settled(self, results: Any) -> Any:
-        """The same; on several CPU devices not before they are computed.
-
-        There, two programs at a time can take each other's threads and wait for ever.
-        """
-        import jax
-
-        if self._devices is not None and self._devices.on_cpu:
-            jax.block_until_ready(results)
-        return results
-
-    def _placed(self, batch: Batch) -> dict[str, Any]:
-        return dict(batch) if self._devices is None else self._devices.place(batch)
-
     def train(self, batch: Batch) -> Any:
-        *self._state, sums = self._settled(self._train(*self._state, self._placed(batch)))
+        *self._state, sums = self._train(*self._state, self._place(batch))
         return sums
 
     def train_parts(self, batches: list[dict[str, np.ndarray]]) -> Any:
         trained, other, state = self._state
 
-        def each() -> Iterator[tuple[list[Any], Any]]:
+        def part(batch: Batch) -> list[Any]:
             nonlocal other
-            for batch in batches:
-                gradients, other, sums = self._settled(
-                    self._differentiate(trained, other, self._placed(batch))
-                )
-                yield gradients, sums
+            found, other = self._differentiate(trained, other, self._place(batch))
+            return found
 
-        gradients, sums = _added(each(), _add_lists)
-        trained, state = self._settled(self._apply(trained, state, gradients))
+        *gradients, sums = functools.reduce(_add, map(part, batches))
+        trained, state = self._apply(trained, state, gradients)
         self._state = [trained, other, state]
         return sums
 
     def evaluate(self, batch: Batch) -> Any:
-        return self._settled(self._evaluate(*self._state[:2], self._placed(batch)))
+        return self._evaluate(*self._state[:2], self._place(batch))
 
     def predict(self, batch: Batch) -> Any:
-        return self._settled(self._predict(*self._state[:2], self._placed(batch)))
+        return self._predict(*self._state[:2], self._place(batch))
 
     def sync(self) -> None:
         import jax.numpy as jnp

@@ -17,19 +17,17 @@ from bert_tf.checkpoint.proto import BYTES, FIXED32, FIXED64, VARINT, write_vari
 from bert_tf.data.pretraining.records import frame
 from bert_tf.files.whole import writing
 
-_START = 1  # a status of SessionLog
-
 
 class EventWriter:
-    """Adds a file of events to a folder, a run in TensorBoard's words.
+    """Adds a file of events to a folder, which TensorBoard calls a run.
 
-    Each event is in the file when the call returns. What a process that was killed left cut off
-    at the end of its file is skipped by TensorBoard.
+    Each event is in the file when the call returns. TensorBoard skips an event that a killed
+    process left cut off at the end of its file.
 
     Args:
         folder: made if it is not there.
-        first_step: the step that this file begins with. TensorBoard forgets what older files of
-            the folder say of this step and later ones: after a restart they are trained again.
+        first_step: the step that this file begins with. TensorBoard drops what older files of the
+            folder say of this step and later ones: after a restart they are trained again.
 
     Raises:
         BertError: the file cannot be written.
@@ -37,14 +35,14 @@ class EventWriter:
 
     def __init__(self, folder: str | os.PathLike[str], first_step: int = 0) -> None:
         moment = time.time_ns()
-        # Sorted by name, files are in the order of time: that is how TensorBoard reads them.
+        # TensorBoard reads files sorted by name, so that is to be the order of time.
         name = f"events.out.tfevents.{moment // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
         self._path = os.path.join(folder, f"{name}.{moment % 10**9}")
         with writing(self._path):
             os.makedirs(folder, exist_ok=True)
             self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  (held open)
-        self._write(_bytes(3, b"brain.Event:2"))
-        self._write(_integer(2, first_step) + _bytes(7, _integer(1, _START)))
+        self._write(_field(3, b"brain.Event:2"))
+        self._write(_field(2, first_step) + _field(7, _field(1, 1)))  # status 1: START
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Adds numbers by name, all of one step, as float32.
@@ -53,10 +51,10 @@ class EventWriter:
             BertError: the disk is full.
         """
         summary = b"".join(
-            _bytes(1, _bytes(1, name.encode()) + _head(2, FIXED32) + struct.pack("<f", value))
+            _field(1, _field(1, name.encode()) + _head(2, FIXED32) + struct.pack("<f", value))
             for name, value in values.items()
         )
-        self._write(_integer(2, step) + _bytes(5, summary))
+        self._write(_field(2, step) + _field(5, summary))
 
     def close(self) -> None:
         """Closes the file."""
@@ -72,9 +70,7 @@ def _head(number: int, wire: int) -> bytes:
     return write_varint(number << 3 | wire)
 
 
-def _integer(number: int, value: int) -> bytes:
-    return _head(number, VARINT) + write_varint(value)
-
-
-def _bytes(number: int, value: bytes) -> bytes:
+def _field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return _head(number, VARINT) + write_varint(value)
     return _head(number, BYTES) + write_varint(len(value)) + value

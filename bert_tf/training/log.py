@@ -17,9 +17,7 @@ from bert_tf.training.events import EventWriter
 NAME = "log.csv"
 JSON_NAME = "log.jsonl"
 EVENTS = "tensorboard"
-"""Folder of the events, which has a folder `train` and, once there is one, `eval`."""
-
-_EVAL = "eval_"  # what the names of an evaluation's numbers begin with
+"""Folder of the events, with a folder `train` and, after the first evaluation, `eval`."""
 
 Row = dict[str, float]
 
@@ -27,16 +25,16 @@ Row = dict[str, float]
 class TrainingLog:
     """Writes each row to `log.csv` and to event files, and cuts off what a restart repeats.
 
-    A column of the table is a name that occurred in a row; a row that has no such number has an
-    empty field. The table is read and written by this class alone while it trains: a line that a
-    killed process left half-written goes when the next one starts.
+    The table has a column for each name that occurred in a row; a number that a row lacks is an
+    empty field. Only this class reads and writes the table during training: a line that a killed
+    process left half-written goes when the next one starts.
 
-    Nothing is touched before `start` or the first row, so that a process that finds the folder
-    taken by another leaves that one's log alone.
+    Nothing is touched before `start` or the first row, so that a process whose folder is taken
+    leaves the other's log alone.
 
     Args:
         folder: of the training; it must exist when the first row comes.
-        json_lines: where each row is also written as a JSON object on a line of its own.
+        json_lines: where each row is also written as a line of JSON.
         events: whether TensorBoard's files are written.
         json_file: whether the table is also kept as `log.jsonl`, an object a line.
 
@@ -57,15 +55,13 @@ class TrainingLog:
         self._folder = os.path.expanduser(os.fspath(folder))
         self.path = os.path.join(self._folder, NAME)
         self._json_path = os.path.join(self._folder, JSON_NAME)
-        self._json_lines = json_lines
-        self._with_events = events
-        self._with_json = json_file
+        self._json_lines, self._with_events, self._with_json = json_lines, events, json_file
         self._writers: dict[str, EventWriter] = {}
         self._columns: list[str] = []
         self._start: int | None = None
 
     def start(self, step: int) -> None:
-        """Begins behind a step: later rows, and half a row at the end, are cut off.
+        """Begins after a step: later rows, and half a row at the end, are cut off.
 
         Raises:
             BertError: the table there is no log, or cannot be read or written.
@@ -79,7 +75,7 @@ class TrainingLog:
             _replace(self._json_path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add(self, row: Row) -> None:
-        """Writes a row; the first one of a log that was not started begins a new log.
+        """Writes a row; without `start`, the first one begins a new log.
 
         Args:
             row: numbers by name, `step` among them.
@@ -89,8 +85,7 @@ class TrainingLog:
         """
         if self._start is None:
             self.start(0)
-        new = [name for name in row if name not in self._columns]
-        if new:
+        if new := [name for name in row if name not in self._columns]:
             earlier = self.rows()
             self._columns += new
             self._rewrite([*earlier, row])
@@ -101,16 +96,16 @@ class TrainingLog:
         if self._json_lines is not None:
             try:
                 print(json.dumps(row), file=self._json_lines, flush=True)
-            except OSError:  # its reader has gone, which is no reason to end a training
+            except OSError:  # its reader has gone: no reason to end a training
                 self._json_lines = None
         if self._with_events:
             self._add_events(row)
 
     def rows(self) -> list[Row]:
-        """The rows that are in the table, whole ones only, without their empty fields.
+        """The table's whole rows, without empty fields; none if there is no table.
 
         Raises:
-            BertError: as `read_log`; a table that is not there has no rows.
+            BertError: as `read_log`.
         """
         return read_log(self.path) if os.path.exists(self.path) else []
 
@@ -120,14 +115,12 @@ class TrainingLog:
             writer.close()
 
     def _add_events(self, row: Row) -> None:
-        runs: dict[str, Row] = {"train": {}, "eval": {}}
+        runs: dict[str, Row] = {}
         for name, value in row.items():
             if name != "step":
-                run = "eval" if name.startswith(_EVAL) else "train"
-                runs[run][name.removeprefix(_EVAL)] = value
+                run = "eval" if name.startswith("eval_") else "train"
+                runs.setdefault(run, {})[name.removeprefix("eval_")] = value
         for run, values in runs.items():
-            if not values:
-                continue
             if run not in self._writers:
                 folder = os.path.join(self._folder, EVENTS, run)
                 self._writers[run] = EventWriter(folder, (self._start or 0) + 1)
@@ -135,15 +128,10 @@ class TrainingLog:
 
     def _rewrite(self, rows: list[Row]) -> None:
         """Replaces the table, or removes it if it would be empty."""
-        _replace(self.path, self._lines(rows, header=True) if rows else "")
+        _replace(self.path, _line(self._columns) + self._lines(rows) if rows else "")
 
-    def _lines(self, rows: Iterable[Row], header: bool = False) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if header:
-            writer.writerow(self._columns)
-        writer.writerows([_field(row.get(name)) for name in self._columns] for row in rows)
-        return text.getvalue()
+    def _lines(self, rows: list[Row]) -> str:
+        return "".join(_line(_field(row.get(name)) for name in self._columns) for row in rows)
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Row]:
@@ -163,7 +151,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Row]:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise BertError(f"cannot read {path}: {getattr(error, 'strerror', error)}.") from error
-    header, *lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))) or [[]]
+    header, *lines = [*csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))] or [[]]
     if "step" not in header:
         raise BertError(f"{path} is no log of a training: it has no column step. Move it away.")
     found = []
@@ -173,6 +161,12 @@ def read_log(path: str | os.PathLike[str]) -> list[Row]:
             if "step" in row:
                 found.append({**row, "step": int(row["step"])})
     return found
+
+
+def _line(fields: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
 
 def _append(path: str, line: str) -> None:
@@ -192,6 +186,4 @@ def _replace(path: str, text: str) -> None:
 
 def _field(value: float | None) -> str:
     """Seven digits: what a float32 holds."""
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.7g}"
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.7g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,17 +16,16 @@ register = keras.saving.register_keras_serializable(package="bert_tf")
 
 NOT_DECAYED = ("gamma", "beta", "bias")
 """Names of the variables that do not decay: layer norms and biases. (The original excludes what
-matches "LayerNorm", "layer_norm" or "bias"; in Keras a layer norm's variables are called gamma
-and beta, and "LayerNorm" matches nothing.) The embedding tables do decay."""
+matches "LayerNorm", "layer_norm" or "bias"; in Keras layer norms have gamma and beta, and
+"LayerNorm" matches nothing.) The embedding tables do decay."""
 
 
 @register
 class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """From 0 up to the peak in the warm-up, then along the line that falls to 0 at the last step.
 
-    That line is counted from step 0, as in the original (optimization.py, create_optimizer), so
-    that the rate after the warm-up is a little below the peak: with `warmup_steps` of 10 % it is
-    0.9 of it.
+    That line starts at step 0, as in the original (optimization.py, create_optimizer): after a
+    warm-up of 10 % of the steps the rate is 0.9 of the peak.
 
     Args:
         peak: the learning rate that the line would have at step 0.
@@ -43,8 +43,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
                 f"{peak} cannot be; give at least one step and no negative number."
             )
         self.peak = float(peak)
-        self.total_steps = int(total_steps)
-        self.warmup_steps = int(warmup_steps)
+        self.total_steps, self.warmup_steps = int(total_steps), int(warmup_steps)
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -56,11 +55,8 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-        }
+        names = ("peak", "total_steps", "warmup_steps")
+        return {name: getattr(self, name) for name in names}
 
 
 @register
@@ -68,7 +64,7 @@ class BertAdam(keras.optimizers.Optimizer):
     """Adam with decoupled weight decay, as BERT was trained with; bias correction by choice.
 
     Under `tf.distribute` the replicas' gradients are added up before they are clipped, so that a
-    step is what it is on one device.
+    step is that of one device.
 
     The update is `w -= rate * (m / (sqrt(v) + epsilon) + weight_decay * w)` with running means
     `m` of the gradient and `v` of its square (google-research/bert, optimization.py,
@@ -83,11 +79,11 @@ class BertAdam(keras.optimizers.Optimizer):
         bias_correction: divide `m` by `1 - beta_1**t` and `v` by `1 - beta_2**t` at step t, as
             Adam's paper does. The original does not; for fine-tuning on little data it is safer.
         global_clipnorm: the gradients are scaled so that their common norm is at most this; None
-            leaves them alone. Not Keras's `clipnorm`, which clips each variable by itself.
+            leaves them alone. Keras's `clipnorm` clips each variable by itself instead.
         rate_multipliers: factors on the learning rate by the beginning of a variable's path,
-            e.g. `{"transformer_layer_0": 0.5, "classifier_logits": 10.0}`: of several beginnings
-            that a path has, the longest counts, and paths with none have 1. A beginning ends
-            where a name in the path ends. Weight decay is multiplied with the rate, as always.
+            e.g. `{"transformer_layer_0": 0.5, "classifier_logits": 10.0}`: the longest beginning
+            counts, and without one the factor is 1. A beginning ends where a name in the path
+            ends. Weight decay is multiplied with the rate, as always.
         kwargs: what any Keras optimizer takes.
 
     Raises:
@@ -107,14 +103,12 @@ class BertAdam(keras.optimizers.Optimizer):
         name: str = "bert_adam",
         **kwargs: Any,
     ) -> None:
-        # Keras would decay before the step, by a factor; here it is a summand of the update.
+        # Not Keras's decay, a factor before the step: here it is a summand of the update.
         super().__init__(
             learning_rate=learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs
         )
-        self.decay = float(weight_decay)
-        self.beta_1 = float(beta_1)
-        self.beta_2 = float(beta_2)
-        self.epsilon = float(epsilon)
+        self.decay, self.epsilon = float(weight_decay), float(epsilon)
+        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
         self.bias_correction = bool(bias_correction)
         self.rate_multipliers = {k: float(v) for k, v in (rate_multipliers or {}).items()}
         for start, factor in self.rate_multipliers.items():
@@ -139,11 +133,7 @@ class BertAdam(keras.optimizers.Optimizer):
 
     def multiplier(self, path: str) -> float:
         """The factor on the learning rate of the variable with this path."""
-        starts = [
-            start
-            for start in self.rate_multipliers
-            if path == start or path.startswith(start + "/")
-        ]
+        starts = [x for x in self.rate_multipliers if f"{path}/".startswith(f"{x}/")]
         return self.rate_multipliers[max(starts, key=len)] if starts else 1.0
 
     def apply(self, grads, trainable_variables=None) -> None:
@@ -151,10 +141,14 @@ class BertAdam(keras.optimizers.Optimizer):
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # A table's gradient comes as rows, the same row perhaps several times: their norm is
-            # that of the sum, and the running means change in all other rows as well.
+            # A table's gradient comes as rows, some perhaps several times: their norm is that of
+            # the sum, and the running means change in all other rows as well.
             grads = [None if g is None else tf.convert_to_tensor(g) for g in grads]
-            grads = _added_over_replicas(grads)
+            context = tf.distribute.get_replica_context()
+            known = [g for g in grads if g is not None]
+            if known and context is not None and context.num_replicas_in_sync > 1:
+                added = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+                grads = [None if g is None else next(added) for g in grads]
         super().apply(grads, trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -178,48 +172,20 @@ class BertAdam(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate) -> None:
         """One step of one variable; Keras calls it."""
         index = self._get_variable_index(variable)
-        kind = variable.dtype
-        number = lambda x: ops.cast(x, kind)  # noqa: E731
-        one = number(1.0)
-        correction_1 = correction_2 = one
+        number = functools.partial(ops.cast, dtype=variable.dtype)
+        corrections = [number(1.0)] * 2
         if self.bias_correction:
             step = number(self.iterations + 1)
-            correction_1 = one - ops.power(number(self.beta_1), step)
-            correction_2 = one - ops.power(number(self.beta_2), step)
-        m, v = self._new_moments(ops.cast(gradient, kind), self._m[index], self._v[index])
+            corrections = [1.0 - ops.power(number(x), step) for x in (self.beta_1, self.beta_2)]
+        m, v = self._new_moments(number(gradient), self._m[index], self._v[index])
         self.assign(self._m[index], m)
         self.assign(self._v[index], v)
-        value = self._new_value(
-            variable,
-            m,
-            v,
-            number(learning_rate) * number(self._factors[index]),
-            number(self._decays[index]),
-            correction_1,
-            correction_2,
-        )
-        self.assign(variable, value)
+        rate = number(learning_rate) * number(self._factors[index])
+        decay = number(self._decays[index])
+        self.assign(variable, self._new_value(variable, m, v, rate, decay, *corrections))
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.update(
-            weight_decay=self.decay,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            bias_correction=self.bias_correction,
-            rate_multipliers=dict(self.rate_multipliers),
-        )
-        return config
-
-
-def _added_over_replicas(gradients: list[Any]) -> list[Any]:
-    """The sums over all of TensorFlow's replicas, so that they are clipped by their own norm."""
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    known = [g for g in gradients if g is not None]
-    if context is None or context.num_replicas_in_sync == 1 or not known:
-        return gradients
-    added = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
-    return [None if g is None else next(added) for g in gradients]
+        config = {**super().get_config(), "weight_decay": self.decay}
+        names = ("beta_1", "beta_2", "epsilon", "bias_correction")
+        config |= {name: getattr(self, name) for name in names}
+        return config | {"rate_multipliers": dict(self.rate_multipliers)}

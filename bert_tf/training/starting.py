@@ -1,8 +1,9 @@
-"""What a training begins from: an earlier checkpoint, and what lies beside it."""
+"""What a training begins from: an earlier checkpoint, its config and its vocabulary."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import os
 import re
@@ -20,7 +21,12 @@ from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
 from bert_tf.training.pretraining.spectral import random_start
 
+BASE = "model.ckpt"
+"""Checkpoints are called `model.ckpt-<step>`, as the original's Estimator called them."""
+
 POSITIONS = "bert/embeddings/position_embeddings"
+
+_located = functools.partial(locate, need_config=False, need_vocab=False)
 
 
 def start_from_checkpoint(
@@ -29,8 +35,8 @@ def start_from_checkpoint(
     """Start weights from a checkpoint in the original format.
 
     A head that the checkpoint lacks starts at random. If the config has more positions than the
-    checkpoint, its position table is repeated: to train on from 128 to 512 positions, say (the
-    way Longformer was made from RoBERTa; Beltagy et al. 2020, section 5).
+    checkpoint, its position table is repeated, say from 128 to 512 (as Longformer was made from
+    RoBERTa; Beltagy et al. 2020, section 5).
 
     Args:
         path: folder, prefix or file, as for `bert_tf.load`.
@@ -45,10 +51,7 @@ def start_from_checkpoint(
     """
     start = random_start(config, seed)
     remarks = []
-    with (
-        locate(path, None, None, need_config=False, need_vocab=False) as files,
-        CheckpointReader(files.prefix) as reader,
-    ):
+    with _located(path) as files, CheckpointReader(files.prefix) as reader:
         shapes = {name: info.shape for name, info in reader.tensors.items()}
         have = parts_in(shapes) & set(RELEASED)
         held = shapes.get(POSITIONS, (0,))[0]
@@ -62,8 +65,10 @@ def start_from_checkpoint(
                 f"{files.prefix} is no BERT checkpoint to begin from: it lacks "
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
-        for part in sorted(set(RELEASED) - have):
-            remarks.append(f"the checkpoint has no {part} weights; they start at random.")
+        remarks += [
+            f"the checkpoint has no {part} weights; they start at random."
+            for part in sorted(set(RELEASED) - have)
+        ]
         for weight in weights_of(config, have):
             value = reader.read(weight.original).astype(np.float32)
             if weight.original == POSITIONS and held < wanted:
@@ -73,13 +78,13 @@ def start_from_checkpoint(
 
 
 class Beside:
-    """Config and vocabulary that lie beside an init checkpoint, if there are any.
+    """Config and vocabulary in the folder of an init checkpoint, if there are any.
 
     Args:
         path: as for `start_from_checkpoint`; None for no checkpoint.
 
     Raises:
-        BertError: there is no checkpoint at the path, or a file beside it is damaged.
+        BertError: there is no checkpoint at the path, or config or vocabulary are damaged.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -87,7 +92,7 @@ class Beside:
         self.vocab: Vocabulary | None = None
         if path is None:
             return
-        with locate(path, None, None, need_config=False, need_vocab=False) as files:
+        with _located(path) as files:
             if files.config_path is not None:
                 self.config = BertConfig.from_file(files.config_path)
             if files.vocab_path is not None:
@@ -96,18 +101,20 @@ class Beside:
 
 def last_checkpoint(folder: str) -> str | None:
     """The prefix of the training checkpoint with the highest step in a folder, or None."""
-    # As `TrainingCheckpoints` finds it, but without a framework.
-    paths = glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index"))
-    steps = [int(found[1]) for path in paths if (found := re.search(r"-(\d+)\.index$", path))]
-    return os.path.join(folder, f"model.ckpt-{max(steps)}") if steps else None
+    steps = steps_in(folder)
+    return os.path.join(folder, f"{BASE}-{steps[-1]}") if steps else None
+
+
+def steps_in(folder: str) -> list[int]:
+    """The steps of all complete training checkpoints in a folder, ascending."""
+    names = glob.glob(f"{BASE}-*.index", root_dir=folder)
+    found = (re.fullmatch(re.escape(BASE) + r"-(\d+)\.index", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def step_of(path: str) -> int:
     """The step that a checkpoint says it is of; 0 if it does not."""
-    with (
-        locate(path, None, None, need_config=False, need_vocab=False) as files,
-        CheckpointReader(files.prefix) as reader,
-    ):
+    with _located(path) as files, CheckpointReader(files.prefix) as reader:
         found: Any = reader.read(STEP) if STEP in reader.tensors else files.step
     with contextlib.suppress(TypeError):
         return int(found)

@@ -1,4 +1,4 @@
-"""`TrainingStep`: one compiled step of training on TensorFlow or JAX, and the same for judging."""
+"""`TrainingStep`: one compiled step of training on TensorFlow or JAX, and of evaluation."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class TrainingStep:
     """Trains a model batch by batch.
 
     On TensorFlow the step is a graph whose matrix products oneDNN computes and whose elementwise
-    parts are compiled (`models.fused`); on JAX it is compiled as a whole, and the weights live in
-    it: `sync` brings them back into the model's variables.
+    parts are compiled (`models.fused`); on JAX it is compiled as a whole and holds the weights:
+    `sync` brings them back into the model's variables.
 
-    A batch is a dict of numpy arrays with the model's inputs by name and what the loss looks at.
-    Each new shape is compiled anew.
+    A batch is a dict of numpy arrays with the model's inputs by name and what the loss reads. Each
+    new shape is compiled.
 
     Args:
         model: a functional model.
         loss: see `Loss`.
         optimizer: a Keras optimizer; built here if it is not.
-        parts: in how many parts of equal size the rows of a batch are computed, one after
-            another, for want of memory. Their gradients are added up before the optimizer sees
-            them, so that a step is what it is in one part: for that, the loss must be a sum over
-            rows divided by what `_totals` adds to a batch, as those of `losses` are.
-        distribution: the devices, among which the rows of each part are divided; for the loss
-            the same holds. Model and optimizer are made in its scope. Evaluation and prediction
-            may run on one device.
+        parts: in how many equal parts the rows of a batch are computed, one after another, to
+            save memory. Their gradients are added up before the optimizer gets them, so that a
+            step is that of one part: for that, the loss must be a sum over rows divided by what
+            `_totals` adds to a batch, as those of `losses` are.
+        distribution: the devices that the rows of each part are divided among; the loss must be
+            as for parts. Model and optimizer are made in its scope. Evaluation and prediction may
+            run on one device.
 
     Raises:
         BertError: the backend cannot train, or not with this optimizer on several devices;
-            later, that a batch is longer than the model.
+            later, a batch is longer than the model.
     """
 
     def __init__(
@@ -75,13 +75,23 @@ class TrainingStep:
             BertError: the rows of the batch cannot be divided into the parts or among the devices.
         """
         self._check(batch)
-        if self.distribution.count > 1:
-            self.distribution.check(_rows(batch), self.parts)
+        rows = len(next(iter(batch.values())))
+        if several := self.distribution.count > 1:
+            self.distribution.check(rows, self.parts)
         if self.parts == 1:
-            if self.distribution.count > 1:
-                batch = {**batch, **_totals(batch)}
-            return self._engine.train(batch)
-        return self._engine.train_parts(_divided(batch, self.parts))
+            return self._engine.train({**batch, **_totals(batch)} if several else batch)
+        if rows % self.parts:
+            raise BertError(
+                f"a batch of {rows} rows cannot be computed in {self.parts} equal parts; choose a "
+                f"batch size that {self.parts} divides."
+            )
+        size, totals = rows // self.parts, _totals(batch)
+        return self._engine.train_parts(
+            [
+                {**{name: x[at : at + size] for name, x in batch.items()}, **totals}
+                for at in range(0, rows, size)
+            ]
+        )
 
     def evaluate(self, batch: Batch) -> Any:
         """The same array without a step, and without dropout."""
@@ -102,7 +112,7 @@ class TrainingStep:
         self._engine.reload()
 
     def _check(self, batch: Batch) -> None:
-        # The layer would tell it too, but in the middle of what Keras adds to its errors.
+        # The layer would say so too, but within what Keras adds to its errors.
         length = batch["token_input"].shape[1] if "token_input" in batch else 0
         if self._longest is not None and length > self._longest:
             raise BertError(
@@ -113,15 +123,11 @@ class TrainingStep:
 
 
 def make_deterministic() -> None:
-    """Has the backend give the same numbers each time; before anything is computed."""
+    """Makes the backend give the same numbers each time; call it before anything is computed."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-
-
-def _rows(batch: Batch) -> int:
-    return len(next(iter(batch.values())))
 
 
 def _totals(batch: Batch) -> dict[str, np.ndarray]:
@@ -130,26 +136,11 @@ def _totals(batch: Batch) -> dict[str, np.ndarray]:
     `total_weight` is the sum of the rows' `weights`; in pretraining, `total_words` is that of
     `masked_lm_weights`, and `total_pairs` the number of pairs.
     """
-    totals: dict[str, Any] = {}
-    if "weights" in batch:
-        totals["total_weight"] = np.asarray(batch["weights"], np.float32).sum()
+    totals: dict[str, Any] = {
+        total: np.asarray(batch[name], np.float32).sum()
+        for total, name in (("total_weight", "weights"), ("total_words", "masked_lm_weights"))
+        if name in batch
+    }
     if "masked_lm_weights" in batch:
-        totals["total_words"] = np.asarray(batch["masked_lm_weights"], np.float32).sum()
-        totals["total_pairs"] = _rows(batch)
+        totals["total_pairs"] = len(batch["masked_lm_weights"])
     return {name: np.asarray(value, np.float32) for name, value in totals.items()}
-
-
-def _divided(batch: Batch, parts: int) -> list[dict[str, np.ndarray]]:
-    """The batch's rows in parts of equal size, each with the totals of all."""
-    rows = _rows(batch)
-    if rows % parts:
-        raise BertError(
-            f"a batch of {rows} rows cannot be computed in {parts} equal parts; choose a batch "
-            f"size that {parts} divides."
-        )
-    size = rows // parts
-    totals = _totals(batch)
-    return [
-        {**{name: x[at : at + size] for name, x in batch.items()}, **totals}
-        for at in range(0, rows, size)
-    ]

@@ -1,4 +1,4 @@
-"""`PretrainingPlan` and `BatchSettings`: how to pretrain, and how the batches are made."""
+"""`PretrainingPlan` and `BatchSettings`: how to pretrain, and how batches are made."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ class PretrainingPlan(Options):
     learning_rate: float = option(5e-5, "peak of the learning rate", NOT_NEGATIVE)
     weight_decay: float = like(FineTuningPlan, "weight_decay")
     precision: str = like(
-        FineTuningPlan,
-        "precision",
-        help="what to compute in; weights are float32 in any case",
+        FineTuningPlan, "precision", help="what to compute in; weights are float32 in any case"
     )
     dropout: float | None = like(
         FineTuningPlan,
         "dropout",
-        help="rate while training, of both kinds; texts that are seen once or twice are better "
-        "learnt with 0",
+        help="rate while training, of both kinds; 0 is better for texts seen once or twice",
         usual="the config's two rates",
     )
     seed: int = option(0, "seed of dropout", SEED)
@@ -53,35 +50,29 @@ class BatchSettings(Options):
     train_batch_size: int = option(32, "examples of a step", ROWS)
     eval_batch_size: int = option(8, "examples of a batch in evaluations", ROWS)
     max_seq_length: int | None = like(
-        PairRules,
-        "max_seq_length",
-        default=None,
-        usual="that of the TFRecord files; 128 for a corpus",
+        PairRules, "max_seq_length", default=None, usual="that of TFRecord files; 128 for a corpus"
     )
     max_predictions_per_seq: int | None = like(
         MaskRules,
         "max_predictions_per_seq",
         default=None,
-        usual="that of the TFRecord files; 20 for a corpus",
+        usual="that of TFRecord files; 20 for a corpus",
     )
     masked_lm_prob: float = like(MaskRules, "masked_lm_prob")
     whole_word: bool | float = like(MaskRules, "whole_word")
     short_seq_prob: float = like(PairRules, "short_seq_prob")
     smoothing: float = option(
         0.7,
-        "a group of n tokens gets n**X of the examples: 1 is its true fraction, 0 the same for all "
-        "groups",
+        "a group of n tokens gets n**X of the examples: 1 its true fraction, 0 the same for all",
         FRACTION,
     )
     held_out_pieces: int = option(
-        0,
-        "hold out so many tokens of each group, in whole sources, to evaluate on",
-        Range(int, 0, 2**53),
+        0, "tokens of each group, in whole sources, held out to evaluate on", Range(int, 0, 2**53)
     )
     held_out_seed: int = option(
         1,
-        "which ones are held out, as in `evaluate`, and what is drawn in evaluations; not the "
-        "seed of training, so that no choice of that one trains on what was held out before",
+        "which ones are held out, as in `evaluate`, and what is drawn in evaluations; apart from "
+        "the seed of training, so that none trains on what was held out before",
         SEED,
     )
     seed: int = option(0, "seed of all that is random in the training data", SEED)

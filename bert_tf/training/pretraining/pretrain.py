@@ -14,20 +14,15 @@ from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
-from bert_tf.training.loop import (
-    Hooks,
-    Outcome,
-    Rhythm,
-    Row,
-    Stream,
-    check_same_checkpoints,
-    run_training,
-)
+from bert_tf.training import loop
+from bert_tf.training.loop import Hooks, Outcome, Rhythm, Row, Stream
 from bert_tf.training.objectives.pretraining import metrics_of, pretraining_loss
 from bert_tf.training.pretraining.plan import PretrainingPlan
 from bert_tf.training.starting import start_from_checkpoint
 
 if TYPE_CHECKING:
+    import keras
+
     from bert_tf.models.parts import BertLayers
     from bert_tf.training.step import TrainingStep
 
@@ -48,37 +43,32 @@ def pretrain(
     tell: Callable[[str], None] = lambda remark: None,
     progress: bool = True,
 ) -> Outcome:
-    """Trains both heads, and continues where an earlier call with the same folder stopped.
+    """Trains both heads, or resumes where an earlier call with the same folder stopped.
 
-    The folder gets `bert_config.json`, `vocab.txt` and the training checkpoints
-    (`model.ckpt-<step>`, with Adam's slots), of which the last few are kept; `bert_tf.load` takes
-    it as it is. Once all steps are done, its subfolder `release` holds the weights alone, laid
-    out as Google's releases are.
+    The folder gets `bert_config.json`, `vocab.txt` and the last training checkpoints
+    (`model.ckpt-<step>`, with Adam's slots); `bert_tf.load` takes it as it is. When all steps are
+    done, its subfolder `release` holds the weights alone, in the layout of Google's releases.
 
     Args:
         config: the architecture.
-        vocab: written beside the weights.
+        vocab: written with the weights.
         start: weights by the original's name (`random_start`, `spectral_start`,
-            `start_from_checkpoint`), or a function that makes them; not looked at, and not called,
-            when the folder has a checkpoint.
+            `start_from_checkpoint`), or a function that makes them; unused when the folder has a
+            checkpoint.
         stream: of batches as `PretrainingStream` gives them.
         output_dir: see above.
         plan: how to train.
-        eval_stream: makes the batches of an evaluation, always the same ones; of more than
-            `plan.eval_batches` the first are taken.
-        on_row: is given each row of the log: `step`, `learning_rate` (of that step), what
-            `metrics_of` names, `pieces_per_second`, `steps_per_second`, and after an evaluation
-            the same names behind `eval_`.
-        on_resume: is told the step that training goes on from.
+        eval_stream: makes the batches of an evaluation, always the same; at most
+            `plan.eval_batches` are taken.
+        on_row: gets each row of the log: `step`, `learning_rate` (of that step), what `metrics_of`
+            names, `pieces_per_second`, `steps_per_second`, and after an evaluation the names of
+            `metrics_of` after `eval_`.
+        on_resume: gets the step that training resumes from.
         tell: is given what is worth a remark.
         progress: whether to show a progress bar on a terminal.
 
-    Returns:
-        How it ended.
-
     Raises:
-        BertError: start weights are missing, the backend cannot train, and whatever
-            `run_training` raises.
+        BertError: start weights are missing, the backend cannot train, or as `run_training`.
     """
     if len(vocab) > config.vocab_size:
         raise BertError(
@@ -88,7 +78,6 @@ def pretrain(
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 
-    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all, saved_weights, values
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import distribute
@@ -101,19 +90,22 @@ def pretrain(
     if devices.remark:
         tell(devices.remark)
     if devices.count > 1:
-        devices.check(_rows_of(stream))  # before start weights are made, which may take long
+        state = stream.state()  # before start weights are made, which may take long
+        devices.check(len(stream.next_batch()["token_input"]))
+        stream.restore(state)
     keras.utils.set_random_seed(plan.seed)
     schedule = WarmUpLinearDecay(plan.learning_rate, plan.steps, plan.warmup_steps)
     with devices.scope():
-        layers = _build_layers(_with_dropout(config, plan.dropout), plan.precision)
-        model = build_gathered_pretraining_model(layers)
+        rates = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        changes = {} if plan.dropout is None else dict.fromkeys(rates, plan.dropout)
+        layers, model = _build(config.replace(**changes), plan.precision)
         optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
 
     def evaluate() -> Row:
         assert eval_stream is not None
-        return _judge(step, itertools.islice(eval_stream(), plan.eval_batches))
+        return _evaluate(step, itertools.islice(eval_stream(), plan.eval_batches))
 
-    def told(row: Row) -> None:
+    def with_rate(row: Row) -> None:
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
@@ -121,24 +113,18 @@ def pretrain(
         write_side_files(output_dir, config, vocab.raw)
         on_resume(number)
 
-    checkpoints = TrainingCheckpoints(
-        output_dir, saved_weights(layers), model, optimizer, plan.keep
-    )
-    check_same_checkpoints(devices, checkpoints)
+    weights = saved_weights(layers)
+    checkpoints = TrainingCheckpoints(output_dir, weights, model, optimizer, plan.keep)
+    loop.check_same_checkpoints(devices, checkpoints)
     if not checkpoints.steps():
         assign_all(layers, start() if callable(start) else start)
         # Else not before the checkpoint is known to be of this config.
         if devices.leads:
             write_side_files(output_dir, config, vocab.raw)
     step = TrainingStep(model, pretraining_loss, optimizer, distribution=devices)
-    outcome = run_training(
-        step,
-        stream,
-        checkpoints,
-        Rhythm(plan.steps, plan.save_every, plan.log_every, plan.evaluate_every),
-        Hooks(metrics_of, told, evaluate if eval_stream else None, resumed),
-        progress=progress,
-    )
+    rhythm = Rhythm(plan.steps, plan.save_every, plan.log_every, plan.evaluate_every)
+    hooks = Hooks(metrics_of, with_rate, evaluate if eval_stream else None, resumed)
+    outcome = loop.run_training(step, stream, checkpoints, rhythm, hooks, progress=progress)
     with devices.together():
         if devices.leads and not outcome.interrupted:
             trained = {weight.original: value for weight, value in values(layers)}
@@ -153,12 +139,12 @@ def evaluate_checkpoint(
     *,
     precision: str = "float32",
 ) -> tuple[Row, list[str]]:
-    """Judges the weights of a checkpoint without training.
+    """Evaluates the weights of a checkpoint without training.
 
     Args:
         path: as for `start_from_checkpoint`.
         config: its architecture.
-        batches: as `PretrainingStream` gives them, all of which are taken.
+        batches: as `PretrainingStream` gives them; all are taken.
         precision: as in `PretrainingPlan`.
 
     Returns:
@@ -170,44 +156,29 @@ def evaluate_checkpoint(
     start, remarks = start_from_checkpoint(path, config)
     import keras
 
-    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.weights import assign_all
     from bert_tf.training.step import TrainingStep
 
-    layers = _build_layers(config, precision)
+    layers, model = _build(config, precision)
     assign_all(layers, start)
-    model = build_gathered_pretraining_model(layers)
     # The optimizer is never called; this one needs no memory.
     step = TrainingStep(model, pretraining_loss, keras.optimizers.SGD(0.0))
-    return _judge(step, batches), remarks
+    return _evaluate(step, batches), remarks
 
 
-def _judge(step: TrainingStep, batches: Iterable[Batch]) -> Row:
+def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> Row:
     sums = [np.asarray(step.evaluate(batch), np.float64) for batch in batches]
     if not sums:
         raise BertError("there is not one batch to evaluate on; give more data.")
     return metrics_of(np.sum(sums, axis=0))
 
 
-def _rows_of(stream: Stream) -> int:
-    """The rows of a stream's batches."""
-    state = stream.state()
-    rows = len(stream.next_batch()["token_input"])
-    stream.restore(state)
-    return rows
-
-
-def _build_layers(config: BertConfig, precision: str) -> BertLayers:
+def _build(config: BertConfig, precision: str) -> tuple[BertLayers, keras.Model]:
+    from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
     from bert_tf.models.layout import Heads
     from bert_tf.models.parts import BertLayers
 
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
     layers.build()
-    return layers
-
-
-def _with_dropout(config: BertConfig, rate: float | None) -> BertConfig:
-    if rate is None:
-        return config
-    return config.replace(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+    return layers, build_gathered_pretraining_model(layers)

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,25 +14,13 @@ from bert_tf.errors import BertError
 from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
+from bert_tf.training.loop import Outcome, Row
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
 from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
 
-if TYPE_CHECKING:
-    from bert_tf.training.loop import Outcome
-
 RESULTS = "eval_results.txt"
-
-Row = dict[str, float]
-
-_AS_THE_ORIGINAL = {
-    "loss": "loss",
-    "mlm_accuracy": "masked_lm_accuracy",
-    "mlm_loss": "masked_lm_loss",
-    "nsp_accuracy": "next_sentence_accuracy",
-    "nsp_loss": "next_sentence_loss",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +31,10 @@ class PretrainingFiles:
         inputs: TFRecord files or patterns of them, or one folder of a tokenized corpus.
         output_dir: for everything that is written.
         eval_inputs: like `inputs`, of data to evaluate on.
-        config: `bert_config.json`; None: the one in `output_dir` if training goes on there, else
-            the one beside `init_checkpoint`.
-        vocab: `vocab.txt`; None: the one of the corpus, in `output_dir`, beside the init
-            checkpoint or beside the config.
+        config: `bert_config.json`; None: the one in `output_dir` if training resumes there, else
+            that of `init_checkpoint`.
+        vocab: `vocab.txt`; None: that of the corpus, `output_dir`, the init checkpoint or the
+            config's folder.
         init_checkpoint: in the original format, to begin from.
     """
 
@@ -62,26 +49,25 @@ class PretrainingFiles:
 class PretrainingSession:
     """A pretraining whose files were found and fit together.
 
-    Making one reads small files only and imports no framework, so that what is wrong is said at
-    once.
+    Making one reads small files only and imports no framework, so that errors come at once.
 
     Args:
-        files: see there.
-        batches: see there.
+        files: what is read and where it is written.
+        batches: how batches are made.
         plan: how to train.
-        start: `"random"` as the original, or `"spectral"` (see `spectral_start`): what new
-            weights are, where there is no checkpoint.
+        start: new weights, if there is no checkpoint: `"random"` as in the original, or
+            `"spectral"` (see `spectral_start`).
         tell: is given what is worth a remark.
 
     Attributes:
         config: the architecture.
         vocab: the vocabulary.
         output_dir: where everything is written.
-        last: the checkpoint in `output_dir` that training goes on from, or None.
+        last: the checkpoint in `output_dir` that training resumes from, or None.
         corpus: the tokenized corpus, if the data are one.
-        described: what the data are, in words.
+        described: the data, in words.
         remarks: what is odd about them.
-        evaluated_on_same: what to say of evaluations on the data trained on; "" if they are not.
+        evaluated_on_same: what to say if evaluations are on the data trained on; else "".
 
     Raises:
         BertError: a file is missing or of another kind, or things do not fit each other.
@@ -97,10 +83,8 @@ class PretrainingSession:
     ) -> None:
         self.output_dir = os.path.expanduser(files.output_dir)
         self._init_checkpoint = files.init_checkpoint
-        self._plan = plan
-        self._start = start
+        self._plan, self._start, self._tell = plan, start, tell
         self._smoothing = batches.smoothing
-        self._tell = tell
         self._evaluated: tuple[int, Row] | None = None
         self.last = last_checkpoint(self.output_dir)
         folder = corpus_folder(files.inputs)
@@ -116,8 +100,8 @@ class PretrainingSession:
             raise BertError(
                 f"the examples have up to {self._source.max_seq_length} pieces, but "
                 f"max_position_embeddings in the BERT config is "
-                f"{self.config.max_position_embeddings}. Lower --max_seq_length (TFRecord files "
-                "are to be made anew with it), or take a config with more positions."
+                f"{self.config.max_position_embeddings}. Lower --max_seq_length (and make TFRecord "
+                f"files again with it), or take a config with more positions."
             )
         self.corpus = self._source.corpus
         self.described = self._source.described
@@ -132,12 +116,12 @@ class PretrainingSession:
         on_resume: Callable[[int], None] = lambda step: None,
         progress: bool = True,
     ) -> Outcome:
-        """Trains to the end of the plan, or goes on where an earlier call stopped: `pretrain`.
+        """Trains to the end of the plan, or resumes where an earlier call stopped: see `pretrain`.
 
         Args:
             evaluate: whether evaluations are made, by the plan and at the end.
-            on_row: is given each row of the log.
-            on_resume: is told the step that training goes on from.
+            on_row: gets each row of the log.
+            on_resume: gets the step that training resumes from.
             progress: whether to show a progress bar on a terminal.
 
         Raises:
@@ -146,8 +130,7 @@ class PretrainingSession:
         from bert_tf.training.pretraining.pretrain import pretrain
 
         def noted(row: Row) -> None:
-            found = {name.removeprefix("eval_"): x for name, x in row.items() if "eval_" in name}
-            if found:
+            if found := {name[5:]: x for name, x in row.items() if name.startswith("eval_")}:
                 self._evaluated = int(row["step"]), found
             on_row(row)
 
@@ -168,7 +151,7 @@ class PretrainingSession:
         return outcome
 
     def evaluate(self) -> dict[str, float]:
-        """Judges the last checkpoint, else the init checkpoint; writes `eval_results.txt`.
+        """Evaluates the last checkpoint, else the init checkpoint; writes `eval_results.txt`.
 
         Returns:
             What the original's evaluation gives: `global_step`, `loss`, `masked_lm_accuracy`,
@@ -195,9 +178,12 @@ class PretrainingSession:
             )
             for remark in remarks:
                 self._tell(remark)
-        results: dict[str, float] = {"global_step": step}
-        results |= {name: found[ours] for ours, name in _AS_THE_ORIGINAL.items()}
-        self._write_results(results)
+        results: dict[str, float] = {"global_step": step, "loss": found["loss"]}
+        for ours, name in (("mlm", "masked_lm"), ("nsp", "next_sentence")):
+            results |= {f"{name}_{x}": found[f"{ours}_{x}"] for x in ("accuracy", "loss")}
+        text = "".join(f"{name} = {value}\n" for name, value in sorted(results.items()))
+        make_folder(self.output_dir)
+        write_whole(os.path.join(self.output_dir, RESULTS), text)
         return results
 
     def _start_weights(self) -> Mapping[str, np.ndarray]:
@@ -238,57 +224,47 @@ class PretrainingSession:
     ) -> Vocabulary:
         if files.vocab is not None:
             return Vocabulary.load(os.path.expanduser(files.vocab))
-        folders = [corpus, self.output_dir if self.last else None]
-        for folder in folders:
-            if folder is not None and os.path.isfile(os.path.join(folder, VOCAB_NAME)):
-                return Vocabulary.load(os.path.join(folder, VOCAB_NAME))
-        if beside.vocab is not None:
-            return beside.vocab
-        if files.config is not None:
-            path = os.path.join(os.path.dirname(os.path.expanduser(files.config)), VOCAB_NAME)
-            if os.path.isfile(path):
-                return Vocabulary.load(path)
+
+        def there(folder: str | None) -> Vocabulary | None:
+            path = None if folder is None else os.path.join(folder, VOCAB_NAME)
+            return Vocabulary.load(path) if path is not None and os.path.isfile(path) else None
+
+        config = files.config and os.path.dirname(os.path.expanduser(files.config))
+        of_data = there(corpus) or there(self.last and self.output_dir)
+        if found := of_data or beside.vocab or there(config):
+            return found
         raise BertError(
-            "no vocab.txt was found beside the data, the config or the init checkpoint; pass "
-            "--vocab_file, the vocabulary that the data were made with. It goes beside the weights."
+            "no vocab.txt was found with the data, the config or the init checkpoint; pass "
+            "--vocab_file, the vocabulary that the data were made with."
         )
 
     def _check_vocabulary(self, beside: Beside) -> None:
-        if len(self.vocab) > self.config.vocab_size:
+        held, room = f"{self.vocab.source} has {len(self.vocab):,} pieces", self.config.vocab_size
+        if len(self.vocab) > room:
             raise BertError(
-                f"{self.vocab.source} has {len(self.vocab):,} pieces, but vocab_size in the BERT "
-                f"config is {self.config.vocab_size:,}; take the config and the vocabulary of one "
-                "model."
+                f"{held}, but vocab_size in the BERT config is {room:,}; take the config and the "
+                f"vocabulary of one model."
             )
-        if len(self.vocab) < self.config.vocab_size:
+        if len(self.vocab) < room:
             self._tell(
-                f"vocab_size in the BERT config is {self.config.vocab_size:,}, and "
-                f"{self.vocab.source} has {len(self.vocab):,} pieces: the rest stays unused."
+                f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused."
             )
         if beside.vocab is not None and beside.vocab.raw != self.vocab.raw:
             ours, theirs = self.vocab.pieces, beside.vocab.pieces
-            other = sum(a != b for a, b in itertools.zip_longest(ours, theirs))
-            if other:
+            if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
                 self._tell(
                     f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
-                    "vocabulary beside the init checkpoint, whose weights mean the pieces there."
+                    f"init checkpoint's vocabulary, whose pieces its weights mean."
                 )
 
     def _check_start(self, corpus: str | None) -> None:
         check_choice("start", self._start, ("random", "spectral"))
-        if self._start == "spectral" and self._init_checkpoint is not None:
+        if self._start == "random":
+            return
+        if self._init_checkpoint is not None:
+            raise BertError("--init_checkpoint and --start=spectral are two starts; omit one.")
+        if corpus is None:
             raise BertError(
-                "--init_checkpoint and --start=spectral are two starts; leave one of them out."
+                "--start=spectral is computed from a tokenized corpus, and --input_file names "
+                "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave --start out."
             )
-        if self._start == "spectral" and corpus is None:
-            raise BertError(
-                "--start=spectral is computed from the statistics of a tokenized corpus, and "
-                "--input_file names TFRecord files. Make one with `bert_tf tokenize`, or leave "
-                "--start out."
-            )
-
-    def _write_results(self, results: Mapping[str, float]) -> None:
-        path = os.path.join(self.output_dir, RESULTS)
-        text = "".join(f"{name} = {value}\n" for name, value in sorted(results.items()))
-        make_folder(self.output_dir)
-        write_whole(path, text)

@@ -5,35 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 
-from bert_tf.data import (
-    MaskRules,
-    PairRules,
-    PretrainingStream,
-    RecordStream,
-    TokenCorpus,
-    split_by_source,
-)
+from bert_tf import data
+from bert_tf.data import MaskRules, PairRules, PretrainingStream, RecordStream, TokenCorpus
 from bert_tf.data.pretraining.records import find_records
 from bert_tf.errors import BertError
 from bert_tf.text import Vocabulary
+from bert_tf.training.loop import Stream
 from bert_tf.training.pretraining.plan import BatchSettings
-
-
-class Stream(Protocol):
-    """What `pretrain` takes: see `bert_tf.training.loop.Stream`."""
-
-    def next_batch(self) -> dict[str, np.ndarray]:
-        """The next batch."""
-
-    def state(self) -> dict[str, Any]:
-        """Where it stands."""
-
-    def restore(self, state: Any) -> None:
-        """Goes there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +23,13 @@ class Source:
 
     Attributes:
         stream: of batches to train on.
-        evaluation: makes the batches to evaluate on, the same ones at each call; there may be
-            infinitely many.
-        max_seq_length: pieces of an example.
+        evaluation: makes the batches to evaluate on, the same at each call, perhaps without end.
+        max_seq_length: tokens of an example.
         corpus: the tokenized corpus, if it is one.
         trained_on: which of its documents are trained on; bool, (documents,).
-        described: what the data are, in words.
+        described: the data, in words.
         remarks: what is odd about them.
-        same: what to say of evaluations that are on the data trained on; "" if they are not.
+        same: what to say if evaluations are on the data trained on; else "".
     """
 
     stream: Stream
@@ -66,7 +46,7 @@ def corpus_folder(inputs: Sequence[str]) -> str | None:
     """The folder of the tokenized corpus, if the inputs are one and no TFRecord files.
 
     Raises:
-        BertError: there is a folder beside other inputs.
+        BertError: there are a folder and other inputs.
     """
     folders = [path for path in inputs if os.path.isdir(path)]
     if folders and len(inputs) > 1:
@@ -106,14 +86,10 @@ def open_source(
     opened = _open(inputs, vocab, vocab_size, settings)
     if not eval_inputs:
         return opened
-    # A corpus is cut to the length of the data trained on; files have their own.
-    length = settings.max_seq_length or opened.max_seq_length
-    judged_settings = (
-        dataclasses.replace(settings, max_seq_length=length)
-        if corpus_folder(eval_inputs)
-        else settings
-    )
-    judged = _open(eval_inputs, vocab, vocab_size, judged_settings)
+    if corpus_folder(eval_inputs):  # it is cut to the length trained on; files have their own
+        length = settings.max_seq_length or opened.max_seq_length
+        settings = dataclasses.replace(settings, max_seq_length=length)
+    judged = _open(eval_inputs, vocab, vocab_size, settings)
     return dataclasses.replace(
         opened,
         evaluation=judged.evaluation,
@@ -130,14 +106,10 @@ def _open(
     folder = corpus_folder(inputs)
     if folder is not None:
         return _open_corpus(folder, vocab, settings)
-    return _open_records(inputs, vocab_size, settings)
-
-
-def _open_records(inputs: Sequence[str], vocab_size: int, settings: BatchSettings) -> Source:
     if settings.held_out_pieces:
         raise BertError(
-            "--held_out_pieces is for a tokenized corpus; TFRecord files to evaluate on are named "
-            "by --eval_input_file."
+            "--held_out_pieces is for a tokenized corpus; name TFRecord files to evaluate on with "
+            "--eval_input_file."
         )
     files = find_records(inputs)
 
@@ -169,8 +141,8 @@ def _open_records(inputs: Sequence[str], vocab_size: int, settings: BatchSetting
 
 def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Source:
     corpus = TokenCorpus.open(folder)
-    held_out = split_by_source(corpus, settings.held_out_pieces, settings.held_out_seed)
-    # Where the lengths are still to be chosen, they are those of the original's flags.
+    held_out = data.split_by_source(corpus, settings.held_out_pieces, settings.held_out_seed)
+    # The defaults are those of the original's flags.
     length = settings.max_seq_length or PairRules.max_seq_length
 
     def stream_of(documents: np.ndarray, batch_size: int, seed: int) -> PretrainingStream:
@@ -189,29 +161,29 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
             vocab=vocab,
         )
 
-    judged = held_out if held_out.any() else ~held_out
     sizes = corpus.document_pieces()
+
+    def size_of(documents: np.ndarray) -> str:
+        return f"{sizes[documents].sum():,} pieces in {int(documents.sum()):,} documents"
+
     stream = stream_of(~held_out, settings.train_batch_size, settings.seed)
-    groups = ", ".join(f"{name} {share:.0%}" for name, share in stream.shares.items())
-    described = (
-        f"{sizes[~held_out].sum():,} pieces in {int((~held_out).sum()):,} documents of {folder}"
-    )
+    described = f"{size_of(~held_out)} of {folder}"
     if len(stream.shares) > 1:
+        groups = ", ".join(f"{name} {part:.0%}" for name, part in stream.shares.items())
         described += f" ({groups} of the examples)"
+    judged = ~held_out
+    same = "evaluations are on the texts that are trained on; --held_out_pieces holds some out."
     if held_out.any():
-        described += (
-            f"; held out: {sizes[held_out].sum():,} pieces in {int(held_out.sum()):,} documents"
-        )
+        judged, same = held_out, ""
+        described += f"; held out: {size_of(held_out)}"
     return Source(
         stream,
-        # Pairs and masks of its own, the same ones each time, whatever training is seeded with.
+        # Pairs and masks of its own, the same each time, whatever the seed of training.
         lambda: stream_of(judged, settings.eval_batch_size, settings.held_out_seed),
         length,
         corpus,
         ~held_out,
         described,
         tuple(corpus.info.get("remarks", ())),
-        ""
-        if held_out.any()
-        else "evaluations are on the texts that are trained on; --held_out_pieces holds some out.",
+        same,
     )

@@ -1,28 +1,23 @@
-"""Start weights: drawn at random as the original does, or read off the statistics of the corpus.
+"""Start weights: drawn at random as in the original, or computed from the corpus.
 
-From random weights a small masked language model spends a good part of a small budget at the level
-of guessing by frequency. It leaves that level when two things are there at once: a token table in
-which like pieces lie near each other, and heads that read the neighbours. Both can be computed:
-the table by factorising the pieces' associations, as word vectors are (Levy and Goldberg, Neural
-Word Embedding as Implicit Matrix Factorization, 2014), the heads because a rotation turns the sine
-and cosine of one position into those of another (Vaswani et al., Attention Is All You Need, 2017).
-Only the initial numbers differ from the original's: any checkpoint reader can begin from them.
+From random weights a small masked language model spends much of a small budget guessing by
+frequency. It gets beyond that once it has both a token table in which like tokens are near each
+other and heads that read the neighbours. Both can be computed: the table by factorizing the tokens'
+associations, as word vectors are (Levy and Goldberg, Neural Word Embedding as Implicit Matrix
+Factorization, 2014), the heads because a rotation turns the sine and cosine of one position into
+those of another (Vaswani et al., Attention Is All You Need, 2017). Only the initial numbers differ
+from the original's: any checkpoint reader can begin from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from bert_tf.config import BertConfig
-from bert_tf.data.pretraining.cooccurrence import (
-    Counts,
-    TokenArrays,
-    associations,
-    count_neighbours,
-)
+from bert_tf.data.pretraining import cooccurrence
+from bert_tf.data.pretraining.cooccurrence import Counts, TokenArrays
 from bert_tf.errors import BertError
 from bert_tf.heads import RELEASED as PARTS
 from bert_tf.heads import weights_of
@@ -34,19 +29,18 @@ SHORTEST, LONGEST = 4.0, 600.0
 """Wavelengths of the position table, in positions."""
 
 _SCALE = 0.02  # root mean square of a token row, and amplitude of the position table
-_SMALL = 0.002  # standard deviation of what is to be next to nothing, but not equal
+_SMALL = 0.002  # standard deviation of what is to be almost 0, but not equal
 _LONGEST_ROW = 2.5  # in norms of the root mean square row
-_SHARPNESS = 2.05  # score of the looked-at place in a head; see `_look`
+_SHARPNESS = 2.05  # score of the position that a head looks at; see `_look`
 _OUTPUT = (1.0, 0.5)  # how much of what the heads of the two layers read is added
-_FADED = 0.74  # of the position, what the second layer still sees: measured, 0.71 to 0.78
+_FADED = 0.74  # what the second layer still sees of the position: measured, 0.71 to 0.78
 
 
 def random_start(config: BertConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """New weights as the original draws them.
 
-    Kernels and tables come from a normal distribution of the config's `initializer_range`, drawn
-    again beyond two standard deviations (`truncated_normal_initializer`); biases and betas are 0
-    and gammas 1.
+    Kernels and tables are normal with the config's `initializer_range`, drawn again beyond two
+    standard deviations (`truncated_normal_initializer`); biases and betas are 0, gammas 1.
 
     Args:
         config: the architecture.
@@ -87,27 +81,27 @@ def spectral_start(
     mask_id: int,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Weights that know which pieces are alike and read the neighbours, before any training.
+    """Weights that know which tokens are alike and read the neighbours, before any training.
 
-    The first quarter of the width holds the position, the rest the piece:
+    The first quarter of the width holds the position, the rest the token:
 
-    1. Token table: a factorisation of the pieces' associations in the rest of the dimensions;
-       the position's are next to 0. Pieces that were not seen, `[MASK]` and `[PAD]` get random
-       rows as long as those of the pieces in the text.
+    1. Token table: a factorization of the tokens' associations in the rest of the dimensions; the
+       position's are almost 0. Tokens that were not seen, `[MASK]` and `[PAD]` get random rows as
+       long as those of the tokens in the text.
     2. Position table: sines and cosines in the position dimensions, 0 elsewhere.
-    3. Each head of the first two layers puts about a tenth of its attention on the place at its
-       offset (see `OFFSETS`) in a text of 64 pieces, reads a random orthonormal projection of
-       the piece there and adds it at its own place.
-    4. The masked-word head begins with the identity and the frequencies of the pieces.
+    3. Each head of the first two layers puts about a tenth of its attention on the position at
+       its offset (see `OFFSETS`) in a text of 64 tokens, reads a random orthonormal projection of
+       the token there and adds it at its own position.
+    4. The masked-word head begins with the identity and the frequencies of the tokens.
 
-    All else is as in `random_start`, but the segment table: small, and 0 in the position
-    dimensions, for it is added to every piece and would drown both.
+    All else is as in `random_start`, except the segment table: small, and 0 in the position
+    dimensions, for it is added to every token and would drown both.
 
     Args:
         config: the architecture; `hidden_size` at least 8.
-        corpus: the arrays, of which `tokens`, `sentences`, `documents` and `groups` are read.
+        corpus: of its arrays, `tokens`, `sentences`, `documents` and `groups` are read.
         documents: (documents) bool, those to count: not what is held out.
-        smoothing: share of a group in training goes with its pieces to this power.
+        smoothing: a group's part of training goes with its number of tokens to this power.
         seed: the same seed gives the same numbers on the same machine.
         mask_id: id of `[MASK]`.
         progress: is told how far it is, in words.
@@ -125,23 +119,16 @@ def spectral_start(
             f"BERT config is {config.vocab_size:,}; use the vocabulary of the model for both."
         )
     if not 0 <= mask_id < config.vocab_size:
-        raise BertError(
-            f"mask_id={mask_id} is not in the vocabulary; pass the id of [MASK], from 0 to "
-            f"{config.vocab_size - 1:,}."
-        )
+        last = f"{config.vocab_size - 1:,}"
+        raise BertError(f"mask_id={mask_id} is not in the vocabulary, whose ids are 0 to {last}.")
     if config.hidden_size < 8 or config.head_size < 2:
         raise BertError(
             f"hidden_size {config.hidden_size} with num_attention_heads "
-            f"{config.num_attention_heads} leaves no room for the position's sines: the spectral "
-            "start needs a hidden_size of at least 8 and heads at least 2 wide. Make the model "
-            "wider, or start from random weights."
+            f"{config.num_attention_heads} leaves no room for the position's sines. Make "
+            f"hidden_size at least 8 and heads at least 2 wide, or start from random weights."
         )
-    counts = count_neighbours(
-        corpus,
-        documents=documents,
-        smoothing=smoothing,
-        ignored=(0, mask_id),
-        progress=progress,
+    counts = cooccurrence.count_neighbours(
+        corpus, documents=documents, smoothing=smoothing, ignored=(0, mask_id), progress=progress
     )
     rng = np.random.default_rng([seed, 1])
     start = random_start(config, seed)
@@ -151,7 +138,11 @@ def spectral_start(
     segments = _noise(rng, (config.type_vocab_size, config.hidden_size))
     segments[:, : position_size(config)] = 0
     start["bert/embeddings/token_type_embeddings"] = segments
-    amplitude = _amplitude(config, table, counts.pieces)
+    # What the position's amplitude becomes in the embedding norm, which scales each sum of rows to
+    # the length sqrt(hidden): mean over the corpus.
+    squares = (table**2).sum(axis=1) + _SCALE**2 * position_size(config) / 2
+    scales = np.sqrt(config.hidden_size / squares)
+    amplitude = float(_SCALE * np.average(scales, weights=counts.pieces))
     for layer in range(min(len(OFFSETS), config.num_hidden_layers)):
         _look(start, config, layer, amplitude * _FADED**layer)
         _read(start, config, layer, rng)
@@ -162,7 +153,7 @@ def spectral_start(
 
 
 def position_size(config: BertConfig) -> int:
-    """How many dimensions, the first ones, the spectral start keeps for the position: even."""
+    """How many first dimensions the spectral start keeps for the position: even."""
     return config.hidden_size // 8 * 2
 
 
@@ -176,9 +167,15 @@ def _token_table(
     rng: np.random.Generator,
     progress: Callable[[str], None] | None,
 ) -> np.ndarray:
-    """Rows U S^0.5 of the associations behind the position dimensions, (vocab, hidden)."""
-    svd = _truncated_svd()
-    matrix = associations(counts)
+    """Rows U S^0.5 of the associations after the position dimensions, (vocab, hidden)."""
+    try:
+        from sklearn.utils.extmath import randomized_svd  # Halko, Martinsson and Tropp's method
+    except ImportError as error:
+        raise BertError(
+            "the spectral start needs scikit-learn, which is not installed: "
+            'pip install "bert_tf[train]", or start from random weights.'
+        ) from error
+    matrix = cooccurrence.associations(counts)
     positions = position_size(config)
     rank = min(config.hidden_size - positions, config.vocab_size)
     if progress:
@@ -188,7 +185,7 @@ def _token_table(
             "no two pieces of the corpus stand near each other more often than chance has it and "
             "more than 3 times; take more text, or start from random weights."
         )
-    left, values, _ = svd(matrix, rank, random_state=int(rng.integers(2**31)))
+    left, values, _ = randomized_svd(matrix, rank, random_state=int(rng.integers(2**31)))
     rows = left * np.sqrt(values)
     known = np.diff(matrix.indptr) > 0
     rows *= _SCALE / np.sqrt(np.mean(rows[known] ** 2))
@@ -197,24 +194,12 @@ def _token_table(
     rows *= np.minimum(1, limit / np.maximum(norms, limit))[:, None]
     table = _noise(rng, (config.vocab_size, config.hidden_size))
     table[known, positions : positions + rank] = rows[known]
-    # What was not seen is as long as a piece of the text is on average. Were it shorter, the
-    # embedding norm would blow its position up: at [MASK] a head would then look at [MASK].
+    # What was not seen is as long as a token of the text is on average. Were it shorter, the
+    # embedding norm would enlarge its position: at [MASK] a head would then look at [MASK].
     usual = np.average(np.linalg.norm(rows[known], axis=1), weights=counts.pieces[known])
     noise = table[~known, positions:]
     table[~known, positions:] *= usual / np.linalg.norm(noise, axis=1, keepdims=True)
     return table
-
-
-def _truncated_svd() -> Any:
-    """Halko, Martinsson and Tropp's randomized method, as scikit-learn has it."""
-    try:
-        from sklearn.utils.extmath import randomized_svd
-    except ImportError as error:
-        raise BertError(
-            "the spectral start needs scikit-learn, which is not installed: "
-            'pip install "bert_tf[train]", or start from random weights.'
-        ) from error
-    return randomized_svd
 
 
 def _wavelengths(count: int) -> np.ndarray:
@@ -224,32 +209,21 @@ def _wavelengths(count: int) -> np.ndarray:
 def _position_table(config: BertConfig) -> np.ndarray:
     """Sine and cosine in turn of each wavelength, shortest first, (positions, hidden)."""
     width = position_size(config)
-    angle = 2 * np.pi * np.arange(config.max_position_embeddings)[:, None]
-    angle = angle / _wavelengths(width // 2)
     table = np.zeros((config.max_position_embeddings, config.hidden_size), np.float32)
+    angle = 2 * np.pi * np.arange(len(table))[:, None] / _wavelengths(width // 2)
     table[:, 0:width:2] = _SCALE * np.sin(angle)
     table[:, 1:width:2] = _SCALE * np.cos(angle)
     return table
 
 
-def _amplitude(config: BertConfig, table: np.ndarray, pieces: np.ndarray) -> float:
-    """What the position's amplitude becomes in the embedding norm, mean over the corpus.
-
-    The norm scales each sum of rows to the length sqrt(hidden).
-    """
-    squares = (table**2).sum(axis=1) + _SCALE**2 * position_size(config) / 2
-    scales = np.sqrt(config.hidden_size / squares)
-    return float(_SCALE * np.average(scales, weights=pieces))
-
-
 def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitude: float) -> None:
     """Lets each head of a layer look at its offset: sets query and key.
 
-    With (sin, cos) of a wavelength at place t turned by the angle of the offset o in the query
-    and left alone in the key, the score of place s is a sum over the wavelengths of
+    With (sin, cos) of a wavelength at position t turned by the angle of the offset o in the query
+    and left alone in the key, the score of position s is a sum over the wavelengths of
     weight * cos(angle * (t + o - s)), greatest at s = t + o. Weights go with 1 / wavelength and
-    add up to `_SHARPNESS`: in a text of 64 pieces that place then gets 0.100 of the attention,
-    the ones beside it 0.043, all further ones 0.015 and less.
+    add up to `_SHARPNESS`: in a text of 64 tokens that position then gets 0.100 of the attention,
+    the next ones 0.043, all further ones 0.015 and less.
     """
     width, size = position_size(config) // 2, config.head_size
     waves = _wavelengths(width)
@@ -268,7 +242,7 @@ def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitud
         query[sine, column] = query[sine + 1, column + 1] = scale * np.cos(turn)
         query[sine + 1, column] = scale * np.sin(turn)
         query[sine, column + 1] = -scale * np.sin(turn)
-        # Columns left over start as ever: where query and key are both 0 nothing is ever learnt.
+        # Columns left over stay random: where query and key are both 0 nothing is ever learnt.
         left = slice(head * size + 2 * len(taken), (head + 1) * size)
         query[:, left] = start[f"{name}/query/kernel"][:, left]
         key[:, left] = start[f"{name}/key/kernel"][:, left]
@@ -278,24 +252,20 @@ def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitud
 def _read(
     start: dict[str, np.ndarray], config: BertConfig, layer: int, rng: np.random.Generator
 ) -> None:
-    """Lets each head carry a part of the piece it sees: sets value and attention output.
+    """Lets each head carry a part of the token it sees: sets value and attention output.
 
-    Heads with the same offset read parts that are orthogonal to each other, so that together
-    they carry more of the piece.
+    Heads with the same offset read orthogonal parts, so that together they carry more of it.
     """
-    positions, size = position_size(config), config.head_size
+    positions = position_size(config)
     rest = config.hidden_size - positions
     name = f"bert/encoder/layer_{layer}/attention"
     value = start[f"{name}/self/value/kernel"]
     output = start[f"{name}/output/dense/kernel"]
     value[:positions] = 0
     output[:, :positions] = 0
+    of_heads = np.arange(config.hidden_size).reshape(-1, config.head_size)
     for offset in range(len(OFFSETS[layer])):
-        columns = [
-            head * size + column
-            for head in range(offset, config.num_attention_heads, len(OFFSETS[layer]))
-            for column in range(size)
-        ][:rest]
+        columns = of_heads[offset :: len(OFFSETS[layer])].reshape(-1)[:rest]
         basis, _ = np.linalg.qr(rng.standard_normal((rest, len(columns))))
         value[positions:, columns] = basis
         output[columns, positions:] = basis.T * _OUTPUT[layer]
