@@ -20,10 +20,10 @@ class LabelledRows(NamedTuple):
     """Rows to train on or to judge by.
 
     Attributes:
-        texts: what `bert_tf.batching.tokenize_texts` gave.
-        labels: what `bert_tf.data.encode_labels` gave: int32 (rows,), the number of the
-            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,). For other
-            heads see `bert_tf.batching.labels.Labels`.
+        texts: from `bert_tf.batching.tokenize_texts`.
+        labels: from `bert_tf.data.encode_labels`: int32 (rows,), the number of the class; float32
+            (rows, labels), 1 for each that holds; or float32 (rows,). For other heads see
+            `bert_tf.batching.labels.Labels`.
     """
 
     texts: TokenizedTexts
@@ -49,7 +49,7 @@ def open_batches(
     """The batches of a training.
 
     Args:
-        bert: of which a frozen encoder's vectors are computed.
+        bert: computes the vectors of a frozen encoder.
         train: rows to train on.
         validation: rows to judge by.
         plan: how to train.
@@ -63,25 +63,20 @@ def open_batches(
     size, seed = plan.batch_size, plan.seed
     if plan.kind != "frozen":
         labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
-        return Batches(labelled, None if validation is None else validation.texts)
+        return Batches(labelled, validation and validation.texts)
     from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:
-        return features_of(
-            bert,
-            rows.texts,
-            plan.pooling,
-            folder,
-            digest=digest,
-            batch_size=plan.eval_batch_size,
-            progress=progress,
-        )
+        how: dict[str, Any] = {
+            "digest": digest,
+            "batch_size": plan.eval_batch_size,
+            "progress": progress,
+        }
+        return features_of(bert, rows.texts, plan.pooling, folder, **how)
 
     key = f"{digest} {train.texts.key} {plan.pooling}"
-    return Batches(
-        FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key),
-        None if validation is None else Vectors(vectors(validation)),
-    )
+    stream = FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key)
+    return Batches(stream, validation and Vectors(vectors(validation)))
 
 
 class Weighted:

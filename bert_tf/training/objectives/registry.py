@@ -16,7 +16,7 @@ OBJECTIVES: dict[str, str] = {
     "multilabel": "classifier:Multilabel",
     "regression": "classifier:Regression",
 }
-"""Name of a task to the module here and the class in it, which is imported when it is asked for."""
+"""Name of a task to the module here and the class in it, imported when it is asked for."""
 
 
 def objective_class(task: str) -> type[Objective]:
