@@ -63,16 +63,11 @@ class Predicting:
 class Task(Predicting, Generic[Item, Result]):
     """What is asked of a BERT: one item in, one named result out.
 
-    A task says how an item is prepared (`_prepare`) and how prepared ones are answered
-    (`_answer`), mostly by `_outputs`.
+    A task says how an item is prepared and how prepared ones are answered, mostly by `_outputs`.
     """
 
     def _prepare(self, item: Any) -> Any:
-        """Checks and tokenizes one item.
-
-        Raises:
-            BertError: it is no such item.
-        """
+        """Checks and tokenizes one item; raises `BertError` if it is none."""
         raise NotImplementedError
 
     def _answer(self, prepared: list[Any]) -> list[Result]:
@@ -94,8 +89,8 @@ class Task(Predicting, Generic[Item, Result]):
 
         Args:
             texts: any number of what the task takes.
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
-                `BertError` among the texts, for a row that could not be read, is treated alike.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result; also
+                that which is among the texts, for a row that could not be read.
         """
         return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
 

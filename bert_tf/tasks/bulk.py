@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, Protocol
 
 from bert_tf import backend
+from bert_tf.data.labelled.problems import show_place
 from bert_tf.errors import BertError
 from bert_tf.files.growing import Extent, GrowingFile, growing_file
 from bert_tf.tasks.streaming import CHUNK_BATCHES
 
 Row = tuple[Any, tuple[str, int], str]
-"""A row of the input: what it asks (None if it is damaged), file and line, what is wrong with it
-("" if nothing is)."""
+"""A row of the input: what it asks (None if it is damaged), file and line, what is wrong or ""."""
 
 Stream = Callable[[Iterable[Any]], Iterable[Any]]
 """A task's `stream` with `errors="yield"`; it gives a `BertError` among what is asked back."""
@@ -29,18 +29,13 @@ class Form(Protocol):
     """How results are written: each as text with its end, for people or for programs."""
 
     separator: str
-    """What stands between two results."""
+    """Between two results."""
 
     def header(self) -> str:
-        """What stands before all of them."""
+        """Before all of them."""
 
     def line(self, row: Row, result: Any) -> str:
-        """The text of a row, with its end; "" for nothing.
-
-        Args:
-            row: that was asked.
-            result: of the task, or a `BertError`.
-        """
+        """The text of a row's result or `BertError`, with its end; "" for nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +47,7 @@ class PredictedFile:
         rows: in it, one for each row of the input.
         resumed_from: the rows that an earlier run had done.
         failed: rows without a result.
-        problems: where the first of these stand and what is wrong with them.
+        problems: where the first of these are and what is wrong with them.
     """
 
     path: str
@@ -63,7 +58,7 @@ class PredictedFile:
 
 
 def settings_of(task: Any) -> dict[str, Any]:
-    """What the bytes of a task's results depend on, whatever the task, other than its weights."""
+    """What the bytes of any task's results depend on, other than its weights."""
     return {
         "batch_size": task.batch_size,
         "chunk": task.batch_size * CHUNK_BATCHES,
@@ -85,8 +80,7 @@ def answered(stream: Stream, rows: Iterable[Row]) -> Iterator[tuple[Any, Any]]:
     def asked() -> Iterator[Any]:
         for row in rows:
             taken.append(row)
-            value, _, error = row
-            yield BertError(error) if value is None else value
+            yield BertError(row[2]) if row[0] is None else row[0]
 
     for result in stream(asked()):
         yield taken.popleft(), result
@@ -110,24 +104,21 @@ def answer_file(
     called again with the same arguments, it resumes after the last whole chunk (16 batches) that
     was noted, at the latest two seconds before the end. The bytes are those of an unbroken run, as
     far as the backend gives the same for the same batch: earlier rows are compared by a hash, and
-    the last chunk is answered once more and must give the same bytes, which another model would
-    not. More rows than before are no difference.
+    the last chunk is answered again and must give the same bytes, which another model would not.
+    There may be more rows than before.
 
     Args:
         stream: of the task.
         rows: gone through from the start each time, and at most two chunks ahead.
-        form: of the results; without state, so that a chunk's text depends on its rows alone.
+        form: of the results, also of damaged or empty rows; without state, so that a chunk's text
+            depends on its rows alone.
         output: the file.
         settings: what must be the same to resume; JSON can hold it; `settings_of` and more.
-        overwrite: replace a finished file; and where an unfinished one is of other rows, another
-            model or other settings, start over.
+        overwrite: replace a finished file; start over where an unfinished one is of other rows,
+            another model or other settings.
         on_rows: is given the number of rows done so far.
         on_resume: is given the number of rows that an earlier run had done, if it is above 0.
         on_problem: is given each row that has no result, once it is known.
-
-    Returns:
-        How it went. Rows that are damaged or empty are no reason to end: the form decides what
-        stands in their places.
 
     Raises:
         BertError: the output exists, cannot be written or is of another run; or the input cannot
@@ -144,7 +135,7 @@ def answer_file(
             if not overwrite:
                 raise BertError(
                     f"{file.path}.part is of an interrupted run, and {reason}. Give it what it "
-                    f"had then; to begin anew, say --overwrite"
+                    f"had then; to start over, say --overwrite"
                 ) from None
             start = 0
             file.restart()
@@ -167,10 +158,8 @@ class _Work:
 
     def do(self, rows: Iterable[Row]) -> int:
         """Answers what is not answered yet, and finishes the file; gives the number of rows."""
-        noted = self.file.extent
+        noted, source, done = self.file.extent, iter(rows), 0
         digest = hashlib.blake2b(digest_size=16)
-        source = iter(rows)
-        done = 0
         for row in islice(source, max(0, noted.rows - self.size)):
             _add(digest, row)
             done += 1
@@ -187,7 +176,7 @@ class _Work:
                 failed += 1
                 self.on_problem(row, result)
                 if failed <= _SHOWN:
-                    problems = (*problems, _shown(row, result))
+                    problems = (*problems, f"{show_place(row[1])}: {result}")
             if done % self.size:
                 continue
             written, chunk = _encoded(chunk), []
@@ -199,7 +188,7 @@ class _Work:
                 )
             elif written != self.file.last_chunk():
                 raise _OtherRunError(
-                    "its last rows come out otherwise now: the model is another, or the machine "
+                    "its last rows give other results now: the model is another, or the machine "
                     "computes otherwise"
                 )
             self.on_rows(done)
@@ -208,12 +197,6 @@ class _Work:
         self.file.finish(_encoded(chunk), Extent(done, failed=failed, problems=problems))
         self.on_rows(done)
         return done
-
-
-def _shown(row: Row, error: BertError) -> str:
-    from bert_tf.data.labelled.texts import show_place
-
-    return f"{show_place(row[1])}: {error}"
 
 
 def _add(digest: Any, row: Row) -> None:
