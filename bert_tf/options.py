@@ -102,7 +102,7 @@ def option(
         help: what it is, a phrase without a full stop at the end.
         range: of a number.
         choices: the words that a text can be.
-        usual: what is shown as its default, for None that means something else.
+        usual: shown in place of a default of None that means something else.
     """
     if usual is None and default is not None:
         usual = shown(default)

@@ -42,19 +42,14 @@ _NOT_PARAMETERS = ("class_weights", "seed", "label_smoothing", "save_every", "lo
 
 
 class Targets(NamedTuple):
-    """What is to be learnt.
-
-    Attributes:
-        task: see `bert_tf.data.LabelledTexts`.
-        labels: of each row.
-        names: of the classes in their order; none for a regression.
-        classes: as y has them; of several at once the numbers of the columns.
-    """
+    """What is to be learnt; task and labels are those of `bert_tf.data.LabelledTexts`."""
 
     task: Task
     labels: list[Label]
     names: tuple[str, ...] = ()
+    """Of the classes in their order; none for a regression."""
     classes: np.ndarray | None = None
+    """As y has them; of several at once the numbers of the columns."""
 
 
 class Answers(Predicting):
@@ -109,8 +104,10 @@ class BertEstimator(BaseEstimator):
         data = dataclasses.replace(data, labels=targets.labels, task=targets.task)
         seed = _seed(params["random_state"])
         parts = [data]
-        if params["validation_fraction"] is not None:
-            parts = _held_out(data, params["validation_fraction"], seed)
+        if (fraction := params["validation_fraction"]) is not None:
+            Range(float, above=0, below=1).check("validation_fraction", fraction)
+            shares = {"train": 1 - fraction, "validation": fraction}
+            parts = list(split_labelled(data, shares, seed=seed)[0].values())
         elif params["patience"] is not None:
             raise BertError("patience needs texts to judge by; pass validation_fraction=0.1, say.")
         plan = self._plan(params, seed, targets)
@@ -119,12 +116,9 @@ class BertEstimator(BaseEstimator):
         bert = load(params["checkpoint"], **options)
         limit = bert.config.max_position_embeddings
         length = params["max_seq_length"] or min(USUAL_LENGTH, limit)
-        train, *validation = (
-            LabelledRows(
-                tokenize_texts(part, bert.tokenizer, length), encode_labels(part, targets.names)
-            )
-            for part in parts
-        )
+        tokenized = [tokenize_texts(part, bert.tokenizer, length) for part in parts]
+        labels = [encode_labels(part, targets.names) for part in parts]
+        train, *validation = map(LabelledRows, tokenized, labels)
         history: list[dict[str, float]] = []
         with _folder(params["output_dir"]) as folder, _random_states_put_back():
             found = fine_tune(
@@ -147,10 +141,8 @@ class BertEstimator(BaseEstimator):
         if targets.classes is not None:
             self.classes_ = targets.classes
         self.pairs_ = data.pairs is not None
-        self.history_ = history
-        self.best_step_ = found.best_step
-        self.metrics_ = found.metrics
-        self.remarks_ = found.remarks
+        self.history_, self.best_step_ = history, found.best_step
+        self.metrics_, self.remarks_ = found.metrics, found.remarks
         for remark in found.remarks:
             warnings.warn(remark, UserWarning, stacklevel=2)
         return self
@@ -228,10 +220,9 @@ class BertEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
+        takes = tags.input_tags
+        takes.one_d_array = takes.string = takes.allow_nan = True
+        takes.two_d_array = False
         tags.non_deterministic = not self.get_params(deep=False)["deterministic"]
         return tags
 
@@ -284,13 +275,6 @@ def _texts(X: Any) -> LabelledTexts:
     if not len(data):
         raise BertError("there are 0 texts in X; give at least one.")
     return data
-
-
-def _held_out(data: LabelledTexts, fraction: Any, seed: int) -> list[LabelledTexts]:
-    """The rows to train on, and those to judge by."""
-    Range(float, above=0, below=1).check("validation_fraction", fraction)
-    splits, _ = split_labelled(data, {"train": 1 - fraction, "validation": fraction}, seed=seed)
-    return list(splits.values())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,33 +12,22 @@ from bert_tf.errors import BertError
 from bert_tf.tasks.base import Predicting
 from bert_tf.tasks.masked_text import Row
 
-if TYPE_CHECKING:
-    from bert_tf.runtime.predictor import Predictor
-
 KINDS = ("any", "whole", "continuation")
 """Which pieces may be listed: all, those that start a word, those that continue one. Special
 tokens, [unused...] entries and ids without a piece are never listed."""
 
 
 class Top(NamedTuple):
-    """The best pieces at the asked positions of one row.
-
-    Attributes:
-        ids: int32, (positions, k), best first.
-        scores: log-probabilities, float32, (positions, k).
-    """
+    """The best pieces at the asked positions of one row, best first."""
 
     ids: np.ndarray
+    """int32, (positions, k)."""
     scores: np.ndarray
+    """Log-probabilities, float32, (positions, k)."""
 
 
 class MaskedWordModel(Predicting):
-    """The masked-word head of a `Bert`, compiled for asking.
-
-    Args:
-        bert: a loaded BERT.
-        k: how many pieces to list at each position.
-        batch_size: rows run at once.
+    """The masked-word head of a `Bert`, compiled to list `k` pieces at each position.
 
     Raises:
         BertError: the checkpoint has no masked-word head.
@@ -70,15 +59,7 @@ class MaskedWordModel(Predicting):
         return [Top(ids[:, :k], scores[:, :k]) for ids, scores in found]
 
     def scores(self, rows: Sequence[Row], pieces: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Log-probabilities of given pieces.
-
-        Args:
-            rows: what to ask, one position each.
-            pieces: for each row the ids to score there.
-
-        Returns:
-            For each row float32, (number of its pieces,).
-        """
+        """For each row, of one position, the log-probabilities of the ids in `pieces`, float32."""
         return self._asked("scores", "scores", {}, rows, pieces, piece_input=pieces)
 
     def _asked(
@@ -91,10 +72,7 @@ class MaskedWordModel(Predicting):
         **extra: Sequence[Sequence[int]],
     ) -> Any:
         """The outputs for each row, as many as it has in `asked`."""
-
-        def make() -> Predictor:
-            return self.bert.predictor("mlm", max_predictions=None, output=output, **options)
-
+        options |= {"max_predictions": None, "output": output}
         extra["position_input"] = [row.positions for row in rows]
-        packed = [row.packed for row in rows]
-        return self._outputs(self._compiled(name, make), packed, list(map(len, asked)), extra)
+        predictor = self._compiled(name, lambda: self.bert.predictor("mlm", **options))
+        return self._outputs(predictor, [x.packed for x in rows], list(map(len, asked)), extra)

@@ -21,16 +21,9 @@ Result = TypeVar("Result")
 
 
 class Predicting:
-    """Runs a BERT's models on packed rows; each is compiled when it is first needed.
+    """Runs a BERT's models on packed rows, `batch_size` at once; raises if that is out of range.
 
-    Pickles and copies leave the compiled models out.
-
-    Args:
-        bert: whose models.
-        batch_size: rows run at once.
-
-    Raises:
-        BertError: `batch_size` is out of range.
+    Each is compiled when it is first needed; pickles and copies leave the compiled models out.
     """
 
     def __init__(self, bert: Bert, batch_size: int = 32) -> None:
@@ -96,17 +89,12 @@ class Task(Predicting, Generic[Item, Result]):
 
 
 class PackedTexts(NamedTuple):
-    """One or two texts as a row.
-
-    Attributes:
-        texts: as given.
-        packed: their tokens.
-        cut: whether some had to go.
-    """
+    """One or two texts as a row."""
 
     texts: tuple[str, ...]
     packed: Packed
     cut: bool
+    """Whether some tokens had to go."""
 
 
 def pack_texts(bert: Bert, texts: Sequence[str], max_length: int) -> tuple[PackedTexts, list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,9 +72,7 @@ def settings_of(task: Any) -> dict[str, Any]:
 def answered(stream: Stream, rows: Iterable[Row]) -> Iterator[tuple[Any, Any]]:
     """Each row with its result, or with the `BertError` of what is wrong with it, in order.
 
-    Args:
-        stream: of the task.
-        rows: taken at most two chunks (of 16 batches) ahead.
+    Rows are taken at most two chunks (of 16 batches) ahead.
     """
     taken: collections.deque[Row] = collections.deque()
 
@@ -125,12 +124,12 @@ def answer_file(
             be read to its end (what was done stays, to be resumed).
     """
     with growing_file(output, settings, overwrite) as file:
-        work = _Work(stream, form, file, settings["chunk"], on_rows, on_problem)
-        start = file.extent.rows
-        if start:
+        parts = (stream, form, file, settings["chunk"], on_rows, on_problem)
+        do = functools.partial(_answer_rest, *parts)
+        if start := file.extent.rows:
             on_resume(start)
         try:
-            done = work.do(rows)
+            done = do(rows)
         except _OtherRunError as reason:
             if not overwrite:
                 raise BertError(
@@ -139,7 +138,7 @@ def answer_file(
                 ) from None
             start = 0
             file.restart()
-            done = work.do(rows)
+            done = do(rows)
     return PredictedFile(file.path, done, start, file.extent.failed, file.extent.problems)
 
 
@@ -147,56 +146,53 @@ class _OtherRunError(Exception):
     """What was answered before is not what would be answered now."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    stream: Stream
-    form: Form
-    file: GrowingFile
-    size: int  # rows of a chunk
-    on_rows: Callable[[int], None]
-    on_problem: Callable[[Row, BertError], None]
-
-    def do(self, rows: Iterable[Row]) -> int:
-        """Answers what is not answered yet, and finishes the file; gives the number of rows."""
-        noted, source, done = self.file.extent, iter(rows), 0
-        digest = hashlib.blake2b(digest_size=16)
-        for row in islice(source, max(0, noted.rows - self.size)):
-            _add(digest, row)
-            done += 1
-        chunk = [] if done else [self.form.header()]
-        begun = noted.before > 0 if done else bool(chunk[0])
-        failed, problems = noted.failed, noted.problems
-        for row, result in answered(self.stream, source):
-            _add(digest, row)
-            done += 1
-            if text := self.form.line(row, result):
-                chunk += [self.form.separator, text] if begun else [text]
-                begun = True
-            if isinstance(result, BertError) and done > noted.rows:
-                failed += 1
-                self.on_problem(row, result)
-                if failed <= _SHOWN:
-                    problems = (*problems, f"{show_place(row[1])}: {result}")
-            if done % self.size:
-                continue
-            written, chunk = _encoded(chunk), []
-            if done > noted.rows:
-                self.file.append(written, Extent(done, 0, 0, digest.hexdigest(), failed, problems))
-            elif digest.hexdigest() != noted.digest:
-                raise _OtherRunError(
-                    f"of its {noted.rows:,} rows some were others than they are now"
-                )
-            elif written != self.file.last_chunk():
-                raise _OtherRunError(
-                    "its last rows give other results now: the model is another, or the machine "
-                    "computes otherwise"
-                )
-            self.on_rows(done)
-        if done < noted.rows:
-            raise _OtherRunError(f"it had {noted.rows:,} rows, and now there are {done:,}")
-        self.file.finish(_encoded(chunk), Extent(done, failed=failed, problems=problems))
-        self.on_rows(done)
-        return done
+def _answer_rest(
+    stream: Stream,
+    form: Form,
+    file: GrowingFile,
+    size: int,
+    on_rows: Callable[[int], None],
+    on_problem: Callable[[Row, BertError], None],
+    rows: Iterable[Row],
+) -> int:
+    """Answers what is not answered yet, and finishes the file; gives the number of rows."""
+    noted, source, done = file.extent, iter(rows), 0
+    digest = hashlib.blake2b(digest_size=16)
+    for row in islice(source, max(0, noted.rows - size)):
+        _add(digest, row)
+        done += 1
+    chunk = [] if done else [form.header()]
+    begun = noted.before > 0 if done else bool(chunk[0])
+    failed, problems = noted.failed, noted.problems
+    for row, result in answered(stream, source):
+        _add(digest, row)
+        done += 1
+        if text := form.line(row, result):
+            chunk += [form.separator, text] if begun else [text]
+            begun = True
+        if isinstance(result, BertError) and done > noted.rows:
+            failed += 1
+            on_problem(row, result)
+            if failed <= _SHOWN:
+                problems = (*problems, f"{show_place(row[1])}: {result}")
+        if done % size:
+            continue
+        written, chunk = _encoded(chunk), []
+        if done > noted.rows:
+            file.append(written, Extent(done, 0, 0, digest.hexdigest(), failed, problems))
+        elif digest.hexdigest() != noted.digest:
+            raise _OtherRunError(f"of its {noted.rows:,} rows some were others than they are now")
+        elif written != file.last_chunk():
+            raise _OtherRunError(
+                "its last rows give other results now: the model is another, or the machine "
+                "computes otherwise"
+            )
+        on_rows(done)
+    if done < noted.rows:
+        raise _OtherRunError(f"it had {noted.rows:,} rows, and now there are {done:,}")
+    file.finish(_encoded(chunk), Extent(done, failed=failed, problems=problems))
+    on_rows(done)
+    return done
 
 
 def _add(digest: Any, row: Row) -> None:

@@ -158,7 +158,7 @@ def _order(classify: Classify, task: GlueTask) -> list[int] | None:
 def _outputs(
     classify: Classify, texts: Iterable[Texts], order: list[int] | None
 ) -> Iterator[np.ndarray]:
-    """Probabilities or numbers, float64 (rows, outputs), a chunk at a time."""
+    """Probabilities, float64 (rows, outputs), or numbers, a chunk at a time."""
     results = classify.stream(texts)
     while some := list(islice(results, classify.batch_size * CHUNK_BATCHES)):
         if order is None:

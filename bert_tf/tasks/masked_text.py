@@ -11,19 +11,15 @@ from bert_tf.text import BertTokenizer, Packed, Vocabulary, best_windows, window
 
 @dataclasses.dataclass(frozen=True)
 class MaskedText:
-    """A tokenized text.
-
-    Args:
-        text: as it was given.
-        ids: its pieces, without the outer [CLS] and [SEP].
-        masks: index of each mask among `ids`.
-        spans: first character of each mask and the one after it.
-    """
+    """A tokenized text."""
 
     text: str
     ids: tuple[int, ...]
+    """Its pieces, without the outer [CLS] and [SEP]."""
     masks: tuple[int, ...]
+    """Index of each mask among `ids`."""
     spans: tuple[tuple[int, int], ...]
+    """First character of each mask and the one after it."""
 
     def stands_alone(self, mask: int) -> bool:
         """Whether the mask is a word of its own, not glued to letters or digits."""
@@ -48,25 +44,18 @@ class MaskedText:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One input row with the positions that are asked for.
-
-    Args:
-        packed: ids and segments, with [CLS] and [SEP].
-        positions: asked positions in it.
-        masks: which mask of the text each is.
-    """
+    """One input row, with [CLS] and [SEP], and the positions in it that are asked for."""
 
     packed: Packed
     positions: tuple[int, ...]
     masks: tuple[int, ...]
+    """Which mask of the text each position is."""
 
 
 def read(text: str, tokenizer: BertTokenizer) -> MaskedText:
-    """Tokenizes a text with `[MASK]` in it.
+    """Tokenizes a text with `[MASK]` in it, by a tokenizer that keeps special tokens whole.
 
-    Args:
-        text: may start with [CLS] and end with [SEP]; a [SEP] inside starts the second segment.
-        tokenizer: one that keeps special tokens whole.
+    It may start with [CLS] and end with [SEP]; a [SEP] inside starts the second segment.
 
     Raises:
         BertError: there is no mask in the text.
@@ -103,8 +92,8 @@ def rows_of(
         masked: the text.
         ids: its pieces, possibly with some masks filled in already.
         masks: index among `ids` by the number of the mask asked for.
-        vocab: gives the ids of [CLS] and [SEP].
-        limit: most pieces that the model takes.
+        vocab: the model's.
+        limit: most tokens that the model takes.
         stride: from one window to the next.
 
     Raises:

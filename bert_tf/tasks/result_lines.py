@@ -38,7 +38,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
 class ResultLines:
     """The form of the lines of one file of results.
 
-    Tab-separated there is a header. For classes the columns are `label`, `probability` and one
+    Tab-separated, there is a header. For classes the columns are `label`, `probability` and one
     with the probability of each class, in the model's order; if a text can have several classes,
     `labels` (with ", " between them) and one for each; for a number, `value`. In JSON the keys are
     `label`, `probability`, `probabilities`, or `labels`, `probabilities`, or `value`; and

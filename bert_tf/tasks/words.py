@@ -34,15 +34,12 @@ def grown(beam: Beam, tops: Sequence[tuple[np.ndarray, np.ndarray]], width: int)
 
 @dataclasses.dataclass(frozen=True)
 class ScoredWord:
-    """A word for a mask.
-
-    Args:
-        pieces: ids of its pieces.
-        score: mean log-probability of its pieces, each given those before it.
-    """
+    """A word for a mask."""
 
     pieces: tuple[int, ...]
+    """Ids of its pieces."""
     score: float
+    """Mean log-probability of its pieces, each given those before it."""
 
 
 def pieces_of_candidates(

@@ -268,13 +268,10 @@ class FineTuningSession:
 
     def _tokenized(self, split: str) -> TokenizedTexts:
         if split not in self._texts:
-            self._texts[split] = tokenize_texts(
-                self.data.splits[split],
-                self._loaded().tokenizer,
-                self.max_seq_length,
-                os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None,
-                self._say,
-            )
+            tokenizer, data = self._loaded().tokenizer, self.data.splits[split]
+            folder = os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None
+            found = tokenize_texts(data, tokenizer, self.max_seq_length, folder, self._say)
+            self._texts[split] = found
         return self._texts[split]
 
     def _say(self, remark: str | None) -> None:

@@ -30,13 +30,6 @@ class LabelledRows(NamedTuple):
     labels: np.ndarray
 
 
-class Batches(NamedTuple):
-    """The batches to train on, and the rows to judge by, if there are any."""
-
-    stream: LabelledStream
-    validation: Rows | None
-
-
 def open_batches(
     bert: Bert,
     train: LabelledRows,
@@ -45,17 +38,11 @@ def open_batches(
     folder: str | os.PathLike[str],
     digest: str,
     progress: bool,
-) -> Batches:
-    """The batches of a training.
+) -> tuple[LabelledStream, Rows | None]:
+    """The batches to train on, and the rows to judge by, if there are any.
 
-    Args:
-        bert: computes the vectors of a frozen encoder.
-        train: rows to train on.
-        validation: rows to judge by.
-        plan: how to train.
-        folder: where vectors are kept.
-        digest: of the BERT's weights.
-        progress: whether to show a progress bar while vectors are computed.
+    Of a frozen encoder they are of vectors, which `bert` computes, with a progress bar if wanted,
+    and which are kept in the folder under the `digest` of its weights.
 
     Raises:
         BertError: there are no rows, or vectors cannot be computed or kept.
@@ -63,7 +50,7 @@ def open_batches(
     size, seed = plan.batch_size, plan.seed
     if plan.kind != "frozen":
         labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
-        return Batches(labelled, validation and validation.texts)
+        return labelled, validation and validation.texts
     from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:
@@ -76,7 +63,7 @@ def open_batches(
 
     key = f"{digest} {train.texts.key} {plan.pooling}"
     stream = FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key)
-    return Batches(stream, validation and Vectors(vectors(validation)))
+    return stream, validation and Vectors(vectors(validation))
 
 
 class Weighted:

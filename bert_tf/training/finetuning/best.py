@@ -17,17 +17,14 @@ PREFIX = "best/"
 
 
 class Evaluation(NamedTuple):
-    """Some weights as the validation rows judge them.
-
-    Attributes:
-        step: of the weights; 0 if nothing was evaluated.
-        row: the metrics by name.
-        only: the number of the class that all rows are said to be of; None if there are several.
-    """
+    """Some weights as the validation rows judge them."""
 
     step: int
+    """Of the weights; 0 if nothing was evaluated."""
     row: Row
+    """The metrics by name."""
     only: int | None
+    """The number of the class that all rows are said to be of; None if there are several."""
 
 
 class BestWeights:
@@ -55,10 +52,8 @@ class BestWeights:
         patience: int | None = None,
     ) -> None:
         self.metric = METRICS[metric] if isinstance(metric, str) else metric
-        self._weights = weights
-        self._kept = kept
-        self._keep = keep
-        self._patience = patience
+        self._weights, self._kept = weights, kept
+        self._keep, self._patience = keep, patience
         self._best = self._last = Evaluation(0, {}, None)
         self._waited = 0
 
@@ -91,11 +86,7 @@ class BestWeights:
         return {"best": list(self._best), "last": list(self._last), "waited": self._waited}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Takes up what `memory` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is damaged.
-        """
+        """Takes up what `memory` gave; KeyError, TypeError or ValueError if it is damaged."""
         self._best, self._last = (
             Evaluation(int(step), {str(name): float(value) for name, value in row.items()}, only)
             for step, row, only in (memory["best"], memory["last"])

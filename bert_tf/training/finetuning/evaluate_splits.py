@@ -61,15 +61,9 @@ def judge_split(
     texts: TokenizedTexts,
     batch_size: int = 64,
 ) -> Judged:
-    """Evaluates a trained head on labelled rows.
+    """Evaluates a trained head on labelled rows, `batch_size` at once.
 
-    Args:
-        bert: with the head.
-        objective: what it was trained for, with its labels.
-        split: name of the rows.
-        data: the rows.
-        texts: the same, tokenized.
-        batch_size: rows at once.
+    `bert` has the head, `objective` its labels; `texts` are the rows of `data`, tokenized.
 
     Raises:
         BertError: a label is none of the head's, or its outputs are not finite.
@@ -94,16 +88,9 @@ def write_judged(
     """Writes an evaluation's files; gives their paths, by "eval_results", "json" and "worst".
 
     `eval_results.txt` for validation rows (`eval_results_mm.txt` for MNLI's mismatched ones,
-    `eval_results_test.txt` for test rows), and in the folder `evaluation` the split's `.json` and
-    `_worst.tsv`.
-
-    Args:
-        judged: the evaluation.
-        objective: as for `judge_split`.
-        folder: the output folder.
-        step: of the weights.
-        loss_batch: see `Objective.mean_of_batches`.
-        more: further keys of the JSON.
+    `eval_results_test.txt` for test rows), and in the folder `evaluation` the split's `.json`, to
+    which `more` is added, and `_worst.tsv`. `step` is that of the weights; for `loss_batch` see
+    `Objective.mean_of_batches`.
 
     Raises:
         BertError: one cannot be written.

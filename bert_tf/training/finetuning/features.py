@@ -30,14 +30,9 @@ def features_of(
 ) -> np.ndarray:
     """One vector for each text, computed now or found from an earlier time.
 
-    Args:
-        bert: whose encoder computes them, in the precision that it was loaded with.
-        texts: the rows.
-        pooling: `"pooled"` or `"mean"`, see `bert_tf.models.build_sentence_model`.
-        folder: where they are kept, in a file named after all that they depend on.
-        digest: of the BERT's weights.
-        batch_size: rows at once.
-        progress: whether to show a progress bar on a terminal.
+    The BERT's encoder computes them, in the precision that it was loaded with. They are kept in
+    the folder, in a file named after all that they depend on, the `digest` of the BERT's weights
+    and the pooling (see `bert_tf.models.build_sentence_model`) among it.
 
     Returns:
         float32, (rows, hidden), mapped from the file: it may be larger than memory.

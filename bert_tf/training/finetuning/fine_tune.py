@@ -131,7 +131,19 @@ def fine_tune(
         table=table,
     )
     plan = plan.filled(bert.config.hidden_size)
-    _check(bert, train, validation, objective, plan)
+    limit = bert.config.max_position_embeddings
+    if train.texts.max_seq_length > limit:
+        raise BertError(
+            f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
+            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
+        )
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows is not None:
+            if not len(rows.texts):
+                raise BertError(f"there are no {name} rows.")
+            objective.check(rows.labels, len(rows.texts), name)
+    if plan.patience is not None and validation is None:
+        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
     metric = objective.metric(plan.metric)
     objective = objective.fitted(train.labels, plan)
     if plan.deterministic:
@@ -143,8 +155,9 @@ def fine_tune(
     with devices.scope():
         tuned = TunedModel(bert, info, plan, objective.scale)
     progress = progress and devices.leads
-    data = open_batches(bert, train, validation, plan, features_dir or training, digest, progress)
-    per_epoch = data.stream.steps_per_epoch()
+    vectors_dir = features_dir or training
+    stream, judged = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
+    per_epoch = stream.steps_per_epoch()
     steps = max(1, round((plan.epochs or 0.0) * per_epoch))
     schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
     with devices.scope():
@@ -170,8 +183,8 @@ def fine_tune(
 
     def evaluate() -> Row:
         assert validation is not None
-        assert data.validation is not None
-        scores = all_scores(step, data.validation, objective, plan.eval_batch_size)
+        assert judged is not None
+        scores = all_scores(step, judged, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
         best.look(
             int(keras.ops.convert_to_numpy(optimizer.iterations)), row, objective.only(scores)
@@ -185,7 +198,7 @@ def fine_tune(
     weights = objective.row_weights
     outcome = run_training(
         step,
-        data.stream if weights is None else Weighted(data.stream, weights),
+        stream if weights is None else Weighted(stream, weights),
         checkpoints,
         Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
@@ -229,29 +242,6 @@ def fine_tune(
 def is_begun(folder: str) -> bool:
     """Whether a training was begun with this output folder."""
     return bool(glob.glob(os.path.join(glob.escape(folder), CHECKPOINTS, "*.index")))
-
-
-def _check(
-    bert: Bert,
-    train: LabelledRows,
-    validation: LabelledRows | None,
-    objective: Objective,
-    plan: FineTuningPlan,
-) -> None:
-    """Makes sure that all fits together, else raises `BertError`."""
-    limit = bert.config.max_position_embeddings
-    if train.texts.max_seq_length > limit:
-        raise BertError(
-            f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
-            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
-        )
-    for name, rows in (("training", train), ("validation", validation)):
-        if rows is not None:
-            if not len(rows.texts):
-                raise BertError(f"there are no {name} rows.")
-            objective.check(rows.labels, len(rows.texts), name)
-    if plan.patience is not None and validation is None:
-        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
 
 
 def _start_over_or_refuse(

@@ -138,12 +138,8 @@ def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: 
     """How many pieces of a text to keep, from the lengths of the texts.
 
     128, as in the original, unless that cuts more than a tenth of the texts: then the first of
-    256, 384 and 512 that keeps 99 % of them whole, or the longest.
-
-    Args:
-        data: the texts; of very many an even sample is looked at.
-        tokenizer: the model's.
-        limit: most that the model takes.
+    256, 384 and 512 that keeps 99 % of them whole, or the longest; never more than `limit`, what
+    the model takes. Of very many texts an even sample is looked at.
     """
     rows = np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).round().astype(np.int64)
     lengths = tokenize_texts(data.take(rows), tokenizer, limit).full_lengths

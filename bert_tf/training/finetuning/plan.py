@@ -26,18 +26,15 @@ MODES = ("full", "frozen", "last:n", "lora")
 
 
 class ModeDefaults(NamedTuple):
-    """What is usual for a mode.
-
-    Attributes:
-        learning_rate: of the peak.
-        useful: the lowest and the highest rate with which others have had success; below too
-            little is learnt, above what was pretrained is destroyed.
-        epochs: passes through the training data.
-    """
+    """What is usual for a mode."""
 
     learning_rate: float
+    """Of the peak."""
     useful: tuple[float, float]
+    """The lowest and the highest rate with which others have had success; below, too little is
+    learnt, above, what was pretrained is destroyed."""
     epochs: float
+    """Passes through the training data."""
 
 
 Size = Literal["large", "small", "tiny"]

@@ -79,15 +79,10 @@ def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
 
 
 def classifier_at(path: str | None, config: str | None, vocab: str | None) -> str | None:
-    """The prefix of a fine-tuned classifier, ours or one that Google's script left.
+    """The prefix of a fine-tuned classifier, ours or Google's script's; None if there is none.
 
-    Args:
-        path: of a checkpoint or a folder; what is in a folder within it does not count.
-        config: see `bert_tf.load`.
-        vocab: likewise.
-
-    Returns:
-        None if there is no checkpoint, or one without a classifier.
+    The path is of a checkpoint or a folder; what is in a folder within it does not count. For
+    `config` and `vocab` see `bert_tf.load`.
     """
     if path is None:
         return None
@@ -121,11 +116,9 @@ def trained_classifier(job: FineTuningJob) -> str:
 
 
 def load_classifier(path: str, job: FineTuningJob) -> Bert:
-    """A trained classifier, in the precision in which predictions are made by default.
+    """A trained classifier, by folder or checkpoint, in the default precision of predictions.
 
-    Args:
-        path: of its folder or checkpoint.
-        job: names a config and a vocabulary, for a folder without, as Google's script leaves.
+    The job's config and vocabulary are for a folder without, as Google's script leaves.
 
     Raises:
         BertError: it cannot be loaded.

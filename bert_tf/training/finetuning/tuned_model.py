@@ -29,13 +29,7 @@ class TunedModel:
     """A BERT's weights in layers of their own, with a head, ready to be trained.
 
     The BERT that it is made from stays as it is. Its head is taken over if labels and layout are
-    the same, else a new one is drawn.
-
-    Args:
-        bert: where the weights come from.
-        info: of the classifier to train.
-        plan: how to train; gives the mode.
-        scale: of a regression's labels.
+    those of `info`, else a new one is drawn. `scale` is that of a regression's labels.
 
     Attributes:
         layers: of a frozen encoder they hold only the head's weights.

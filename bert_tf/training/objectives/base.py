@@ -105,7 +105,7 @@ class Objective:
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """The shape of a row's label."""
+        """Of a row's label."""
         return ()
 
     def check(self, labels: Any, rows: int, split: str) -> None:
@@ -123,7 +123,7 @@ class Objective:
             raise BertError(f"a label of the {split} rows is no finite number.")
 
     def fitted(self, labels: Any, plan: FineTuningPlan) -> Self:
-        """The objective with what depends on the labels of the training rows, and on the plan.
+        """With what depends on the training rows' labels and on the plan.
 
         Raises:
             BertError: the plan asks for what has no meaning here.
@@ -158,24 +158,18 @@ class Objective:
         return None
 
     def losses(self, scores: Any, labels: Any) -> Any:
-        """Loss, and how much is right, of each label of a batch.
+        """Loss, and how much is right, of each label of a batch, float32 (2, ...).
 
-        Args:
-            scores: tensor of the head's outputs before softmax or sigmoid, (batch, ...).
-            labels: (batch, ...).
-
-        Returns:
-            float32 (2, ...); the rest of the shape is that of the batch's `weights`.
+        Scores are the head's outputs before softmax or sigmoid, (batch, ...), labels (batch, ...);
+        the rest of the result's shape is that of the batch's `weights`.
         """
         raise NotImplementedError
 
     def loss(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """The weighted mean of `losses`, and the sums of `SUMS`.
 
-        Args:
-            scores: as for `losses`.
-            batch: `labels`; `weights`, float32, 0 for padding; and `total_weight` if the batch is
-                a part of one whose weights have that sum.
+        A batch has `labels`; `weights`, float32, 0 for padding; and `total_weight` if it is a part
+        of one whose weights have that sum.
         """
         from keras import ops
 
@@ -205,13 +199,10 @@ class Objective:
     def measure(
         self, labels: Any, outputs: Any, *, from_logits: bool = False, intervals: bool = True
     ) -> Result:
-        """All that an evaluation gives.
+        """All that an evaluation gives, of the right labels and a head's probabilities or numbers.
 
-        Args:
-            labels: the right ones.
-            outputs: the head's probabilities, or numbers.
-            from_logits: whether outputs are scores, not probabilities.
-            intervals: whether to compute confidence intervals.
+        `from_logits` says that outputs are scores, not probabilities; `intervals`, whether to
+        compute confidence intervals.
         """
         raise NotImplementedError
 

@@ -27,7 +27,7 @@ class _Classifier(Objective):
 
     Args:
         labels: their names, in the order of their numbers.
-        label_weights: float (labels,), how much each counts.
+        label_weights: how much each counts, float (labels,).
         label_smoothing: fraction of each label that is spread over all, from 0 to below 1.
         scale: of numbers.
     """
@@ -52,8 +52,10 @@ class _Classifier(Objective):
         self.main_metric = main_metric(self.task)
 
     def encode(self, data: LabelledTexts) -> np.ndarray:
-        """See `encode_labels`."""
         return encode_labels(data, self.labels)
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        return self._fused(scores, labels, np.float32(self.label_smoothing))
 
     def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
         given = plan.class_weights
@@ -141,10 +143,6 @@ class Classes(_Classifier):
         counts = np.bincount(labels, minlength=len(self.labels))
         # A class without a row never uses its weight.
         return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
-
-    def losses(self, scores: Any, labels: Any) -> Any:
-        """See `Objective.losses`."""
-        return self._fused(scores, labels, np.float32(self.label_smoothing))
 
     def only(self, scores: np.ndarray) -> int | None:
         """See `Objective.only`."""
@@ -265,14 +263,9 @@ class Regression(_Classifier):
 def one_class_remark(
     labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str, fewest: int = _FEW
 ) -> str:
-    """Says so if all rows are said to be of one class, and are not; else "".
+    """Says so if all rows are said to be of `only` one class, and are not; else "".
 
-    Args:
-        labels: the right ones, positions in `label_names` (rows,).
-        only: the class that all rows are said to be of; None if there are several.
-        label_names: of the classes.
-        split: what the rows are called.
-        fewest: below so many rows there is no remark.
+    The labels, (rows,), are positions in `label_names`; below `fewest` rows there is no remark.
 
     >>> one_class_remark(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
     "all 40 test rows are said to be 'spam', as 50 % of them are"
@@ -288,11 +281,7 @@ def one_class_remark(
 
 
 def imbalance_remark(examples: Sequence[int] | np.ndarray, label_names: Sequence[str]) -> str:
-    """Says so if the most frequent class has thrice the rows of the rarest; else "".
-
-    Args:
-        examples: how many have each class (classes,).
-        label_names: of the classes.
+    """Says so if the most frequent class has thrice the `examples` of the rarest; else "".
 
     >>> imbalance_remark([50, 50], ["ham", "spam"])
     ''

@@ -56,14 +56,9 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
     ids = ops.reshape(batch["masked_lm_ids"], (-1,))
     words = _fused_scores()(ops.reshape(mlm, (-1, mlm.shape[-1])), ids)
     pairs = _fused_scores()(nsp, ops.reshape(batch["next_sentence_labels"], (-1,)))
-    sums = [
-        ops.sum(words[0] * weights),
-        ops.sum(words[1] * weights),
-        ops.sum(weights),
-        ops.sum(pairs[0]),
-        ops.sum(pairs[1]),
-        ops.cast(ops.shape(pairs)[1], "float32"),
-    ]
+    of_words = [ops.sum(words[0] * weights), ops.sum(words[1] * weights), ops.sum(weights)]
+    number = ops.cast(ops.shape(pairs)[1], "float32")
+    sums = [*of_words, ops.sum(pairs[0]), ops.sum(pairs[1]), number]
     total_words = ops.cast(batch.get("total_words", sums[2]), "float32")
     total_pairs = ops.cast(batch.get("total_pairs", sums[5]), "float32")
     # 1e-5 as in run_pretraining.py: a batch without any masked word has no loss, not NaN.
