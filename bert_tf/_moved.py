@@ -75,6 +75,7 @@ bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated
 bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence
 bert_tf.training.finetuning.judging -> bert_tf.training.finetuning.evaluate_splits
+bert_tf.training.finetuning.remarks -> bert_tf.training.objectives.classifier
 bert_tf.training.judging -> bert_tf.evaluation.pretraining
 bert_tf.training.judging.judge -> bert_tf.evaluation.pretraining.evaluate
 bert_tf.training.judging.judgement -> bert_tf.evaluation.pretraining.results

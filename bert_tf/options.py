@@ -28,7 +28,6 @@ class Range:
         above: a lower limit that is excluded.
         below: an upper limit that is excluded.
 
-    Example:
         >>> Range(int, 1, 8).problem(0), Range(float, 0, below=1).problem(0.5)
         ('must be at least 1', None)
     """
@@ -40,13 +39,13 @@ class Range:
     below: float | None = None
 
     def __str__(self) -> str:
-        limits = (
-            ("from", self.minimum),
-            ("above", self.above),
-            ("to", self.maximum),
-            ("below", self.below),
-        )
-        return " ".join(f"{word} {limit}" for word, limit in limits if limit is not None)
+        limits = {
+            "from": self.minimum,
+            "above": self.above,
+            "to": self.maximum,
+            "below": self.below,
+        }
+        return " ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
 
     def problem(self, value: Any) -> str | None:
         """What the value must be and is not; None if it is in the range."""
@@ -67,11 +66,7 @@ class Range:
         return None
 
     def check(self, name: str, value: Any) -> None:
-        """Makes sure that a parameter's value is in the range.
-
-        Raises:
-            BertError: it is not; the message names the parameter.
-        """
+        """Makes sure that a parameter's value is in the range, else raises `BertError`."""
         if problem := self.problem(value):
             raise BertError(f"{name} is {value!r:.60}; it {problem}.")
 
@@ -84,7 +79,7 @@ LENGTH = Range(int, 3, 65_536)
 SEED = Range(int, 0, 2**32 - 1)
 THREADS = Range(int, 1, 4096)
 SHARDS = Range(int, 1, 1000)
-"""Of a checkpoint: all its data files are open at once while writing; nobody needs more."""
+"""Of a checkpoint: all its data files are open at once while it is written."""
 FRACTION = Range(float, 0, 1)
 PORTION = Range(float, above=0, maximum=1)
 RATE = Range(float, 0, below=1)
@@ -107,7 +102,7 @@ def option(
         help: what it is, a phrase without a full stop at the end.
         range: of a number.
         choices: the words that a text can be.
-        usual: what is shown as its default, for None that means something else.
+        usual: shown in place of a default of None that means something else.
     """
     if usual is None and default is not None:
         usual = shown(default)
@@ -135,25 +130,26 @@ def shown(value: Any) -> str:
 class Options:
     """What frozen dataclasses whose fields are options have in common.
 
-    Each `option` is documented in the class's docstring, and checked when an object is made.
-
-    Raises:
-        BertError: a value is out of its range, or not among the choices.
+    Each `option` is documented in the class's docstring, and checked when an object is made: a
+    value out of its range, or not among the choices, raises `BertError`.
     """
 
     __dataclass_fields__: dict[str, dataclasses.Field[Any]]
 
     def __init_subclass__(cls) -> None:
-        lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:"]
+        lines = []
         for name, field in vars(cls).items():
-            if not isinstance(field, dataclasses.Field):
-                continue
-            known = field.metadata
-            notes = "; ".join(str(one) for one in (known["usual"], known["range"]) if one)
-            text = f"{name}: {known['help']}" + (f" ({notes})." if notes else ".")
-            lines.append(textwrap.indent(textwrap.fill(text, 92, subsequent_indent="    "), "    "))
-        if len(lines) > 3:
-            cls.__doc__ = "\n".join(lines)
+            if isinstance(field, dataclasses.Field):
+                known = field.metadata
+                notes = "; ".join(str(one) for one in (known["usual"], known["range"]) if one)
+                text = f"{name}: {known['help']}" + (f" ({notes})." if notes else ".")
+                lines.append(
+                    textwrap.fill(text, 96, initial_indent="    ", subsequent_indent=" " * 8)
+                )
+        if lines:
+            cls.__doc__ = "\n".join(
+                [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines]
+            )
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__.values():
@@ -167,11 +163,7 @@ class Options:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
-    """Makes sure that a parameter is one of some words, or None if that is among them.
-
-    Raises:
-        BertError: it is not.
-    """
+    """Makes sure that a parameter is one of some words (or None), else raises `BertError`."""
     if value not in choices:
         words = ", ".join(filter(None, choices))
         raise BertError(f"{name} is {value!r:.60}; it must be one of {words}.")

@@ -19,9 +19,13 @@ from bert_tf.training.finetuning import batches
 from bert_tf.training.finetuning.best import BestWeights
 from bert_tf.training.finetuning.features import features_of
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
-from bert_tf.training.finetuning.remarks import one_class_remark
 from bert_tf.training.finetuning.tuned_model import Scale, TunedModel, digest_of
-from bert_tf.training.objectives.classifier import Classes, Multilabel, Regression
+from bert_tf.training.objectives.classifier import (
+    Classes,
+    Multilabel,
+    Regression,
+    one_class_remark,
+)
 from bert_tf.training.optimizer import BertAdam
 
 LABELS = ("no", "yes")

@@ -16,8 +16,9 @@ from bert_tf.evaluation.names import Metric
 from bert_tf.training import losses
 from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
+from bert_tf.training.objectives import base, pretraining
 from bert_tf.training.objectives.base import Objective
-from bert_tf.training.objectives.registry import OBJECTIVES, base, objective_class, pretraining
+from bert_tf.training.objectives.registry import OBJECTIVES, objective_class
 from bert_tf.training.pretraining.pretrain import metrics_of
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent

@@ -14,7 +14,7 @@ from bert_tf.evaluation import intervals, result_files, worst
 from bert_tf.evaluation import names as metric_names
 from bert_tf.evaluation import results as metric_results
 from bert_tf.evaluation.measure import measure_classes, measure_multilabel, measure_regression
-from bert_tf.training.finetuning import remarks
+from bert_tf.training.objectives import classifier as remarks
 
 LABELS = ['say "hi"', "a\tb", "東京"]
 OUTPUTS = [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.5, 0.5, 0.0]]

@@ -39,20 +39,20 @@ class BertClassifier(ClassifierMixin, BertEstimator):
     Args:
         checkpoint: a folder, the name of a release, or that of the embedded model.
         lower_case: whether text is lower-cased; inferred when left out.
-        max_seq_length: most pieces of a text, [CLS] and [SEP] counted; None for 128, or what the
+        max_seq_length: most tokens of a text, [CLS] and [SEP] counted; None for 128, or what the
             model takes if that is less.
         class_weight: None, `"balanced"`, or weights by class (by number of the column where
-            several hold at once; `"balanced"` is not for them).
+            several hold at once, without `"balanced"`).
         label_smoothing: from 0 to below 1.
-        validation_fraction: share of the texts that is held out to judge by, for the best weights
-            and for `patience`; None trains on all and keeps the last weights.
+        validation_fraction: of the texts, held out to judge by, for the best weights and for
+            `patience`; None trains on all and keeps the last weights.
         random_state: a number, a `RandomState` or None; of the head, the order of the texts,
             dropout and what is held out.
-        output_dir: a folder where training keeps its state and writes the model: the same fit goes
-            on there after it was killed. Of one fit only. None for a temporary one.
+        output_dir: a folder of this fit alone, for its state and the model: the same fit resumes
+            there after it was killed. None for a temporary one.
         verbose: whether to show progress bars on a terminal.
-        mode, epochs, batch_size, learning_rate, patience, precision, metric: as all others that
-            are not named here, see `bert_tf.FineTuningPlan`.
+        mode, epochs, batch_size, learning_rate, patience, precision, metric: these and all others
+            are in `bert_tf.FineTuningPlan`.
 
     Attributes:
         classes_: (classes,); of a model from a folder as text.
@@ -74,21 +74,18 @@ class BertClassifier(ClassifierMixin, BertEstimator):
             NotFittedError: before `fit`.
             BertError: X are no texts, or of another kind than those fitted on.
         """
-        outputs = self._outputs(X)
-        if self._several:
-            return (outputs >= 0.5).astype(np.int64)
-        return self.classes_[outputs.argmax(axis=1)]
+        found = self._outputs(X)
+        several = self._several
+        return (found >= 0.5).astype(np.int64) if several else self.classes_[found.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, float64 (n, classes), in the order of `classes_`.
 
         Rows add up to 1 unless several classes hold at once. Raises as `predict`.
         """
-        outputs = self._outputs(X)
-        if self._several:
-            return outputs
-        # What float32 gives adds up to 1 within 1e-7; scikit-learn's log_loss wants it closer.
-        return outputs / outputs.sum(axis=1, keepdims=True)
+        found = self._outputs(X)
+        # float32 gives rows that add up to 1 within 1e-7; scikit-learn's log_loss wants it closer.
+        return found if self._several else found / found.sum(axis=1, keepdims=True)
 
     @property
     def _several(self) -> bool:
@@ -102,14 +99,13 @@ class BertClassifier(ClassifierMixin, BertEstimator):
             hot = check_array(y, accept_sparse=True, input_name="y")
             hot = hot.toarray() if hasattr(hot, "toarray") else hot
             names = tuple(map(str, range(hot.shape[1])))
-            held = [tuple(names[i] for i in np.flatnonzero(row)) for row in hot]
-            return Targets("multilabel", list(held), names, np.arange(hot.shape[1]))
+            held: list[Any] = [tuple(names[i] for i in np.flatnonzero(row)) for row in hot]
+            return Targets("multilabel", held, names, np.arange(len(names)))
         column = column_or_1d(y, warn=True)
         classes, numbers = np.unique(column, return_inverse=True)
         if len(classes) < 2:
             raise BertError(
-                f"y has one class only, {name_of(classes[0])}; a classifier needs "
-                f"texts of at least two."
+                f"y has one class only, {name_of(classes[0])}; a classifier needs at least two."
             )
         names = tuple(map(name_of, classes))
         return Targets("classes", [names[i] for i in numbers], names, classes)
@@ -118,15 +114,13 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         weights = params["class_weight"]
         if isinstance(weights, Mapping) and targets.classes is not None:
             known = {one: name_of(one) for one in targets.classes.tolist()}
-            unknown = [name for name in weights if name not in known]
-            if unknown:
+            if unknown := [name for name in weights if name not in known]:
                 raise BertError(
                     f"class_weight names {unknown[0]!r}, which is no class in y; there are "
                     f"{', '.join(map(repr, list(known)[:12]))}."
                 )
             weights = {known[name]: float(weight) for name, weight in weights.items()}
-        plan = super()._plan(params, seed, targets)
-        return dataclasses.replace(plan, class_weights=weights)
+        return dataclasses.replace(super()._plan(params, seed, targets), class_weights=weights)
 
     def _know_folder(self, bert: Bert) -> None:
         info = bert.classifier
@@ -159,6 +153,6 @@ class BertRegressor(RegressorMixin, BertEstimator):
         return self._outputs(X)[:, 0]
 
     def _targets(self, y: Any) -> Targets:
-        numbers = column_or_1d(y, warn=True)
-        numbers = check_array(numbers, ensure_2d=False, dtype=np.float64, input_name="y")
+        column = column_or_1d(y, warn=True)
+        numbers = check_array(column, ensure_2d=False, dtype=np.float64, input_name="y")
         return Targets("regression", numbers.tolist())

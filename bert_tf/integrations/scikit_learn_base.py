@@ -42,19 +42,14 @@ _NOT_PARAMETERS = ("class_weights", "seed", "label_smoothing", "save_every", "lo
 
 
 class Targets(NamedTuple):
-    """What is to be learnt.
-
-    Attributes:
-        task: see `bert_tf.data.LabelledTexts`.
-        labels: of each row.
-        names: of the classes in their order; none for a regression.
-        classes: themselves, as y has them; of several at once the numbers of the columns.
-    """
+    """What is to be learnt; task and labels are those of `bert_tf.data.LabelledTexts`."""
 
     task: Task
     labels: list[Label]
     names: tuple[str, ...] = ()
+    """Of the classes in their order; none for a regression."""
     classes: np.ndarray | None = None
+    """As y has them; of several at once the numbers of the columns."""
 
 
 class Answers(Predicting):
@@ -66,18 +61,15 @@ class Answers(Predicting):
         assert info is not None
         length = info.max_seq_length or bert.config.max_position_embeddings
         texts = tokenize_texts(data, bert.tokenizer, length)
-        predictor = self._compiled("classifier")
-        return predict_all(predictor, texts, batch_size=batch_size).astype(np.float64)
+        found = predict_all(self._compiled("classifier"), texts, batch_size=batch_size)
+        return found.astype(np.float64)
 
 
 class BertEstimator(BaseEstimator):
-    """What classifier and regressor have in common.
-
-    Attributes:
-        tasks: that a model's folder may be for.
-    """
+    """What classifier and regressor have in common."""
 
     tasks: ClassVar[tuple[str, ...]] = ()
+    """That a model's folder may be for."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fine-tunes a BERT, from the checkpoint on, whatever was fitted before.
@@ -112,27 +104,21 @@ class BertEstimator(BaseEstimator):
         data = dataclasses.replace(data, labels=targets.labels, task=targets.task)
         seed = _seed(params["random_state"])
         parts = [data]
-        if params["validation_fraction"] is not None:
-            parts = _held_out(data, params["validation_fraction"], seed)
+        if (fraction := params["validation_fraction"]) is not None:
+            Range(float, above=0, below=1).check("validation_fraction", fraction)
+            shares = {"train": 1 - fraction, "validation": fraction}
+            parts = list(split_labelled(data, shares, seed=seed)[0].values())
         elif params["patience"] is not None:
-            raise BertError(
-                "patience needs texts to judge by; pass validation_fraction=0.1, say, as well."
-            )
+            raise BertError("patience needs texts to judge by; pass validation_fraction=0.1, say.")
         plan = self._plan(params, seed, targets)
         half = plan.kind == "frozen" and plan.precision == "bfloat16"
-        bert = load(
-            params["checkpoint"],
-            lower_case=params["lower_case"],
-            precision="bfloat16" if half else None,
-        )
+        options = {"lower_case": params["lower_case"], "precision": "bfloat16" if half else None}
+        bert = load(params["checkpoint"], **options)
         limit = bert.config.max_position_embeddings
         length = params["max_seq_length"] or min(USUAL_LENGTH, limit)
-        train, *validation = (
-            LabelledRows(
-                tokenize_texts(part, bert.tokenizer, length), encode_labels(part, targets.names)
-            )
-            for part in parts
-        )
+        tokenized = [tokenize_texts(part, bert.tokenizer, length) for part in parts]
+        labels = [encode_labels(part, targets.names) for part in parts]
+        train, *validation = map(LabelledRows, tokenized, labels)
         history: list[dict[str, float]] = []
         with _folder(params["output_dir"]) as folder, _random_states_put_back():
             found = fine_tune(
@@ -155,10 +141,8 @@ class BertEstimator(BaseEstimator):
         if targets.classes is not None:
             self.classes_ = targets.classes
         self.pairs_ = data.pairs is not None
-        self.history_ = history
-        self.best_step_ = found.best_step
-        self.metrics_ = found.metrics
-        self.remarks_ = found.remarks
+        self.history_, self.best_step_ = history, found.best_step
+        self.metrics_, self.remarks_ = found.metrics, found.remarks
         for remark in found.remarks:
             warnings.warn(remark, UserWarning, stacklevel=2)
         return self
@@ -195,7 +179,8 @@ class BertEstimator(BaseEstimator):
         """
         found = cls(**{"checkpoint": os.fspath(folder), **params})
         bert = load(folder, lower_case=plain(found.get_params()["lower_case"]))
-        task = None if bert.classifier is None else bert.classifier.task
+        info = bert.classifier
+        task = info and info.task
         if task not in cls.tasks:
             fit = "no classifier" if task is None else f"a model for {task}"
             others = (one for one in BertEstimator.__subclasses__() if task in one.tasks)
@@ -205,8 +190,8 @@ class BertEstimator(BaseEstimator):
                 f"{' or '.join(cls.tasks)}{other}."
             )
         found._answers = Answers(bert)
-        if bert.classifier is not None and bert.classifier.pairs is not None:
-            found.pairs_ = bert.classifier.pairs
+        if info is not None and info.pairs is not None:
+            found.pairs_ = info.pairs
         found._know_folder(bert)
         return found
 
@@ -217,10 +202,8 @@ class BertEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _plan(self, params: Mapping[str, Any], seed: int, targets: Targets) -> FineTuningPlan:
-        chosen = {
-            name: params[name] for name in FineTuningPlan.__dataclass_fields__ if name in params
-        }
-        return FineTuningPlan(**chosen, seed=seed)
+        known = params.keys() & FineTuningPlan.__dataclass_fields__
+        return FineTuningPlan(**{name: params[name] for name in known}, seed=seed)
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -228,9 +211,8 @@ class BertEstimator(BaseEstimator):
         pairs = getattr(self, "pairs_", None)
         if pairs is not None and pairs != (data.pairs is not None):
             kinds = ("single texts", "pairs of texts")
-            raise BertError(
-                f"X are {kinds[not pairs]}, but {type(self).__name__} was fitted on {kinds[pairs]}."
-            )
+            name = type(self).__name__
+            raise BertError(f"X are {kinds[not pairs]}, but {name} was fitted on {kinds[pairs]}.")
         return self._answers(data, plain(self.get_params(deep=False)["eval_batch_size"]))
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -238,10 +220,9 @@ class BertEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
+        takes = tags.input_tags
+        takes.one_d_array = takes.string = takes.allow_nan = True
+        takes.two_d_array = False
         tags.non_deterministic = not self.get_params(deep=False)["deterministic"]
         return tags
 
@@ -249,24 +230,18 @@ class BertEstimator(BaseEstimator):
 def constructor(**own: Any) -> Any:
     """An `__init__` that keeps its arguments as they are, which is all that scikit-learn allows.
 
-    It takes `checkpoint` and, by keyword, what estimators have of their own and the options of
-    `FineTuningPlan` that are parameters of an estimator.
-
-    Args:
-        own: the parameters of one estimator alone, with their defaults.
+    It takes `checkpoint` and, by keyword, the parameters of one estimator alone (`own`, with their
+    defaults), those of every estimator, and most options of `FineTuningPlan`.
     """
     own |= {"lower_case": None, "max_seq_length": None, "validation_fraction": None}
     own |= {"random_state": None, "output_dir": None, "verbose": 0}
     plan = {field.name: field.default for field in dataclasses.fields(FineTuningPlan)}
     own |= {name: default for name, default in plan.items() if name not in _NOT_PARAMETERS}
     types = FineTuningPlan.__annotations__
-    fields: Any = [
-        ("checkpoint", Any, dataclasses.field(default="demo_multi_cased")),
-        *(
-            (name, types.get(name, "Any"), dataclasses.field(default=own[name], kw_only=True))
-            for name in own
-        ),
-    ]
+    fields: list[Any] = [("checkpoint", Any, dataclasses.field(default="demo_multi_cased"))]
+    for name, default in own.items():
+        field = dataclasses.field(default=default, kw_only=True)
+        fields.append((name, types.get(name, "Any"), field))
     made: Any = dataclasses.make_dataclass("BertEstimator", fields)
     return made.__init__
 
@@ -288,31 +263,18 @@ def _seed(random_state: Any) -> int:
 
 
 def _texts(X: Any) -> LabelledTexts:
-    """X as texts or pairs without labels.
-
-    Raises:
-        BertError: it is neither, or there are none.
-    """
-    if hasattr(X, "columns") and hasattr(
-        X, "to_numpy"
-    ):  # a data frame, whatever its columns' names
+    """X as texts or pairs without labels; `BertError` if it is neither, or empty."""
+    if hasattr(X, "columns") and hasattr(X, "to_numpy"):  # a data frame, of whatever columns
         X = X.to_numpy()
     shape = np.shape(X) if isinstance(X, np.ndarray) else ()
-    if len(shape) > 2 or (len(shape) == 2 and not 1 <= shape[1] <= 2):
+    if len(shape) > 2 or shape[1:] not in ((), (1,), (2,)):
         raise BertError(
             f"X has the shape {list(shape)}; give texts, (n,), or pairs of texts, (n, 2)."
         )
-    data = labelled_rows(X[:, 0] if len(shape) == 2 and shape[1] == 1 else X)
+    data = labelled_rows(X[:, 0] if shape[1:] == (1,) else X)
     if not len(data):
         raise BertError("there are 0 texts in X; give at least one.")
     return data
-
-
-def _held_out(data: LabelledTexts, fraction: Any, seed: int) -> list[LabelledTexts]:
-    """The rows to train on, and those to judge by."""
-    Range(float, above=0, below=1).check("validation_fraction", fraction)
-    splits, _ = split_labelled(data, {"train": 1 - fraction, "validation": fraction}, seed=seed)
-    return list(splits.values())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,33 +12,22 @@ from bert_tf.errors import BertError
 from bert_tf.tasks.base import Predicting
 from bert_tf.tasks.masked_text import Row
 
-if TYPE_CHECKING:
-    from bert_tf.runtime.predictor import Predictor
-
 KINDS = ("any", "whole", "continuation")
-"""Which pieces may be listed: all, only those that start a word, only those that go on with it.
-Special tokens, [unused...] entries and ids without a piece are never listed."""
+"""Which pieces may be listed: all, those that start a word, those that continue one. Special
+tokens, [unused...] entries and ids without a piece are never listed."""
 
 
 class Top(NamedTuple):
-    """The best pieces at the asked positions of one row.
-
-    Attributes:
-        ids: int32, (positions, k), best first.
-        scores: log-probabilities, float32, (positions, k).
-    """
+    """The best pieces at the asked positions of one row, best first."""
 
     ids: np.ndarray
+    """int32, (positions, k)."""
     scores: np.ndarray
+    """Log-probabilities, float32, (positions, k)."""
 
 
 class MaskedWordModel(Predicting):
-    """The masked-word head of a `Bert`, compiled for asking.
-
-    Args:
-        bert: a loaded BERT.
-        k: how many pieces to list at each position.
-        batch_size: rows run at once.
+    """The masked-word head of a `Bert`, compiled to list `k` pieces at each position.
 
     Raises:
         BertError: the checkpoint has no masked-word head.
@@ -52,67 +41,38 @@ class MaskedWordModel(Predicting):
             )
         super().__init__(bert, batch_size)
         self.limit = bert.config.max_position_embeddings
-        self.allowed = {kind: self._allowed(kind) for kind in KINDS}
         self.k = k
-
-    def _allowed(self, kind: str) -> np.ndarray:
-        vocab, rows = self.bert.vocab, self.bert.config.vocab_size
-        allowed = np.zeros(rows, bool)  # a table may be longer than the vocabulary
-        allowed[: len(vocab)] = vocab.offerable
-        if kind != "any":
-            allowed[: len(vocab)] &= vocab.continuation == (kind == "continuation")
-        return allowed
+        vocab = bert.vocab
+        wanted = {"any": True, "whole": ~vocab.continuation, "continuation": vocab.continuation}
+        padding = (0, bert.config.vocab_size - len(vocab))  # a table may be longer than that
+        self.allowed = {kind: np.pad(vocab.offerable & wanted[kind], padding) for kind in KINDS}
 
     def top(self, rows: Sequence[Row], kind: str = "any") -> list[Top]:
-        """The best pieces at each row's positions.
-
-        Args:
-            rows: what to ask; each has at least one position.
-            kind: one of `KINDS`.
-        """
+        """The best pieces of a kind (of `KINDS`) at each row's one or more positions."""
         if not rows:
             return []
-        k = min(self.k, int(self.allowed[kind].sum()))
-        predictor = self._compiled(
-            kind,
-            lambda: self.bert.predictor(
-                "mlm",
-                values={"top.blocked": (~self.allowed[kind]).astype(np.float32)},
-                max_predictions=None,
-                output="top_k",
-                top_k=self.k,
-            ),
-        )
-        found = self._asked(predictor, rows, [row.positions for row in rows])
-        return [
-            Top(ids[:, :k], scores[:, :k])
-            for ids, scores in zip(found["top_ids"], found["top_log_probabilities"], strict=True)
-        ]
+        k, blocked = min(self.k, int(self.allowed[kind].sum())), ~self.allowed[kind]
+        values = {"top.blocked": blocked.astype(np.float32)}
+        options = {"values": values, "top_k": self.k}
+        found = self._asked(kind, "top_k", options, rows, [row.positions for row in rows])
+        found = zip(found["top_ids"], found["top_log_probabilities"], strict=True)
+        return [Top(ids[:, :k], scores[:, :k]) for ids, scores in found]
 
     def scores(self, rows: Sequence[Row], pieces: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Log-probabilities of given pieces.
-
-        Args:
-            rows: what to ask, one position each.
-            pieces: for each row the ids to score there.
-
-        Returns:
-            For each row float32, (number of its pieces,).
-        """
-        predictor = self._compiled(
-            "scores",
-            lambda: self.bert.predictor("mlm", max_predictions=None, output="scores"),
-        )
-        return self._asked(predictor, rows, pieces, piece_input=pieces)
+        """For each row, of one position, the log-probabilities of the ids in `pieces`, float32."""
+        return self._asked("scores", "scores", {}, rows, pieces, piece_input=pieces)
 
     def _asked(
         self,
-        predictor: Predictor,
+        name: str,
+        output: str,
+        options: dict[str, Any],
         rows: Sequence[Row],
         asked: Sequence[Sequence[int]],
         **extra: Sequence[Sequence[int]],
     ) -> Any:
         """The outputs for each row, as many as it has in `asked`."""
+        options |= {"max_predictions": None, "output": output}
         extra["position_input"] = [row.positions for row in rows]
-        packed = [row.packed for row in rows]
-        return self._outputs(predictor, packed, [len(one) for one in asked], extra)
+        predictor = self._compiled(name, lambda: self.bert.predictor("mlm", **options))
+        return self._outputs(predictor, [x.packed for x in rows], list(map(len, asked)), extra)

@@ -21,16 +21,9 @@ Result = TypeVar("Result")
 
 
 class Predicting:
-    """Runs a BERT's models on packed rows; each is compiled when it is first needed.
+    """Runs a BERT's models on packed rows, `batch_size` at once; raises if that is out of range.
 
-    Pickles and copies leave the compiled models out.
-
-    Args:
-        bert: whose models.
-        batch_size: rows run at once.
-
-    Raises:
-        BertError: `batch_size` is out of range.
+    Each is compiled when it is first needed; pickles and copies leave the compiled models out.
     """
 
     def __init__(self, bert: Bert, batch_size: int = 32) -> None:
@@ -63,16 +56,11 @@ class Predicting:
 class Task(Predicting, Generic[Item, Result]):
     """What is asked of a BERT: one item in, one named result out.
 
-    A task says how an item is prepared (`_prepare`) and how prepared ones are answered
-    (`_answer`), mostly by `_outputs`.
+    A task says how an item is prepared and how prepared ones are answered, mostly by `_outputs`.
     """
 
     def _prepare(self, item: Any) -> Any:
-        """Checks and tokenizes one item.
-
-        Raises:
-            BertError: it is no such item.
-        """
+        """Checks and tokenizes one item; raises `BertError` if it is none."""
         raise NotImplementedError
 
     def _answer(self, prepared: list[Any]) -> list[Result]:
@@ -94,24 +82,19 @@ class Task(Predicting, Generic[Item, Result]):
 
         Args:
             texts: any number of what the task takes.
-            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result. A
-                `BertError` among the texts, for a row that could not be read, is treated alike.
+            errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result; also
+                that which is among the texts, for a row that could not be read.
         """
         return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
 
 
 class PackedTexts(NamedTuple):
-    """One or two texts as a row.
-
-    Attributes:
-        texts: as given.
-        packed: their tokens.
-        cut: whether some had to go.
-    """
+    """One or two texts as a row."""
 
     texts: tuple[str, ...]
     packed: Packed
     cut: bool
+    """Whether some tokens had to go."""
 
 
 def pack_texts(bert: Bert, texts: Sequence[str], max_length: int) -> tuple[PackedTexts, list[int]]:

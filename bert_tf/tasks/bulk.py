@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,13 +12,13 @@ from itertools import islice
 from typing import Any, Protocol
 
 from bert_tf import backend
+from bert_tf.data.labelled.problems import show_place
 from bert_tf.errors import BertError
 from bert_tf.files.growing import Extent, GrowingFile, growing_file
 from bert_tf.tasks.streaming import CHUNK_BATCHES
 
 Row = tuple[Any, tuple[str, int], str]
-"""A row of the input: what it asks (None if it is damaged), file and line, what is wrong with it
-("" if nothing is)."""
+"""A row of the input: what it asks (None if it is damaged), file and line, what is wrong or ""."""
 
 Stream = Callable[[Iterable[Any]], Iterable[Any]]
 """A task's `stream` with `errors="yield"`; it gives a `BertError` among what is asked back."""
@@ -29,18 +30,13 @@ class Form(Protocol):
     """How results are written: each as text with its end, for people or for programs."""
 
     separator: str
-    """What stands between two results."""
+    """Between two results."""
 
     def header(self) -> str:
-        """What stands before all of them."""
+        """Before all of them."""
 
     def line(self, row: Row, result: Any) -> str:
-        """The text of a row, with its end; "" for nothing.
-
-        Args:
-            row: that was asked.
-            result: of the task, or a `BertError`.
-        """
+        """The text of a row's result or `BertError`, with its end; "" for nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +48,7 @@ class PredictedFile:
         rows: in it, one for each row of the input.
         resumed_from: the rows that an earlier run had done.
         failed: rows without a result.
-        problems: where the first of these stand and what is wrong with them.
+        problems: where the first of these are and what is wrong with them.
     """
 
     path: str
@@ -63,7 +59,7 @@ class PredictedFile:
 
 
 def settings_of(task: Any) -> dict[str, Any]:
-    """What the bytes of a task's results depend on, whatever the task, other than its weights."""
+    """What the bytes of any task's results depend on, other than its weights."""
     return {
         "batch_size": task.batch_size,
         "chunk": task.batch_size * CHUNK_BATCHES,
@@ -76,17 +72,14 @@ def settings_of(task: Any) -> dict[str, Any]:
 def answered(stream: Stream, rows: Iterable[Row]) -> Iterator[tuple[Any, Any]]:
     """Each row with its result, or with the `BertError` of what is wrong with it, in order.
 
-    Args:
-        stream: of the task.
-        rows: taken at most two chunks (of 16 batches) ahead.
+    Rows are taken at most two chunks (of 16 batches) ahead.
     """
     taken: collections.deque[Row] = collections.deque()
 
     def asked() -> Iterator[Any]:
         for row in rows:
             taken.append(row)
-            value, _, error = row
-            yield BertError(error) if value is None else value
+            yield BertError(row[2]) if row[0] is None else row[0]
 
     for result in stream(asked()):
         yield taken.popleft(), result
@@ -110,45 +103,42 @@ def answer_file(
     called again with the same arguments, it resumes after the last whole chunk (16 batches) that
     was noted, at the latest two seconds before the end. The bytes are those of an unbroken run, as
     far as the backend gives the same for the same batch: earlier rows are compared by a hash, and
-    the last chunk is answered once more and must give the same bytes, which another model would
-    not. More rows than before are no difference.
+    the last chunk is answered again and must give the same bytes, which another model would not.
+    There may be more rows than before.
 
     Args:
         stream: of the task.
         rows: gone through from the start each time, and at most two chunks ahead.
-        form: of the results; without state, so that a chunk's text depends on its rows alone.
+        form: of the results, also of damaged or empty rows; without state, so that a chunk's text
+            depends on its rows alone.
         output: the file.
         settings: what must be the same to resume; JSON can hold it; `settings_of` and more.
-        overwrite: replace a finished file; and where an unfinished one is of other rows, another
-            model or other settings, start over.
+        overwrite: replace a finished file; start over where an unfinished one is of other rows,
+            another model or other settings.
         on_rows: is given the number of rows done so far.
         on_resume: is given the number of rows that an earlier run had done, if it is above 0.
         on_problem: is given each row that has no result, once it is known.
-
-    Returns:
-        How it went. Rows that are damaged or empty are no reason to end: the form decides what
-        stands in their places.
 
     Raises:
         BertError: the output exists, cannot be written or is of another run; or the input cannot
             be read to its end (what was done stays, to be resumed).
     """
     with growing_file(output, settings, overwrite) as file:
-        work = _Work(stream, form, file, settings["chunk"], on_rows, on_problem)
-        start = file.extent.rows
-        if start:
+        parts = (stream, form, file, settings["chunk"], on_rows, on_problem)
+        do = functools.partial(_answer_rest, *parts)
+        if start := file.extent.rows:
             on_resume(start)
         try:
-            done = work.do(rows)
+            done = do(rows)
         except _OtherRunError as reason:
             if not overwrite:
                 raise BertError(
                     f"{file.path}.part is of an interrupted run, and {reason}. Give it what it "
-                    f"had then; to begin anew, say --overwrite"
+                    f"had then; to start over, say --overwrite"
                 ) from None
             start = 0
             file.restart()
-            done = work.do(rows)
+            done = do(rows)
     return PredictedFile(file.path, done, start, file.extent.failed, file.extent.problems)
 
 
@@ -156,64 +146,53 @@ class _OtherRunError(Exception):
     """What was answered before is not what would be answered now."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    stream: Stream
-    form: Form
-    file: GrowingFile
-    size: int  # rows of a chunk
-    on_rows: Callable[[int], None]
-    on_problem: Callable[[Row, BertError], None]
-
-    def do(self, rows: Iterable[Row]) -> int:
-        """Answers what is not answered yet, and finishes the file; gives the number of rows."""
-        noted = self.file.extent
-        digest = hashlib.blake2b(digest_size=16)
-        source = iter(rows)
-        done = 0
-        for row in islice(source, max(0, noted.rows - self.size)):
-            _add(digest, row)
-            done += 1
-        chunk = [] if done else [self.form.header()]
-        begun = noted.before > 0 if done else bool(chunk[0])
-        failed, problems = noted.failed, noted.problems
-        for row, result in answered(self.stream, source):
-            _add(digest, row)
-            done += 1
-            if text := self.form.line(row, result):
-                chunk += [self.form.separator, text] if begun else [text]
-                begun = True
-            if isinstance(result, BertError) and done > noted.rows:
-                failed += 1
-                self.on_problem(row, result)
-                if failed <= _SHOWN:
-                    problems = (*problems, _shown(row, result))
-            if done % self.size:
-                continue
-            written, chunk = _encoded(chunk), []
-            if done > noted.rows:
-                self.file.append(written, Extent(done, 0, 0, digest.hexdigest(), failed, problems))
-            elif digest.hexdigest() != noted.digest:
-                raise _OtherRunError(
-                    f"of its {noted.rows:,} rows some were others than they are now"
-                )
-            elif written != self.file.last_chunk():
-                raise _OtherRunError(
-                    "its last rows come out otherwise now: the model is another, or the machine "
-                    "computes otherwise"
-                )
-            self.on_rows(done)
-        if done < noted.rows:
-            raise _OtherRunError(f"it had {noted.rows:,} rows, and now there are {done:,}")
-        self.file.finish(_encoded(chunk), Extent(done, failed=failed, problems=problems))
-        self.on_rows(done)
-        return done
-
-
-def _shown(row: Row, error: BertError) -> str:
-    from bert_tf.data.labelled.texts import show_place
-
-    return f"{show_place(row[1])}: {error}"
+def _answer_rest(
+    stream: Stream,
+    form: Form,
+    file: GrowingFile,
+    size: int,
+    on_rows: Callable[[int], None],
+    on_problem: Callable[[Row, BertError], None],
+    rows: Iterable[Row],
+) -> int:
+    """Answers what is not answered yet, and finishes the file; gives the number of rows."""
+    noted, source, done = file.extent, iter(rows), 0
+    digest = hashlib.blake2b(digest_size=16)
+    for row in islice(source, max(0, noted.rows - size)):
+        _add(digest, row)
+        done += 1
+    chunk = [] if done else [form.header()]
+    begun = noted.before > 0 if done else bool(chunk[0])
+    failed, problems = noted.failed, noted.problems
+    for row, result in answered(stream, source):
+        _add(digest, row)
+        done += 1
+        if text := form.line(row, result):
+            chunk += [form.separator, text] if begun else [text]
+            begun = True
+        if isinstance(result, BertError) and done > noted.rows:
+            failed += 1
+            on_problem(row, result)
+            if failed <= _SHOWN:
+                problems = (*problems, f"{show_place(row[1])}: {result}")
+        if done % size:
+            continue
+        written, chunk = _encoded(chunk), []
+        if done > noted.rows:
+            file.append(written, Extent(done, 0, 0, digest.hexdigest(), failed, problems))
+        elif digest.hexdigest() != noted.digest:
+            raise _OtherRunError(f"of its {noted.rows:,} rows some were others than they are now")
+        elif written != file.last_chunk():
+            raise _OtherRunError(
+                "its last rows give other results now: the model is another, or the machine "
+                "computes otherwise"
+            )
+        on_rows(done)
+    if done < noted.rows:
+        raise _OtherRunError(f"it had {noted.rows:,} rows, and now there are {done:,}")
+    file.finish(_encoded(chunk), Extent(done, failed=failed, problems=problems))
+    on_rows(done)
+    return done
 
 
 def _add(digest: Any, row: Row) -> None:

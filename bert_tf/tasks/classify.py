@@ -21,8 +21,7 @@ Texts = str | tuple[str, str]
 class Classify(Task[Texts, ClassifyResult]):
     """Tells a text's class, its classes if it can have several, or its number.
 
-    A text that is longer than those that the classifier was trained on is cut in the same way;
-    the result says so.
+    A text that is longer than those trained on is cut in the same way; the result says so.
 
     Example:
         >>> classify = Classify(bert_tf.load("my_classifier"))
@@ -32,11 +31,11 @@ class Classify(Task[Texts, ClassifyResult]):
     Args:
         bert: a loaded BERT with a classifier.
         batch_size: texts run at once.
-        max_seq_length: most pieces of a text, [CLS] and [SEP] counted. When left out, what the
-            classifier was trained with; where that is not known (a classifier that Google's
-            script left), all that the model takes.
-        threshold: from which probability on a label is told, if a text can have several.
-        labels: what the outputs are called, in their order, where the checkpoint does not tell.
+        max_seq_length: most tokens of a text, [CLS] and [SEP] counted. When left out, what the
+            classifier was trained with, or all that the model takes where that is not known (a
+            classifier that Google's script left).
+        threshold: probability from which on a text has a label, if it can have several.
+        labels: names of the outputs, in their order, where the checkpoint does not tell.
 
     Raises:
         BertError: the checkpoint has no classifier, or an argument has no meaning.
@@ -60,10 +59,9 @@ class Classify(Task[Texts, ClassifyResult]):
         super().__init__(bert, batch_size)
         FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings
-        length = max_seq_length or bert.classifier.max_seq_length or limit
-        Range(int, LENGTH.minimum, limit).check("max_seq_length", length)
+        self.max_seq_length = max_seq_length or bert.classifier.max_seq_length or limit
+        Range(int, LENGTH.minimum, limit).check("max_seq_length", self.max_seq_length)
         self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
-        self.max_seq_length = length
         self.threshold = threshold
 
     @property
@@ -90,8 +88,7 @@ class Classify(Task[Texts, ClassifyResult]):
             BertError: what was passed are no texts.
         """
         if isinstance(text, str):
-            one = text if text_pair is None else (text, text_pair)
-            return self._answer([self._prepare(one)])[0]
+            return self([text if text_pair is None else (text, text_pair)])[0]
         if text_pair is not None:
             raise BertError("pass one text, two texts, or one list of texts or (text, text_pair).")
         return self._answer([self._prepare(one) for one in text])
@@ -102,10 +99,8 @@ class Classify(Task[Texts, ClassifyResult]):
         if not good or not all(isinstance(text, str) for text in pair):
             raise BertError(f"{texts!r:.200} is neither a text nor a pair of texts.")
         if self.info.pairs is not None and self.info.pairs != (len(pair) == 2):
-            raise BertError(
-                f"{self.bert.name} was trained on {'pairs of' if self.info.pairs else 'single'} "
-                f"texts; {'give it (text, text_pair)' if self.info.pairs else 'give it one text'}."
-            )
+            kinds = ("single texts; give it one text", "pairs of texts; give it (text, text_pair)")
+            raise BertError(f"{self.bert.name} was trained on {kinds[self.info.pairs]}.")
         return pack_texts(self.bert, pair, self.max_seq_length)[0]
 
     def _answer(self, texts: list[PackedTexts]) -> list[ClassifyResult]:
@@ -113,31 +108,19 @@ class Classify(Task[Texts, ClassifyResult]):
         return [self._result(one, row) for one, row in zip(texts, outputs, strict=True)]
 
     def _result(self, texts: PackedTexts, row: np.ndarray) -> ClassifyResult:
-        first, second = texts.texts[0], texts.texts[1] if texts.texts[1:] else None
+        first, second = (*texts.texts, None)[:2]
+        assert first is not None
         if not self.info.labels:
-            return ClassifyResult(first, second, cut=texts.cut, value=float(row[0]))
-        probabilities = dict(zip(self.info.labels, map(float, row), strict=True))
+            return ClassifyResult(first, second, texts.cut, value=float(row[0]))
+        found = dict(zip(self.info.labels, map(float, row), strict=True))
         best = self.info.labels[int(row.argmax())]
-        several: tuple[str, ...] | None = None
-        if self.info.several:
-            several = tuple(name for name, p in probabilities.items() if p >= self.threshold)
-        return ClassifyResult(
-            first,
-            second,
-            cut=texts.cut,
-            label=best,
-            probability=probabilities[best],
-            probabilities=probabilities,
-            labels=several,
-        )
+        several = tuple(name for name, p in found.items() if p >= self.threshold)
+        labels = several if self.info.several else None
+        return ClassifyResult(first, second, texts.cut, best, found[best], found, labels)
 
 
 def _named(info: ClassifierInfo, labels: Sequence[str]) -> ClassifierInfo:
-    """The classifier with these labels.
-
-    Raises:
-        BertError: it has another number of outputs, or names of its own that differ.
-    """
+    """With these labels; `BertError` if it has another number, or other names of its own."""
     labels = tuple(labels)
     if labels == info.labels:
         return info

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def predict_file(
     on_rows: Callable[[int], None] = lambda rows: None,
     on_resume: Callable[[int], None] = lambda rows: None,
 ) -> PredictedFile:
-    """Writes a line for each row; `answer_file` for a classifier, see there.
+    """Writes a line for each row, also a damaged or empty one: see `answer_file`.
 
     Args:
         classify: the classifier.
@@ -52,9 +52,6 @@ def predict_file(
         on_rows: is given the number of rows done so far.
         on_resume: is given the number of rows that an earlier run had done, if it is above 0.
 
-    Returns:
-        How it went. Rows that are damaged or empty are no reason to end: they have lines too.
-
     Raises:
         BertError: as `answer_file`; or there is no such format.
 
@@ -64,13 +61,24 @@ def predict_file(
         >>> predict_file(classify, rows, "answers.tsv").rows
         2
     """
-    lines = ResultLines(classify.info, format or format_of(output), echo=echo, pairs=pairs)
+    info = classify.info
+    lines = ResultLines(info, format or format_of(output), echo=echo, pairs=pairs)
+    settings = {
+        **settings_of(classify),
+        "output_format": lines.format,
+        "echo": echo,
+        "pairs": pairs,
+        "task": info.task,
+        "labels": info.labels,
+        "threshold": classify.threshold if info.several else None,
+        "max_seq_length": classify.max_seq_length,
+    }
     return answer_file(
         functools.partial(classify.stream, errors="yield"),
         rows,
         lines,
         output,
-        _settings(classify, lines, pairs),
+        settings,
         overwrite=overwrite,
         on_rows=on_rows,
         on_resume=on_resume,
@@ -80,31 +88,12 @@ def predict_file(
 def answer_rows(
     classify: Classify, rows: Iterable[PredictionRow]
 ) -> Iterator[tuple[PredictionRow, ClassifyResult | BertError]]:
-    """Each row with its result, or with what is wrong with it, in order.
-
-    Args:
-        classify: the classifier.
-        rows: taken at most two chunks (of 16 batches) ahead.
+    """Each row with its result, or with what is wrong with it, in order: see `answered`.
 
     Raises:
         BertError: the input cannot be read to its end.
     """
     return answered(functools.partial(classify.stream, errors="yield"), rows)
-
-
-def _settings(classify: Classify, lines: ResultLines, pairs: bool) -> dict[str, object]:
-    """What the bytes of the results depend on, other than the rows and the weights."""
-    info = classify.info
-    return {
-        **settings_of(classify),
-        "output_format": lines.format,
-        "echo": lines.echo,
-        "pairs": pairs,
-        "task": info.task,
-        "labels": info.labels,
-        "threshold": classify.threshold if info.several else None,
-        "max_seq_length": classify.max_seq_length,
-    }
 
 
 def predict_task(
@@ -122,9 +111,8 @@ def predict_task(
             those of a model that Google's script left.
         task_name: of the task, in any spelling.
         data_dir: the folder with its files.
-        output_dir: gets `test_results.tsv`, and for MNLI's mismatched half, where it is there,
-            `test_results_mm.tsv`; made if it does not exist. The columns are in the task's order
-            of labels.
+        output_dir: gets `test_results.tsv`, and for MNLI's mismatched half, if any,
+            `test_results_mm.tsv`, with columns in the task's order of labels; made if need be.
         language: for XNLI.
 
     Returns:
@@ -138,17 +126,12 @@ def predict_task(
     from bert_tf.evaluation.result_files import write_test_results
 
     _, task = task_named(task_name)
-    there = splits_there(task_name, data_dir, language)
+    splits = ("test", *(splits_there(task_name, data_dir, language) & {"test_mismatched"}))
     order = _order(classify, task)
     # In prediction nothing is left out, also where the test file has labels, as XNLI's.
     policy = Policy("predict")
-    data = read_glue(
-        task_name,
-        data_dir,
-        splits=("test", *(there & {"test_mismatched"})),
-        language=language,
-        policies={"predict": policy, "evaluate": policy},
-    )
+    how: dict[str, Any] = {"policies": {"predict": policy, "evaluate": policy}}
+    data = read_glue(task_name, data_dir, splits=splits, language=language, **how)
     written = {}
     for split, rows in data.splits.items():
         path = os.path.join(os.fspath(output_dir), _TEST_RESULTS[split])
@@ -159,16 +142,15 @@ def predict_task(
 
 
 def _order(classify: Classify, task: GlueTask) -> list[int] | None:
-    """Where each label of the task stands among the classifier's; None for numbers."""
+    """The index of each label of the task among the classifier's; None for numbers."""
     labels = classify.labels
     if sorted(labels) == sorted(task.labels):
         return [labels.index(label) for label in task.labels] or None
     if labels == tuple(map(str, range(len(task.labels)))):
         return list(range(len(labels)))
-    told = ", ".join(labels) or "a number"
-    wanted = ", ".join(task.labels) or "a number"
+    found, wanted = (", ".join(names) or "a number" for names in (labels, task.labels))
     raise BertError(
-        f"{classify.bert.name} tells {told}, but {task.folder} is about {wanted}: it was "
+        f"{classify.bert.name} tells {found}, but {task.folder} is about {wanted}: it was "
         f"fine-tuned for another task"
     )
 
@@ -176,11 +158,10 @@ def _order(classify: Classify, task: GlueTask) -> list[int] | None:
 def _outputs(
     classify: Classify, texts: Iterable[Texts], order: list[int] | None
 ) -> Iterator[np.ndarray]:
-    """Probabilities or numbers, float64 (rows, outputs), a chunk at a time."""
+    """Probabilities, float64 (rows, outputs), or numbers, a chunk at a time."""
     results = classify.stream(texts)
     while some := list(islice(results, classify.batch_size * CHUNK_BATCHES)):
-        if not classify.labels:
+        if order is None:
             yield np.array([result.value for result in some])
-            continue
-        outputs = np.array([list(result.probabilities.values()) for result in some])
-        yield outputs if order is None else outputs[:, order]
+        else:
+            yield np.array([list(result.probabilities.values()) for result in some])[:, order]

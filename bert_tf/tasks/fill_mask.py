@@ -21,13 +21,16 @@ from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
 MODES = ("independent", "sequential", "joint")
 _MIN_BEAM = 5
 
+Tops = dict[int, tuple[np.ndarray, np.ndarray]]
+"""By mask: the best pieces and their log-probabilities."""
+
 
 class FillMask(Task[str, FilledText]):
     """Fills the `[MASK]`s of texts.
 
-    Only the masked positions reach the vocabulary projection, and only the best pieces leave it,
-    so memory does not grow with vocabulary times length. `[MASK]`, `[SEP]` and `[CLS]` in a text
-    stay whole here, also glued to letters.
+    Only masked positions reach the vocabulary projection, and only the best pieces leave it, so
+    memory does not grow with vocabulary times length. `[MASK]`, `[SEP]` and `[CLS]` in a text stay
+    whole, also glued to letters.
 
     Example:
         >>> fill = FillMask(bert_tf.load("demo_multi_cased"))
@@ -68,19 +71,15 @@ class FillMask(Task[str, FilledText]):
             raise BertError(f"candidates is a list of words, e.g. [{candidates!r}].")
         check_choice("mode", mode, MODES)
         check_choice("too_long", too_long, ("error", "window"))
-        COUNT.check("top_k", top_k)
-        COUNT.check("max_pieces", max_pieces)
-        COUNT.check("stride", stride)
+        for name, count in (("top_k", top_k), ("max_pieces", max_pieces), ("stride", stride)):
+            COUNT.check(name, count)
         super().__init__(bert, batch_size)
         if mode != "independent" and (max_pieces > 1 or candidates is not None):
             raise BertError(
-                f"candidates and max_pieces look at each mask alone; they do not go with "
-                f"mode={mode!r}."
+                f"candidates and max_pieces look at each mask alone, without mode={mode!r}."
             )
         if candidates is not None and max_pieces > 1:
-            raise BertError(
-                "candidates may be of any number of pieces; leave max_pieces out with them."
-            )
+            raise BertError("candidates may have any number of pieces; leave max_pieces out.")
         self.top_k = top_k
         self.mode = mode
         self.whole_words = whole_words
@@ -108,7 +107,7 @@ class FillMask(Task[str, FilledText]):
             BertError: a text has no mask, or is longer than the model takes.
         """
         if isinstance(texts, str):
-            return self._answer([self._prepare(texts)])[0]
+            return self([texts])[0]
         return self._answer([self._prepare(text) for text in texts])
 
     def _prepare(self, text: str) -> MaskedText:
@@ -121,12 +120,7 @@ class FillMask(Task[str, FilledText]):
 
     def _rows(self, masked: MaskedText, ids: Sequence[int], asked: dict[int, int]) -> list[Row]:
         return masked_text.rows_of(
-            masked,
-            ids,
-            asked,
-            vocab=self.bert.vocab,
-            limit=self._model.limit,
-            stride=self._stride,
+            masked, ids, asked, vocab=self.bert.vocab, limit=self._model.limit, stride=self._stride
         )
 
     def _answer(self, texts: list[MaskedText]) -> list[FilledText]:
@@ -144,23 +138,21 @@ class FillMask(Task[str, FilledText]):
 
     def _ask(
         self, questions: Sequence[tuple[MaskedText, Sequence[int], dict[int, int]]]
-    ) -> list[dict[int, tuple[np.ndarray, np.ndarray]]]:
-        """Best pieces and their log-probabilities, by mask, for each (text, pieces, masks)."""
-        found: list[dict[int, tuple[np.ndarray, np.ndarray]]] = [{} for _ in questions]
+    ) -> list[Tops]:
+        """For each (text, pieces, masks)."""
+        found: list[Tops] = [{} for _ in questions]
         for kind in ("whole", "any") if self.whole_words else ("any",):
             rows, owners = [], []
             for owner, (text, ids, masks) in enumerate(questions):
-                chosen = {
-                    mask: at
-                    for mask, at in masks.items()
-                    if not self.whole_words or text.stands_alone(mask) == (kind == "whole")
-                }
+                chosen = masks
+                if self.whole_words:
+                    alone = kind == "whole"
+                    chosen = {m: at for m, at in masks.items() if text.stands_alone(m) == alone}
                 if chosen:
                     rows += (made := self._rows(text, ids, chosen))
                     owners += [owner] * len(made)
             for owner, row, top in zip(owners, rows, self._model.top(rows, kind), strict=True):
-                for place, mask in enumerate(row.masks):
-                    found[owner][mask] = (top.ids[place], top.scores[place])
+                found[owner] |= zip(row.masks, zip(*top, strict=True), strict=True)
         return found
 
     def _fill_in_turn(self, texts: list[MaskedText]) -> list[FilledText]:
@@ -181,51 +173,38 @@ class FillMask(Task[str, FilledText]):
             for text, filled in zip(texts, guesses, strict=True)
         ]
 
-    def _fill_jointly(
-        self, text: MaskedText, alone: dict[int, tuple[np.ndarray, np.ndarray]]
-    ) -> FilledText:
+    def _fill_jointly(self, text: MaskedText, alone: Tops) -> FilledText:
         """A beam search over the masks from left to right."""
-        beam: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
-        for mask in range(len(text.masks)):
-            questions = []
-            for chosen, _ in beam:
-                ids = list(text.ids)
-                for at, piece in zip(text.masks, chosen, strict=False):
-                    ids[at] = piece
-                questions.append((text, ids, {mask: text.masks[mask]}))
-            tops = [alone] if mask == 0 else self._ask(questions)
-            grown = [
-                ((*chosen, int(piece)), total + float(score))
-                for (chosen, total), found in zip(beam, tops, strict=True)
-                for piece, score in zip(*found[mask], strict=True)
-            ]
-            beam = sorted(grown, key=lambda state: -state[1])[: self._beam]
+        from bert_tf.tasks import words
+
+        beam, tops = words.FIRST, [alone]
+        for mask, at in enumerate(text.masks):
+            if mask:
+                ids = np.tile(text.ids, (len(beam), 1))
+                ids[:, text.masks[:mask]] = [chosen for chosen, _ in beam]
+                tops = self._ask([(text, row, {mask: at}) for row in ids.tolist()])
+            beam = words.grown(beam, [found[mask] for found in tops], self._beam)
         combinations = []
         for chosen, total in beam[: self.top_k]:
-            spelled = tuple(self.bert.vocab.token(piece) for piece in chosen)
+            spelled = tuple(map(self.bert.vocab.token, chosen))
             filled = text.with_words(dict(enumerate(spelled)))
             combinations.append(Combination(spelled, math.exp(total), filled))
         answers = [
             self._guesses(text, mask, *(part[: self.top_k] for part in alone[mask]))
             for mask in sorted(alone)
         ]
-        result = self._result(text, answers)
-        return dataclasses.replace(
-            result, filled=combinations[0].text, combinations=tuple(combinations)
-        )
+        best, result = combinations[0].text, self._result(text, answers)
+        return dataclasses.replace(result, filled=best, combinations=tuple(combinations))
 
     def _fill_with_words(self, text: MaskedText) -> FilledText:
         from bert_tf.tasks import words
 
+        asked = (self._model, self._rows)
         if self._candidates is not None:
-            by_mask = words.score_candidates(
-                text, list(self._candidates.values()), self._model, self._rows
-            )
+            by_mask = words.score_candidates(text, list(self._candidates.values()), *asked)
         else:
-            by_mask = [
-                words.find_words(text, mask, self.max_pieces, self._beam, self._model, self._rows)
-                for mask in range(len(text.masks))
-            ]
+            masks, limits = range(len(text.masks)), (self.max_pieces, self._beam)
+            by_mask = [words.find_words(text, mask, *limits, *asked) for mask in masks]
         answers = [
             tuple(self._guess(text, mask, word.pieces, word.score) for word in found[: self.top_k])
             for mask, found in enumerate(by_mask)
@@ -241,14 +220,12 @@ class FillMask(Task[str, FilledText]):
         )
 
     def _guess(self, text: MaskedText, mask: int, pieces: tuple[int, ...], score: float) -> Guess:
-        spelled = tuple(self.bert.vocab.token(piece) for piece in pieces)
+        spelled = tuple(map(self.bert.vocab.token, pieces))
         word = spelled[0] + "".join(piece.removeprefix("##") for piece in spelled[1:])
         return Guess(word, math.exp(score), spelled, text.with_words({mask: word}))
 
     def _result(self, text: MaskedText, answers: Sequence[tuple[Guess, ...]]) -> FilledText:
         best = {mask: guesses[0].word for mask, guesses in enumerate(answers) if guesses}
-        masks = tuple(
-            MaskAnswer(start, end, guesses)
-            for (start, end), guesses in zip(text.spans, answers, strict=True)
-        )
+        spans = zip(text.spans, answers, strict=True)
+        masks = tuple(MaskAnswer(*span, guesses) for span, guesses in spans)
         return FilledText(text.text, text.with_words(best), self.mode, masks)

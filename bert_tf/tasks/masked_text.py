@@ -11,19 +11,15 @@ from bert_tf.text import BertTokenizer, Packed, Vocabulary, best_windows, window
 
 @dataclasses.dataclass(frozen=True)
 class MaskedText:
-    """A tokenized text.
-
-    Args:
-        text: as it was given.
-        ids: its pieces, without the outer [CLS] and [SEP].
-        masks: index of each mask among `ids`.
-        spans: first character of each mask and the one behind it.
-    """
+    """A tokenized text."""
 
     text: str
     ids: tuple[int, ...]
+    """Its pieces, without the outer [CLS] and [SEP]."""
     masks: tuple[int, ...]
+    """Index of each mask among `ids`."""
     spans: tuple[tuple[int, int], ...]
+    """First character of each mask and the one after it."""
 
     def stands_alone(self, mask: int) -> bool:
         """Whether the mask is a word of its own, not glued to letters or digits."""
@@ -34,7 +30,7 @@ class MaskedText:
     def with_words(self, words: Mapping[int, str]) -> str:
         """The text with some masks, by their number, replaced.
 
-        A continuation piece ("##...") is glued to what stands before it.
+        A continuation piece ("##...") is glued to what is before it.
         """
         text = self.text
         for mask in sorted(words, reverse=True):
@@ -48,26 +44,18 @@ class MaskedText:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One input row with the positions that are asked for.
-
-    Args:
-        packed: ids and segments, with [CLS] and [SEP].
-        positions: asked positions in it.
-        masks: which mask of the text each position is.
-    """
+    """One input row, with [CLS] and [SEP], and the positions in it that are asked for."""
 
     packed: Packed
     positions: tuple[int, ...]
     masks: tuple[int, ...]
+    """Which mask of the text each position is."""
 
 
 def read(text: str, tokenizer: BertTokenizer) -> MaskedText:
-    """Tokenizes a text with masks.
+    """Tokenizes a text with `[MASK]` in it, by a tokenizer that keeps special tokens whole.
 
-    Args:
-        text: with `[MASK]` in it. A [CLS] at its start and a [SEP] at its end may be there; a
-            [SEP] inside starts the second segment.
-        tokenizer: one that keeps special tokens whole.
+    It may start with [CLS] and end with [SEP]; a [SEP] inside starts the second segment.
 
     Raises:
         BertError: there is no mask in the text.
@@ -104,19 +92,21 @@ def rows_of(
         masked: the text.
         ids: its pieces, possibly with some masks filled in already.
         masks: index among `ids` by the number of the mask asked for.
-        vocab: gives the ids of [CLS] and [SEP].
-        limit: most pieces that the model takes.
-        stride: from one window to the next; None makes a long text an error.
+        vocab: the model's.
+        limit: most tokens that the model takes.
+        stride: from one window to the next.
 
     Raises:
         BertError: the text is too long and `stride` is None.
     """
-    segments = _segments(ids, vocab.sep_id)
+    # 0 up to and with the first inner [SEP], 1 after it.
+    first = ids.index(vocab.sep_id) if vocab.sep_id in ids else len(ids)
+    segments = [int(i > first) for i in range(len(ids))]
 
     def row(start: int, stop: int, chosen: Mapping[int, int]) -> Row:
         tokens = [vocab.cls_id, *ids[start:stop], vocab.sep_id]
-        inner = segments[start:stop]
-        packed = Packed(tokens, [inner[0] if inner else 0, *inner, inner[-1] if inner else 0])
+        inner = segments[start:stop] or [0]
+        packed = Packed(tokens, [inner[0], *segments[start:stop], inner[-1]])
         return Row(packed, tuple(at - start + 1 for at in chosen.values()), tuple(chosen))
 
     if len(ids) + 2 <= limit:
@@ -131,16 +121,9 @@ def rows_of(
     best = best_windows(found)
     rows = []
     for number, window in enumerate(found):
-        chosen = {mask: at for mask, at in masks.items() if best[at] == number}
-        if chosen:
+        if chosen := {mask: at for mask, at in masks.items() if best[at] == number}:
             rows.append(row(window.start, window.start + len(window.ids), chosen))
     return rows
-
-
-def _segments(ids: Sequence[int], sep_id: int) -> list[int]:
-    """0 up to and with the first inner [SEP], 1 behind it."""
-    first = ids.index(sep_id) if sep_id in ids else len(ids)
-    return [0 if i <= first else 1 for i in range(len(ids))]
 
 
 def _shown(text: str) -> str:

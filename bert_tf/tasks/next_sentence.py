@@ -13,15 +13,15 @@ from bert_tf.tasks.results import NextSentenceResult
 Pair = tuple[str, str]
 
 FOLLOWS = 0
-"""Index of "B follows A" in the model's output; 1 is "B is random" (create_pretraining_data.py
-labels a random next sentence 1). Many expect the reverse."""
+"""Index of "B follows A" in the model's output; 1 is "B is random", as create_pretraining_data.py
+labels it. Many expect the reverse."""
 
 
 class NextSentence(Task[Pair, NextSentenceResult]):
     """Judges whether a second text follows a first.
 
-    A pair that is longer than the model takes is cut from the end of its longer text, as in
-    pretraining; the result says so.
+    A pair longer than the model takes is cut at the end of its longer text, as in pretraining; the
+    result says so.
 
     Example:
         >>> follows = NextSentence(bert_tf.load("demo_multi_cased"))
@@ -37,12 +37,12 @@ class NextSentence(Task[Pair, NextSentenceResult]):
     """
 
     def __init__(self, bert: Bert, *, batch_size: int = 32) -> None:
-        if not (bert.has("pooler") and bert.has("nsp")):
-            raise BertError(
-                f"{bert.name} cannot judge next sentences: its checkpoint has no "
-                f"{'pooler' if not bert.has('pooler') else 'cls/seq_relationship'}. Load a "
-                f"checkpoint that was pretrained with next sentence, as Google's are."
-            )
+        for head, name in (("pooler", "pooler"), ("nsp", "cls/seq_relationship")):
+            if not bert.has(head):
+                raise BertError(
+                    f"{bert.name} cannot judge next sentences: its checkpoint has no {name}. Load "
+                    f"one that was pretrained with next sentence, as Google's are."
+                )
         super().__init__(bert, batch_size)
 
     @overload
@@ -58,7 +58,7 @@ class NextSentence(Task[Pair, NextSentenceResult]):
             BertError: a text is empty, or what was passed are no pairs of texts.
         """
         if isinstance(first, str) and isinstance(second, str):
-            return self._answer([self._prepare((first, second))])[0]
+            return self([(first, second)])[0]
         if isinstance(first, str) or second is not None:
             raise BertError("pass two texts, or a list of (first, second) pairs.")
         return self._answer([self._prepare(pair) for pair in first])
@@ -71,9 +71,9 @@ class NextSentence(Task[Pair, NextSentenceResult]):
         if isinstance(pair, str) or len(pair) != 2:
             raise BertError(f"{pair!r} is no pair of texts (first, second).")
         found, counts = pack_texts(self.bert, pair, self.bert.config.max_position_embeddings)
-        if 0 in counts:
-            text = pair[counts.index(0)]
-            raise BertError(f"the text {text!r} is empty; next sentence needs two texts.")
+        for text, count in zip(pair, counts, strict=True):
+            if not count:
+                raise BertError(f"the text {text!r} is empty; next sentence needs two texts.")
         return found
 
     def _answer(self, pairs: list[PackedTexts]) -> list[NextSentenceResult]:

@@ -36,17 +36,15 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 class ResultLines:
-    r"""The form of the lines of one file of results.
+    """The form of the lines of one file of results.
 
-    Tab-separated there is a header. For classes the columns are `label`, `probability` and one
+    Tab-separated, there is a header. For classes the columns are `label`, `probability` and one
     with the probability of each class, in the model's order; if a text can have several classes,
-    `labels` (with ", " between them) and one for each; for a number, `value`. In JSON there are
-    the keys `label`, `probability`, `probabilities`, or with them `labels`, or `value`; and
+    `labels` (with ", " between them) and one for each; for a number, `value`. In JSON the keys are
+    `label`, `probability`, `probabilities`, or `labels`, `probabilities`, or `value`; and
     `"cut": true` where the text was longer than the model takes. Numbers have the shortest digits
-    that give the same float32.
-
-    A row that has no result is a line too: all cells empty, or `line` (where it stands) and
-    `error`.
+    that give the same float32. A row without a result has a line too: all cells empty, or `line`
+    (its number) and `error`.
 
     Args:
         info: of the classifier.
@@ -66,8 +64,8 @@ class ResultLines:
         self.info = info
         self.format = format
         self.echo = echo
-        first = ["labels"] if info.several else ["label", "probability"]
-        first = first if info.labels else ["value"]
+        first = ["label", "probability"] if info.labels else ["value"]
+        first = ["labels"] if info.several else first
         texts = ["text", "text_pair"] if pairs else ["text"]
         self._columns = [*first, *map(_cell, info.labels), *(texts if echo else [])]
 
@@ -86,11 +84,7 @@ class ResultLines:
     def _object(self, row: Row, result: ClassifyResult | BertError) -> dict[str, Any]:
         if isinstance(result, BertError):
             return {"line": row[1][1], "error": str(result)}
-        found: dict[str, Any] = {}
-        if self.echo:
-            found["text"] = result.text
-            if result.text_pair is not None:
-                found["text_pair"] = result.text_pair
+        found: dict[str, Any] = dict(zip(("text", "text_pair"), self._texts(result)))
         if result.cut:
             found["cut"] = True
         if result.value is not None:
@@ -98,26 +92,24 @@ class ResultLines:
         if result.labels is not None:
             found["labels"] = list(result.labels)
         else:
-            found["label"] = result.label
-            found["probability"] = short(result.probability or 0.0)
-        found["probabilities"] = {name: short(p) for name, p in result.probabilities.items()}
-        return found
+            found |= {"label": result.label, "probability": short(result.probability or 0.0)}
+        return found | {"probabilities": {n: short(p) for n, p in result.probabilities.items()}}
+
+    def _texts(self, result: ClassifyResult) -> list[str]:
+        texts = (result.text, result.text_pair) if self.echo else ()
+        return [text for text in texts if text is not None]
 
     def _cells(self, result: ClassifyResult | BertError) -> list[str]:
-        if isinstance(result, BertError):
-            return [""] * len(self._columns)
-        if result.value is not None:
-            cells = [_digits(result.value)]
-        else:
-            if result.labels is not None:
+        cells: list[str] = []
+        if not isinstance(result, BertError):
+            if result.value is not None:
+                cells = [_digits(result.value)]
+            elif result.labels is not None:
                 cells = [", ".join(map(_cell, result.labels))]
             else:
                 cells = [_cell(result.label or ""), _digits(result.probability or 0.0)]
             cells += map(_digits, result.probabilities.values())
-        if self.echo:
-            cells.append(_cell(result.text))
-            if result.text_pair is not None:
-                cells.append(_cell(result.text_pair))
+            cells += map(_cell, self._texts(result))
         # A pair among single texts has one cell more than the header; it is no table then.
         return cells[: len(self._columns)] + [""] * (len(self._columns) - len(cells))
 

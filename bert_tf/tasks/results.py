@@ -13,11 +13,11 @@ class Guess:
     """One word for one mask.
 
     Args:
-        word: the word as it would be written; a continuation piece keeps its "##".
-        probability: the model's probability over its whole vocabulary; for a word of several
-            pieces exp(mean log-probability of its pieces), so that long words compare with short.
+        word: as it would be written; a continuation piece keeps its "##".
+        probability: over the model's whole vocabulary; for a word of several pieces exp(mean
+            log-probability of its pieces), so that long words compare with short.
         pieces: the word pieces.
-        text: the text with this mask filled by this word, other masks left as they are.
+        text: with this mask filled by this word, other masks left as they are.
     """
 
     word: str
@@ -28,12 +28,12 @@ class Guess:
 
 @dataclasses.dataclass(frozen=True)
 class MaskAnswer:
-    """The guesses for one mask of a text, best first.
+    """The guesses for one mask of a text.
 
     Args:
         start: first character of `[MASK]` in the text.
-        end: the character behind it.
-        guesses: the best words.
+        end: the character after it.
+        guesses: the best words, best first.
     """
 
     start: int
@@ -47,9 +47,8 @@ class Combination:
 
     Args:
         words: one for each mask, in the text's order.
-        probability: product of the conditional probabilities, each word given those filled in
-            before it.
-        text: the text with all masks filled.
+        probability: product of those of each word given the words filled in before it.
+        text: with all masks filled.
     """
 
     words: tuple[str, ...]
@@ -63,13 +62,13 @@ class FilledText:
 
     Args:
         text: as it was given.
-        filled: with the best word in each place, by the rule that `mode` names.
+        filled: with the best word for each mask, by the rule that `mode` names.
         mode: `"independent"`: each mask by itself, the others still masked, so that the words
             need not fit each other; `"sequential"`: one after another, the surest first, each
             given those before it; `"joint"`: the best combination that a beam search finds.
-        masks: the guesses for each mask, in the text's order. In the sequential mode they are
-            those at the moment when that mask was filled.
-        combinations: in the joint mode, the best combinations, best first; else empty.
+        masks: the guesses for each, in the text's order; in the sequential mode as they were when
+            that mask was filled.
+        combinations: of the joint mode, best first; else empty.
     """
 
     text: str
@@ -88,8 +87,7 @@ class NextSentenceResult:
         second: the second text.
         probability: that the second follows the first.
         label: `"follows"` or `"random"`, whichever is more probable.
-        cut: whether the pair was longer than the model takes; pieces then went from the end of
-            the longer text.
+        cut: whether the pair was longer than the model takes, and its longer text cut at its end.
     """
 
     first: str
@@ -106,12 +104,11 @@ class ClassifyResult:
     Args:
         text: the text, or the first of a pair.
         text_pair: the second of a pair, or None.
-        cut: whether it was longer than the classifier takes; pieces then went from the end (of
-            the longer text).
+        cut: whether it was longer than the classifier takes, and (the longer text) cut at its end.
         label: the most probable label; None for a regression.
         probability: of that label; None for a regression.
-        probabilities: of all labels, in the model's order; they add up to 1 unless a text can
-            have several. Empty for a regression.
+        probabilities: of all labels, in the model's order, adding up to 1 unless a text can have
+            several; empty for a regression.
         labels: those that the text has, if it can have several; else None.
         value: the number of a regression; else None.
     """

@@ -13,7 +13,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 CHUNK_BATCHES = 16
-"""How many batches are looked ahead, so that rows of like length can be run together."""
+"""Batches that are looked ahead, so that rows of like length can be run together."""
 
 
 def stream_in_chunks(
@@ -28,11 +28,10 @@ def stream_in_chunks(
     While the model runs one chunk, another thread takes and tokenizes the next.
 
     Args:
-        items: what comes in; a `BertError` stands for an item that could not be read.
-        prepare: turns one item into what `run` takes; may raise `BertError`.
+        items: a `BertError` stands for one that could not be read.
+        prepare: turns an item into what `run` takes; may raise `BertError`.
         run: turns a list of prepared items into as many results.
-        batch_size: rows of a batch; so many times `CHUNK_BATCHES` items make a chunk, and two
-            chunks are held at once.
+        batch_size: rows of a batch; `CHUNK_BATCHES` of them make a chunk, and two are held.
         errors: `"raise"`, or `"yield"` to give a `BertError` as the result of its item.
 
     Raises:
@@ -55,15 +54,11 @@ def stream_in_chunks(
         coming = ahead.submit(take)
         while chunk := coming.result():
             coming = ahead.submit(take)
-            if errors == "raise":
-                # What stands before the first bad item is still answered.
+            if errors == "raise":  # what is before the first bad item is still answered
                 bad = next((i for i, one in enumerate(chunk) if isinstance(one, BertError)), None)
                 chunk = chunk if bad is None else chunk[: bad + 1]
             results = iter(run([one for one in chunk if not isinstance(one, BertError)]))
             for one in chunk:
-                if not isinstance(one, BertError):
-                    yield next(results)
-                elif errors == "raise":
+                if isinstance(one, BertError) and errors == "raise":
                     raise one
-                else:
-                    yield one
+                yield one if isinstance(one, BertError) else next(results)

@@ -6,32 +6,46 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from bert_tf.errors import BertError
 from bert_tf.tasks.asking import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedText, Row
 from bert_tf.text import BertTokenizer
 
 MakeRows = Callable[[MaskedText, Sequence[int], dict[int, int]], list[Row]]
-"""Makes the rows for a text, its pieces so far, and the masks asked for (number -> index)."""
+"""The rows for a text, its pieces so far, and the masks asked for (number -> index)."""
+
+
+Beam = list[tuple[tuple[int, ...], float]]
+"""Pieces from left to right and the sum of their log-probabilities, best first."""
+FIRST: Beam = [((), 0.0)]
+
+
+def grown(beam: Beam, tops: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> Beam:
+    """The best of all that continue a row of the beam by one of its (pieces, scores)."""
+    found = [
+        ((*pieces, int(piece)), total + float(score))
+        for (pieces, total), top in zip(beam, tops, strict=True)
+        for piece, score in zip(*top, strict=True)
+    ]
+    return sorted(found, key=lambda state: -state[1])[:width]
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoredWord:
-    """A word for a mask.
-
-    Args:
-        pieces: ids of its pieces.
-        score: mean log-probability of its pieces, each given those before it.
-    """
+    """A word for a mask."""
 
     pieces: tuple[int, ...]
+    """Ids of its pieces."""
     score: float
+    """Mean log-probability of its pieces, each given those before it."""
 
 
 def pieces_of_candidates(
     words: Iterable[str], tokenizer: BertTokenizer
 ) -> dict[str, tuple[int, ...]]:
-    """The pieces of each candidate; a piece such as "##s" stands for itself.
+    """The pieces of each candidate, of a piece such as "##s" itself.
 
     Raises:
         BertError: there is no candidate, or one that the vocabulary cannot spell.
@@ -52,15 +66,20 @@ def pieces_of_candidates(
     return found
 
 
-def expand(masked: MaskedText, mask: int, count: int, mask_id: int, filled: Sequence[int] = ()):
-    """The text's pieces with one mask replaced by `count` places, the first ones filled.
-
-    Returns:
-        The pieces, and the index of the first place that is still masked.
-    """
-    at = masked.masks[mask]
-    middle = [*filled, *[mask_id] * (count - len(filled))]
-    return [*masked.ids[:at], *middle, *masked.ids[at + 1 :]], at + len(filled)
+def _expanded(
+    masked: MaskedText,
+    asked: Iterable[tuple[int, int, tuple[int, ...]]],
+    mask_id: int,
+    make_rows: MakeRows,
+) -> list[Row]:
+    """For each (mask, count, pieces): rows with `count` masks for it, the first ones filled."""
+    rows = []
+    for mask, count, filled in asked:
+        at = masked.masks[mask]
+        middle = [*filled, *[mask_id] * (count - len(filled))]
+        ids = [*masked.ids[:at], *middle, *masked.ids[at + 1 :]]
+        rows += make_rows(masked, ids, {mask: at + len(filled)})
+    return rows
 
 
 def score_candidates(
@@ -69,15 +88,11 @@ def score_candidates(
     model: MaskedWordModel,
     make_rows: MakeRows,
 ) -> list[list[ScoredWord]]:
-    """Scores every candidate at every mask of a text, the other masks left masked.
+    """For each mask of a text the candidates, best first, the other masks left masked.
 
     A candidate of n pieces stands in n masks, and piece i is scored with pieces 1..i-1 filled
     in: the mean of these log-probabilities is its score.
-
-    Returns:
-        For each mask the candidates, best first.
     """
-    mask_id = model.bert.vocab.mask_id
     # One row serves all candidates of a length that share the pieces filled in so far.
     wanted: dict[tuple[int, int, tuple[int, ...]], list[int]] = defaultdict(list)
     for mask in range(len(masked.masks)):
@@ -86,28 +101,23 @@ def score_candidates(
                 ids = wanted[mask, len(pieces), pieces[:i]]
                 if piece not in ids:
                     ids.append(piece)
-    rows = []
-    for mask, count, filled in wanted:
-        ids, at = expand(masked, mask, count, mask_id, filled)
-        rows += make_rows(masked, ids, {mask: at})
+    rows = _expanded(masked, wanted, model.bert.vocab.mask_id, make_rows)
     scores = model.scores(rows, list(wanted.values()))
     log_p = {
         (*key, piece): float(score)
         for (key, ids), row in zip(wanted.items(), scores, strict=True)
         for piece, score in zip(ids, row, strict=True)
     }
-    results = []
-    for mask in range(len(masked.masks)):
-        found = [
-            ScoredWord(
-                pieces,
-                sum(log_p[mask, len(pieces), pieces[:i], piece] for i, piece in enumerate(pieces))
-                / len(pieces),
-            )
-            for pieces in candidates
-        ]
-        results.append(sorted(found, key=lambda word: -word.score))
-    return results
+
+    def scored(mask: int, pieces: tuple[int, ...]) -> ScoredWord:
+        count = len(pieces)
+        parts = [log_p[mask, count, pieces[:i], piece] for i, piece in enumerate(pieces)]
+        return ScoredWord(pieces, sum(parts) / count)
+
+    return [
+        sorted((scored(mask, pieces) for pieces in candidates), key=lambda word: -word.score)
+        for mask in range(len(masked.masks))
+    ]
 
 
 def find_words(
@@ -118,37 +128,19 @@ def find_words(
     model: MaskedWordModel,
     make_rows: MakeRows,
 ) -> list[ScoredWord]:
-    """The best words of 1 to `max_pieces` pieces for one mask, by a beam search.
+    """At most `width` words of 1 to `max_pieces` pieces for one mask, best first, by a beam search.
 
-    A word starts with a piece that is no continuation and goes on with continuations; it stands
-    in as many masks as it has pieces, filled from left to right.
-
-    Args:
-        masked: the text.
-        mask: which mask.
-        max_pieces: longest word tried.
-        width: how many beginnings are followed.
-        model: asks for pieces.
-        make_rows: makes rows.
-
-    Returns:
-        At most `width` words, best mean log-probability first.
+    A word starts with a piece that is no continuation, followed by continuations; it stands in as
+    many masks as it has pieces, filled from left to right. Its score is the mean log-probability.
     """
     mask_id = model.bert.vocab.mask_id
     words: list[ScoredWord] = []
     for count in range(1, max_pieces + 1):
-        beam: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+        beam = FIRST
         for step in range(count):
-            rows = []
-            for filled, _ in beam:
-                ids, at = expand(masked, mask, count, mask_id, filled)
-                rows += make_rows(masked, ids, {mask: at})
+            asked = ((mask, count, filled) for filled, _ in beam)
+            rows = _expanded(masked, asked, mask_id, make_rows)
             tops = model.top(rows, "continuation" if step else "whole")
-            grown = [
-                ((*filled, int(piece)), total + float(score))
-                for (filled, total), top in zip(beam, tops, strict=True)
-                for piece, score in zip(top.ids[0], top.scores[0], strict=True)
-            ]
-            beam = sorted(grown, key=lambda state: -state[1])[:width]
+            beam = grown(beam, [(top.ids[0], top.scores[0]) for top in tops], width)
         words += [ScoredWord(pieces, total / count) for pieces, total in beam]
     return sorted(words, key=lambda word: -word.score)[:width]

@@ -35,11 +35,10 @@ Row = dict[str, float]
 
 
 class FineTuningSession:
-    """From a user's files to a fine-tuned model and its evaluation.
+    """From a user's files to a fine-tuned model and its evaluation; a subclass reads the files.
 
-    Making one reads the data; nothing heavy is imported before `prepare`. A session that was
-    stopped or killed resumes when one of the same job is made and trained. A subclass reads the
-    data.
+    Making one reads the data; nothing heavy is imported before `prepare`. One that was stopped or
+    killed resumes when another of the same job is made and trained.
 
     Args:
         job: what is asked.
@@ -72,7 +71,7 @@ class FineTuningSession:
             self._trained = trained_classifier(job)
             self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
         elif not job.overwrite and not is_begun(self.folder):
-            refuse_to_overwrite(self.folder)  # at once, not after a long time of reading
+            refuse_to_overwrite(self.folder)  # before the data are read, which may take long
         self.data = self._read()
         self.plan: FineTuningPlan | None = None
         self.steps = 0
@@ -110,7 +109,7 @@ class FineTuningSession:
         """
         if self._trained is None:
             raise BertError(
-                f"there is no fine-tuned model in {self.folder} yet; train it first (--do_train)."
+                f"no fine-tuned model in {self.folder} yet; train it first (--do_train)"
             )
         return self._trained
 
@@ -123,11 +122,8 @@ class FineTuningSession:
     @property
     def judged_on(self) -> list[str]:
         """Names of the splits that `evaluate` takes: those with labels, but for training's."""
-        return [
-            name
-            for name, data in self.data.splits.items()
-            if name != "train" and data.labels is not None and len(data)
-        ]
+        splits = self.data.splits.items()
+        return [name for name, x in splits if name != "train" and x.labels is not None and len(x)]
 
     def prepare(self) -> None:
         """Loads the BERT, tokenizes what is needed, and tells what is odd.
@@ -139,12 +135,7 @@ class FineTuningSession:
             self._bert, remarks = start_bert(self.job)
             for remark in remarks:
                 self._say(remark)
-        shown = ["train"] if self.job.do_train else self.judged_on
-        if not shown:
-            raise BertError(
-                "no rows with labels to evaluate on; name some with --validation or --test, and "
-                "their column with --label."
-            )
+        shown = ["train"] if self.job.do_train else self._to_judge()
         self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
         self._say(self.lengths.remark())
@@ -171,10 +162,11 @@ class FineTuningSession:
             self.prepare()
         assert self.plan is not None
         assert self._bert is not None
+        judges = self._judges_in_training()
         found = fine_tune(
             self._bert,
             self._rows("train"),
-            self._rows("validation") if self._judges_in_training() else None,
+            self._rows("validation") if judges else None,
             self.plan,
             self.folder,
             objective=self.objective,
@@ -188,17 +180,16 @@ class FineTuningSession:
             self._say(remark)
         if not found.interrupted:
             self._trained = self.folder
-            self._judged_last = self._judges_in_training()
+            self._judged_last = judges
             if leads():
                 self._write_record(found)
             self._bert = None
         return found
 
     def evaluate(self) -> list[Judged]:
-        """Judges the model in the folder, loaded again, on every split that has labels.
+        """Judges the model in the folder, loaded again, or else the job's checkpoint.
 
-        Writes what `write_judged` writes. The model is the one that the job evaluates: that of
-        the folder, else the job's checkpoint.
+        On every split that has labels, of each writing what `write_judged` writes.
 
         Raises:
             BertError: there is no trained model, no split has labels, or a file cannot be written.
@@ -209,7 +200,7 @@ class FineTuningSession:
             self.prepare()
         size, step = self.job.plan.eval_batch_size, self._step()
         results, told = [], False
-        for name in self.judged_on:
+        for name in self._to_judge():
             data = self.data.splits[name]
             judged = judge_split(bert, objective, name, data, self._tokenized(name), size)
             files = write_judged(judged, objective, self.folder, step, self.job.loss_batch)
@@ -219,16 +210,20 @@ class FineTuningSession:
                     self._say(remark)
             told = told or bool(judged.remarks)
             results.append(dataclasses.replace(judged, files=files))
-        if not results:
-            raise BertError(
-                "no rows with labels to evaluate on; name some with --validation or --test."
-            )
         return results
 
-    def save_keras(self) -> str:
-        """Writes the trained model as `classifier.keras`, or as its head is called; gives its path.
+    def _to_judge(self) -> list[str]:
+        if names := self.judged_on:
+            return names
+        raise BertError(
+            "no rows with labels to evaluate on; name some with --validation or --test, and their "
+            "column with --label."
+        )
 
-        Its inputs are `token_input` and `seg_input`; the output of a classifier is probabilities.
+    def save_keras(self) -> str:
+        """Writes the trained model as `classifier.keras`, or as its head is called; gives the path.
+
+        Inputs are `token_input` and `seg_input`; the output of a classifier is probabilities.
 
         Raises:
             BertError: there is no trained model, or the file cannot be written.
@@ -250,11 +245,9 @@ class FineTuningSession:
 
     def _choose_length(self, data: Any) -> int:
         bert = self._loaded()
-        if self.job.max_seq_length is not None:
-            return self.job.max_seq_length
-        if self._known is not None and self._known.max_seq_length:
-            return self._known.max_seq_length
-        return choose_max_seq_length(data, bert.tokenizer, bert.config.max_position_embeddings)
+        given = self.job.max_seq_length or (self._known and self._known.max_seq_length)
+        limit = bert.config.max_position_embeddings
+        return given or choose_max_seq_length(data, bert.tokenizer, limit)
 
     def _prepare_plan(self) -> None:
         hidden = self._loaded().config.hidden_size
@@ -268,20 +261,17 @@ class FineTuningSession:
     def _judges_in_training(self) -> bool:
         plan = self.job.plan
         wanted = self.job.do_eval or plan.keep_best or plan.patience is not None
-        return "validation" in self.judged_on and wanted
+        return wanted and "validation" in self.judged_on
 
     def _rows(self, split: str) -> LabelledRows:
         return LabelledRows(self._tokenized(split), self.objective.encode(self.data.splits[split]))
 
     def _tokenized(self, split: str) -> TokenizedTexts:
         if split not in self._texts:
-            self._texts[split] = tokenize_texts(
-                self.data.splits[split],
-                self._loaded().tokenizer,
-                self.max_seq_length,
-                os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None,
-                self._say,
-            )
+            tokenizer, data = self._loaded().tokenizer, self.data.splits[split]
+            folder = os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None
+            found = tokenize_texts(data, tokenizer, self.max_seq_length, folder, self._say)
+            self._texts[split] = found
         return self._texts[split]
 
     def _say(self, remark: str | None) -> None:
@@ -291,17 +281,16 @@ class FineTuningSession:
             self._tell(remark)
 
     def _write_record(self, found: FineTuned) -> None:
-        plan = self.plan
-        assert plan is not None
-        of_plan = ("mode", "learning_rate", "epochs", "batch_size", "seed")
+        assert self.plan is not None
+        plan = dataclasses.asdict(self.plan)
         record = {
-            "step": found.best_step if plan.keep_best and found.best_step else found.step,
+            "step": (plan["keep_best"] and found.best_step) or found.step,
             "last_step": found.step,
             "steps": self.steps,
             "stopped_early": found.stopped_early,
-            "metric": plan.metric,
+            "metric": plan["metric"],
             "metrics": found.metrics,
-            **{name: getattr(plan, name) for name in of_plan},
+            **{x: plan[x] for x in ("mode", "learning_rate", "epochs", "batch_size", "seed")},
             "max_seq_length": self.max_seq_length,
             "rows": {name: len(data) for name, data in self.data.splits.items()},
         }
@@ -309,12 +298,10 @@ class FineTuningSession:
 
     def _step(self) -> int:
         """Of the weights: as training noted it, or as the checkpoint is called."""
-        record = _record(_folder_of(self.model))
-        if "step" in record:
-            return record["step"]
         from bert_tf.training.starting import step_of
 
-        return step_of(self.model)
+        record = _record(_folder_of(self.model))
+        return record["step"] if record else step_of(self.model)
 
 
 def _record(folder: str) -> dict[str, Any]:

@@ -20,21 +20,14 @@ class LabelledRows(NamedTuple):
     """Rows to train on or to judge by.
 
     Attributes:
-        texts: what `bert_tf.batching.tokenize_texts` gave.
-        labels: what `bert_tf.data.encode_labels` gave: int32 (rows,), the number of the
-            class; float32 (rows, labels), 1 for each that holds; or float32 (rows,). For other
-            heads see `bert_tf.batching.labels.Labels`.
+        texts: from `bert_tf.batching.tokenize_texts`.
+        labels: from `bert_tf.data.encode_labels`: int32 (rows,), the number of the class; float32
+            (rows, labels), 1 for each that holds; or float32 (rows,). For other heads see
+            `bert_tf.batching.labels.Labels`.
     """
 
     texts: TokenizedTexts
     labels: np.ndarray
-
-
-class Batches(NamedTuple):
-    """The batches to train on, and the rows to judge by, if there are any."""
-
-    stream: LabelledStream
-    validation: Rows | None
 
 
 def open_batches(
@@ -45,17 +38,11 @@ def open_batches(
     folder: str | os.PathLike[str],
     digest: str,
     progress: bool,
-) -> Batches:
-    """The batches of a training.
+) -> tuple[LabelledStream, Rows | None]:
+    """The batches to train on, and the rows to judge by, if there are any.
 
-    Args:
-        bert: of which a frozen encoder's vectors are computed.
-        train: rows to train on.
-        validation: rows to judge by.
-        plan: how to train.
-        folder: where vectors are kept.
-        digest: of the BERT's weights.
-        progress: whether to show a progress bar while vectors are computed.
+    Of a frozen encoder they are of vectors, which `bert` computes, with a progress bar if wanted,
+    and which are kept in the folder under the `digest` of its weights.
 
     Raises:
         BertError: there are no rows, or vectors cannot be computed or kept.
@@ -63,25 +50,20 @@ def open_batches(
     size, seed = plan.batch_size, plan.seed
     if plan.kind != "frozen":
         labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
-        return Batches(labelled, None if validation is None else validation.texts)
+        return labelled, validation and validation.texts
     from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:
-        return features_of(
-            bert,
-            rows.texts,
-            plan.pooling,
-            folder,
-            digest=digest,
-            batch_size=plan.eval_batch_size,
-            progress=progress,
-        )
+        how: dict[str, Any] = {
+            "digest": digest,
+            "batch_size": plan.eval_batch_size,
+            "progress": progress,
+        }
+        return features_of(bert, rows.texts, plan.pooling, folder, **how)
 
     key = f"{digest} {train.texts.key} {plan.pooling}"
-    return Batches(
-        FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key),
-        None if validation is None else Vectors(vectors(validation)),
-    )
+    stream = FeatureStream(vectors(train), train.labels, batch_size=size, seed=seed, key=key)
+    return stream, validation and Vectors(vectors(validation))
 
 
 class Weighted:

@@ -17,31 +17,28 @@ PREFIX = "best/"
 
 
 class Evaluation(NamedTuple):
-    """Some weights as the validation rows judge them.
-
-    Attributes:
-        step: of the weights; 0 if nothing was evaluated.
-        row: the metrics by name.
-        only: the number of the class that all rows are said to be of; None if there are several.
-    """
+    """Some weights as the validation rows judge them."""
 
     step: int
+    """Of the weights; 0 if nothing was evaluated."""
     row: Row
+    """The metrics by name."""
     only: int | None
+    """The number of the class that all rows are said to be of; None if there are several."""
 
 
 class BestWeights:
     """Watches evaluations, and keeps the weights of the best.
 
-    What it knows is saved with each checkpoint, so that a run that is killed and continued keeps
-    the same weights, and stops at the same evaluation, as an unbroken one.
+    What it knows is saved with each checkpoint: a run that is killed and resumed keeps the same
+    weights, and stops at the same evaluation, as an unbroken one.
 
     Args:
         metric: by which one is better; or a name of `bert_tf.evaluation.names`.
         weights: what is trained.
-        kept: filled with the best weights by name, in a checkpoint's layout; this dictionary is
-            the `extra` of `TrainingCheckpoints`.
-        keep: whether to keep them; else only the numbers are noted.
+        kept: filled with the best weights by name, in a checkpoint's layout: the `extra` of
+            `TrainingCheckpoints`.
+        keep: whether to keep them, not only the numbers.
         patience: evaluations without a better one after which to stop; None for never.
     """
 
@@ -55,10 +52,8 @@ class BestWeights:
         patience: int | None = None,
     ) -> None:
         self.metric = METRICS[metric] if isinstance(metric, str) else metric
-        self._weights = weights
-        self._kept = kept
-        self._keep = keep
-        self._patience = patience
+        self._weights, self._kept = weights, kept
+        self._keep, self._patience = keep, patience
         self._best = self._last = Evaluation(0, {}, None)
         self._waited = 0
 
@@ -68,16 +63,10 @@ class BestWeights:
         return self._best if self._keep else self._last
 
     def look(self, step: int, row: Row, only: int | None = None) -> None:
-        """Takes note of an evaluation of the present weights.
-
-        Args:
-            step: of the weights.
-            row: the metrics by name; one that is undefined is missing.
-            only: see `Evaluation`.
-        """
+        """Takes note of an evaluation of the present weights; `row` lacks undefined metrics."""
         self._last = Evaluation(step, dict(row), only)
         name = self.metric.name
-        # Where nothing was ever defined, the first is as good as any: there must be one.
+        # Where the metric was never defined, the first is kept: there must be one.
         if not is_better(self.metric, row.get(name), self._best.row.get(name)) and self._best.step:
             self._waited += 1
             return
@@ -85,7 +74,7 @@ class BestWeights:
         self._best = self._last
         if self._keep:
             for saved in self._weights:
-                # A copy: the variable goes on to change.
+                # A copy: the variable will change.
                 self._kept[PREFIX + saved.name] = np.array(saved.value(), np.float32, order="C")
 
     def should_stop(self) -> bool:
@@ -97,11 +86,7 @@ class BestWeights:
         return {"best": list(self._best), "last": list(self._last), "waited": self._waited}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Takes up what `memory` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is damaged.
-        """
+        """Takes up what `memory` gave; KeyError, TypeError or ValueError if it is damaged."""
         self._best, self._last = (
             Evaluation(int(step), {str(name): float(value) for name, value in row.items()}, only)
             for step, row, only in (memory["best"], memory["last"])
@@ -111,6 +96,5 @@ class BestWeights:
     def restore(self) -> None:
         """Puts the best weights back, if there are any."""
         for saved in self._weights:
-            value = self._kept.get(PREFIX + saved.name)
-            if value is not None:
+            if (value := self._kept.get(PREFIX + saved.name)) is not None:
                 saved.assign(value)

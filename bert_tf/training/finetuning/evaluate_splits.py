@@ -1,4 +1,4 @@
-"""What a trained model says of labelled rows, what that is worth, and the files that tell."""
+"""What a trained model says of labelled rows, its metrics, and the files with them."""
 
 from __future__ import annotations
 
@@ -61,15 +61,9 @@ def judge_split(
     texts: TokenizedTexts,
     batch_size: int = 64,
 ) -> Judged:
-    """Evaluates a trained head on labelled rows.
+    """Evaluates a trained head on labelled rows, `batch_size` at once.
 
-    Args:
-        bert: with the head.
-        objective: what it was trained for, with its labels.
-        split: name of the rows.
-        data: the rows.
-        texts: the same, tokenized.
-        batch_size: rows at once.
+    `bert` has the head, `objective` its labels; `texts` are the rows of `data`, tokenized.
 
     Raises:
         BertError: a label is none of the head's, or its outputs are not finite.
@@ -91,22 +85,12 @@ def judge_split(
 def write_judged(
     judged: Judged, objective: Objective, folder: str, step: int, loss_batch: int = 8, **more: Any
 ) -> dict[str, str]:
-    """Writes an evaluation's files.
+    """Writes an evaluation's files; gives their paths, by "eval_results", "json" and "worst".
 
     `eval_results.txt` for validation rows (`eval_results_mm.txt` for MNLI's mismatched ones,
-    `eval_results_test.txt` for test rows), and in the folder `evaluation` the split's `.json` and
-    `_worst.tsv`.
-
-    Args:
-        judged: the evaluation.
-        objective: as for `judge_split`.
-        folder: the output folder.
-        step: of the weights.
-        loss_batch: see `Objective.mean_of_batches`.
-        more: further keys of the JSON.
-
-    Returns:
-        The paths, by "eval_results", "json" and "worst".
+    `eval_results_test.txt` for test rows), and in the folder `evaluation` the split's `.json`, to
+    which `more` is added, and `_worst.tsv`. `step` is that of the weights; for `loss_batch` see
+    `Objective.mean_of_batches`.
 
     Raises:
         BertError: one cannot be written.
@@ -119,17 +103,14 @@ def write_judged(
         "json": os.path.join(inner, f"{judged.split}.json"),
         "worst": os.path.join(inner, f"{judged.split}_worst.tsv"),
     }
-    labels, outputs = judged.labels, judged.outputs
+    labels, outputs, data, result = judged.labels, judged.outputs, judged.data, judged.result
     loss = objective.mean_of_batches(labels, outputs, loss_batch)
-    values = result_files.eval_results(judged.result, step, loss)
+    values = result_files.eval_results(result, step, loss)
     result_files.write_eval_results(paths["eval_results"], values)
-    result_files.write_result_json(
-        paths["json"], judged.result, split=judged.split, global_step=step, **more
-    )
-    rows = objective.worst(
-        labels, outputs, judged.data.texts, pairs=judged.data.pairs, limit=_WORST
-    )
-    # Where it stands in the user's file says more than its number among the rows read.
-    placed = [{"place": judged.data.place(row.pop("example")), **row} for row in rows]
+    more = {"split": judged.split, "global_step": step, **more}
+    result_files.write_result_json(paths["json"], result, **more)
+    rows = objective.worst(labels, outputs, data.texts, pairs=data.pairs, limit=_WORST)
+    # The line in the user's file says more than the number among the rows read.
+    placed = [{"place": data.place(row.pop("example")), **row} for row in rows]
     result_files.write_worst_tsv(paths["worst"], placed)
     return paths

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def all_scores(step: TrainingStep, rows: Rows, objective: Objective, batch_size: int) -> Any:
-    """The model's scores of all rows, in their order: float32 (rows, outputs).
-
-    Of a head with scores for each token, a list of arrays (tokens, outputs).
-    """
+    """The model's scores of all rows, float32 (rows, outputs); of tokens a list of arrays."""
     import keras
 
     def run(batch: dict[str, np.ndarray]) -> np.ndarray:

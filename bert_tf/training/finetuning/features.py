@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from bert_tf.bert import Bert
 from bert_tf.files.locks import lock
 from bert_tf.files.progress import Progress
 from bert_tf.files.whole import remove_unfinished, whole_file, writing
-
-if TYPE_CHECKING:
-    from bert_tf.runtime.predictor import Predictor
 
 _FORMAT = 1
 
@@ -34,14 +30,9 @@ def features_of(
 ) -> np.ndarray:
     """One vector for each text, computed now or found from an earlier time.
 
-    Args:
-        bert: whose encoder computes them, in the precision that it was loaded with.
-        texts: the rows.
-        pooling: `"pooled"` or `"mean"`, see `bert_tf.models.build_sentence_model`.
-        folder: where they are kept, in a file called after all that they depend on.
-        digest: of the BERT's weights.
-        batch_size: rows at once.
-        progress: whether to show a progress bar on a terminal.
+    The BERT's encoder computes them, in the precision that it was loaded with. They are kept in
+    the folder, in a file named after all that they depend on, the `digest` of the BERT's weights
+    and the pooling (see `bert_tf.models.build_sentence_model`) among it.
 
     Returns:
         float32, (rows, hidden), mapped from the file: it may be larger than memory.
@@ -49,58 +40,38 @@ def features_of(
     Raises:
         BertError: the disk is full or cannot be written, or the BERT has no pooler.
     """
-    width = bert.config.hidden_size
-    parts = (
-        _FORMAT,
-        digest,
-        texts.key,
-        len(texts),
-        pooling,
-        bert.precision,
-        str(bert.layers.dtype),
-    )
+    shape = (len(texts), bert.config.hidden_size)
+    computing = (pooling, bert.precision, str(bert.layers.dtype))
+    parts = (_FORMAT, digest, texts.key, len(texts), *computing)
     name = f"features-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.npy"
-    path = os.path.join(os.path.expanduser(os.fspath(folder)), name)
-    shape = (len(texts), width)
-    found = _opened(path, shape)
-    if found is not None:
+    at = os.path.expanduser(os.fspath(folder))
+    path = os.path.join(at, name)
+    if (found := _opened(path, shape)) is not None:
         return found
-    at = os.path.dirname(path)
     with writing(path):
         os.makedirs(at, exist_ok=True)
         # A process that computes the same is waited for; then there is nothing left to do.
         with lock(os.path.join(at, f".{name}.lock"), lambda: None):
-            found = _opened(path, shape)
-            if found is None:
+            if (found := _opened(path, shape)) is None:
                 remove_unfinished(at, lambda other: other == name)
                 predictor = bert.predictor("sentence", pooling=pooling)
-                with whole_file(path, "wb", durable=False) as file:
-                    _compute(predictor, texts, shape, file, batch_size, progress)
+                batches = predict(predictor, texts, batch_size=batch_size)
+                bar = Progress(progress, unit="text")
+                with whole_file(path, "wb", durable=False) as file, bar:
+                    bar.start(len(texts))
+                    # As numpy's `.npy`, in memory that does not grow.
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    start, width = file.tell(), 4 * shape[1]
+                    file.truncate(start + width * shape[0])
+                    for rows, vectors in batches:
+                        for row, vector in zip(rows.tolist(), vectors.astype("<f4")):
+                            file.seek(start + width * row)
+                            file.write(vector.tobytes())
+                        bar.add(len(rows))
                 found = _opened(path, shape)
     assert found is not None
     return found
-
-
-def _compute(
-    predictor: Predictor,
-    texts: TokenizedTexts,
-    shape: tuple[int, int],
-    file: IO[bytes],
-    batch_size: int,
-    progress: bool,
-) -> None:
-    """Writes the vectors of all texts as numpy's `.npy`, in memory that does not grow."""
-    with Progress(progress, unit="text") as bar:
-        bar.start(len(texts))
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        start, width = file.tell(), 4 * shape[1]
-        file.truncate(start + width * shape[0])
-        for rows, vectors in predict(predictor, texts, batch_size=batch_size):
-            for row, vector in zip(rows.tolist(), vectors.astype("<f4")):
-                file.seek(start + width * row)
-                file.write(vector.tobytes())
-            bar.add(len(rows))
 
 
 def _opened(path: str, shape: tuple[int, int]) -> np.ndarray | None:

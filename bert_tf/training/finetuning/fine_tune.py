@@ -14,7 +14,6 @@ import numpy as np
 from bert_tf.batching.lengths import LengthHistogram
 from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
-from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 Batch = dict[str, np.ndarray]
 
 CHECKPOINTS = "training"
-"""Folder in the output folder for what is needed to continue, and for a frozen encoder's
-vectors; it can be removed once training has ended."""
+"""Folder in the output folder for what is needed to resume, and for a frozen encoder's vectors;
+it can be removed once training has ended."""
 
 _SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size", "distribute")
-"""Fields of the plan in which a run that is continued may differ from its beginning."""
+"""Fields of the plan in which a run that is resumed may differ from its beginning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +46,7 @@ class FineTuned:
         best_step: the step whose weights are kept; None where nothing was evaluated.
         metrics: of the kept weights on the validation rows.
         stopped_early: whether patience ran out before the last epoch.
-        interrupted: whether a signal ended it; the same call goes on from there.
+        interrupted: whether a signal ended it; the same call resumes it.
         remarks: what is worth knowing, a sentence each.
     """
 
@@ -78,12 +77,12 @@ def fine_tune(
     on_resume: Callable[[int], None] = lambda step: None,
     progress: bool = True,
 ) -> FineTuned:
-    """Trains a classifier, and continues where an earlier call with the same folder stopped.
+    """Trains a classifier, or resumes where an earlier call with the same folder stopped.
 
     The folder becomes a model: `bert_config.json`, `vocab.txt`, `bert_model.ckpt.*` with the head
     under the original's names, and `classifier.json` with the labels (`task.json` for another
-    head). Meanwhile its subfolder
-    `training` holds what is needed to continue. The BERT passed stays as it is.
+    head). Until then its subfolder `training` holds what is needed to resume. The BERT passed
+    stays as it is.
 
     Args:
         bert: where the weights come from.
@@ -95,18 +94,15 @@ def fine_tune(
         task: `"classes"`, `"multilabel"` or `"regression"`.
         objective: what is trained for, in place of `labels` and `task`.
         table: how the table of the training rows was read, to be kept with the model.
-        features_dir: where a frozen encoder's vectors are kept; `training` in the folder when left
-            out. Runs with different heads may share it.
-        overwrite: whether a model that is in the folder may be replaced when a run begins, and a
-            training of other settings that is there begun anew.
-        resumable: whether what is needed to continue is written and, if it is there, heeded.
+        features_dir: where a frozen encoder's vectors are kept, also for several runs with
+            different heads; `training` in the folder when left out.
+        overwrite: whether a model in the folder may be replaced when a run begins, and a training
+            of other settings that is there started over.
+        resumable: whether what is needed to resume is written and, if it is there, used.
         on_row: is given each row of the log: `step`, `learning_rate` (of that step), `loss`,
             speeds, and after an evaluation `eval_loss`, `eval_accuracy` and so on.
-        on_resume: is told the step that training goes on from.
+        on_resume: is given the step that training resumes from.
         progress: whether to show progress bars on a terminal.
-
-    Returns:
-        How it ended.
 
     Raises:
         BertError: arguments do not fit one another, the folder is of another run or has a model
@@ -135,7 +131,19 @@ def fine_tune(
         table=table,
     )
     plan = plan.filled(bert.config.hidden_size)
-    _check(bert, train, validation, objective, plan)
+    limit = bert.config.max_position_embeddings
+    if train.texts.max_seq_length > limit:
+        raise BertError(
+            f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
+            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
+        )
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows is not None:
+            if not len(rows.texts):
+                raise BertError(f"there are no {name} rows.")
+            objective.check(rows.labels, len(rows.texts), name)
+    if plan.patience is not None and validation is None:
+        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
     metric = objective.metric(plan.metric)
     objective = objective.fitted(train.labels, plan)
     if plan.deterministic:
@@ -147,8 +155,9 @@ def fine_tune(
     with devices.scope():
         tuned = TunedModel(bert, info, plan, objective.scale)
     progress = progress and devices.leads
-    data = open_batches(bert, train, validation, plan, features_dir or training, digest, progress)
-    per_epoch = data.stream.steps_per_epoch()
+    vectors_dir = features_dir or training
+    stream, judged = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
+    per_epoch = stream.steps_per_epoch()
     steps = max(1, round((plan.epochs or 0.0) * per_epoch))
     schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
     with devices.scope():
@@ -160,26 +169,26 @@ def fine_tune(
             rate_multipliers=plan.rate_multipliers(bert.config.num_hidden_layers, info.head),
         )
     step = TrainingStep(tuned.model, objective.loss, optimizer, plan.accumulation, devices)
-    best_weights: dict[str, np.ndarray] = {}
-    best = BestWeights(
-        metric, tuned.trained, best_weights, keep=plan.keep_best, patience=plan.patience
-    )
+    held: dict[str, np.ndarray] = {}
+    best = BestWeights(metric, tuned.trained, held, keep=plan.keep_best, patience=plan.patience)
     kind = TrainingCheckpoints if resumable else NoCheckpoints
-    checkpoints = kind(
-        training, tuned.trained, tuned.model, optimizer, plan.keep, extra=best_weights
-    )
-    of_run = _of_run(plan, info, digest)
+    checkpoints = kind(training, tuned.trained, tuned.model, optimizer, plan.keep, extra=held)
+    # What must be the same when a run is resumed, as JSON gives it back.
+    of_run = {**dataclasses.asdict(plan), **info.settings(), "start weights": digest}
+    of_run = {name: of_run[name] for name in of_run if name not in _SCARCELY_MATTERS}
+    of_run = json.loads(json.dumps(of_run))
     with devices.together():
         if devices.leads:
-            _begin_anew_or_refuse(checkpoints, of_run, overwrite)
+            _start_over_or_refuse(checkpoints, of_run, overwrite)
 
     def evaluate() -> Row:
         assert validation is not None
-        assert data.validation is not None
-        scores = all_scores(step, data.validation, objective, plan.eval_batch_size)
+        assert judged is not None
+        scores = all_scores(step, judged, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
-        at = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        best.look(at, row, objective.only(scores))
+        best.look(
+            int(keras.ops.convert_to_numpy(optimizer.iterations)), row, objective.only(scores)
+        )
         return row
 
     def told(row: Row) -> None:
@@ -189,7 +198,7 @@ def fine_tune(
     weights = objective.row_weights
     outcome = run_training(
         step,
-        data.stream if weights is None else Weighted(data.stream, weights),
+        stream if weights is None else Weighted(stream, weights),
         checkpoints,
         Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
@@ -207,14 +216,9 @@ def fine_tune(
         best.restore()
         with devices.together():
             if devices.leads:
-                write_release(
-                    folder,
-                    bert.config,
-                    bert.vocab.raw,
-                    tuned.weights(),
-                    overwrite=True,
-                    files={info.file_name: info.to_json()},
-                )
+                files = {info.file_name: info.to_json()}
+                model = (bert.config, bert.vocab.raw, tuned.weights())
+                write_release(folder, *model, overwrite=True, files=files)
     remarks = [
         devices.remark,
         plan.rate_remark(bert.config.hidden_size),
@@ -240,50 +244,10 @@ def is_begun(folder: str) -> bool:
     return bool(glob.glob(os.path.join(glob.escape(folder), CHECKPOINTS, "*.index")))
 
 
-def _check(
-    bert: Bert,
-    train: LabelledRows,
-    validation: LabelledRows | None,
-    objective: Objective,
-    plan: FineTuningPlan,
-) -> None:
-    """Makes sure that all fits together.
-
-    Raises:
-        BertError: it does not.
-    """
-    limit = bert.config.max_position_embeddings
-    if train.texts.max_seq_length > limit:
-        raise BertError(
-            f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
-            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
-        )
-    for name, rows in (("training", train), ("validation", validation)):
-        if rows is None:
-            continue
-        if not len(rows.texts):
-            raise BertError(f"there are no {name} rows.")
-        objective.check(rows.labels, len(rows.texts), name)
-    if plan.patience is not None and validation is None:
-        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
-
-
-def _of_run(plan: FineTuningPlan, info: ClassifierInfo, digest: str) -> dict[str, Any]:
-    """What must be the same when a run goes on, as JSON gives it back."""
-    settings = dataclasses.asdict(plan)
-    for name in _SCARCELY_MATTERS:
-        del settings[name]
-    return json.loads(json.dumps({**settings, **info.settings(), "start weights": digest}))
-
-
-def _begin_anew_or_refuse(
+def _start_over_or_refuse(
     checkpoints: TrainingCheckpoints, now: dict[str, Any], overwrite: bool
 ) -> None:
-    """Looks whether the folder holds the checkpoints of another run.
-
-    Raises:
-        BertError: it does, and they may not be overwritten.
-    """
+    """Discards checkpoints of another run, or raises `BertError` if they may not be overwritten."""
     run = checkpoints.last_state().get("memory", {}).get("run")
     if not isinstance(run, dict):
         return
@@ -294,6 +258,6 @@ def _begin_anew_or_refuse(
     elif other:
         raise BertError(
             f"{checkpoints.folder} holds a training that was begun with other settings "
-            f"({', '.join(other)}); use the same again to continue it, give another output "
-            f"folder, or begin anew with --overwrite (overwrite=True)."
+            f"({', '.join(other)}); use the same again to resume it, give another output folder, "
+            f"or start over with --overwrite (overwrite=True)."
         )

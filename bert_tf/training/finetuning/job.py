@@ -19,9 +19,9 @@ from bert_tf.text import BertTokenizer
 from bert_tf.training.finetuning.plan import FineTuningPlan
 
 _LONGER = (256, 384, 512)
-_CUT = 0.10  # share of the texts that may be cut before a longer limit is taken
-_WHOLE = 0.99  # share that the longer limit keeps whole
-_SAMPLE = 20_000  # rows from which lengths are told
+_CUT = 0.10  # fraction of the texts that may be cut before a longer limit is taken
+_WHOLE = 0.99  # fraction that the longer limit keeps whole
+_SAMPLE = 20_000  # rows whose lengths are looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class FineTuningJob:
     """Where a fine-tuning begins from, where it ends, and what to do: the same for every head.
 
     Attributes:
-        output_dir: for the model and everything that is told about it.
+        output_dir: for the model and its evaluation.
         checkpoint: to begin from, or to evaluate; None is the small one that comes along.
-        config, vocab: paths, if they do not lie beside the checkpoint.
+        config, vocab: paths, if they are not in the checkpoint's folder.
         lower_case: inferred when None.
         start: `"checkpoint"`, or `"random"`: new weights in the checkpoint's architecture.
         max_seq_length: see `choose_max_seq_length` for None.
@@ -64,12 +64,7 @@ class FineTuningJob:
             LENGTH.check("max_seq_length", self.max_seq_length)
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
-        """The plan with nothing left open, and the steps that it makes of so many rows.
-
-        Args:
-            rows: to train on.
-            hidden_size: of the encoder.
-        """
+        """The plan with nothing left open for an encoder's width, and its steps of so many rows."""
         plan = self.plan.filled(hidden_size)
         return plan, max(1, round((plan.epochs or 0.0) * math.ceil(rows / plan.batch_size)))
 
@@ -81,13 +76,12 @@ class ClassifierJob(FineTuningJob):
     Attributes:
         train, validation, test: files or patterns, see `bert_tf.data.load_splits`.
         task_name: a task of GLUE or XNLI in its original layout, in place of files. Steps are
-            then counted as Google's script does, whose last batch of an epoch goes on with the
-            next one.
+            then counted as in Google's script, where an epoch's last batch continues in the next.
         data_dir: the folder of that task.
         language: of XNLI.
-        layout: where what stands in the files.
+        layout: which column is what in the files.
         label_names: the classes in the order wanted.
-        shares: of the split, where a single file is given.
+        shares: fractions of the split of a single file.
         split_seed: of that split.
         problems: kind of problem to what is done about it, see `data.labelled.problems.KINDS`.
 
@@ -109,37 +103,27 @@ class ClassifierJob(FineTuningJob):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        files = bool(self.train or self.validation or self.test)
-        if self.task_name is not None and files:
-            raise BertError(
-                "--task_name reads a task's own files in --data_dir, and --train, --validation "
-                "and --test name files of yours; leave the one or the others out."
-            )
-        if self.task_name is not None and self.data_dir is None:
-            raise BertError(
-                f"--task_name={self.task_name} needs --data_dir, the folder with its files."
-            )
-        if self.task_name is None and self.data_dir is not None:
-            raise BertError(
-                "--data_dir needs --task_name, the task whose files lie there; for a table of "
-                "your own pass --train FILE instead."
-            )
-        if not files and self.task_name is None:
-            raise BertError(
-                "no data given: name at least a file to train on (--train data.csv), or a task "
-                "and its folder (--task_name MRPC --data_dir glue/MRPC)."
-            )
-        if self.do_train and self.task_name is None and not self.train:
-            raise BertError(
-                "there is nothing to train on: name a file with --train, or pass --nodo_train to "
-                "evaluate a model that is trained already."
-            )
+        files, task = bool(self.train or self.validation or self.test), self.task_name is not None
+        for problem, is_there in {
+            "--task_name reads a task's own files in --data_dir, and --train, --validation and "
+            "--test name files of yours; leave the one or the others out.": task and files,
+            f"--task_name={self.task_name} needs --data_dir, the folder with its files.": task
+            and self.data_dir is None,
+            "--data_dir needs --task_name, the task whose files are there; for a table of your own "
+            "pass --train FILE instead.": not task and self.data_dir is not None,
+            "no data given: name at least a file to train on (--train data.csv), or a task and its "
+            "folder (--task_name MRPC --data_dir glue/MRPC).": not task and not files,
+            "there is nothing to train on: name a file with --train, or pass --nodo_train to "
+            "evaluate a model that is trained already.": self.do_train and not (task or self.train),
+        }.items():
+            if is_there:
+                raise BertError(problem)
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
         """See `FineTuningJob.plan_for`.
 
-        With a `task_name` these are `int(rows / batch_size * epochs)` steps, `int(steps * warmup)`
-        of them warm-up, as in Google's `run_classifier.py`.
+        With a `task_name`, as in Google's `run_classifier.py`, `int(rows / batch_size * epochs)`
+        steps, `int(steps * warmup)` of them warm-up.
         """
         plan, steps = super().plan_for(rows, hidden_size)
         if self.task_name is None:
@@ -154,15 +138,10 @@ def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: 
     """How many pieces of a text to keep, from the lengths of the texts.
 
     128, as in the original, unless that cuts more than a tenth of the texts: then the first of
-    256, 384 and 512 that keeps 99 % of them whole, or the longest.
-
-    Args:
-        data: the texts; of very many an even sample is looked at.
-        tokenizer: that of the model.
-        limit: what the model takes; never exceeded.
+    256, 384 and 512 that keeps 99 % of them whole, or the longest; never more than `limit`, what
+    the model takes. Of very many texts an even sample is looked at.
     """
-    number = min(len(data), _SAMPLE)
-    rows = np.unique(np.linspace(0, len(data) - 1, number).round().astype(np.int64))
+    rows = np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).round().astype(np.int64)
     lengths = tokenize_texts(data.take(rows), tokenizer, limit).full_lengths
     if (lengths > USUAL_LENGTH).mean() <= _CUT:
         return min(USUAL_LENGTH, limit)

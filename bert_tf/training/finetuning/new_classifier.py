@@ -26,24 +26,23 @@ def new_classifier(
     max_seq_length: int | None = None,
     dtype: Any = "float32",
 ) -> Bert:
-    """A BERT with a new classification head, on a copy of another's encoder.
+    """A BERT with a new classification head, on a copy of another's encoder and pooler.
 
-    Its `classifier_model()` is an ordinary functional `keras.Model` to compile and fit, and
-    `save` writes what it has become as a model's folder with the labels. `Classify` and
-    `predictor("classifier")` answer with the present weights. The BERT passed stays as it is;
-    its other heads are left out. The head is drawn by Keras's random generator:
-    `keras.utils.set_random_seed` before it makes it the same each time.
+    Its `classifier_model()` is an ordinary functional `keras.Model` to compile and fit; `save`
+    writes the present weights as a model's folder with the labels, and `Classify` and
+    `predictor("classifier")` answer with them. The BERT passed stays as it is; its other heads
+    are left out. The head is drawn by Keras's random generator, the same each time after
+    `keras.utils.set_random_seed`.
 
     Args:
         bert: where encoder and pooler come from.
         labels: in the order of the model's outputs; none for a regression.
         task: `"classes"`, `"multilabel"` or `"regression"`.
-        pooling: `"pooled"`, or `"mean"` of all real pieces of the last layer. A pooler that the
-            BERT lacks is made anew.
+        pooling: `"pooled"`, or `"mean"` of all real tokens of the last layer. A pooler that the
+            BERT lacks is new.
         dense_layers: of the head, 1 or 2.
         dropout: before each of them, in training.
-        max_seq_length: most pieces of a text; kept with the model, so that `encode_texts` and
-            `Classify` cut alike.
+        max_seq_length: most tokens of a text; kept: `encode_texts` and `Classify` cut alike.
         dtype: Keras dtype policy of the layers; `"mixed_bfloat16"` computes in bfloat16 on
             float32 weights.
 
@@ -61,16 +60,9 @@ def new_classifier(
         raise BertError(
             f"max_seq_length is {max_seq_length}, but this model takes {limit} pieces at most."
         )
-    layout = ClassifierLayout(task, pooling, dense_layers, dropout)
-    info = ClassifierInfo(
-        tuple(map(str, labels)),
-        task,
-        pooling,
-        dense_layers,
-        dropout,
-        max_seq_length,
-        bert.lower_case,
-    )
+    head = (task, pooling, dense_layers, dropout)
+    layout = ClassifierLayout(*head)
+    info = ClassifierInfo(tuple(map(str, labels)), *head, max_seq_length, bert.lower_case)
     kept = ["pooler"] if bert.has("pooler") else []
     names = {weight.original for weight in weights_of(bert.config, ["encoder", *kept])}
     made = Bert.from_weights(

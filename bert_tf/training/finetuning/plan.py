@@ -27,35 +27,29 @@ MODES = ("full", "frozen", "last:n", "lora")
 
 
 class ModeDefaults(NamedTuple):
-    """What is usual for a mode.
-
-    Attributes:
-        learning_rate: of the peak.
-        useful: the lowest and the highest rate with which others have had success; outside of
-            it, too little is learnt, or what was pretrained is destroyed.
-        epochs: passes through the training data.
-    """
+    """What is usual for a mode."""
 
     learning_rate: float
+    """Of the peak."""
     useful: tuple[float, float]
+    """The lowest and the highest rate with which others have had success; below, too little is
+    learnt, above, what was pretrained is destroyed."""
     epochs: float
+    """Passes through the training data."""
 
 
 Size = Literal["large", "small", "tiny"]
 
 
 def size_of(hidden_size: int) -> Size:
-    """What an encoder of this width counts as.
-
-    BERT-Base has 768, the smaller ones that Google released 128 and 256, or 512.
-    """
+    """Of an encoder by width: BERT-Base has 768, Google's smaller ones 128 to 512."""
     return "large" if hidden_size >= 768 else "small" if hidden_size >= 512 else "tiny"
 
 
 DEFAULTS: dict[tuple[str, Size], ModeDefaults] = {
     # Large encoders: Devlin et al. 2018, appendix A.3, choose among 5e-5, 3e-5 and 2e-5 and 2 to 4
-    # epochs; Mosbach et al. 2021 ("On the stability of fine-tuning BERT") take 2e-5, and find
-    # that 1e-4 and above diverges more often than not.
+    # epochs; Mosbach et al. 2021 ("On the stability of fine-tuning BERT") take 2e-5; from 1e-4 on
+    # most of theirs diverge.
     ("full", "large"): ModeDefaults(3e-5, (5e-6, 1e-4), 3.0),
     # Small ones: Turc et al. 2019 ("Well-read students learn better", the README of Google's BERT
     # repository) choose among 3e-4, 1e-4, 5e-5 and 3e-5, and 4 epochs.
@@ -64,13 +58,11 @@ DEFAULTS: dict[tuple[str, Size], ModeDefaults] = {
     # demo_multi_cased 1e-4 and 4 epochs learn too little (70 % of SST-2, where 5e-4 has 78 %);
     # three-class SICK gains 9 points from 4 to 10 epochs.
     ("full", "tiny"): ModeDefaults(5e-4, (5e-5, 2e-3), 8.0),
-    # What is trained starts from pretrained weights, as in "full"; with fewer of them, a somewhat
-    # higher rate does no harm.
+    # Pretrained weights as in "full"; with fewer of them, a somewhat higher rate does no harm.
     ("last:n", "large"): ModeDefaults(5e-5, (1e-5, 3e-4), 3.0),
     ("last:n", "small"): ModeDefaults(2e-4, (2e-5, 2e-3), 4.0),
     ("last:n", "tiny"): ModeDefaults(5e-4, (5e-5, 5e-3), 8.0),
-    # Hu et al. 2021 ("LoRA", table 9) take 2e-4 to 5e-4 for RoBERTa on GLUE: the new matrices are
-    # small and start from nothing.
+    # Hu et al. 2021 ("LoRA", table 9) take 2e-4 to 5e-4 for RoBERTa on GLUE: small, new matrices.
     ("lora", "large"): ModeDefaults(4e-4, (5e-5, 3e-3), 5.0),
     ("lora", "small"): ModeDefaults(1e-3, (1e-4, 1e-2), 8.0),
     ("lora", "tiny"): ModeDefaults(1e-3, (1e-4, 1e-2), 8.0),
@@ -78,9 +70,9 @@ DEFAULTS: dict[tuple[str, Size], ModeDefaults] = {
     # authors recommend (Kingma and Ba 2014), and an epoch costs next to nothing.
     ("frozen", "large"): ModeDefaults(1e-3, (1e-4, 1e-1), 10.0),
     ("frozen", "small"): ModeDefaults(1e-3, (1e-4, 1e-1), 10.0),
-    # The pooler of a small encoder gives small numbers (0.03 is the deviation of
-    # demo_multi_cased's): at 1e-3, 10 epochs of 420 texts (SMS spam) end with all of them one
-    # class, at 1e-2 with 97 % right; SST-2 has the most right after 20.
+    # A small encoder's pooler gives small numbers (demo_multi_cased's deviate by 0.03): 10 epochs
+    # of 420 texts (SMS spam) end at 1e-3 with all of them one class, at 1e-2 with 97 % right;
+    # SST-2 is best after 20.
     ("frozen", "tiny"): ModeDefaults(1e-2, (1e-3, 1e-1), 20.0),
 }
 """By mode and size of the encoder (`size_of`)."""
@@ -233,9 +225,9 @@ class FineTuningPlan(Options):
         return int(self.mode.partition(":")[2] or 0)
 
     def filled(self, hidden_size: int) -> FineTuningPlan:
-        """The same with the mode's defaults for an encoder of this width in the place of None."""
+        """The same with the mode's defaults for an encoder of this width in place of None."""
         usual = DEFAULTS[self.kind, size_of(hidden_size)]
-        open_ = {name for name in ("epochs", "learning_rate") if getattr(self, name) is None}
+        open_ = [name for name in ("epochs", "learning_rate") if getattr(self, name) is None]
         return dataclasses.replace(self, **{name: getattr(usual, name) for name in open_})
 
     def log_rhythm(self, steps: int) -> int:
@@ -267,12 +259,11 @@ class FineTuningPlan(Options):
         For 3 layers and a decay d: the embeddings have d^3, the layers d^2, d and 1.
         """
         found: dict[str, float] = {}
-        if self.layer_decay != 1:
-            for number in range(num_layers):
-                found[f"transformer_layer_{number}"] = self.layer_decay ** (num_layers - 1 - number)
-            for name in ("token", "segment", "position"):
-                found[f"{name}_embedding"] = self.layer_decay**num_layers
-            found["embeddings_layer_norm"] = self.layer_decay**num_layers
+        if (decay := self.layer_decay) != 1:
+            layers = range(num_layers)
+            found |= {f"transformer_layer_{i}": decay ** (num_layers - 1 - i) for i in layers}
+            embeddings = [f"{name}_embedding" for name in ("token", "segment", "position")]
+            found |= dict.fromkeys([*embeddings, "embeddings_layer_norm"], decay**num_layers)
         if self.head_learning_rate is not None and self.learning_rate is not None:
             factor = self.head_learning_rate / self.learning_rate
             found |= {w.layer: factor for part in parts_of(head) for w in HEADS[part].weights}

@@ -41,47 +41,32 @@ class ClassifierSession(FineTuningSession):
 
     def lines(self) -> list[str]:
         """For the screen: what was read, how it was split, and what is odd about it."""
-        job = self.job
-        told = []
-        if job.train and not job.validation:
-            made = ["train", "validation", *(["test"] if not job.test else [])]
-            cut = [name for name in made if name in self.data.splits]
-            told.append(
-                f"{', '.join(job.train)} is split at random, by label, into {', '.join(cut)} "
-                f"(--shares, --split_seed; or name files with --validation and --test)"
-            )
-        return [*told, *self.data.lines()]
+        job, lines = self.job, self.data.lines()
+        if not job.train or job.validation:
+            return lines
+        made = ("train", "validation") if job.test else ("train", "validation", "test")
+        return [
+            f"{', '.join(job.train)} is split at random, by label, into "
+            f"{', '.join(name for name in made if name in self.data.splits)} (--shares, "
+            "--split_seed; or name files with --validation and --test)",
+            *lines,
+        ]
 
     def _read(self) -> LabelledSplits:
-        job, known = self.job, self._known
-        names = job.label_names
-        layout = job.layout
+        job, known, layout = self.job, self._known, self.job.layout
+        how: dict[str, Any] = {"label_names": job.label_names}
         if known is not None:  # the model's labels, in its order, whatever is judged on
-            names = known.labels or None
+            how = {"label_names": known.labels or None}
             layout = dataclasses.replace(layout, task=known.task)  # type: ignore[arg-type]
+        how |= {"seed": job.split_seed, "changes": job.problems}
         if job.task_name is not None:
-            assert job.data_dir is not None
-            return load_task(
-                job.task_name,
-                os.path.expanduser(job.data_dir),
-                language=job.language,
-                label_names=names,
-                seed=job.split_seed,
-                changes=job.problems,
-            )
-        return load_splits(
-            list(job.train) or None,
-            list(job.validation) or None,
-            list(job.test) or None,
-            layout=layout,
-            label_names=names,
-            shares=job.shares,
-            seed=job.split_seed,
-            changes=job.problems,
-        )
+            folder = os.path.expanduser(str(job.data_dir))
+            return load_task(job.task_name, folder, language=job.language, **how)
+        files = (list(given) or None for given in (job.train, job.validation, job.test))
+        return load_splits(*files, layout=layout, shares=job.shares, **how)
 
     def _info(self, bert: Bert) -> ClassifierInfo:
-        """The classifier's labels; those of the data where a model of Google's has none."""
+        """The classifier's, with the data's labels where a model of Google's has none."""
         assert bert.classifier is not None
         if self._known is not None or self.job.do_train:
             return bert.classifier

@@ -18,21 +18,20 @@ from bert_tf.training.pretraining.spectral import random_start
 
 
 def start_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
-    """The BERT that training begins from, and what is worth saying about it.
+    """The BERT that training begins from, and remarks on it.
 
-    It is the checkpoint of the job; without one the small one that comes along, or, if a config
-    and a vocabulary are named, new weights, as Google's script has them then.
+    It is the job's checkpoint; without one the small one that comes along, or new weights if a
+    config and a vocabulary are named, as in Google's script.
 
     Raises:
         BertError: it cannot be loaded, or parts are missing.
     """
     if job.checkpoint is None and (job.config is None) != (job.vocab is None):
-        given, lacking = "--bert_config_file", "--vocab_file"
-        if job.config is None:
-            given, lacking = lacking, given
+        flags = ["--bert_config_file", "--vocab_file"]
+        given, lacking = flags if job.vocab is None else reversed(flags)
         raise BertError(
             f"{given} is given without {lacking}: pass both, to begin from new weights, or "
-            f"--init_checkpoint, beside which they usually lie."
+            f"--init_checkpoint, in whose folder they usually are."
         )
     if job.start == "random" or (job.checkpoint is None and job.config is not None):
         return _random_bert(job)
@@ -62,17 +61,13 @@ def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
     """New weights, drawn as the original draws them, for a config and a vocabulary."""
     given = job.checkpoint or (None if job.config else _embedded())
     if given is None:
-        config_path, vocab_path = job.config, job.vocab
-        name = os.path.basename(os.path.dirname(os.path.abspath(str(config_path))))
+        name = os.path.basename(os.path.dirname(os.path.abspath(str(job.config))))
+        config = BertConfig.from_file(os.path.expanduser(str(job.config)))
+        vocab = Vocabulary.load(os.path.expanduser(str(job.vocab)))
     else:
-        with locate(given, job.config, job.vocab) as files:
-            config_path, vocab_path, name = files.config_path, files.vocab_path, files.display_name
-            # Read while what was unpacked from a .zip is there.
-            config = BertConfig.from_file(str(config_path))
-            vocab = Vocabulary.load(str(vocab_path))
-    if given is None:
-        config = BertConfig.from_file(os.path.expanduser(str(config_path)))
-        vocab = Vocabulary.load(os.path.expanduser(str(vocab_path)))
+        with locate(given, job.config, job.vocab) as files:  # unpacks a .zip for this while
+            name, config = files.display_name, BertConfig.from_file(str(files.config_path))
+            vocab = Vocabulary.load(str(files.vocab_path))
     lower_case, remark = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
     bert = Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
@@ -84,15 +79,10 @@ def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
 
 
 def classifier_at(path: str | None, config: str | None, vocab: str | None) -> str | None:
-    """The prefix of a fine-tuned classifier, ours or one that Google's script left.
+    """The prefix of a fine-tuned classifier, ours or Google's script's; None if there is none.
 
-    Args:
-        path: of a checkpoint or a folder; what lies in a folder within it does not count.
-        config: see `bert_tf.load`.
-        vocab: likewise.
-
-    Returns:
-        None if there is no checkpoint there, or one without a classifier.
+    The path is of a checkpoint or a folder; what is in a folder within it does not count. For
+    `config` and `vocab` see `bert_tf.load`.
     """
     if path is None:
         return None
@@ -126,28 +116,16 @@ def trained_classifier(job: FineTuningJob) -> str:
 
 
 def load_classifier(path: str, job: FineTuningJob) -> Bert:
-    """A trained classifier, in the precision in which predictions are made by default.
+    """A trained classifier, by folder or checkpoint, in the default precision of predictions.
 
-    Args:
-        path: of its folder or checkpoint.
-        job: names a config and a vocabulary, for a folder that has none of its own, as one that
-            Google's script left.
+    The job's config and vocabulary are for a folder without, as Google's script leaves.
 
     Raises:
         BertError: it cannot be loaded.
     """
     folder = path if os.path.isdir(path) else os.path.dirname(path)
-    own = {
-        name: None if os.path.isfile(os.path.join(folder, file)) else given
-        for name, file, given in (
-            ("config", CONFIG_NAME, job.config),
-            ("vocab", VOCAB_NAME, job.vocab),
-        )
-    }
-    return load(
-        path,
-        config=own["config"],
-        vocab=own["vocab"],
-        lower_case=job.lower_case,
-        precision="float32",
+    config, vocab = (
+        None if os.path.isfile(os.path.join(folder, file)) else given
+        for file, given in ((CONFIG_NAME, job.config), (VOCAB_NAME, job.vocab))
     )
+    return load(path, config=config, vocab=vocab, lower_case=job.lower_case, precision="float32")

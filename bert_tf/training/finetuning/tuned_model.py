@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import operator
 from collections.abc import Iterator
 
 import keras
@@ -24,17 +25,11 @@ from bert_tf.training.pretraining.spectral import draw_weight
 class TunedModel:
     """A BERT's weights in layers of their own, with a head, ready to be trained.
 
-    The BERT that it is made from stays as it is. Its head is taken over if it is for the same
-    labels and laid out in the same way, else a new one is drawn.
-
-    Args:
-        bert: where the weights come from.
-        info: of the classifier to train.
-        plan: how to train; gives the mode.
-        scale: of a regression's labels.
+    The BERT that it is made from stays as it is. Its head is taken over if labels and layout are
+    those of `info`, else a new one is drawn. `scale` is that of a regression's labels.
 
     Attributes:
-        layers: the layers; of a frozen encoder they hold only the head's weights.
+        layers: of a frozen encoder they hold only the head's weights.
         model: gives the scores, (batch, outputs), of `token_input` and `seg_input`, or of
             `feature_input` if the encoder is frozen.
         trained: the weights that the mode trains.
@@ -57,10 +52,8 @@ class TunedModel:
                 f"mode is {plan.mode}, but this encoder has {config.num_hidden_layers} layers; "
                 f"to train them all, take mode full."
             )
-        if plan.dropout is not None:
-            config = config.replace(
-                hidden_dropout_prob=plan.dropout, attention_probs_dropout_prob=plan.dropout
-            )
+        if (rate := plan.dropout) is not None:
+            config = config.replace(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         kept = ["pooler"] if bert.has("pooler") else []
         labels = {info.head: info.num_outputs}
         heads = Heads.of([info.head, *kept], labels, ClassifierLayout.of(info))
@@ -87,20 +80,17 @@ class TunedModel:
         missing = {saved.name: saved for saved in saved_weights(self.layers)}
         infos = [one for one in (self._bert.classifier, self._bert.task) if one is not None]
         known = next((one for one in infos if one.head == info.head), None)
-        same = (
-            known is not None
-            and set(self._parts).isdisjoint(self._bert.report.fresh)
-            and (known.labels, known.task, known.pooling, known.dense_layers)
-            == (info.labels, info.task, info.pooling, info.dense_layers)
-        )
+        of_head = operator.attrgetter("labels", "task", "pooling", "dense_layers")
+        loaded = known is not None and set(self._parts).isdisjoint(self._bert.report.fresh)
+        same = loaded and of_head(known) == of_head(info)
         if same:
             self.remarks.append(f"training goes on from the {info.head} that the checkpoint has.")
         for name, value in self._bert.weights():
-            of_head = name in missing and missing[name].weight.part in self._parts
-            if name not in missing or (of_head and not same):
+            is_head = name in missing and missing[name].weight.part in self._parts
+            if name not in missing or (is_head and not same):
                 continue
             saved = missing.pop(name)
-            if of_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
+            if is_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
                 saved.assign(self._scale.narrow(name, np.asarray(value, np.float32)))
         if any(saved.weight.part == "pooler" for saved in missing.values()):
             self.remarks.append("the checkpoint has no pooler; a new one starts at random.")
@@ -110,8 +100,8 @@ class TunedModel:
                     "take pooling mean, or another mode."
                 )
         rng = np.random.default_rng([self.plan.seed, 1])
+        deviation = self.layers.config.initializer_range
         for name, saved in missing.items():
-            deviation = self.layers.config.initializer_range
             saved.assign(draw_weight(rng, name, saved.weight.shape, deviation), copy=False)
 
     def _add_lora(self) -> None:
@@ -123,8 +113,7 @@ class TunedModel:
                     dense.enable_lora(self.plan.lora_rank, self.plan.lora_alpha)
                 at = f"bert/encoder/layer_{number}/attention/self/{part}"
                 for end, variable in (("a", dense.lora_kernel_a), ("b", dense.lora_kernel_b)):
-                    shape = tuple(variable.shape)
-                    weight = Weight(f"{at}/lora_{end}", shape=shape, part="lora")
+                    weight = Weight(f"{at}/lora_{end}", shape=tuple(variable.shape), part="lora")
                     self._lora.append(SavedWeight(weight, variable))
 
     def _choose_trained(self) -> list[SavedWeight]:
@@ -132,13 +121,8 @@ class TunedModel:
         plan, count = self.plan, self.layers.config.num_hidden_layers
         last = tuple(f"bert/encoder/layer_{i}/" for i in range(count - plan.last_layers, count))
         parts = self._parts if plan.kind == "frozen" else ("pooler", "lora", *self._parts)
-        in_model = {id(variable) for variable in self.model.weights}
-        named = {
-            id(saved.variable): saved
-            for saved in (*saved_weights(self.layers), *self._lora)
-            if id(saved.variable) in in_model
-        }
-        for saved in named.values():
+        named = {id(saved.variable): saved for saved in (*saved_weights(self.layers), *self._lora)}
+        for saved in (named[i] for i in named.keys() & set(map(id, self.model.weights))):
             chosen = saved.weight.part in parts or saved.name.startswith(last)
             saved.variable.trainable = chosen or plan.kind == "full"
         return [named[id(variable)] for variable in self.model.trainable_variables]
@@ -162,8 +146,7 @@ def digest_of(bert: Bert) -> str:
     digest = hashlib.sha256(bert.config.to_json().encode())
     # As version 0.1.0 has it, whose trainings resume; heads that came later count where they are.
     always = ("pooler", "mlm", "nsp", "classifier", "span")
-    heads = dataclasses.asdict(bert.heads)
-    heads = {name: value for name, value in heads.items() if value or name in always}
+    heads = {name: x for name, x in dataclasses.asdict(bert.heads).items() if x or name in always}
     digest.update(repr((bert.lower_case, heads)).encode())
     digest.update(hashlib.sha256(bert.vocab.raw).digest())
     for name, value in bert.weights():

@@ -20,22 +20,15 @@ Row = dict[str, float]
 
 SUMS = ("loss", "hits", "weight")
 """What a step of fine-tuning reports: sums over the batch of weight times loss, of weight times
-what is right, and of the weights. What is right is what `Objective.losses` says."""
+what is right (see `Objective.losses`), and of the weights."""
 
 
 class Scale:
-    """Numbers as a head is trained on them: less their mean, by their deviation.
+    """Labels that are numbers as a head is trained on them: less their mean, by their deviation.
 
-    A head starts near 0 with a reach of about 1; numbers of about 50, say, would take it many
-    epochs to come to. When the model is written, the scale is put into the head's last layer, so
-    that it gives the numbers themselves.
-
-    Args:
-        mean: of the labels.
-        deviation: of the labels.
-
-    Raises:
-        BertError: the deviation is not above 0.
+    A head starts near 0 with a reach of about 1; to come to numbers of about 50 would take it
+    many epochs. When the model is written, the scale is put into the head's last layer, so that
+    it gives the numbers themselves. A deviation not above 0 raises `BertError`.
     """
 
     def __init__(self, mean: float = 0.0, deviation: float = 1.0) -> None:
@@ -45,7 +38,7 @@ class Scale:
 
     @classmethod
     def of(cls, labels: np.ndarray) -> Scale:
-        """That of the labels; their deviation counts as 1 where they are all the same."""
+        """That of the labels; a deviation of 0 counts as 1."""
         wide = np.asarray(labels, np.float64)
         return cls(float(wide.mean()), float(wide.std()) or 1.0)
 
@@ -73,9 +66,9 @@ class Scale:
 class Objective:
     """What a head is trained for: its targets, its loss, what its answers are worth.
 
-    `fine_tune` and the evaluation of what it wrote ask an objective whenever heads differ. A
-    subclass has at least `task`, `metrics`, `main_metric`, `losses`, and `measure` or `measured`.
-    Nothing here imports Keras; `losses` does when it is called.
+    `fine_tune` and the evaluation ask an objective whenever heads differ. A subclass has at least
+    `task`, `metrics`, `main_metric`, `losses`, and `measure` or `measured`. Nothing here imports
+    Keras until `losses` or `loss` is called.
 
     Args:
         labels: names in the order of the head's outputs; none where it gives numbers.
@@ -85,10 +78,10 @@ class Objective:
         head: which head it trains.
         hits: what the log calls the mean of what is right.
         labels_are: what labels must be, in words for a message; `{outputs}` is their number.
-        per_token: whether the head gives scores for each token. Those of many rows then come as a
-            list, for each row an array (tokens, ...), in place of one array (rows, ...).
+        per_token: whether the head gives scores for each token: those of many rows are then a list
+            of arrays (tokens, ...), not one array (rows, ...).
         metrics: what `measured` gives, by name.
-        main_metric: the one that the best weights are kept by unless the plan names another.
+        main_metric: by which the best weights are kept unless the plan names another.
         scale: of labels that are numbers.
         curves: diagrams of a training: column of the log, title, whether it is in percent.
         pictures: kinds of pictures that show an evaluation, see `bert_tf.report`.
@@ -112,16 +105,11 @@ class Objective:
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """The shape of a row's label."""
+        """Of a row's label."""
         return ()
 
     def check(self, labels: Any, rows: int, split: str) -> None:
-        """Makes sure that labels are what `loss` and `measure` take.
-
-        Args:
-            labels: of all rows.
-            rows: how many there are.
-            split: what the rows are called.
+        """Makes sure that the labels of a split's rows are what `loss` and `measure` take.
 
         Raises:
             BertError: they are not.
@@ -135,7 +123,7 @@ class Objective:
             raise BertError(f"a label of the {split} rows is no finite number.")
 
     def fitted(self, labels: Any, plan: FineTuningPlan) -> Self:
-        """The objective with what depends on the labels of the training rows, and on the plan.
+        """With what depends on the training rows' labels and on the plan.
 
         Raises:
             BertError: the plan asks for what has no meaning here.
@@ -151,12 +139,7 @@ class Objective:
         raise NotImplementedError
 
     def info(self, plan: FineTuningPlan, **more: Any) -> ClassifierInfo:
-        """What is kept with the weights.
-
-        Args:
-            plan: says how the head is made.
-            more: other fields of `ClassifierInfo`.
-        """
+        """What is kept with the weights; `more` are other fields of `ClassifierInfo`."""
         return ClassifierInfo(
             labels=self.labels,
             task=self.task,
@@ -171,39 +154,31 @@ class Objective:
 
     @property
     def row_weights(self) -> np.ndarray | None:
-        """float32 (labels,): factors on the weights of what has each label; None for 1."""
+        """Factors on the weights of what has each label, float32 (labels,); None for 1."""
         return None
 
     def losses(self, scores: Any, labels: Any) -> Any:
-        """Loss, and how much is right, of each label of a batch.
+        """Loss, and how much is right, of each label of a batch, float32 (2, ...).
 
-        Args:
-            scores: tensor of the head's outputs before softmax or sigmoid, (batch, ...).
-            labels: (batch, ...).
-
-        Returns:
-            float32 (2, ...); the rest of the shape is that of the batch's `weights`.
+        Scores are the head's outputs before softmax or sigmoid, (batch, ...), labels (batch, ...);
+        the rest of the result's shape is that of the batch's `weights`.
         """
         raise NotImplementedError
 
     def loss(self, scores: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         """The weighted mean of `losses`, and the sums of `SUMS`.
 
-        Args:
-            scores: as for `losses`.
-            batch: `labels`; `weights`, float32, 0 where a row or token only fills up; and
-                `total_weight` if the batch is a part of one whose weights have that sum.
+        A batch has `labels`; `weights`, float32, 0 for padding; and `total_weight` if it is a part
+        of one whose weights have that sum.
         """
         from keras import ops
 
         weights = ops.cast(batch["weights"], "float32")
         found = self.losses(scores, batch["labels"])
-        total = ops.sum(weights)
-        lost = ops.sum(found[0] * weights)
+        total, lost = ops.sum(weights), ops.sum(found[0] * weights)
         sums = ops.stack([lost, ops.sum(found[1] * weights), total])
         whole = ops.cast(batch.get("total_weight", total), "float32")
-        # A batch of nothing but filling rows has no loss, not NaN.
-        return lost / ops.maximum(whole, 1e-12), sums
+        return lost / ops.maximum(whole, 1e-12), sums  # of nothing but padding: 0, not NaN
 
     def means(self, sums: np.ndarray) -> Row:
         """The numbers that a person reads, of the sums that `loss` gives; `loss` is among them."""
@@ -224,20 +199,17 @@ class Objective:
     def measure(
         self, labels: Any, outputs: Any, *, from_logits: bool = False, intervals: bool = True
     ) -> Result:
-        """All that an evaluation gives.
+        """All that an evaluation gives, of the right labels and a head's probabilities or numbers.
 
-        Args:
-            labels: the right ones.
-            outputs: the head's answers: probabilities, or numbers.
-            from_logits: whether outputs are scores in place of probabilities.
-            intervals: whether to compute confidence intervals.
+        `from_logits` says that outputs are scores, not probabilities; `intervals`, whether to
+        compute confidence intervals.
         """
         raise NotImplementedError
 
     def measured(self, labels: Any, scores: Any) -> Row:
         """The metrics that are defined, by name, of scores during a training."""
-        # The watch on the loss reports scores that overflow, with advice; an error here would only
-        # prevent that a checkpoint is saved.
+        # Scores that overflow are reported by the watch on the loss; an error here would only
+        # keep a checkpoint from being saved.
         result = self.measure(labels, np.nan_to_num(scores), from_logits=True, intervals=False)
         return {name: value for name, value in result.metrics().items() if value is not None}
 

@@ -12,12 +12,14 @@ from bert_tf.data.labelled.texts import LabelledTexts, encode_labels
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import main_metric, metrics_of
 from bert_tf.options import RATE
-from bert_tf.training.finetuning.remarks import imbalance_remark, one_class_remark
 from bert_tf.training.objectives.base import Objective, Row, Scale
 
 if TYPE_CHECKING:
     from bert_tf.evaluation.results import Result
     from bert_tf.training.finetuning.plan import FineTuningPlan
+
+_FEW = 10  # of so few predictions, all of one class may well be right
+_UNEVEN = 3.0
 
 
 class _Classifier(Objective):
@@ -25,12 +27,9 @@ class _Classifier(Objective):
 
     Args:
         labels: their names, in the order of their numbers.
-        label_weights: float (labels,), how much each counts.
-        label_smoothing: how much of each label is spread over all, from 0 to below 1.
+        label_weights: how much each counts, float (labels,).
+        label_smoothing: fraction of each label that is spread over all, from 0 to below 1.
         scale: of numbers.
-
-    Raises:
-        BertError: the smoothing is not in its range.
     """
 
     of_rows: ClassVar[Callable[..., Any]]
@@ -53,8 +52,10 @@ class _Classifier(Objective):
         self.main_metric = main_metric(self.task)
 
     def encode(self, data: LabelledTexts) -> np.ndarray:
-        """See `encode_labels`."""
         return encode_labels(data, self.labels)
+
+    def losses(self, scores: Any, labels: Any) -> Any:
+        return self._fused(scores, labels, np.float32(self.label_smoothing))
 
     def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
         given = plan.class_weights
@@ -65,8 +66,7 @@ class _Classifier(Objective):
         """The weight of each label, float32 (labels,)."""
         if not isinstance(given, Mapping):
             return self._balanced(labels)
-        unknown = [name for name in given if name not in self.labels]
-        if unknown:
+        if unknown := [name for name in given if name not in self.labels]:
             raise BertError(
                 f"class_weights names {unknown[0]!r}, which is none of the labels "
                 f"({', '.join(self.labels[:12])})."
@@ -84,8 +84,7 @@ class _Classifier(Objective):
     def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
         from bert_tf.evaluation import worst
 
-        find = getattr(worst, f"worst_{self.task}")
-        return find(texts, labels, outputs, self.labels, **options)
+        return getattr(worst, f"worst_{self.task}")(texts, labels, outputs, self.labels, **options)
 
     @functools.cached_property
     def _fused(self) -> Callable[..., Any]:
@@ -95,11 +94,10 @@ class _Classifier(Objective):
 
 
 class Classes(_Classifier):
-    """One class a row: the cross entropy of the softmax.
+    """One class a row: the cross entropy of the softmax. Labels are int32 (rows,).
 
-    With `label_smoothing` s the target is `(1 - s) * [label] + s / classes`. Labels are int32
-    (rows,); `label_weights` multiply the weights of the rows. A hit is a row whose highest score
-    is the label's.
+    With `label_smoothing` s the target is `(1 - s) * [label] + s / classes`; `label_weights`
+    multiply the weights of the rows. A hit is a row whose highest score is the label's.
     """
 
     task = "classes"
@@ -117,8 +115,7 @@ class Classes(_Classifier):
         from keras import ops
 
         scores = ops.cast(scores, "float32")
-        highest = ops.max(scores, axis=-1, keepdims=True)
-        logs = scores - highest
+        logs = scores - ops.max(scores, axis=-1, keepdims=True)
         logs = logs - ops.log(ops.sum(ops.exp(logs), axis=-1, keepdims=True))
         # A comparison instead of a look-up: its gradient is an elementwise product, not a scatter.
         classes = ops.arange(scores.shape[-1], dtype="int32")
@@ -147,10 +144,6 @@ class Classes(_Classifier):
         # A class without a row never uses its weight.
         return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
-    def losses(self, scores: Any, labels: Any) -> Any:
-        """See `Objective.losses`."""
-        return self._fused(scores, labels, np.float32(self.label_smoothing))
-
     def only(self, scores: np.ndarray) -> int | None:
         """See `Objective.only`."""
         chosen = np.unique(scores.argmax(axis=1))
@@ -162,14 +155,12 @@ class Classes(_Classifier):
 
     def remark_on_labels(self, labels: np.ndarray) -> str:
         """See `Objective.remark_on_labels`."""
-        counts = np.bincount(labels, minlength=len(self.labels))
-        return imbalance_remark(counts.tolist(), self.labels)
+        return imbalance_remark(np.bincount(labels, minlength=len(self.labels)), self.labels)
 
     def mean_of_batches(self, labels: Any, outputs: Any, batch_size: int) -> float | None:
         """The mean over batches, in the order of the rows, of their mean cross-entropies in nats.
 
-        This is the `loss` that Google's script writes next to `eval_loss`: the last batch, though
-        short, counts as much as the others.
+        As Google's script writes it next to `eval_loss`: a short last batch counts as the others.
 
         >>> outputs = np.array([[1, 0], [1, 0], [0.5, 0.5]])
         >>> round(Classes("ab").mean_of_batches([0, 0, 1], outputs, 2), 4)  # (0 + ln 2) / 2
@@ -222,17 +213,13 @@ class Multilabel(_Classifier):
 
     def losses(self, scores: Any, labels: Any) -> Any:
         """See `Objective.losses`."""
-        weights = self.label_weights
-        factors = np.ones(scores.shape[-1]) if weights is None else weights
-        factors = np.asarray(factors, np.float32)
+        weights = np.ones(scores.shape[-1]) if self.label_weights is None else self.label_weights
+        factors = np.asarray(weights, np.float32)
         return self._fused(scores, labels, factors, np.float32(self.label_smoothing))
 
 
 class Regression(_Classifier):
-    """A number a row: the squared error, in units of the labels' deviation.
-
-    Labels are float32 (rows,).
-    """
+    """A number a row, float32 (rows,): the squared error, in units of the labels' deviation."""
 
     task = "regression"
     curves = (
@@ -271,3 +258,43 @@ class Regression(_Classifier):
         """See `Objective.means`."""
         found = super().means(sums)
         return {"loss": found["loss"], "absolute_error": -found[self.hits]}
+
+
+def one_class_remark(
+    labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str, fewest: int = _FEW
+) -> str:
+    """Says so if all rows are said to be of `only` one class, and are not; else "".
+
+    The labels, (rows,), are positions in `label_names`; below `fewest` rows there is no remark.
+
+    >>> one_class_remark(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
+    "all 40 test rows are said to be 'spam', as 50 % of them are"
+    """
+    if only is None or len(labels) < fewest or len(np.unique(labels)) == 1:
+        return ""
+    return (
+        f"all {len(labels):,} {split} rows are said to be {label_names[only]!r}, as "
+        f"{100 * np.mean(labels == only):.0f} % of them are: nothing was learnt beyond that. Train "
+        "longer or with another learning rate, or weigh the classes (balanced); and check that "
+        "the labels belong to the texts."
+    )
+
+
+def imbalance_remark(examples: Sequence[int] | np.ndarray, label_names: Sequence[str]) -> str:
+    """Says so if the most frequent class has thrice the `examples` of the rarest; else "".
+
+    >>> imbalance_remark([50, 50], ["ham", "spam"])
+    ''
+    """
+    counts = [int(count) for count in examples]
+    total = sum(counts)
+    if len(counts) < 2 or not total or (most := max(counts)) < _UNEVEN * (least := min(counts)):
+        return ""
+    often, rare = (label_names[counts.index(count)] for count in (most, least))
+    percent = f"{100 * most / total:.1f} %"
+    return (
+        f"the classes are uneven: {often!r} has {most} of {total} examples ({percent}), {rare!r} "
+        f"has {least} ({100 * least / total:.1f} %). Always saying {often!r} has an accuracy of "
+        f"{percent}, so look at macro F1 or Matthews too; class weights (balanced) make up for it "
+        "in training."
+    )

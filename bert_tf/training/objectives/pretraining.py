@@ -15,10 +15,9 @@ SUMS = ("mlm_loss", "mlm_correct", "mlm_count", "nsp_loss", "nsp_correct", "nsp_
 
 
 def _scores(logits, ids):
-    """Cross entropy in nats, and 1 where the right class has the highest logit.
+    """(n, classes), (n,) int32 -> (2, n) float32: cross entropy in nats, and whether right.
 
-    (n, classes) and (n,) int32 -> (2, n) float32: one array, so that both come of one pass over
-    the logits, of which there are a batch's worth times the vocabulary.
+    One array, so that both come of one pass over the many logits.
     """
     from keras import ops
 
@@ -28,8 +27,7 @@ def _scores(logits, ids):
     # A comparison instead of a look-up: its gradient is an elementwise product, not a scatter.
     classes = ops.arange(logits.shape[-1], dtype="int32")
     right = ops.sum(ops.where(classes[None, :] == ids[:, None], logits, 0.0), axis=-1)
-    hit = ops.cast(right >= highest[:, 0], "float32")
-    return ops.stack([total - right, hit])
+    return ops.stack([total - right, ops.cast(right >= highest[:, 0], "float32")])
 
 
 @functools.cache
@@ -44,10 +42,9 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
 
     Args:
         outputs: MLM logits, (batch, n, vocab), and NSP logits, (batch, 2).
-        batch: `masked_lm_ids` (batch, n), `masked_lm_weights` (batch, n), 0 for a place that is
-            only there to fill up, and `next_sentence_labels` (batch,). Where it is a part of
-            a batch, `total_words` and `total_pairs` are what the sums are divided by: the
-            weights of all words and the number of all pairs.
+        batch: `masked_lm_ids` (batch, n), `masked_lm_weights` (batch, n), 0 for padding, and
+            `next_sentence_labels` (batch,). Where it is a part of a batch, the sums are divided
+            by `total_words`, the weights of all words, and `total_pairs`, the number of all.
 
     Returns:
         The loss, a scalar, and the sums of `SUMS` as one float32 array.
@@ -59,18 +56,13 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
     ids = ops.reshape(batch["masked_lm_ids"], (-1,))
     words = _fused_scores()(ops.reshape(mlm, (-1, mlm.shape[-1])), ids)
     pairs = _fused_scores()(nsp, ops.reshape(batch["next_sentence_labels"], (-1,)))
-    sums = [
-        ops.sum(words[0] * weights),
-        ops.sum(words[1] * weights),
-        ops.sum(weights),
-        ops.sum(pairs[0]),
-        ops.sum(pairs[1]),
-        ops.cast(ops.shape(pairs)[1], "float32"),
-    ]
+    of_words = [ops.sum(words[0] * weights), ops.sum(words[1] * weights), ops.sum(weights)]
+    number = ops.cast(ops.shape(pairs)[1], "float32")
+    sums = [*of_words, ops.sum(pairs[0]), ops.sum(pairs[1]), number]
+    total_words = ops.cast(batch.get("total_words", sums[2]), "float32")
+    total_pairs = ops.cast(batch.get("total_pairs", sums[5]), "float32")
     # 1e-5 as in run_pretraining.py: a batch without any masked word has no loss, not NaN.
-    words_in_all = ops.cast(batch.get("total_words", sums[2]), "float32")
-    pairs_in_all = ops.cast(batch.get("total_pairs", sums[5]), "float32")
-    loss = sums[0] / (words_in_all + 1e-5) + sums[3] / ops.maximum(pairs_in_all, 1.0)
+    loss = sums[0] / (total_words + 1e-5) + sums[3] / ops.maximum(total_pairs, 1.0)
     return loss, ops.stack([ops.convert_to_tensor(x) for x in sums])
 
 
@@ -79,12 +71,9 @@ def metrics_of(sums: np.ndarray) -> Row:
 
     Losses are means in nats, accuracies fractions; `loss` is what is minimised.
     """
-    mlm_loss, mlm_correct, mlm_count, nsp_loss, nsp_correct, nsp_count = (float(x) for x in sums)
-    words, pairs = max(mlm_count, 1.0), max(nsp_count, 1.0)
-    return {
-        "loss": mlm_loss / words + nsp_loss / pairs,
-        "mlm_loss": mlm_loss / words,
-        "mlm_accuracy": mlm_correct / words,
-        "nsp_loss": nsp_loss / pairs,
-        "nsp_accuracy": nsp_correct / pairs,
-    }
+    found: Row = {"loss": 0.0}
+    for name, (loss, correct, count) in zip(("mlm", "nsp"), np.reshape(sums, (2, 3)).tolist()):
+        found[f"{name}_loss"] = loss / max(count, 1.0)
+        found[f"{name}_accuracy"] = correct / max(count, 1.0)
+        found["loss"] += found[f"{name}_loss"]
+    return found

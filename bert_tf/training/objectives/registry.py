@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bert_tf.training.objectives.base import Objective
 
 OBJECTIVES = {task: path for row in HEADS.values() for task, path in row.objectives.items()}
-"""Name of a task to the module here and the class in it, which is imported when it is asked for."""
+"""Name of a task to the module here and the class in it, imported when it is asked for."""
 
 
 def objective_class(task: str) -> type[Objective]:
