@@ -1,4 +1,4 @@
-"""`PredictionRows`: every row of a file, in order, to predict on; one that is damaged says so."""
+"""`PredictionRows`: every row of a file, in order, to predict on, damaged ones with an error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Columns, choose_columns
+from bert_tf.data.labelled.columns import Columns, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.reading import Layout
 from bert_tf.data.labelled.tables import Row, Table, as_text
@@ -20,8 +20,8 @@ class PredictionRow(NamedTuple):
 
     Attributes:
         texts: the text, or the pair; None if the row is damaged.
-        place: where it stands.
-        error: what is wrong with it; "" if nothing is.
+        place: its file and line.
+        error: what is wrong with it, or "".
     """
 
     texts: Texts | None
@@ -32,14 +32,14 @@ class PredictionRow(NamedTuple):
 class PredictionRows:
     """The rows of a table of any size, read as they are asked for.
 
-    Other than `read_labelled`, which drops or refuses what is damaged, this gives a row for
-    every row of the file, so that results can stand beside them: also for blank lines (but those
-    at the file's end, which are no rows), empty texts, lines with another number of fields than
-    most, and lines with bytes that are no text. Labels are not read.
+    Unlike `read_labelled`, which drops or refuses what is damaged, this gives a row for every row
+    of the file, so that results match the rows: also for blank lines (except at the end of the
+    file, where they are no rows), empty texts, lines with another number of fields than most, and
+    lines with bytes that are no text. Labels are not read.
 
     Args:
         path: of the file: CSV, TSV, JSON lines, JSON, Parquet, Excel, or a text in each line.
-        layout: where what stands in it.
+        layout: which columns it has.
         pairs: whether the rows must be pairs of texts; None if the file decides.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
             row is predicted on.
@@ -47,11 +47,11 @@ class PredictionRows:
     Attributes:
         path: of the file.
         pairs: whether the rows are pairs.
-        remarks: what was told from the file, and how to say otherwise.
+        remarks: what was inferred from the file, and how to say otherwise.
 
     Raises:
-        BertError: the file cannot be read, columns cannot be told, or it has no pairs where there
-            must be, or the other way round.
+        BertError: the file cannot be read, its columns are unclear, or it has pairs where there
+            must be single texts or the reverse.
 
     Example:
         >>> [row.texts for row in PredictionRows("new.csv")]
@@ -99,8 +99,7 @@ class PredictionRows:
             for column in self._columns[:2]
         )
         if not text.strip() or (self.pairs and not pair.strip()):
-            which = "a text" if self.pairs else "the text"
-            return PredictionRow(None, place, f"{which} is empty")
+            return PredictionRow(None, place, f"{'a' if self.pairs else 'the'} text is empty")
         return PredictionRow((text, pair) if self.pairs else text, place)
 
 
@@ -113,12 +112,14 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
         if len(rest) != 2 or layout.text is not None:
             raise BertError(
                 f"the model was trained on pairs of texts, and {table.path} has one column of "
-                f"text; name both with --text and --text_pair ({_names(table)})"
+                f"text; name both with --text and --text_pair ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
         told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
     if pairs is False and columns.pair is not None:
-        both = " and ".join(repr(_name(table, i)) for i in columns[:2] if i is not None)
+        both = " and ".join(
+            repr(table.names[i] if table.names else str(i)) for i in columns[:2] if i is not None
+        )
         raise BertError(
             f"the model was trained on single texts, and {table.path} has pairs, {both}; say "
             "with --text alone which of the two to take"
@@ -126,19 +127,11 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
     return columns, told
 
 
-def _name(table: Table, index: int) -> str:
-    return table.names[index] if table.names else str(index)
-
-
-def _names(table: Table) -> str:
-    return "columns: " + ", ".join(_name(table, index) for index in range(table.width))
-
-
 def about_rows(path: str | os.PathLike[str]) -> int | None:
-    """About how many rows a file has, for a progress bar: its line ends, or what Parquet says.
+    """About how many rows a file has, for a progress bar: its line ends, or Parquet's number.
 
     Returns:
-        None where one cannot look ahead: a packed file, as Excel's are, or no plain file.
+        None where it cannot be known: a compressed file, as Excel's are, or no plain file.
     """
     name = os.fspath(path)
     try:

@@ -1,4 +1,4 @@
-"""`LabelledTexts`: a text or a pair in each row, its label, and where the row comes from."""
+"""`LabelledTexts`: a text or a pair in each row, its label, and the row's origin."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ class LabelledTexts:
     Attributes:
         texts: the first, or only, text of each row.
         pairs: the second; None if rows have one text.
-        labels: of each row by `task`: a str, a tuple of str without repetitions, or a float. None
-            in place of the list if no row has one, None in it where one row has none.
+        labels: of each row by `task`: a str, a tuple of str without repetitions, or a float; None
+            where a row has none, None in place of the list if no row has one.
         rows: where each row comes from.
-        task: what is to be predicted: one of several classes, any number of them at once, or a
-            number.
-        label_names: all classes in their order, where it is known beforehand, as for GLUE.
+        task: what is predicted: one class, any number of them at once, or a number.
+        label_names: all classes in order, where that is known beforehand, as for GLUE.
 
     Raises:
         BertError: the lists are not equally long, or there is no such task.
@@ -54,10 +53,8 @@ class LabelledTexts:
             raise BertError(f"there is no task {self.task!r}; take one of {', '.join(TASKS)}")
         for name, column in (("pairs", self.pairs), ("labels", self.labels), ("rows", self.rows)):
             if column is not None and len(column) != len(self.texts):
-                raise BertError(
-                    f"there are {len(self.texts):,} texts, but {len(column):,} {name}; give as "
-                    "many of each"
-                )
+                counts = f"{len(self.texts):,} texts, but {len(column):,} {name}"
+                raise BertError(f"there are {counts}; give as many of each")
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -79,7 +76,7 @@ class LabelledTexts:
         )
 
     def place(self, index: int) -> str:
-        """Where a row comes from, as editors and compilers write it."""
+        """Where a row comes from, as compilers write it."""
         return show_place(self.rows[index])
 
     def each(self) -> Iterator[tuple[str, str | None]]:
@@ -90,10 +87,10 @@ class LabelledTexts:
 
 
 def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
-    """One part behind the other.
+    """One part after the other.
 
     Raises:
-        BertError: there is none; or some have pairs or labels, or a task, that others have not.
+        BertError: there is none, or not all have pairs, labels or the same task.
     """
     if not parts:
         raise BertError("no data given")
@@ -126,17 +123,14 @@ def classes_of(label: Label) -> tuple[str, ...]:
 def order_labels(
     splits: Iterable[LabelledTexts], given: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """The classes in the order in which the model numbers them.
+    """The classes in the order in which the model numbers them; empty for regression.
 
-    It is the order given; else that of the data set (GLUE's); else numbers go by size and all
-    others by their characters, so that the order does not hang on that of the rows.
+    It is the order given; else that of the data set (GLUE's); else numbers are sorted by size and
+    other names by their characters, so that the order of the rows does not matter.
 
     Args:
         splits: those whose classes count, usually the training rows.
         given: by the user.
-
-    Returns:
-        The names; empty for regression.
 
     Raises:
         BertError: a name is given twice, a row has a class that is not among those given, or
@@ -147,13 +141,10 @@ def order_labels(
         return ()
     names = given if given is not None else splits[0].label_names
     if names is None:
-        found = {
-            name for data in splits for label in data.labels or () for name in classes_of(label)
-        }
+        found = {x for data in splits for label in data.labels or () for x in classes_of(label)}
         names = sorted(found, key=_label_key(found))
-    names = tuple(str(name) for name in names)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    names = tuple(map(str, names))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BertError(f"the label {twice[0]!r} is given twice; name each once, in your order")
     least = 1 if splits[0].task == "multilabel" else 2
     if len(names) < least:
@@ -167,14 +158,12 @@ def order_labels(
 
 
 def _label_key(names: set[str]):
-    """Sorts by size if all are numbers, else by characters."""
+    """Sorts by size if all are finite numbers, else by characters."""
     try:
         sizes = {name: float(name) for name in names}
     except ValueError:
         return str
-    if not all(map(math.isfinite, sizes.values())):
-        return str
-    return lambda name: (sizes[name], name)
+    return (lambda name: (sizes[name], name)) if all(map(math.isfinite, sizes.values())) else str
 
 
 def encode_labels(
@@ -184,8 +173,8 @@ def encode_labels(
 
     Args:
         data: rows that all have a label.
-        names: the classes in their order; not needed for regression.
-        check_only: let rows without a label pass, as 0.
+        names: the classes in order; not needed for regression.
+        check_only: accept rows without a label, as 0.
 
     Returns:
         int32 (n,), the number of the class; float32 (n, classes), 1 for each class that holds;
