@@ -52,10 +52,8 @@ def batches_by_length(
     """Batches of one bucket each, the longest bucket first.
 
     A batch has at most `batch_size` rows, 32 if neither limit is given, and `max_tokens`
-    positions, but at least one row. `batches_of_like_length` makes fewer batches.
-
-    Raises:
-        BertError: a row is longer than the model takes, or a limit is not positive.
+    positions, but at least one row. `batches_of_like_length` makes fewer batches. A `BertError` if
+    a row is longer than the model takes, or a limit is not positive.
     """
     for name, value in (("batch_size", batch_size), ("max_tokens", max_tokens)):
         if value is not None and value < 1:
@@ -81,11 +79,7 @@ def stream_batches(
     max_positions: int = 512,
     look_ahead: int = 1024,
 ) -> Iterator[ItemBatch[T]]:
-    """`batches_by_length` over a stream, of which `look_ahead` items are held at a time.
-
-    Raises:
-        BertError: as `batches_by_length`, or `look_ahead` is not positive.
-    """
+    """`batches_by_length` over a stream, of which `look_ahead` (at least 1) items are held."""
     if look_ahead < 1:
         raise BertError(f"look_ahead is {look_ahead}; it must be at least 1.")
     iterator = iter(items)
@@ -139,8 +133,7 @@ def stream_labelled(
     if on_remark is not None:
         for remark in remarks:
             on_remark(remark)
-    sampled = [row.fields for row in opened.table.sample]
-    first = [reading._record(fields, opened.columns, ("", 0)) for fields in sampled]
+    first = [reading._record(row.fields, opened.columns, ("", 0)) for row in opened.table.sample]
     task = give_task(reading._as_data(first, opened.columns), layout, []).task
     layout = replace(layout, task=task)
     tally = Tally(policy)

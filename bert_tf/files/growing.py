@@ -25,13 +25,8 @@ FORMAT = 1
 class Extent:
     """How much of a file is written.
 
-    Attributes:
-        rows: of the input with results, always a whole number of chunks.
-        bytes: of the results.
-        before: bytes before the last chunk.
-        digest: of these rows.
-        failed: rows without a result.
-        problems: what was wrong with the first of those.
+    Rows of the input with results (whole chunks), bytes of the results, bytes before the last
+    chunk, digest of these rows, rows that failed, and what was wrong with the first of those.
     """
 
     rows: int = 0
@@ -81,12 +76,7 @@ class GrowingFile:
         return self._file.read(self.extent.bytes - self.extent.before)
 
     def append(self, text: bytes, extent: Extent) -> None:
-        """Appends whole lines, and saves a note if the last is old.
-
-        Args:
-            text: the lines.
-            extent: with `text`; its bytes are filled in.
-        """
+        """Appends whole lines, with which the extent is this; saves a note if the last is old."""
         before = self.extent.bytes
         self._write(text)
         self.extent = dataclasses.replace(extent, before=before, bytes=before + len(text))
@@ -126,19 +116,17 @@ class GrowingFile:
         if not known:
             if overwrite:
                 return
-            raise BertError(
-                f"{self._part} exists, of an unknown run; remove it, or say --overwrite"
-            )
+            raise BertError(f"{self._part} is of an unknown run; remove it, or say --overwrite")
         names = {*settings, *self._settings}
         other = sorted(n for n in names if settings.get(n) != self._settings.get(n))
         if not other:
             self.extent = found
         elif not overwrite and found.rows:
-            name = other[0]
+            was, now = settings.get(other[0]), self._settings.get(other[0])
             raise BertError(
-                f"{self._part} is of an interrupted run with other settings: {name} was "
-                f"{settings.get(name)!r:.80} and is now {self._settings.get(name)!r:.80}. To "
-                "resume, give the same; to start over, say --overwrite"
+                f"{self._part} is of an interrupted run with other settings: {other[0]} was "
+                f"{was!r:.80} and is now {now!r:.80}. To resume, give the same; to start over, "
+                "say --overwrite"
             )
 
     def _write(self, text: bytes) -> None:

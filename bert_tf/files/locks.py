@@ -19,11 +19,8 @@ def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
     no locks (some network drives), nobody waits.
 
     Args:
-        path: of the lock's file; made, and removed at the end.
+        path: of the lock's file; made (or an `OSError`), and removed at the end.
         waiting: called once, if it is held elsewhere.
-
-    Raises:
-        OSError: the file cannot be made.
     """
     from filelock import FileLock, Timeout
 

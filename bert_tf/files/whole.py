@@ -42,9 +42,7 @@ def temporary_name(path: Path) -> str:
 def remove_unfinished(folder: Path, ours: Callable[[str], bool]) -> None:
     """Removes what killed writers left; for a process that is alone in the folder.
 
-    Args:
-        folder: it need not exist.
-        ours: whether only we write a file of this final name.
+    The folder need not exist; `ours` says whether only we write a file of this final name.
     """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
@@ -113,11 +111,7 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> No
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes JSON with two spaces of indent and a line end, never NaN; see `whole_file`.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
+    """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
     write_whole(path, json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
@@ -171,8 +165,7 @@ def check_output(
 def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
     """A hidden folder in the folder of `path`, always removed at the end.
 
-    Raises:
-        BertError: a file in it cannot be written, for example on a full disk.
+    An `OSError` within, for example on a full disk, becomes a `BertError`.
     """
     scratch = pathlib.Path(temporary_name(path))
     try:
@@ -186,10 +179,7 @@ def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
 def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:
     """Writes `magic` (kind and version), the SHA-256 of the content, and the content.
 
-    The folder is made if it does not exist.
-
-    Raises:
-        BertError: it cannot be written.
+    The folder is made if it does not exist; a `BertError` if something cannot be written.
     """
     make_folder(os.path.dirname(path))
     with whole_file(path, "wb", durable=False) as file:

@@ -10,11 +10,7 @@ from bert_tf.errors import BertError
 
 
 def parquet_file(path: str) -> Any:
-    """A Parquet file, opened by pyarrow.
-
-    Raises:
-        BertError: pyarrow is not installed, or the file cannot be read.
-    """
+    """A Parquet file; a `BertError` if pyarrow is not installed or cannot read it."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -27,11 +23,7 @@ def parquet_file(path: str) -> Any:
 
 
 def parquet_rows(path: str) -> Iterator[tuple[Any, ...]]:
-    """The values of each row, some thousand rows in memory at a time.
-
-    Raises:
-        BertError: as `parquet_file`, or the file is damaged.
-    """
+    """The values of each row, some thousand rows at a time; errors as of `parquet_file`."""
     try:
         for batch in parquet_file(path).iter_batches(4096):
             yield from zip(*(column.to_pylist() for column in batch.columns))

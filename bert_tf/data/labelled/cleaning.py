@@ -46,8 +46,7 @@ def clean(
     Raises:
         BertError: the policy refuses something.
     """
-    own = tally or Tally(policy)
-    kept = []
+    own, kept = tally or Tally(policy), []
     labels = None if data.labels is None else list(data.labels)
     for index, (text, pair) in enumerate(data.each()):
         dropped = False
@@ -63,7 +62,7 @@ def clean(
         data = replace(data, labels=labels)
     if tally is None:
         kept = _without_repetitions(data, kept, own)
-    return data.take(kept), own.settle(len(labels or data.texts)) if tally is None else []
+    return data.take(kept), own.settle(len(data)) if tally is None else []
 
 
 def across(
@@ -124,20 +123,16 @@ def _label_problem(label: Label, task: str) -> str:
 
 def _without_repetitions(data: LabelledTexts, indices: list[int], tally: Tally) -> list[int]:
     """Counts rows of the same text, with the same label or another; leaves out those to drop."""
-    keys = text_keys(data)
-    labels = data.labels
+    keys, labels = text_keys(data), data.labels or [None] * len(data)
+    rows = [(index, keys[index], labels[index]) for index in indices]
     firsts: dict[Hashable, Label] = {}
     conflicting: set[Hashable] = set()
-    if labels is not None and data.task != "regression":  # two numbers may differ
-        for index in indices:
-            key = keys[index]
-            if labels[index] is not None and firsts.setdefault(key, labels[index]) != labels[index]:
-                conflicting.add(key)
+    for _, key, label in rows if data.task != "regression" else ():  # two numbers may differ
+        if label is not None and firsts.setdefault(key, label) != label:
+            conflicting.add(key)
     seen: set[Hashable] = set()
     kept = []
-    for index in indices:
-        key = keys[index]
-        label = labels[index] if labels is not None else None
+    for index, key, label in rows:
         dropped = key in conflicting and tally.add("conflict", data.rows[index])
         if (key, label) in seen:
             dropped = tally.add("duplicate", data.rows[index]) or dropped

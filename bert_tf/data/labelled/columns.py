@@ -10,13 +10,7 @@ from bert_tf.errors import BertError
 
 
 class Columns(NamedTuple):
-    """Numbers of columns, from 0; None where there is none.
-
-    Attributes:
-        text: the first, or only, text.
-        pair: the second text.
-        label: what is to be predicted.
-    """
+    """Numbers, from 0, of the columns of the (first) text, the second text and the label."""
 
     text: int
     pair: int | None
@@ -57,10 +51,8 @@ def choose_columns(
     ]
     taken = {index for index in asked if index is not None}
     if len(taken) < 3 - asked.count(None):
-        raise BertError(
-            f"{table.path}: one column is given twice among text {text!r}, pair {text_pair!r} and "
-            f"label {label!r}"
-        )
+        given = f"text {text!r}, pair {text_pair!r} and label {label!r}"
+        raise BertError(f"{table.path}: one column is given twice among {given}")
     names = [name.strip().lower() for name in table.names or ()]
 
     def named(*wanted: str) -> int | None:
@@ -72,10 +64,8 @@ def choose_columns(
         guessed.append(f"label {_name(table, label_at)}")
     by_content = False
     if text_at is None:
-        both = None
-        if pair_at is None:
-            found = ((named(a), named(b)) for a, b in PAIR_NAMES)
-            both = next(((a, b) for a, b in found if a is not None and b is not None), None)
+        pairs = ((named(a), named(b)) for a, b in (PAIR_NAMES if pair_at is None else ()))
+        both = next(((a, b) for a, b in pairs if a is not None and b is not None), None)
         if both is not None:
             text_at, pair_at = both
             guessed.append(f"texts {_name(table, both[0])} and {_name(table, both[1])}")
@@ -87,11 +77,9 @@ def choose_columns(
     if label_at is None and labelled:
         label_at, by_content = _fewest(table, taken), True
         guessed.append(f"label {_name(table, label_at)}")
-    remarks = []
-    if guessed:
-        how = "what they hold" if by_content else "their names"
-        found = f"columns of {table.path}, told from {how}: {', '.join(guessed)}"
-        remarks.append(f"{found} (--text, --text_pair, --label)")
+    how = "what they hold" if by_content else "their names"
+    remark = f"columns of {table.path}, told from {how}: {', '.join(guessed)}"
+    remarks = [f"{remark} (--text, --text_pair, --label)"] if guessed else []
     return Columns(text_at, pair_at, label_at), remarks
 
 
@@ -117,8 +105,9 @@ def _fewest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     best = min(rest, key=lambda index: (different(index), -index), default=None)
     if best is None or different(best) == float("inf"):
+        columns = all_names(table)
         raise BertError(
-            f"{table.path}: no column looks like a label; name it with --label ({all_names(table)})"
+            f"{table.path}: no column looks like a label; name it with --label ({columns})"
         )
     return best
 

@@ -103,7 +103,6 @@ def load_splits(
     if not splits:
         raise BertError("no data given: name at least a file to train on (--train data.csv)")
     if "train" in splits and "validation" not in splits:
-        _need_labels(splits)
         if "test" in splits:
             shares = {"train": 0.70, "validation": 0.15}
         parts, told = split_labelled(splits.pop("train"), shares, seed=seed)
@@ -158,11 +157,6 @@ def load_task(
     return _finish(parts, problems, remarks, label_names, changes, None)
 
 
-def _need_labels(splits: Mapping[str, LabelledTexts]) -> None:
-    if splits["train"].labels is None:
-        raise BertError("the training rows have no labels; name their column with --label")
-
-
 def _finish(
     splits: dict[str, LabelledTexts],
     problems: list[tuple[str, Problem]],
@@ -172,7 +166,8 @@ def _finish(
     layout: Layout | None,
 ) -> LabelledSplits:
     if "train" in splits:
-        _need_labels(splits)
+        if splits["train"].labels is None:
+            raise BertError("the training rows have no labels; name their column with --label")
         if len({data.pairs is None for data in splits.values()}) > 1:
             kinds = {n: "one text" if d.pairs is None else "pairs" for n, d in splits.items()}
             told = ", ".join(f"{name} {kind}" for name, kind in kinds.items())

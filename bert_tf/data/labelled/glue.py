@@ -11,7 +11,7 @@ import pathlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.columns import Column
 from bert_tf.data.labelled.problems import Policy, Problem, Role
@@ -22,13 +22,10 @@ from bert_tf.errors import BertError
 
 
 class Part(NamedTuple):
-    """A file of a task.
+    """A file of a task: its name, with `{language}` where it has one, and its columns.
 
-    Attributes:
-        file: its name, with `{language}` where it has one.
-        columns: names of its columns in order, if its first line has them.
-        text, pair, label: columns by name, or by number where they have no names; None if there is
-            no second text, or no label.
+    `columns` are all names in order, if its first line has them; `text`, `pair` and `label` names,
+    or numbers where there are no names, or None where there is no second text or no label.
     """
 
     file: str
@@ -42,11 +39,8 @@ class Part(NamedTuple):
 class GlueTask:
     """The layout of a task.
 
-    Attributes:
-        folder: its name in GLUE's download.
-        labels: in order; none for a number.
-        parts: split to file; "dev..." are to evaluate on, "test..." to predict.
-        kind: what is predicted.
+    Its folder in GLUE's download; its labels in order, none for a number; split to file, where
+    "dev..." are to evaluate on and "test..." to predict; and what is predicted.
     """
 
     folder: str
@@ -97,6 +91,19 @@ _MNLI_DEV = ("label1", "label2", "label3", "label4", "label5", "gold_label")
 _SST2_TRAIN = Part("train.tsv", ("sentence", "label"), "sentence", None, "label")
 _MRPC_TRAIN = Part("train.tsv", _columns(f"Quality|{_MRPC}"), "#1 String", "#2 String", "Quality")
 _XNLI_DEV = Part("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label")
+_MNLI_PARTS = {
+    "train": _mnli("train.tsv", "label1", "gold_label"),
+    "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
+    "dev_mismatched": _mnli("dev_mismatched.tsv", *_MNLI_DEV),
+    "test": _mnli("test_matched.tsv"),
+    "test_mismatched": _mnli("test_mismatched.tsv"),
+}
+# Training is machine-translated MNLI; dev and test have all languages in one file.
+_XNLI_PARTS = {
+    "train": _pair("premise|hypo|label", "multinli/multinli.train.{language}.tsv"),
+    "dev": _XNLI_DEV,
+    "test": _XNLI_DEV._replace(file="xnli.test.tsv"),
+}
 
 TASKS: Mapping[str, GlueTask] = {
     # Without a header: source, label, the authors' mark, sentence.
@@ -107,30 +114,11 @@ TASKS: Mapping[str, GlueTask] = {
     "mrpc": GlueTask("MRPC", _BINARY, _three(_MRPC_TRAIN, f"index|{_MRPC}")),
     "stsb": GlueTask("STS-B", (), _three(_pair(f"{_STS}|score"), _STS), "regression"),
     "qqp": GlueTask("QQP", _BINARY, _three(_pair(_QQP), "id|question1|question2")),
-    "mnli": GlueTask(
-        "MNLI",
-        _NLI,
-        {
-            "train": _mnli("train.tsv", "label1", "gold_label"),
-            "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
-            "dev_mismatched": _mnli("dev_mismatched.tsv", *_MNLI_DEV),
-            "test": _mnli("test_matched.tsv"),
-            "test_mismatched": _mnli("test_mismatched.tsv"),
-        },
-    ),
+    "mnli": GlueTask("MNLI", _NLI, _MNLI_PARTS),
     "qnli": GlueTask("QNLI", _ENTAILED, _three(_pair(f"{_QNLI}|label"), _QNLI)),
     "rte": GlueTask("RTE", _ENTAILED, _three(_pair(f"{_TWO}|label"), _TWO)),
     "wnli": GlueTask("WNLI", _BINARY, _three(_pair(f"{_TWO}|label"), _TWO)),
-    # Training is machine-translated MNLI; dev and test have all languages in one file.
-    "xnli": GlueTask(
-        "XNLI",
-        _NLI,
-        {
-            "train": _pair("premise|hypo|label", "multinli/multinli.train.{language}.tsv"),
-            "dev": _XNLI_DEV,
-            "test": _XNLI_DEV._replace(file="xnli.test.tsv"),
-        },
-    ),
+    "xnli": GlueTask("XNLI", _NLI, _XNLI_PARTS),
 }
 """Name, in small letters without "-" or "_", to layout."""
 
@@ -143,13 +131,10 @@ _XNLI_FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0")  # as the two downloads unpack
 
 
 class GlueData(NamedTuple):
-    """What was read of a task.
+    """What was read of a task, `name` as in `TASKS`.
 
-    Attributes:
-        name: of the task, as in `TASKS`.
-        splits: split to its rows, in the order of `GlueTask.parts`, with the task's `label_names`.
-        problems: split to what was wrong.
-        remarks: what is not as in GLUE.
+    Split to its rows, in the order of `GlueTask.parts`, with the task's `label_names`; split to
+    what was wrong; and remarks on what is not as in GLUE.
     """
 
     name: str
@@ -164,27 +149,19 @@ def task_names() -> tuple[str, ...]:
 
 
 def find_task(name: str) -> tuple[str, GlueTask] | None:
-    """The task of a name in any spelling ("SST-2", "sst2", "STS_B"), or None."""
+    """Key in `TASKS` and task of a name in any spelling ("SST-2", "sst2", "STS_B"), or None."""
     key = re.sub("[-_]", "", name.lower())
     return (key, TASKS[key]) if key in TASKS else None
 
 
 def splits_there(name: str, data_dir: str | os.PathLike[str], language: str = "zh") -> set[str]:
-    """The splits of a task whose files are in a folder, in a layout that `read_glue` takes.
-
-    Raises:
-        BertError: there is no such task.
-    """
+    """The splits of a task (see `task_named`) that `read_glue` finds in a folder."""
     key, task = task_named(name)
     return set(_find_files(pathlib.Path(data_dir), key, task, language)[1])
 
 
 def task_named(name: str) -> tuple[str, GlueTask]:
-    """The key in `TASKS` and the task of a name in any spelling.
-
-    Raises:
-        BertError: there is no such task.
-    """
+    """As `find_task`, but a `BertError` if there is no such task."""
     if found := find_task(name):
         return found
     raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
@@ -227,23 +204,19 @@ def read_glue(
     data = GlueData(key, {}, {}, [])
     for split in wanted:
         part, header = _layout_of(paths[split], parts[split], parts["train"], data.remarks)
-        role: Role = (
-            "predict" if part.label is None else "train" if split == "train" else "evaluate"
+        role: Role = "train" if split == "train" else "evaluate"
+        if part.label is None:
+            role = "predict"
+        layout = Layout(
+            *(*part[2:], task.kind),
+            label_names=task.labels or None,
+            # As XnliProcessor does: the training file spells one class differently.
+            renamed={"contradictory": "contradiction"} if key == "xnli" else {},
+            only=("language", language) if key == "xnli" and split != "train" else None,
+            table=replace(_PLAIN, header=header),
         )
-        reading = read_labelled(
-            paths[split],
-            Layout(
-                *part[2:],
-                task.kind,
-                label_names=task.labels or None,
-                # As XnliProcessor does: the training file spells one class differently.
-                renamed={"contradictory": "contradiction"} if key == "xnli" else {},
-                only=("language", language) if key == "xnli" and split != "train" else None,
-                table=replace(_PLAIN, header=header),
-            ),
-            (policies or {}).get(role) or Policy(role),
-        )
-        data.splits[split], data.problems[split] = reading.data, reading.problems
+        policy = (policies or {}).get(role) or Policy(role)
+        data.splits[split], data.problems[split], *_ = read_labelled(paths[split], layout, policy)
     dev_ids = paths.get("train", folder).parent / "dev_ids.tsv"
     if key == "mrpc" and "dev" not in data.splits and "train" in data.splits and dev_ids.is_file():
         data.splits.update(_apart(data.splits["train"], paths["train"], dev_ids))
@@ -285,8 +258,7 @@ def _layout_of(
     if not names or set(names) <= set(first):
         return part, bool(names)
     # XNLI's files and later releases have more columns; the task's must be there.
-    needed = {str(c) for c in (part.text, part.pair, part.label) if c is not None}
-    if needed <= set(first):
+    if {str(column) for column in part[2:] if column is not None} <= set(first):
         return part, True
     # Only a file of GLUE's own begins with a number for each row.
     own = names[0] in ("index", "id") and is_number(first[0])
@@ -294,11 +266,11 @@ def _layout_of(
     places = like.columns
     if len(first) != len(places) or set(first) & set(names):
         raise BertError(
-            f"{path} does not begin with the columns {', '.join(names)} but with "
-            f"{', '.join(first)[:100]}; is --task_name right? For tables of your own use --train"
+            f"{path} begins with {', '.join(first)[:100]}, not the columns {', '.join(names)}; "
+            "is --task_name right? For tables of your own use --train"
         )
     remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
-    numbers = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
+    numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
     return Part(part.file, (), *numbers), False
 
 

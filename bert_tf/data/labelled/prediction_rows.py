@@ -16,13 +16,7 @@ Texts = str | tuple[str, str]
 
 
 class PredictionRow(NamedTuple):
-    """A row to predict on.
-
-    Attributes:
-        texts: the text, or the pair; None if the row is damaged.
-        place: its file and line.
-        error: what is wrong with it, or "".
-    """
+    """A row to predict on: text or pair, None if it is damaged; file and line; and the error."""
 
     texts: Texts | None
     place: Place
@@ -111,8 +105,8 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
         rest = [index for index in range(table.width) if index != columns.label]
         if len(rest) != 2 or layout.text is not None:
             raise BertError(
-                f"the model was trained on pairs of texts, and {table.path} has one column of "
-                f"text; name both with --text and --text_pair ({all_names(table)})"
+                f"the model was trained on pairs; name two columns of {table.path} with --text "
+                f"and --text_pair ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
         told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
@@ -120,10 +114,8 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
         both = " and ".join(
             repr(table.names[i] if table.names else str(i)) for i in columns[:2] if i is not None
         )
-        raise BertError(
-            f"the model was trained on single texts, and {table.path} has pairs, {both}; say "
-            "with --text alone which of the two to take"
-        )
+        pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
+        raise BertError(f"{pairs_there}; name the one to take with --text alone")
     return columns, told
 
 

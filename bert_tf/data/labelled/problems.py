@@ -113,11 +113,7 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str, role: Role = "train") -> Policy:
-        """A policy from what a user types: `unlabelled=refuse,leak=keep`.
-
-        Raises:
-            BertError: as the class, or a part is not `kind=action`.
-        """
+        """A policy from what a user types, such as `unlabelled=refuse,leak=keep`."""
         return cls(role, **parse_changes(text))
 
     def __getitem__(self, kind: str) -> str:
@@ -125,7 +121,7 @@ class Policy:
 
 
 def parse_changes(text: str) -> dict[str, str]:
-    """Kind to action; see `Policy.parse`."""
+    """Kind to action, as `Policy.parse` takes them; a `BertError` if a part is not kind=action."""
     changes = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, equals, action = part.partition("=")
@@ -137,15 +133,10 @@ def parse_changes(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Problem:
-    """What was found of one kind.
+    """What was found of a kind, a key of `KINDS`.
 
-    Attributes:
-        kind: a key of `KINDS`.
-        count: of rows.
-        places: of the first few.
-        action: what was done: "drop", "keep" or "replace".
-        of: number of all rows.
-        note: more about them, such as their labels.
+    The number of rows, the places of the first few, the action ("drop", "keep" or "replace"), the
+    number of all rows, and more about them, such as their labels.
     """
 
     kind: str

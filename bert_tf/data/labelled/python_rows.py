@@ -122,10 +122,8 @@ def _string(item: Any, index: int) -> str:
         return item.decode("utf-8", "ignore")
     if _missing(item):
         return ""
-    raise BertError(
-        f"row {index}: a text must be str, not {type(item).__name__}: {item!r:.60}; "
-        "texts come before labels"
-    )
+    kind = type(item).__name__
+    raise BertError(f"row {index}: a text must be str, not {kind}: {item!r:.60} (texts come first)")
 
 
 def _missing(item: Any) -> bool:

@@ -54,13 +54,10 @@ class Layout:
 
 
 class Reading(NamedTuple):
-    """What was read.
+    """The rows read, what was wrong with some, what was inferred from the files, and the layout.
 
-    Attributes:
-        data: the rows.
-        problems: what was wrong with some.
-        remarks: what was inferred from the files, and how to say otherwise.
-        layout: with the columns and the task found in the first file, for others of the same data.
+    `remarks` also say how to change what was inferred; `layout` has the columns and the task found
+    in the first file, to read other files of the same data.
     """
 
     data: LabelledTexts
@@ -166,13 +163,11 @@ def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
 
 def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
     """With labels as they were read, whatever they are."""
-    texts, pairs, labels, rows = ([record[i] for record in records] for i in range(4))
-    return LabelledTexts(
-        list(map(as_text, texts)),
-        None if columns.pair is None else list(map(as_text, pairs)),
-        None if columns.label is None else labels,
-        rows,
-    )
+    columns_read: list[list[Any]] = [[record[i] for record in records] for i in range(4)]
+    texts, pairs, labels, rows = columns_read
+    values = None if columns.label is None else labels
+    seconds = None if columns.pair is None else list(map(as_text, pairs))
+    return LabelledTexts(list(map(as_text, texts)), seconds, values, rows)
 
 
 def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> LabelledTexts:
@@ -205,10 +200,8 @@ def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> Labell
     else:
         for index, value in enumerate(values):
             if isinstance(value, list | tuple):
-                raise BertError(
-                    f"{data.place(index)}: the label is a list, {value!r:.60}; for several labels "
-                    "at once say --task multilabel"
-                )
+                place = f"{data.place(index)}: the label is a list, {value!r:.60}"
+                raise BertError(f"{place}; for several labels at once say --task multilabel")
         if not all(map(_means_nan, values)) and _all_numbers(values):
             values = [None if _means_nan(value) else value for value in values]
         names = [None if value is None else _as_class(value) for value in values]
@@ -234,15 +227,11 @@ def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
     if layout.label_names is None and known and _all_numbers(known):
         different = {float(value) for value in known}
         if any(value % 1 for value in different):
-            remarks.append(
-                "labels have fractions, so a number is predicted (--task classes if they are names)"
-            )
+            remarks.append("labels have fractions: a number is predicted (else --task classes)")
             return "regression"
         if len(different) > _MANY_NUMBERS:
-            remarks.append(
-                f"labels are {len(different)} whole numbers, taken for as many classes; if they "
-                "are amounts, say --task regression"
-            )
+            numbers = f"{len(different)} whole numbers are taken for classes"
+            remarks.append(f"{numbers}; if they are amounts, say --task regression")
     return "classes"
 
 

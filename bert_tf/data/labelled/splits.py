@@ -66,7 +66,7 @@ def split_labelled(
         raise BertError(
             f"{len(data):,} rows with {len(set().union(*strata)):,} labels, of {len(members):,} "
             f"different texts or groups, are too few: none is left for {', '.join(empty)}; give "
-            "more rows, or separate files for validation and test"
+            "more, or separate files for validation and test"
         )
     return splits, _remarks(splits) if data.task != "regression" else []
 

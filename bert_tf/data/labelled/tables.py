@@ -81,11 +81,8 @@ class TableOptions(Options):
 class Row(NamedTuple):
     """A line of a table, or several within quotes.
 
-    Attributes:
-        line: its number in the file, from 1; in JSON arrays, Parquet and Excel that of the row.
-        fields: text; in JSON and Parquet any value, None where it is missing.
-        problem: "", or a kind of `problems.KINDS`.
-        note: about the problem.
+    `line` counts from 1, in JSON arrays, Parquet and Excel rows. Fields are text, in JSON and
+    Parquet any value, None where it is missing. `problem` is "" or a kind of `problems.KINDS`.
     """
 
     line: int
@@ -166,7 +163,7 @@ class Table:
             if lower.count(column.lower()) == 1:
                 return lower.index(column.lower())
             if not column.isdecimal():
-                has = "its columns have no names; give 0, 1, ..., or --header true if line 1 has"
+                has = "it names no columns; give 0, 1, ..., or --header true if line 1 has names"
                 has = f"it has {', '.join(names)}" if names else has
                 raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
@@ -234,8 +231,7 @@ class Table:
             def agreement(delimiter: str) -> int:
                 self._delimiter = delimiter
                 try:
-                    rows = islice(self._split(strict=False), 100)
-                    widths = Counter(len(row.fields) for row in rows)
+                    widths = Counter(len(r.fields) for r in islice(self._split(strict=False), 100))
                 except BertError:  # raised again when the dialect is settled
                     return 0
                 return max((count for width, count in widths.items() if width > 1), default=0)
@@ -254,10 +250,8 @@ class Table:
         if header is None:
             header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
             if header:
-                self.remarks.append(
-                    f"the first line of {self.path} is taken for the names of the columns: "
-                    f"{', '.join(first)} (else --header false)"
-                )
+                line = f"the first line of {self.path} is taken for the names of the columns"
+                self.remarks.append(f"{line}: {', '.join(first)} (--header false if it is none)")
         if header:
             self.names = tuple(first)
             self.width = len(first)
@@ -265,10 +259,8 @@ class Table:
             body = [field for row in rows for field in row if field]
             quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
             if quoted > 0.3 * len(body):
-                self.remarks.append(
-                    f"most fields of {self.path} stand in quotes, which are taken literally; if "
-                    "they are to go, say --quoting csv"
-                )
+                quotes = f"the quotes around most fields of {self.path} are taken literally"
+                self.remarks.append(f"{quotes}; to remove them, say --quoting csv")
         self._skip_first = bool(header)
 
     def _judged(self) -> Iterator[Row]:
@@ -336,12 +328,11 @@ class Table:
                 except ValueError as error:
                     raise BertError(f"{self.path} is no JSON: {error}") from error
                 if isinstance(items, dict):  # {"data": [...]}, as some tools write it
-                    lists = [value for value in items.values() if _objects_in(value)]
+                    lists = [v for v in items.values() if v and isinstance(v, list)]
+                    lists = [value for value in lists if isinstance(value[0], dict)]
                     items = lists[0] if len(lists) == 1 else [items]
                 if not isinstance(items, list):
-                    raise BertError(
-                        f"{self.path} is JSON, but no array of objects and no object in each line"
-                    )
+                    raise BertError(f"{self.path} is JSON, but no array of objects; give one")
                 yield from ((number, item, "", "") for number, item in enumerate(items, start=1))
                 return
             for number, line in enumerate(lines, start=1):
@@ -397,10 +388,6 @@ def _are_classes(column: Sequence[str]) -> bool:
     """Whether there are so few values, each so often, that a single one would be odd."""
     counts = Counter(column)
     return len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
-
-
-def _objects_in(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _is_object(line: str) -> bool:

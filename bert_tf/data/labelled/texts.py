@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,8 @@ TASKS: tuple[Task, ...] = ("classes", "multilabel", "regression")
 
 Label = str | tuple[str, ...] | float | None
 """Of one row: its class, its several classes, or its number; None where the row has none."""
+
+_COLUMNS = ("texts", "pairs", "labels", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,8 @@ class LabelledTexts:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise BertError(f"there is no task {self.task!r}; take one of {', '.join(TASKS)}")
-        for name, column in (("pairs", self.pairs), ("labels", self.labels), ("rows", self.rows)):
+        for name in _COLUMNS:
+            column = getattr(self, name)
             if column is not None and len(column) != len(self.texts):
                 counts = f"{len(self.texts):,} texts, but {len(column):,} {name}"
                 raise BertError(f"there are {counts}; give as many of each")
@@ -67,13 +71,11 @@ class LabelledTexts:
     def take(self, indices: Iterable[int]) -> LabelledTexts:
         """The rows of these numbers, in this order."""
         chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            texts=[self.texts[i] for i in chosen],
-            pairs=None if self.pairs is None else [self.pairs[i] for i in chosen],
-            labels=None if self.labels is None else [self.labels[i] for i in chosen],
-            rows=[self.rows[i] for i in chosen],
-        )
+        columns: dict[str, Any] = {}
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            columns[name] = None if column is None else [column[i] for i in chosen]
+        return replace(self, **columns)
 
     def place(self, index: int) -> str:
         """Where a row comes from, as compilers write it."""
@@ -87,11 +89,7 @@ class LabelledTexts:
 
 
 def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
-    """One part after the other.
-
-    Raises:
-        BertError: there is none, or not all have pairs, labels or the same task.
-    """
+    """One part after the other; a `BertError` if there is none, or columns or tasks differ."""
     if not parts:
         raise BertError("no data given")
     first = parts[0]
@@ -100,17 +98,13 @@ def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
             if (getattr(part, what) is None) != (getattr(first, what) is None):
                 raise BertError(f"some of the files have {what}, others not; they must be alike")
         if part.task != first.task:
-            raise BertError(
-                f"some of the labels are for {first.task}, others for {part.task}; say which: "
-                f"--task {first.task} or --task {part.task}"
-            )
-    return replace(
-        first,
-        texts=[text for part in parts for text in part.texts],
-        pairs=None if first.pairs is None else [t for part in parts for t in part.pairs or ()],
-        labels=None if first.labels is None else [x for part in parts for x in part.labels or ()],
-        rows=[row for part in parts for row in part.rows],
-    )
+            tasks = f"some of the labels are for {first.task}, others for {part.task}"
+            raise BertError(f"{tasks}; say --task {first.task} or --task {part.task}")
+    columns: dict[str, Any] = {}
+    for name in _COLUMNS:
+        column = [getattr(part, name) for part in parts]
+        columns[name] = None if column[0] is None else list(chain(*column))
+    return replace(first, **columns)
 
 
 def classes_of(label: Label) -> tuple[str, ...]:
@@ -148,10 +142,8 @@ def order_labels(
         raise BertError(f"the label {twice[0]!r} is given twice; name each once, in your order")
     least = 1 if splits[0].task == "multilabel" else 2
     if len(names) < least:
-        raise BertError(
-            f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'}), but "
-            f"there must be at least {least}; is --label the right column?"
-        )
+        few = f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'})"
+        raise BertError(f"{few}, but need at least {least}; is --label the right column?")
     for data in splits:
         encode_labels(data, names, check_only=True)
     return names
@@ -200,12 +192,8 @@ def encode_labels(
     except KeyError as error:
         unknown = error.args[0]
         index = next(i for i, label in enumerate(labels) if unknown in classes_of(label))
+        shown = ", ".join(names[:12]) + (f", ... ({len(names)} labels)" if len(names) > 12 else "")
         raise BertError(
-            f"{data.place(index)} has the label {unknown!r}, which is not among {_some(names)}; "
-            "correct it, or add it to the labels"
+            f"{data.place(index)} has the label {unknown!r}, which is not among {shown}; correct "
+            "it, or add it to the labels"
         ) from None
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown}, ... ({len(names)} labels)"
