@@ -106,12 +106,10 @@ def public_names(
 
     Args:
         package: its `__name__`.
-        file: its `__file__`; `__init__.pyi` in the same folder has the names, also for type
-            checkers.
+        file: its `__file__`; `__init__.pyi` in its folder has the names, also for type checkers.
 
     Returns:
-        What finds a public or moved name and imports its module; what lists all names; and the
-        public ones.
+        What finds a public or moved name, importing its module; what lists all; the public ones.
     """
     public, _, names = lazy_loader.attach_stub(package, file)
     moved = moved_names(package)
@@ -136,8 +134,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
     """
 
     def find(name: str) -> Any:
-        new = MOVED.get(f"{module}:{name}")
-        if new is None:
+        if (new := MOVED.get(f"{module}:{name}")) is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         _warn(f"{module}.{name}", new)
         home, _, new_name = new.partition(":")

@@ -113,9 +113,9 @@ class GrowingFile:
             known = note["format"] == FORMAT and os.path.getsize(self._part) >= found.bytes
         except (BertError, KeyError, TypeError):
             known = False
+        if not known and overwrite:
+            return
         if not known:
-            if overwrite:
-                return
             raise BertError(f"{self._part} is of an unknown run; remove it, or say --overwrite")
         names = {*settings, *self._settings}
         other = sorted(n for n in names if settings.get(n) != self._settings.get(n))

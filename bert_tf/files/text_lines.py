@@ -54,9 +54,8 @@ def open_lines(
         try:
             encoding = codecs.lookup(encoding).name
         except LookupError:
-            raise BertError(
-                f"there is no encoding {encoding!r}; try utf-8, utf-16, cp1252 or gb18030"
-            ) from None
+            known = "utf-8, utf-16, cp1252 or gb18030"
+            raise BertError(f"there is no encoding {encoding!r}; try {known}") from None
     try:
         with contextlib.ExitStack() as stack:
             raw: Any = stack.enter_context(open(path, "rb"))
@@ -73,9 +72,8 @@ def open_lines(
             errors = "strict" if wide else "surrogateescape"
             yield io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors, newline="\n")
     except UnicodeDecodeError as error:
-        raise BertError(
-            f"{name} is no {error.encoding}: {error.reason}; name its encoding with --encoding"
-        ) from error
+        wrong = f"{name} is no {error.encoding}: {error.reason}"
+        raise BertError(f"{wrong}; name its encoding with --encoding") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
     except OSError as error:

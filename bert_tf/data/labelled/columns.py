@@ -105,10 +105,7 @@ def _fewest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     best = min(rest, key=lambda index: (different(index), -index), default=None)
     if best is None or different(best) == float("inf"):
-        columns = all_names(table)
-        raise BertError(
-            f"{table.path}: no column looks like a label; name it with --label ({columns})"
-        )
+        raise BertError(f"{table.path}: no label found; name it with --label ({all_names(table)})")
     return best
 
 

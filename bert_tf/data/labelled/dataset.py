@@ -143,12 +143,9 @@ def load_task(
     policies = {role: Policy(role, **changes) for role in _ROLES}
     glue = read_glue(name, data_dir, splits=splits, language=language, policies=policies)
     remarks = glue.remarks
-    parts = {split.replace("dev", "validation"): data for split, data in glue.splits.items()}
-    problems = [
-        (split.replace("dev", "validation"), problem)
-        for split, found in glue.problems.items()
-        for problem in found
-    ]
+    names = {split: split.replace("dev", "validation") for split in glue.splits}
+    parts = {names[split]: data for split, data in glue.splits.items()}
+    problems = [(names[split], p) for split, found in glue.problems.items() for p in found]
     if "train" in parts and "validation" not in parts and splits is None:
         shares = {"train": 0.85, "validation": 0.15}
         cut, told = split_labelled(parts.pop("train"), shares, seed=seed)

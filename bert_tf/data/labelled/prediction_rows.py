@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bert_tf.data.labelled.columns import Columns, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.reading import Layout
-from bert_tf.data.labelled.tables import Row, Table, as_text
+from bert_tf.data.labelled.tables import Column, Row, Table, as_text
 from bert_tf.errors import BertError
 
 Texts = str | tuple[str, str]
@@ -64,7 +64,7 @@ class PredictionRows:
         self.path = os.fspath(path)
         asked = (layout.text, layout.text_pair, layout.label)
         self._table = Table(path, layout.table, asked, layout.only)
-        self._columns, told = _choose(self._table, layout, pairs)
+        self._columns, told = _choose(self._table, asked, pairs)
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
         self.remarks = [*self._table.remarks, *told]
@@ -97,13 +97,13 @@ class PredictionRows:
         return PredictionRow((text, pair) if self.pairs else text, place)
 
 
-def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, list[str]]:
-    columns, told = choose_columns(
-        table, layout.text, layout.text_pair, layout.label, labelled=False
-    )
+def _choose(
+    table: Table, asked: tuple[Column | None, ...], pairs: bool | None
+) -> tuple[Columns, list[str]]:
+    columns, told = choose_columns(table, *asked, labelled=False)
     if pairs and columns.pair is None:
         rest = [index for index in range(table.width) if index != columns.label]
-        if len(rest) != 2 or layout.text is not None:
+        if len(rest) != 2 or asked[0] is not None:
             raise BertError(
                 f"the model was trained on pairs; name two columns of {table.path} with --text "
                 f"and --text_pair ({all_names(table)})"
@@ -111,9 +111,8 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
         columns = columns._replace(text=rest[0], pair=rest[1])
         told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
     if pairs is False and columns.pair is not None:
-        both = " and ".join(
-            repr(table.names[i] if table.names else str(i)) for i in columns[:2] if i is not None
-        )
+        names = table.names or [str(index) for index in range(table.width)]
+        both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
         pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
         raise BertError(f"{pairs_there}; name the one to take with --text alone")
     return columns, told
@@ -122,8 +121,7 @@ def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, 
 def about_rows(path: str | os.PathLike[str]) -> int | None:
     """About how many rows a file has, for a progress bar: its line ends, or Parquet's number.
 
-    Returns:
-        None where it cannot be known: a compressed file, as Excel's are, or no plain file.
+    None where it cannot be known: for a compressed file, as Excel's are, or no plain file.
     """
     name = os.fspath(path)
     try:

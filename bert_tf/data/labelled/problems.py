@@ -67,8 +67,7 @@ KINDS: dict[str, Kind] = {
     "empty_text": Kind("{n} with an empty text", "drop", "keep", "keep", ("refuse",)),
     "duplicate": Kind("{n} that repeat an earlier one", "keep", "keep", "keep", ("drop", "refuse")),
     "conflict": Kind(
-        "{n} whose text stands elsewhere with another label",
-        *("keep", "keep", "keep", ("drop", "refuse")),
+        "{n} whose text also has another label", "keep", "keep", "keep", ("drop", "refuse")
     ),
     "leak": Kind(
         "{n} whose text is also in the data to evaluate on",

@@ -132,11 +132,7 @@ def _open(
 def _settled(layout: Layout, opened: _Opened) -> Layout:
     """The layout with the columns found, by name where they have names."""
     names = opened.table.names
-
-    def column(index: int | None) -> Column | None:
-        return names[index] if index is not None and names else index
-
-    text, pair, label = map(column, opened.columns)
+    text, pair, label = (names[i] if i is not None and names else i for i in opened.columns)
     return replace(layout, text=text, text_pair=pair, label=label)
 
 

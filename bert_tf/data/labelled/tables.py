@@ -195,7 +195,7 @@ class Table:
                 elif isinstance(item, list) and self.names is None:
                     fields = item
                     if self.width and len(item) != self.width:
-                        problem, note = problem or "ragged", _widths(len(item), self.width)
+                        problem, note = problem or "ragged", f"{len(item)} in place of {self.width}"
                 else:
                     fields, problem = (), problem or "ragged"
                 yield Row(line, fields, problem, note)
@@ -272,7 +272,9 @@ class Table:
             elif skip:
                 skip = False
             elif len(row.fields) != self.width:
-                yield row._replace(problem="ragged", note=_widths(len(row.fields), self.width))
+                yield row._replace(
+                    problem="ragged", note=f"{len(row.fields)} in place of {self.width}"
+                )
             else:
                 yield row
 
@@ -346,10 +348,6 @@ class Table:
                     yield number, parse_json(line), problem, note
                 except ValueError:
                     yield number, None, "ragged", "no JSON"
-
-
-def _widths(found: int, usual: int) -> str:
-    return f"{found} in place of {usual}"
 
 
 def as_text(value: Any) -> str:
