@@ -105,8 +105,8 @@ def _choose(
         rest = [index for index in range(table.width) if index != columns.label]
         if len(rest) != 2 or asked[0] is not None:
             raise BertError(
-                f"the model was trained on pairs; name two columns of {table.path} with --text "
-                f"and --text_pair ({all_names(table)})"
+                f"the model was trained on pairs of texts; name two columns of {table.path} with "
+                f"--text and --text_pair ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
         told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
