@@ -1,4 +1,4 @@
-"""What goes in the next version; `bert_tf._moved.MOVED` has the old paths that lead here."""
+"""What is removed in the next version; `bert_tf._moved.MOVED` has the old paths to it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,13 @@ T = TypeVar("T")
 
 
 def pack_exact(
-    ids_a: Sequence[int],
-    ids_b: Sequence[int] | None = None,
-    *,
-    vocab: Vocabulary,
-    max_length: int,
+    ids_a: Sequence[int], ids_b: Sequence[int] | None = None, *, vocab: Vocabulary, max_length: int
 ) -> Packed:
     """As `pack`, but raises a `BertError` where it would cut."""
     length = len(ids_a) + (len(ids_b) + 3 if ids_b else 2)
     if length > max_length:
-        raise BertError(
-            f"the text has {length} pieces with [CLS] and [SEP], the limit is {max_length}: "
-            "shorten it, split it, or ask for windows."
-        )
+        size = f"{length} pieces with [CLS] and [SEP], the limit is {max_length}"
+        raise BertError(f"the text has {size}: shorten it, split it, or ask for windows.")
     return pack(ids_a, ids_b, vocab=vocab, max_length=max_length)
 
 
@@ -53,13 +47,11 @@ def batches_by_length(
     max_tokens: int | None = None,
     max_positions: int = 512,
 ) -> list[Batch]:
-    """Rows of each bucket by themselves, the longest bucket first.
+    """Batches of one bucket each, the longest bucket first.
 
     A batch has at most `batch_size` rows, 32 if neither limit is given, and `max_tokens`
-    positions, yet at least one row. `batches_of_like_length` makes fewer batches.
-
-    Raises:
-        BertError: a row is longer than the model takes, or a limit is not positive.
+    positions, but at least one row. `batches_of_like_length` makes fewer batches. A `BertError` if
+    a row is longer than the model takes, or a limit is not positive.
     """
     for name, value in (("batch_size", batch_size), ("max_tokens", max_tokens)):
         if value is not None and value < 1:
@@ -85,11 +77,7 @@ def stream_batches(
     max_positions: int = 512,
     look_ahead: int = 1024,
 ) -> Iterator[ItemBatch[T]]:
-    """`batches_by_length` over a stream, of which `look_ahead` items are held at a time.
-
-    Raises:
-        BertError: as `batches_by_length`, or `look_ahead` is not positive.
-    """
+    """`batches_by_length` over a stream, of which `look_ahead` (at least 1) items are held."""
     if look_ahead < 1:
         raise BertError(f"look_ahead is {look_ahead}; it must be at least 1.")
     iterator = iter(items)
@@ -105,7 +93,7 @@ def stream_batches(
 
 
 def in_order(results: Iterable[tuple[Sequence[int], Sequence[T]]]) -> Iterator[T]:
-    """Results of batches, each with its `indices`, in the input's order as soon as they can go."""
+    """Results of batches, each with its `indices`, in the input's order, as early as possible."""
     waiting: dict[int, T] = {}
     due = 0
     for indices, values in results:
@@ -125,14 +113,14 @@ def stream_labelled(
 ) -> Iterator[LabelledTexts]:
     """The rows of a file of any size, some thousand at a time and in order, to predict on.
 
-    Labels come along if a column was named for them, or has a usual name.
+    They have labels if a column was named for them, or has a usual name.
 
     Args:
         path: of the file.
-        layout: where what stands in it.
+        layout: its columns.
         policy: what is done about odd rows; that of prediction, which keeps all, if left out.
         rows: at a time.
-        on_remark: is given what was told from the file, and the problems at its end.
+        on_remark: is given what was inferred from the file, and the problems at its end.
 
     Raises:
         BertError: as `read_labelled`.
@@ -143,23 +131,14 @@ def stream_labelled(
     if on_remark is not None:
         for remark in remarks:
             on_remark(remark)
-    sampled = [row.fields for row in opened.table.sample]
-    first = [reading._record(fields, opened.columns, ("", 0)) for fields in sampled]
+    first = [reading._record(row.fields, opened.columns, ("", 0)) for row in opened.table.sample]
     task = give_task(reading._as_data(first, opened.columns), layout, []).task
+    layout = replace(layout, task=task)
     tally = Tally(policy)
-    chunk: list[reading._Record] = []
-
-    def finish() -> LabelledTexts:
-        data = give_task(reading._as_data(chunk, opened.columns), replace(layout, task=task), [])
-        return clean(data, policy, tally)[0]
-
-    for record in reading._records(opened, policy, tally):
-        chunk.append(record)
-        if len(chunk) == rows:
-            yield finish()
-            chunk = []
-    if chunk:
-        yield finish()
+    records = reading._records(opened, policy, tally)
+    while chunk := list(islice(records, rows if rows > 0 else None)):
+        data = give_task(reading._as_data(chunk, opened.columns), layout, [])
+        yield clean(data, policy, tally)[0]
     for problem in tally.settle(opened.seen, opened.advice):
         if on_remark is not None:
             on_remark(f"{os.fspath(path)}: {problem}")

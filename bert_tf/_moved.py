@@ -1,7 +1,7 @@
-"""Names that are looked up when they are asked for: a package's public ones, and those that moved.
+"""Names that are looked up on access: a package's public ones, and those that moved.
 
-To move a module or a name, move it and add a line to `MOVED`: whoever imports the old path, or
-unpickles an object that was pickled under it, gets the new one and a `DeprecationWarning`.
+To move a module or a name, move it and add a line to `MOVED`: importing the old path, or
+unpickling an object pickled under it, gives the new one and a `DeprecationWarning`.
 """
 
 from __future__ import annotations
@@ -95,11 +95,9 @@ def _read(table: str) -> dict[str, str]:
 
 
 MOVED = _read(_TABLE)
-"""Old path: new path; of a module, which takes the modules in it along, or of `module:name`. A
-module that names leave, and that is no package, has to say `__getattr__ = moved_names(__name__)`
-(`if not TYPE_CHECKING`, so that mypy still knows what it has)."""
-
-_DEPRECATED = "bert_tf._deprecated"
+"""Old path: new path; of a module, with the modules in it, or of `module:name`. A module that names
+leave, unless it is a package, needs `__getattr__ = moved_names(__name__)` (`if not TYPE_CHECKING`,
+so that mypy still knows its names)."""
 
 
 def public_names(
@@ -109,11 +107,10 @@ def public_names(
 
     Args:
         package: its `__name__`.
-        file: its `__file__`; `__init__.pyi` beside it has the names, which type checkers read too.
+        file: its `__file__`; `__init__.pyi` in its folder has the names, also for type checkers.
 
     Returns:
-        What finds a public name, and imports its module then, or one that moved; what lists all
-        names; and the public ones.
+        What finds a public or moved name, importing its module; what lists all; the public ones.
     """
     public, _, names = lazy_loader.attach_stub(package, file)
     moved = moved_names(package)
@@ -122,7 +119,7 @@ def public_names(
         if name in names:
             return public(name)
         path = f"{package}.{name}"
-        # `import bert_tf.text` is enough for bert_tf.text.vocab: so it was when it imported all.
+        # `import bert_tf.text` is enough for bert_tf.text.vocab, as when it imported everything.
         if name[0] != "_" and f"{package}:{name}" not in MOVED and importlib.util.find_spec(path):
             return importlib.import_module(path)
         return moved(name)
@@ -131,19 +128,14 @@ def public_names(
 
 
 def moved_names(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module that names moved out of.
+    """The `__getattr__` of a module (its `__name__`) that names moved out of.
 
-    Args:
-        module: its `__name__`.
-
-    Returns:
-        A function that gives what stands at the new path of a name, with a `DeprecationWarning`,
-        and raises `AttributeError` for a name that is not in `MOVED`.
+    It gives what is at the new path of a name, with a `DeprecationWarning`; `AttributeError` for a
+    name that is not in `MOVED`.
     """
 
     def find(name: str) -> Any:
-        new = MOVED.get(f"{module}:{name}")
-        if new is None:
+        if (new := MOVED.get(f"{module}:{name}")) is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         _warn(f"{module}.{name}", new)
         home, _, new_name = new.partition(":")
@@ -155,12 +147,12 @@ def moved_names(module: str) -> Callable[[str], Any]:
 def find_old_modules() -> None:
     """Has `import` find the modules of `MOVED` from now on."""
     if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
-        # First, or Python would find what is in a package that moved once more, by its old name.
+        # First, or Python would load modules of a moved package again under their old names.
         sys.meta_path.insert(0, _OldModules())
 
 
 class _OldModules:
-    """Finds and loads modules by their old paths: what is loaded is the module at the new one."""
+    """Finds modules by their old paths, and loads those at the new ones."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.startswith("bert_tf.") and _new_path(name) is not None:
@@ -186,22 +178,19 @@ class _OldModules:
 
 
 def _new_path(name: str) -> str | None:
-    """Where a module went, or the package that it is in."""
-    head, tail = name, ""
-    while head:
-        if head in MOVED:
-            return MOVED[head] + tail
-        head, dot, last = head.rpartition(".")
-        tail = f"{dot}{last}{tail}"
-    return None
+    """The new path of a module that moved, or whose package did."""
+    parts = name.split(".")
+    heads = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((MOVED[head] + name[len(head) :] for head in heads if head in MOVED), None)
 
 
 def _warn(old: str, new: str) -> None:
-    """Warns at the line, outside this module and Python's import, that asked for the old path."""
+    """Warns at the line, outside this module and Python's import, that uses the old path."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(("importlib", __name__)):
         frame = frame.f_back
-    what = "is deprecated" if new.startswith(_DEPRECATED) else f"is {new.replace(':', '.')} now"
+    gone = new.startswith("bert_tf._deprecated")
+    what = "is deprecated" if gone else f"is {new.replace(':', '.')} now"
     warnings.warn_explicit(
         f"{old} {what}; the old name goes in the next version.",
         DeprecationWarning,

@@ -197,7 +197,7 @@ def test_another_run_is_refused_and_overwritten_on_request(classify, unbroken, t
 def test_a_part_that_is_not_ours_is_left_alone(classify, tmp_path):
     part = tmp_path / "out.tsv.part"
     part.write_text("a letter")
-    with pytest.raises(BertError, match="nothing tells what it is of"):
+    with pytest.raises(BertError, match="of an unknown run"):
         predict_file(classify, ROWS, tmp_path / "out.tsv")
     assert part.read_text() == "a letter"
 

@@ -1,1 +1,1 @@
-"""What every part reads and writes files with; it knows nothing of models, texts or commands."""
+"""Reading and writing files, for every part; knows nothing of models, texts or commands."""

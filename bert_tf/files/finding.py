@@ -18,11 +18,11 @@ def find_files(
     """The files that names and patterns stand for.
 
     Args:
-        patterns: names of files, or patterns such as `books/*.txt.gz` (`**` goes into folders).
+        patterns: names of files, or patterns such as `books/*.txt.gz` (`**` for any folders).
         wanted: what to type, for the message where there is none.
 
     Returns:
-        The files in the order of the patterns, those of one pattern sorted, none twice.
+        The files in the order of the patterns, those of one pattern sorted, each once.
 
     Raises:
         BertError: a pattern matches nothing, a name is no file, or there is no pattern.
@@ -34,8 +34,9 @@ def find_files(
         path = pathlib.Path(pattern)
         if path.is_dir():
             raise BertError(f"{path} is a folder; name its files, as in {path / '*.txt'}")
-        # A file whose own name holds a bracket is taken as it is.
-        matches = [path] if path.exists() else _matches(os.fspath(pattern))
+        # A file whose own name has a bracket is taken as it is.
+        names = [path] if path.exists() else sorted(glob.glob(os.fspath(pattern), recursive=True))
+        matches = [pathlib.Path(name) for name in names if name == path or os.path.isfile(name)]
         if not matches:
             kind = "pattern matches no file" if glob.has_magic(str(pattern)) else "file is missing"
             raise BertError(f"{pattern}: this {kind}; {wanted}")
@@ -43,8 +44,3 @@ def find_files(
     if not found:
         raise BertError(f"no input files; {wanted}")
     return list(found)
-
-
-def _matches(pattern: str) -> list[pathlib.Path]:
-    names = sorted(glob.glob(pattern, recursive=True))
-    return [pathlib.Path(name) for name in names if os.path.isfile(name)]

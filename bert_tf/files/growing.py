@@ -1,4 +1,4 @@
-"""`GrowingFile`: a file of results that grows under another name and survives its writer's end."""
+"""`GrowingFile`: a file of results that grows under a temporary name and survives a crash."""
 
 from __future__ import annotations
 
@@ -13,31 +13,20 @@ from typing import Any
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import read_object
-from bert_tf.files.whole import (
-    check_output,
-    is_special,
-    remove_unfinished,
-    write_json,
-    writing,
-)
+from bert_tf.files.whole import check_output, is_special, remove_unfinished, write_json, writing
 
 SAVE_SECONDS = 2.0
-"""So often at most what is written is forced to the disk; so much work a sudden end costs."""
+"""How often, at most, the file is forced to the disk: so much work a crash can cost."""
 
 FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How far a file has come.
+    """How much of a file is written.
 
-    Attributes:
-        rows: of the input that are answered, always a whole number of chunks.
-        bytes: of the results.
-        before: bytes before the last chunk.
-        digest: of the rows answered.
-        failed: rows without a result.
-        problems: what was wrong with the first of them.
+    Rows of the input with results (whole chunks), bytes of the results, bytes before the last
+    chunk, digest of these rows, rows that failed, and what was wrong with the first of those.
     """
 
     rows: int = 0
@@ -49,28 +38,25 @@ class Extent:
 
 
 class GrowingFile:
-    """Text that is appended to `PATH.part`, with a note in `PATH.part.json` of how far it is.
+    """Text appended to `PATH.part`, and in `PATH.part.json` a note of its `extent`.
 
-    What the note tells of is on the disk, whatever happens to the process or the machine; what
-    was written after it is cut off when the file is opened again. At the end `PATH.part` becomes
+    What the note counts is on the disk, even if the process or the machine crashes; what was
+    written after it is cut off when the file is opened again. At the end `PATH.part` becomes
     `PATH`. Made by `growing_file`.
-
-    Attributes:
-        extent: how far the file has come.
     """
 
     def __init__(self, path: str, settings: Mapping[str, Any], overwrite: bool) -> None:
         self.path = path
         self.extent = Extent()
-        # As it is when read again: tuples are lists.
+        # As when read again: tuples are lists.
         self._settings = json.loads(json.dumps(settings))
         self._part, self._note = path + ".part", path + ".part.json"
-        check_output(path, overwrite)  # another process may have finished it meanwhile
+        check_output(path, overwrite)  # another process may just have finished it
         if os.path.exists(self._part):
             self._recall(overwrite)
         if not self.extent.rows:
             self._save()  # before the file itself: one without a note is not ours
-        # Unbuffered: on a full disk nothing waits to be written that is noted already.
+        # Unbuffered: on a full disk, nothing unwritten has been noted.
         mode = "r+b" if self.extent.rows else "w+b"
         self._file = open(self._part, mode, buffering=0)  # noqa: SIM115
         self._file.truncate(self.extent.bytes)
@@ -78,24 +64,19 @@ class GrowingFile:
         self._saved_at = time.monotonic()
 
     def restart(self) -> None:
-        """Throws away what was written."""
+        """Removes what was written."""
         self.extent = Extent()
         self._save()
         self._file.seek(0)
         self._file.truncate()
 
     def last_chunk(self) -> bytes:
-        """What was appended last."""
+        """The last that was appended."""
         self._file.seek(self.extent.before)
         return self._file.read(self.extent.bytes - self.extent.before)
 
     def append(self, text: bytes, extent: Extent) -> None:
-        """Appends a chunk, and notes it if the last note is some time ago.
-
-        Args:
-            text: whole lines.
-            extent: with `text`; its bytes are filled in.
-        """
+        """Appends whole lines, with which the extent is this; saves a note if the last is old."""
         before = self.extent.bytes
         self._write(text)
         self.extent = dataclasses.replace(extent, before=before, bytes=before + len(text))
@@ -103,7 +84,7 @@ class GrowingFile:
             self._save_all()
 
     def finish(self, text: bytes, extent: Extent) -> None:
-        """Appends the last lines, and gives the file its name."""
+        """Appends the last lines, and renames the file."""
         self._write(text)
         os.fsync(self._file.fileno())
         self._file.close()
@@ -112,7 +93,7 @@ class GrowingFile:
         os.unlink(self._note)
 
     def stop(self) -> None:
-        """Notes how far it is, as the writer ends before its time; leaves nothing of nothing."""
+        """Saves the note when the writer ends early; removes a file without rows."""
         if self._file.closed:
             return
         with contextlib.suppress(OSError, BertError):
@@ -132,23 +113,20 @@ class GrowingFile:
             known = note["format"] == FORMAT and os.path.getsize(self._part) >= found.bytes
         except (BertError, KeyError, TypeError):
             known = False
+        if not known and overwrite:
+            return
         if not known:
-            if overwrite:
-                return
-            raise BertError(
-                f"{self._part} is there, but nothing tells what it is of; remove it, or say "
-                f"--overwrite"
-            )
+            raise BertError(f"{self._part} is of an unknown run; remove it, or say --overwrite")
         names = {*settings, *self._settings}
         other = sorted(n for n in names if settings.get(n) != self._settings.get(n))
         if not other:
             self.extent = found
         elif not overwrite and found.rows:
-            name = other[0]
+            was, now = settings.get(other[0]), self._settings.get(other[0])
             raise BertError(
-                f"{self._part} is of an interrupted run with other settings: {name} was "
-                f"{settings.get(name)!r:.80} and is now {self._settings.get(name)!r:.80}. To go "
-                f"on, give the same; to begin anew, say --overwrite"
+                f"{self._part} is of an interrupted run with other settings: {other[0]} was "
+                f"{was!r:.80} and is now {now!r:.80}. To resume, give the same; to start over, "
+                "say --overwrite"
             )
 
     def _write(self, text: bytes) -> None:
@@ -162,11 +140,8 @@ class GrowingFile:
         self._saved_at = time.monotonic()
 
     def _save(self) -> None:
-        note = {
-            "format": FORMAT,
-            "progress": dataclasses.asdict(self.extent),
-            "settings": self._settings,
-        }
+        progress = dataclasses.asdict(self.extent)
+        note = {"format": FORMAT, "progress": progress, "settings": self._settings}
         write_json(self._note, note)
 
 
@@ -174,11 +149,11 @@ class GrowingFile:
 def growing_file(
     path: str | os.PathLike[str], settings: Mapping[str, Any], overwrite: bool = False
 ) -> Iterator[GrowingFile]:
-    """Opens a file of results, where an interrupted run left it if there was one.
+    """Opens a file of results, to resume an interrupted run if there was one.
 
     Args:
-        path: of the file when it is finished.
-        settings: what must be the same for a run to be resumed; JSON can hold it.
+        path: of the finished file.
+        settings: what must be the same to resume a run; fit for JSON.
         overwrite: start over, where there is a finished file, or one of other settings.
 
     Raises:

@@ -13,21 +13,18 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 @contextlib.contextmanager
 def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock: others who ask for it, in this process or another, wait for the end.
+    """Holds a lock: others that ask for it, in this process or another, wait for the end.
 
-    The system frees it when the process that holds it ends, however it ends. Where the file system
-    knows no locks (some network drives), nobody waits.
+    The system frees it when the process that holds it ends in any way. Where the file system has
+    no locks (some network drives), nobody waits.
 
     Args:
-        path: of the lock's file; made, and removed at the end.
-        waiting: called once, if somebody else holds the lock.
-
-    Raises:
-        OSError: the file cannot be made.
+        path: of the lock's file; made (or an `OSError`), and removed at the end.
+        waiting: called once, if it is held elsewhere.
     """
     from filelock import FileLock, Timeout
 
-    # No fallback: the marker of a "soft" lock would outlive a crash.
+    # No fallback: the marker of a "soft" lock survives a crash.
     held = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
         try:
@@ -41,7 +38,7 @@ def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: who has opened this file waits for it in vain, and opens another.
+        # While it is still held: whoever opened this file gets no lock on it, and opens another.
         with contextlib.suppress(OSError):  # Windows removes no open file; filelock does later
             os.unlink(path)
         held.release()

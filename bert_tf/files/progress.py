@@ -7,14 +7,11 @@ from typing import Any, Self
 
 
 class Progress:
-    """A bar that appears with the first total and can be closed more than once.
-
-    This is the one place that decides whether a bar is shown: if it is asked for and stderr is a
-    terminal.
+    """A bar that appears with the first total, if stderr is a terminal; can be closed repeatedly.
 
     Args:
         shown: False for silence.
-        label: what stands before the bar.
+        label: text before the bar.
         unit: what is counted; "B" is shown as kB, MB, ...
 
     Example:
@@ -42,41 +39,37 @@ class Progress:
         return self._asked and sys.stderr is not None and sys.stderr.isatty()
 
     def start(self, total: int | None, done: int = 0) -> None:
-        """Shows the bar, or sets an earlier one to what is true now."""
+        """Shows the bar, or updates one that is shown."""
         if not self.shown:
             return
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(
-                desc=self._label or None,
-                unit=self._unit,
-                unit_scale=self._unit == "B",
-                file=sys.stderr,
-                dynamic_ncols=True,
-            )
+            scaled = self._unit == "B"
+            options = {"file": sys.stderr, "dynamic_ncols": True, "unit_scale": scaled}
+            self._bar = tqdm(desc=self._label or None, unit=self._unit, **options)
         self._bar.total = total
         # The rate is of this connection or this run only.
         self._bar.n = self._bar.initial = self._bar.last_print_n = done
         self._bar.refresh()
 
     def add(self, count: int) -> None:
-        """Moves the bar on."""
+        """Advances the bar."""
         if self._bar is not None:
             self._bar.update(count)
 
     def reach(self, done: int) -> None:
-        """Moves the bar to where so much is done."""
+        """Moves the bar to this number."""
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
     def label(self, text: str) -> None:
-        """Changes what stands before the bar."""
+        """Changes the text before the bar."""
         if self._bar is not None:
             self._bar.set_description(text)
 
     def note(self, text: str) -> None:
-        """Changes what stands after the bar."""
+        """Changes the text after the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 

@@ -1,4 +1,4 @@
-"""Reads files, among them small ones of JSON, with errors that tell."""
+"""Reads files, among them small ones of JSON, with clear errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from bert_tf.errors import BertError
 
 MOST_BYTES = 64 << 20
-"""What no file of settings, labels or notes comes near."""
+"""Far more than any file of settings, labels or notes has."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`; what is nested too deeply for Python is a `ValueError` like other faults.
+    """As `json.loads`; nesting too deep for Python is a `ValueError` like other faults.
 
     >>> parse_json(b'{"labels": ["no", "yes"]}')
     {'labels': ['no', 'yes']}
@@ -36,11 +36,11 @@ def reading(name: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def read_object(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:
-    """The JSON object in a file, in UTF-8 with a byte order mark or without, or marked UTF-16.
+    """The JSON object in a file, in UTF-8 with or without a byte order mark, or marked UTF-16.
 
     Args:
         path: of the file.
-        what: it is, for messages, such as "the BERT config".
+        what: its content, for messages, such as "the BERT config".
 
     Raises:
         BertError: the file cannot be read, is too large, is no JSON, or holds no object.

@@ -1,4 +1,4 @@
-"""Lines of a text file in whatever encoding it is, compressed or not; undecodable bytes shown."""
+"""Lines of a text file of any encoding, compressed or not; undecodable bytes are marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from bert_tf.errors import BertError
 
-_HEAD = 4096  # bytes from which the encoding is told
+_HEAD = 4096  # bytes from which the encoding is inferred
 
 _NO_TABLE = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV, or name it .xlsx"),
@@ -25,10 +25,10 @@ _NO_TABLE = (
     *((b"BZh%d" % level, "compressed by bzip2; unpack it") for level in range(1, 10)),
     (b"\xff\xfe\x00\x00", "UTF-32; save it as UTF-8"),
 )
-"""How files begin that would be read as rubbish, and what to do with them."""
+"""First bytes of files that are no text, and what to do with them."""
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
-"""What stands for a byte that could not be decoded (PEP 383, `surrogateescape`)."""
+"""Stands for an undecodable byte (PEP 383, `surrogateescape`)."""
 
 
 @contextlib.contextmanager
@@ -37,14 +37,14 @@ def open_lines(
 ) -> Iterator[Iterator[str]]:
     r"""The lines of a file with their ends; only "\n" ends one.
 
-    The encoding is UTF-8, with a byte order mark or without, unless the file starts with the mark
-    of UTF-16 or has the zero bytes of UTF-16 in Latin letters. A byte that cannot be decoded
-    becomes a lone surrogate (`undecodable` finds them, `replaced` makes them U+FFFD), so that all
-    lines that have one can be told. In UTF-16 it is an error, as all behind it would be wrong.
+    The encoding is UTF-8, with or without a byte order mark, unless the file starts with the mark
+    of UTF-16 or has the zero bytes of UTF-16 in Latin letters. An undecodable byte becomes a lone
+    surrogate (`undecodable` finds them, `replaced` makes them U+FFFD), so that all lines with one
+    can be reported. In UTF-16 it is an error, as all after it would be wrong.
 
     Args:
         path: of the file; unpacked if it starts as gzip does.
-        encoding: of the file, as Python names it; None to tell it from the file.
+        encoding: of the file, as Python names it; None to infer it.
 
     Raises:
         BertError: the file cannot be read, is no text, is broken, or the encoding is unknown.
@@ -54,10 +54,8 @@ def open_lines(
         try:
             encoding = codecs.lookup(encoding).name
         except LookupError:
-            raise BertError(
-                f"there is no encoding {encoding!r}; such as utf-8, utf-16, cp1252, gb18030 there "
-                "are"
-            ) from None
+            known = "utf-8, utf-16, cp1252 or gb18030"
+            raise BertError(f"there is no encoding {encoding!r}; try {known}") from None
     try:
         with contextlib.ExitStack() as stack:
             raw: Any = stack.enter_context(open(path, "rb"))
@@ -68,15 +66,14 @@ def open_lines(
                 if head.startswith(start):
                     raise BertError(f"{name} is {advice}")
             encoding = encoding or _encoding_of(head)
-            # Also where UTF-8 was asked for: the mark is no part of the first column's name.
+            # Also if UTF-8 was asked for: the mark is no part of the first column's name.
             encoding = {"utf-8": "utf-8-sig"}.get(encoding, encoding)
             wide = encoding.startswith(("utf-16", "utf-32"))
             errors = "strict" if wide else "surrogateescape"
             yield io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors, newline="\n")
     except UnicodeDecodeError as error:
-        raise BertError(
-            f"{name} is no {error.encoding}: {error.reason}; name its encoding with --encoding"
-        ) from error
+        wrong = f"{name} is no {error.encoding}: {error.reason}"
+        raise BertError(f"{wrong}; name its encoding with --encoding") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
     except OSError as error:
@@ -94,14 +91,7 @@ def replaced(line: str) -> str:
 
 
 def encoding_advice(line: str) -> str:
-    """What to type for a file with this line, as far as one line tells.
-
-    Args:
-        line: one that `undecodable` is true of.
-
-    Returns:
-        A sentence that shows how the text reads in the likeliest encoding.
-    """
+    """What to type for a file with this `undecodable` line: how it reads in a likely encoding."""
     match = _ESCAPED.search(line)
     assert match is not None
     start = max(match.start() - 20, 0)
@@ -112,10 +102,8 @@ def encoding_advice(line: str) -> str:
         read, name = raw.decode("latin-1"), "latin-1"
     read = "".join(c if c.isprintable() else " " for c in read).strip()
     byte = ord(match.group()) - 0xDC00
-    return (
-        f"the byte 0x{byte:02X} is not UTF-8; if {read!r} reads well, say --encoding {name}, else "
-        "name the encoding it was saved in"
-    )
+    good = f"if {read!r} reads well, say --encoding {name}"
+    return f"the byte 0x{byte:02X} is not UTF-8; {good}, else name its encoding"
 
 
 def _peek(file: IO[bytes]) -> bytes:
@@ -127,7 +115,7 @@ def _peek(file: IO[bytes]) -> bytes:
 def _encoding_of(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    # Of UTF-16 in Latin letters every other byte is zero, of no other text any.
+    # In UTF-16 every other byte of Latin letters is zero; other text has no zeros.
     zeros = head.count(0)
     if zeros > 0.3 * len(head):
         odd = head[1::2].count(0)

@@ -1,8 +1,8 @@
 """Whole files: written under a temporary name in the same folder, then renamed.
 
-There is one scheme for temporary names, `.NAME.xxxxxxxx.tmp` with eight random hexadecimal digits:
-hidden, on the same disk, and of one writer alone. After an error nothing of it is left. A killed
-process leaves its temporary file; whoever is alone in the folder removes it (`remove_unfinished`).
+Temporary names are `.NAME.xxxxxxxx.tmp` with eight random hexadecimal digits: hidden, on the same
+disk, and of one writer only. After an error nothing of it is left. A killed process leaves its
+temporary file; whoever is alone in the folder removes it (`remove_unfinished`).
 """
 
 from __future__ import annotations
@@ -42,27 +42,24 @@ def temporary_name(path: Path) -> str:
 def remove_unfinished(folder: Path, ours: Callable[[str], bool]) -> None:
     """Removes what killed writers left; for a process that is alone in the folder.
 
-    Args:
-        folder: it need not exist.
-        ours: whether a file of this name (its final one) is written by us alone.
+    The folder need not exist; `ours` says whether only we write a file of this final name.
     """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            match = _TEMPORARY.fullmatch(name)
-            if match and ours(match[1]):
+            if (match := _TEMPORARY.fullmatch(name)) and ours(match[1]):
                 os.remove(os.path.join(folder, name))
 
 
 @contextlib.contextmanager
 def replacing(path: Path, suffix: str = "") -> Iterator[str]:
-    """Yields a temporary name; the file written there takes the place of `path` at the end.
+    """Yields a temporary name; the file written there replaces `path` at the end.
 
     Args:
         path: of the file, in a folder that exists.
-        suffix: what the temporary name must end with, for a writer who decides by it.
+        suffix: end of the temporary name, for a writer that goes by it.
 
     Raises:
-        BertError: a file cannot be written; what was at `path` is there still.
+        BertError: a file cannot be written; an old one at `path` stays.
     """
     temporary = temporary_name(path) + suffix
     try:
@@ -77,19 +74,19 @@ def replacing(path: Path, suffix: str = "") -> Iterator[str]:
 
 @contextlib.contextmanager
 def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
-    r"""Opens a file that takes its name, and the place of an older one, when all is written.
+    r"""Opens a file that gets its name, and replaces an older one, when all is written.
 
-    A pipe or a device gets what is written at once.
+    A pipe or a device is written to directly.
 
     Args:
         path: of the file, in a folder that exists.
         mode: "w" for text in UTF-8, where a lone surrogate becomes `\udcxx` and line ends stay as
             they are; "wb" for bytes.
         durable: whether the content is on the disk before the rename, so that a crash of the
-            machine leaves the old file or the new one. A cache can do without.
+            machine leaves the old file or the new one. A cache does not need that.
 
     Raises:
-        BertError: the file cannot be written; what was at `path` is there still.
+        BertError: the file cannot be written; an old one at `path` stays.
     """
     options: dict[str, Any] = {}
     if "b" not in mode:
@@ -114,21 +111,12 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> No
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Writes JSON with two spaces of indent and a line end, never NaN; see `whole_file`.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2)
-    write_whole(path, text + "\n")
+    """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
+    write_whole(path, json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those it lies in, where they are not there yet.
-
-    Raises:
-        BertError: it cannot be made.
-    """
+    """Makes a folder, with its parents, if it does not exist; a `BertError` if it cannot."""
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
@@ -143,9 +131,9 @@ def is_special(path: Path) -> bool:
 def check_output(
     path: Path, overwrite: bool, source: str | None = None, *, in_new_folder: bool = False
 ) -> str:
-    """Makes sure that a file of results may be written, before anything slow starts.
+    """Makes sure, before anything slow starts, that a file of results may be written.
 
-    A pipe or a device may: there is nothing in it that would be lost.
+    A pipe or a device may: nothing in it would be lost.
 
     Args:
         path: of the file.
@@ -154,11 +142,10 @@ def check_output(
         in_new_folder: whether the folder need not exist yet.
 
     Returns:
-        The path, with the user's folder in place of "~".
+        The path, with "~" expanded.
 
     Raises:
-        BertError: it exists and must not be replaced, its folder does not exist, or it is the
-            source.
+        BertError: it exists and must not be replaced, is the source, or has no folder.
     """
     path = os.path.expanduser(os.fspath(path))
     folder = os.path.dirname(path) or "."
@@ -176,10 +163,9 @@ def check_output(
 
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
-    """A hidden folder in the folder of `path`, gone at the end whatever happens.
+    """A hidden folder in the folder of `path`, always removed at the end.
 
-    Raises:
-        BertError: a file in it cannot be written, for example because the disk is full.
+    An `OSError` within, for example on a full disk, becomes a `BertError`.
     """
     scratch = pathlib.Path(temporary_name(path))
     try:
@@ -191,15 +177,9 @@ def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
 
 
 def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:
-    """Writes `magic`, the SHA-256 of the content, and the content.
+    """Writes `magic` (kind and version), the SHA-256 of the content, and the content.
 
-    Args:
-        path: of the file; its folder is made if need be.
-        magic: what the file begins with: kind and version.
-        content: any bytes.
-
-    Raises:
-        BertError: it cannot be written.
+    The folder is made if it does not exist; a `BertError` if something cannot be written.
     """
     make_folder(os.path.dirname(path))
     with whole_file(path, "wb", durable=False) as file:

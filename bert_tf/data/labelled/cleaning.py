@@ -1,4 +1,4 @@
-"""Finds rows that are odd by themselves, beside others of their data, or beside other splits."""
+"""Finds odd rows: by themselves, among the rows of their data, or across splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bert_tf.errors import BertError
 
 
 def normal_text(text: str) -> str:
-    r"""What two texts have in common that are the same but for case, white space and width.
+    r"""A text without differences of case, white space and width.
 
     >>> normal_text("  Ｆｉｎｅ\tday ") == normal_text("fine DAY")
     True
@@ -24,10 +24,9 @@ def normal_text(text: str) -> str:
 
 
 def text_keys(data: LabelledTexts) -> list[Hashable]:
-    """The normal text, or both, of each row: equal where rows say the same."""
-    if data.pairs is None:
-        return [normal_text(text) for text in data.texts]
-    return [(normal_text(a), normal_text(b)) for a, b in zip(data.texts, data.pairs)]
+    """The normal text of each row, or both texts: equal where rows say the same."""
+    texts = map(normal_text, data.texts)
+    return list(texts if data.pairs is None else zip(texts, map(normal_text, data.pairs)))
 
 
 def clean(
@@ -38,26 +37,23 @@ def clean(
     Args:
         data: rows as they were read.
         policy: what is done about each kind.
-        tally: counts further; then rows are judged by themselves only, and nothing is refused
-            before the tally is settled. For rows that come in portions.
+        tally: for rows that come in parts: counts what is found, without looking for repetitions
+            or contradictions, and refuses nothing until the caller settles it.
 
     Returns:
-        The rows that stay, in their order; and what was found (nothing if a tally is given).
+        The rows kept, in order; and what was found (nothing if a tally is given).
 
     Raises:
-        BertError: there is what the policy refuses.
+        BertError: the policy refuses something.
     """
-    own = tally or Tally(policy)
-    kept = []
-    labels = list(data.labels) if data.labels is not None else None
+    own, kept = tally or Tally(policy), []
+    labels = None if data.labels is None else list(data.labels)
     for index, (text, pair) in enumerate(data.each()):
         dropped = False
-        if labels is not None:
-            kind = _label_problem(labels[index], data.task)
-            if kind:
-                note = repr(labels[index])[:40] if kind == "not_a_number" else ""
-                dropped = own.add(kind, data.rows[index], note)
-                labels[index] = None
+        if labels is not None and (kind := _label_problem(labels[index], data.task)):
+            note = repr(labels[index])[:40] if kind == "not_a_number" else ""
+            dropped = own.add(kind, data.rows[index], note)
+            labels[index] = None
         if not text.strip() or (pair is not None and not pair.strip()):
             dropped = own.add("empty_text", data.rows[index]) or dropped
         if not dropped:
@@ -66,9 +62,7 @@ def clean(
         data = replace(data, labels=labels)
     if tally is None:
         kept = _without_repetitions(data, kept, own)
-    if len(kept) < len(data):
-        data = data.take(kept)
-    return data, own.settle(len(labels or data.texts)) if tally is None else []
+    return data.take(kept), own.settle(len(data)) if tally is None else []
 
 
 def across(
@@ -76,7 +70,7 @@ def across(
 ) -> tuple[dict[str, LabelledTexts], list[tuple[str, Problem]]]:
     """Finds texts that are in two splits, and labels that training never sees.
 
-    A text in two splits goes from the earlier one, so that what is tested on stays what it is.
+    A text in two splits is dropped from the earlier one, so that test data stay as they are.
 
     Args:
         splits: name to rows, training first, then validation, then test.
@@ -86,7 +80,7 @@ def across(
         The splits, less what was dropped; and (name of the split, problem).
 
     Raises:
-        BertError: there is what the policy refuses, or the splits are not of one task.
+        BertError: the policy refuses something, or the splits are not of one task.
     """
     policy = policy or Policy("train")
     names = list(splits)
@@ -95,30 +89,25 @@ def across(
         told = ", ".join(f"{name}: {data.task}" for name, data in found.items())
         raise BertError(f"the splits are not for one task ({told}); say which with --task")
     problems: list[tuple[str, Problem]] = []
-    # Where each text is in the splits behind the present one.
-    later: dict[Hashable, str] = {}
+    later: dict[Hashable, str] = {}  # text to a split after the present one
     for name in reversed(names):
-        data, tally, kept = found[name], Tally(policy), []
+        data, tally = found[name], Tally(policy)
         keys = text_keys(data)
-        for index, key in enumerate(keys):
-            where = later.get(key)
-            dropped = where is not None and tally.add(
-                "leak", data.rows[index], f"in {where}" if where else ""
-            )
-            if not dropped:
-                kept.append(index)
+        kept = [
+            row
+            for row, key in enumerate(keys)
+            if key not in later or not tally.add("leak", data.rows[row], f"in {later[key]}")
+        ]
         problems += [(name, problem) for problem in tally.settle(len(data))]
         later.update(dict.fromkeys(keys, name))
-        if len(kept) < len(data):
-            found[name] = data.take(kept)
+        found[name] = data.take(kept)
     train = found[names[0]]
     if train.task != "regression" and train.labels is not None:
         seen = {one for label in train.labels for one in classes_of(label)}
         for name in names[1:]:
             found[name], more = _without_unseen(found[name], seen, policy)
             problems += [(name, problem) for problem in more]
-    order = {name: index for index, name in enumerate(names)}
-    return found, sorted(problems, key=lambda item: order[item[0]])
+    return found, sorted(problems, key=lambda item: names.index(item[0]))
 
 
 def _label_problem(label: Label, task: str) -> str:
@@ -133,21 +122,17 @@ def _label_problem(label: Label, task: str) -> str:
 
 
 def _without_repetitions(data: LabelledTexts, indices: list[int], tally: Tally) -> list[int]:
-    """Tells rows of the same text, with the same label or another; leaves out those to drop."""
-    keys = text_keys(data)
-    labels = data.labels
+    """Counts rows of the same text, with the same label or another; leaves out those to drop."""
+    keys, labels = text_keys(data), data.labels or [None] * len(data)
+    rows = [(index, keys[index], labels[index]) for index in indices]
     firsts: dict[Hashable, Label] = {}
     conflicting: set[Hashable] = set()
-    if labels is not None and data.task != "regression":  # two numbers may differ
-        for index in indices:
-            key = keys[index]
-            if labels[index] is not None and firsts.setdefault(key, labels[index]) != labels[index]:
-                conflicting.add(key)
+    for _, key, label in rows if data.task != "regression" else ():  # two numbers may differ
+        if label is not None and firsts.setdefault(key, label) != label:
+            conflicting.add(key)
     seen: set[Hashable] = set()
     kept = []
-    for index in indices:
-        key = keys[index]
-        label = labels[index] if labels is not None else None
+    for index, key, label in rows:
         dropped = key in conflicting and tally.add("conflict", data.rows[index])
         if (key, label) in seen:
             dropped = tally.add("duplicate", data.rows[index]) or dropped
@@ -167,5 +152,4 @@ def _without_unseen(
             kept.append(index)
     some = ", ".join(sorted(seen)[:12]) + (", ..." if len(seen) > 12 else "")
     advice = {"unseen_label": f"training has {some}; correct the label"}
-    problems = tally.settle(len(data), advice)
-    return (data.take(kept) if len(kept) < len(data) else data), problems
+    return data.take(kept), tally.settle(len(data), advice)

@@ -18,7 +18,7 @@ PAIR_NAMES = (
     ("query", "passage"),
     ("#1 string", "#2 string"),
 )
-"""Names of a first and second text, the first that fits being taken."""
+"""Names of a first and second text; the first pair that fits is taken."""
 
 TEXT_NAMES = (
     *("text", "sentence", "review", "content", "body", "message", "tweet", "comment"),
@@ -35,4 +35,4 @@ LABEL_NAMES = (
 ALL_NAMES = frozenset(
     (*(name for pair in PAIR_NAMES for name in pair), *TEXT_NAMES, *LABEL_NAMES, "id", "index")
 )
-"""All of these: what nobody would write in their place as a text."""
+"""All of these, which hardly occur as a text or label."""

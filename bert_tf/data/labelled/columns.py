@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
@@ -11,13 +10,7 @@ from bert_tf.errors import BertError
 
 
 class Columns(NamedTuple):
-    """Numbers of columns, from 0; None where there is none.
-
-    Attributes:
-        text: the first, or only, text.
-        pair: the second text.
-        label: what is to be predicted.
-    """
+    """Numbers, from 0, of the columns of the (first) text, the second text and the label."""
 
     text: int
     pair: int | None
@@ -32,26 +25,25 @@ def choose_columns(
     *,
     labelled: bool = True,
 ) -> tuple[Columns, list[str]]:
-    """The columns asked for, and those that are not from their names, else from what they hold.
+    """The columns asked for; the others by their names, else by their content.
 
     By name: the first of `PAIR_NAMES` or `TEXT_NAMES`, and of `LABEL_NAMES`, that the table has,
     in any case. By content, in the first thousand rows: the text is the column with the most
     characters; the label is, of the others, that with the fewest different values, the last of
-    equal ones. A column of which no value occurs twice is no label unless it holds fractions.
+    equal ones. A column in which no value occurs twice is no label unless it holds fractions.
 
     Args:
         table: the table.
         text: the column of the text.
-        text_pair: the column of the second text; only if `text` is left out too can there be one
-            without it.
-        label: the column of the label.
+        text_pair: of the second text; it is looked for only if `text` is left out too.
+        label: of the label.
         labelled: whether there must be a label; if not, one is found by its name only.
 
     Returns:
-        The columns; and what was found by itself, for the screen.
+        The columns; and remarks on those that were not asked for.
 
     Raises:
-        BertError: there is no such column, one serves twice, or none can be found.
+        BertError: there is no such column, one is given twice, or none can be found.
     """
     guessed = []
     text_at, pair_at, label_at = asked = [
@@ -59,48 +51,35 @@ def choose_columns(
     ]
     taken = {index for index in asked if index is not None}
     if len(taken) < 3 - asked.count(None):
-        raise BertError(
-            f"{table.path}: one column is given twice among text {text!r}, pair {text_pair!r} and "
-            f"label {label!r}"
-        )
+        given = f"text {text!r}, pair {text_pair!r} and label {label!r}"
+        raise BertError(f"{table.path}: one column is given twice among {given}")
     names = [name.strip().lower() for name in table.names or ()]
 
     def named(*wanted: str) -> int | None:
-        return next((names.index(w) for w in wanted if w in names and free(names.index(w))), None)
+        found = (names.index(name) for name in wanted if name in names)
+        return next((index for index in found if index not in taken), None)
 
-    def free(index: int) -> bool:
-        return index not in taken
-
-    if label_at is None:
-        label_at = named(*LABEL_NAMES)
-        if label_at is not None:
-            taken.add(label_at)
-            guessed.append(f"label {_name(table, label_at)}")
+    if label_at is None and (label_at := named(*LABEL_NAMES)) is not None:
+        taken.add(label_at)
+        guessed.append(f"label {_name(table, label_at)}")
     by_content = False
     if text_at is None:
-        both = None
-        if pair_at is None:
-            found = ((named(a), named(b)) for a, b in PAIR_NAMES)
-            both = next(((a, b) for a, b in found if a is not None and b is not None), None)
+        pairs = ((named(a), named(b)) for a, b in (PAIR_NAMES if pair_at is None else ()))
+        both = next(((a, b) for a, b in pairs if a is not None and b is not None), None)
         if both is not None:
             text_at, pair_at = both
             guessed.append(f"texts {_name(table, both[0])} and {_name(table, both[1])}")
         else:
-            text_at = named(*TEXT_NAMES)
-            if text_at is None:
+            if (text_at := named(*TEXT_NAMES)) is None:
                 text_at, by_content = _longest(table, taken), True
             guessed.append(f"text {_name(table, text_at)}")
         taken |= {text_at} if pair_at is None else {text_at, pair_at}
     if label_at is None and labelled:
         label_at, by_content = _fewest(table, taken), True
         guessed.append(f"label {_name(table, label_at)}")
-    remarks = []
-    if guessed:
-        how = "what they hold" if by_content else "their names"
-        remarks.append(
-            f"columns of {table.path}, told from {how}: {', '.join(guessed)} (--text, --text_pair, "
-            "--label)"
-        )
+    how = "what they hold" if by_content else "their names"
+    remark = f"columns of {table.path}, told from {how}: {', '.join(guessed)}"
+    remarks = [f"{remark} (--text, --text_pair, --label)"] if guessed else []
     return Columns(text_at, pair_at, label_at), remarks
 
 
@@ -126,10 +105,7 @@ def _fewest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     best = min(rest, key=lambda index: (different(index), -index), default=None)
     if best is None or different(best) == float("inf"):
-        raise BertError(
-            f"{table.path}: which column is the label cannot be told; name it with --label "
-            f"({_columns(table)})"
-        )
+        raise BertError(f"{table.path}: no label found; name it with --label ({all_names(table)})")
     return best
 
 
@@ -142,6 +118,6 @@ def _name(table: Table, index: int) -> str:
     return repr(table.names[index]) if table.names else f"number {index}"
 
 
-def _columns(table: Table) -> str:
-    names: Sequence[str] = table.names or [str(index) for index in range(table.width)]
-    return "columns: " + ", ".join(names)
+def all_names(table: Table) -> str:
+    """The names of a table's columns, else their numbers, for a message."""
+    return "columns: " + ", ".join(table.names or map(str, range(table.width)))

@@ -1,4 +1,4 @@
-"""`load_splits`: training, validation and test rows from files, or from one file, or a task's."""
+"""`load_splits`: training, validation and test rows from files, from one file, or of a task."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from bert_tf.errors import BertError
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-_ROLES: Mapping[str, Role] = {"train": "train", "predict": "predict"}
+_ROLES: tuple[Role, ...] = ("train", "evaluate", "predict")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSplits:
-    """All that a classifier is made of and judged on.
+    """All that a classifier is trained and evaluated on.
 
     Attributes:
-        splits: "train", "validation", "test", and others of a GLUE task, to their rows; those
-            that there are.
+        splits: name to rows: of "train", "validation", "test", and others of GLUE, those given.
         label_names: the classes in the order of their numbers; empty for regression.
         task: what is predicted.
         problems: (split, problem) for what was wrong with some rows.
-        remarks: what was told from the files, and how to say otherwise.
-        layout: how the files were read, to read further ones alike; None for GLUE and rows given
-            in Python.
+        remarks: what was inferred from the files, and how to say otherwise.
+        layout: how the files were read, to read others alike; None for GLUE and rows given in
+            Python.
     """
 
     splits: dict[str, LabelledTexts]
@@ -61,22 +60,21 @@ def load_splits(
     seed: int = 12345,
     changes: Mapping[str, str] | None = None,
 ) -> LabelledSplits:
-    """Reads what is given, splits off what is not, and looks for what is odd.
+    """Reads what is given, splits off what is not, and looks for odd rows.
 
-    With training rows alone, they are split 70/15/15; if validation rows lack but test rows are
-    there, validation is split off the training rows (15 of 85); test rows are never made where
-    validation is given.
+    Training rows alone are split 70/15/15; with test rows but no validation rows, validation is
+    split off the training rows (15 of 85); where validation is given, test rows are never made.
 
     Args:
-        train: files, patterns of files, or rows; None to judge a trained model only.
+        train: files, patterns of files, or rows; None to only evaluate a trained model.
         validation: likewise.
         test: likewise.
-        layout: where what stands in the files. What it leaves open is told from the training
-            file, and then holds for the others.
+        layout: the columns of the files. What it leaves open is inferred from the training file,
+            and then holds for the others.
         label_names: the classes in the order wanted.
         shares: of the split; see `split_labelled`.
         seed: of the split.
-        changes: kind of problem to what is done about it; see `problems.KINDS`.
+        changes: kind of problem to action; see `problems.KINDS`.
 
     Raises:
         BertError: something cannot be read or split, or the policy refuses it.
@@ -92,28 +90,23 @@ def load_splits(
     for name, given in (("train", train), ("validation", validation), ("test", test)):
         if given is None:
             continue
-        policy = Policy(_ROLES.get(name, "evaluate"), **changes)
+        policy = Policy("train" if name == "train" else "evaluate", **changes)
         if isinstance(given, LabelledTexts):
             data, found = clean(given, policy)
         else:
-            reading = read_labelled(given, layout, policy)
-            data, found, layout, from_file = reading.data, reading.problems, reading.layout, True
-            # What was told from the first file holds for the next: it is not told again.
-            remarks += reading.remarks
+            # The layout of the first file holds for the next, so there are no new remarks on it.
+            data, found, more, layout = read_labelled(given, layout, policy)
+            remarks += more
+            from_file = True
         splits[name] = data
         problems += [(name, problem) for problem in found]
     if not splits:
         raise BertError("no data given: name at least a file to train on (--train data.csv)")
-    if "train" in splits and len(splits) == 1:
-        _need_labels(splits)
-        splits, told = split_labelled(splits["train"], shares, seed=seed)
-        remarks += told
-    elif "train" in splits and "validation" not in splits:
-        _need_labels(splits)
-        parts, told = split_labelled(
-            splits["train"], {"train": 0.70, "validation": 0.15}, seed=seed
-        )
-        splits = {**parts, "test": splits["test"]}
+    if "train" in splits and "validation" not in splits:
+        if "test" in splits:
+            shares = {"train": 0.70, "validation": 0.15}
+        parts, told = split_labelled(splits.pop("train"), shares, seed=seed)
+        splits = parts | splits
         remarks += told
     return _finish(splits, problems, remarks, label_names, changes, layout if from_file else None)
 
@@ -130,7 +123,7 @@ def load_task(
 ) -> LabelledSplits:
     """A GLUE task or XNLI as `read_glue` reads it, "dev" called "validation".
 
-    Texts that are in training and test both are told, but stay, so that results can be compared
+    Texts that are both in training and test are reported, but kept, so that results can be compared
     with those of others. Where there is no dev file (MRPC as first published), validation is split
     off the training rows.
 
@@ -138,36 +131,27 @@ def load_task(
         name: of the task.
         data_dir: its folder.
         language: for XNLI.
-        label_names: the classes in the order wanted, in place of the task's.
+        label_names: the classes in the order wanted, instead of the task's.
         seed: of such a split.
-        changes: kind of problem to what is done about it.
+        changes: kind of problem to action.
         splits: those to read, as in `read_glue`.
 
     Raises:
         BertError: as `read_glue` and `load_splits`.
     """
     changes = {"leak": "keep", **(changes or {})}
-    roles: tuple[Role, ...] = ("train", "evaluate", "predict")
-    policies = {role: Policy(role, **changes) for role in roles}
+    policies = {role: Policy(role, **changes) for role in _ROLES}
     glue = read_glue(name, data_dir, splits=splits, language=language, policies=policies)
     remarks = glue.remarks
-    parts = {split.replace("dev", "validation"): data for split, data in glue.splits.items()}
-    problems = [
-        (split.replace("dev", "validation"), problem)
-        for split, found in glue.problems.items()
-        for problem in found
-    ]
+    names = {split: split.replace("dev", "validation") for split in glue.splits}
+    parts = {names[split]: data for split, data in glue.splits.items()}
+    problems = [(names[split], p) for split, found in glue.problems.items() for p in found]
     if "train" in parts and "validation" not in parts and splits is None:
-        rest = {split: data for split, data in parts.items() if split != "train"}
-        cut, told = split_labelled(parts["train"], {"train": 0.85, "validation": 0.15}, seed=seed)
+        shares = {"train": 0.85, "validation": 0.15}
+        cut, told = split_labelled(parts.pop("train"), shares, seed=seed)
         remarks += [f"{name} has no dev file here: 15 % of train are taken as validation", *told]
-        parts = {**cut, **rest}
+        parts = cut | parts
     return _finish(parts, problems, remarks, label_names, changes, None)
-
-
-def _need_labels(splits: Mapping[str, LabelledTexts]) -> None:
-    if splits["train"].labels is None:
-        raise BertError("the training rows have no labels; name their column with --label")
 
 
 def _finish(
@@ -179,19 +163,18 @@ def _finish(
     layout: Layout | None,
 ) -> LabelledSplits:
     if "train" in splits:
-        _need_labels(splits)
+        if splits["train"].labels is None:
+            raise BertError("the training rows have no labels; name their column with --label")
         if len({data.pairs is None for data in splits.values()}) > 1:
-            told = ", ".join(
-                f"{name} {'one text' if data.pairs is None else 'pairs'}"
-                for name, data in splits.items()
-            )
+            kinds = {n: "one text" if d.pairs is None else "pairs" for n, d in splits.items()}
+            told = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
             raise BertError(f"the splits are not alike ({told}); name columns with --text_pair")
         splits, found = across(splits, Policy("train", **changes))
         problems = problems + found
     first = next(iter(splits.values()))
     names: tuple[str, ...] = ()
     if first.labels is not None and first.task != "regression":
-        # Of all splits: a class that training lacks is there only if the user let it pass.
+        # Of all splits: a class that training lacks is there only if the user allowed it.
         judged = [data for data in splits.values() if data.labels is not None]
         names = order_labels(judged, label_names)
     return LabelledSplits(splits, names, first.task, problems, remarks, layout)

@@ -1,16 +1,17 @@
 """GLUE and XNLI in their original layouts, by the name of the task.
 
 File names, columns and the order of labels are those of run_classifier.py of google-research/bert
-where it knows the task (cola, mnli, mrpc, xnli), else of GLUE's own files.
+for cola, mnli, mrpc and xnli, else of GLUE's own files.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.columns import Column
 from bert_tf.data.labelled.problems import Policy, Problem, Role
@@ -21,13 +22,10 @@ from bert_tf.errors import BertError
 
 
 class Part(NamedTuple):
-    """A file of a task.
+    """A file of a task: its name, with `{language}` where it has one, and its columns.
 
-    Attributes:
-        file: its name, `{language}` standing for one.
-        columns: names of its columns in their order, if its first line names them.
-        text, pair, label: names of columns, or their numbers where they have no names. None: no
-            second text, or no labels.
+    `columns` are all names in order, if its first line has them; `text`, `pair` and `label` names,
+    or numbers where there are no names, or None where there is no second text or no label.
     """
 
     file: str
@@ -41,11 +39,8 @@ class Part(NamedTuple):
 class GlueTask:
     """The layout of a task.
 
-    Attributes:
-        folder: its name in GLUE's download.
-        labels: in their order; none for a number.
-        parts: split to file. Splits to evaluate on begin with "dev", those to predict with "test".
-        kind: what is predicted.
+    Its folder in GLUE's download; its labels in order, none for a number; split to file, where
+    "dev..." are to evaluate on and "test..." to predict; and what is predicted.
     """
 
     folder: str
@@ -58,29 +53,24 @@ def _columns(names: str) -> tuple[str, ...]:
     return tuple(names.split("|"))
 
 
-def _three(
-    train: Part, columns: str, pair: Column | None = None, text: Column | None = None
-) -> dict[str, Part]:
-    """Train and dev of one layout, and a test file of the columns given, without labels."""
-    test = Part(
-        "test.tsv",
-        _columns(columns),
-        train.text if text is None else text,
-        train.pair if pair is None else pair,
-    )
+def _three(train: Part, columns: str, text: Column | None = None) -> dict[str, Part]:
+    """Train and dev of one layout, and a test file of these columns, without labels."""
+    text = train.text if text is None else text
+    test = Part("test.tsv", _columns(columns), text, train.pair)
     return {"train": train, "dev": train._replace(file="dev.tsv"), "test": test}
 
 
 _STS = "index|genre|filename|year|old_index|source1|source2|sentence1|sentence2"
-_MNLI = (
-    "index|promptID|pairID|genre|sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|"
-    "sentence2_parse|sentence1|sentence2"
+_PARSED = (
+    "sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|sentence2_parse|sentence1|"
+    "sentence2"
 )
+_MNLI = f"index|promptID|pairID|genre|{_PARSED}"
 _MRPC = "#1 ID|#2 ID|#1 String|#2 String"
-_XNLI = (
-    "language|gold_label|sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|"
-    "sentence2_parse|sentence1|sentence2"
-)
+_QNLI = "index|question|sentence"
+_QQP = "id|qid1|qid2|question1|question2|is_duplicate"
+_TWO = "index|sentence1|sentence2"
+_XNLI = f"language|gold_label|{_PARSED}"
 _BINARY = ("0", "1")
 _ENTAILED = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
@@ -98,63 +88,37 @@ def _mnli(file: str, *labels: str) -> Part:
 
 
 _MNLI_DEV = ("label1", "label2", "label3", "label4", "label5", "gold_label")
+_SST2_TRAIN = Part("train.tsv", ("sentence", "label"), "sentence", None, "label")
 _MRPC_TRAIN = Part("train.tsv", _columns(f"Quality|{_MRPC}"), "#1 String", "#2 String", "Quality")
+_XNLI_DEV = Part("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label")
+_MNLI_PARTS = {
+    "train": _mnli("train.tsv", "label1", "gold_label"),
+    "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
+    "dev_mismatched": _mnli("dev_mismatched.tsv", *_MNLI_DEV),
+    "test": _mnli("test_matched.tsv"),
+    "test_mismatched": _mnli("test_mismatched.tsv"),
+}
+# Training is machine-translated MNLI; dev and test have all languages in one file.
+_XNLI_PARTS = {
+    "train": _pair("premise|hypo|label", "multinli/multinli.train.{language}.tsv"),
+    "dev": _XNLI_DEV,
+    "test": _XNLI_DEV._replace(file="xnli.test.tsv"),
+}
 
 TASKS: Mapping[str, GlueTask] = {
     # Without a header: source, label, the authors' mark, sentence.
     "cola": GlueTask(
-        "CoLA",
-        _BINARY,
-        _three(Part("train.tsv", (), 3, None, 1), "index|sentence", text="sentence"),
+        "CoLA", _BINARY, _three(Part("train.tsv", (), 3, None, 1), "index|sentence", "sentence")
     ),
-    "sst2": GlueTask(
-        "SST-2",
-        _BINARY,
-        _three(
-            Part("train.tsv", ("sentence", "label"), "sentence", None, "label"), "index|sentence"
-        ),
-    ),
+    "sst2": GlueTask("SST-2", _BINARY, _three(_SST2_TRAIN, "index|sentence")),
     "mrpc": GlueTask("MRPC", _BINARY, _three(_MRPC_TRAIN, f"index|{_MRPC}")),
     "stsb": GlueTask("STS-B", (), _three(_pair(f"{_STS}|score"), _STS), "regression"),
-    "qqp": GlueTask(
-        "QQP",
-        _BINARY,
-        _three(_pair("id|qid1|qid2|question1|question2|is_duplicate"), "id|question1|question2"),
-    ),
-    "mnli": GlueTask(
-        "MNLI",
-        _NLI,
-        {
-            "train": _mnli("train.tsv", "label1", "gold_label"),
-            "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
-            "dev_mismatched": _mnli("dev_mismatched.tsv", *_MNLI_DEV),
-            "test": _mnli("test_matched.tsv"),
-            "test_mismatched": _mnli("test_mismatched.tsv"),
-        },
-    ),
-    "qnli": GlueTask(
-        "QNLI", _ENTAILED, _three(_pair("index|question|sentence|label"), "index|question|sentence")
-    ),
-    "rte": GlueTask(
-        "RTE",
-        _ENTAILED,
-        _three(_pair("index|sentence1|sentence2|label"), "index|sentence1|sentence2"),
-    ),
-    "wnli": GlueTask(
-        "WNLI",
-        _BINARY,
-        _three(_pair("index|sentence1|sentence2|label"), "index|sentence1|sentence2"),
-    ),
-    # Training is machine-translated MNLI; dev and test have all languages in one file.
-    "xnli": GlueTask(
-        "XNLI",
-        _NLI,
-        {
-            "train": _pair("premise|hypo|label", "multinli/multinli.train.{language}.tsv"),
-            "dev": Part("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label"),
-            "test": Part("xnli.test.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label"),
-        },
-    ),
+    "qqp": GlueTask("QQP", _BINARY, _three(_pair(_QQP), "id|question1|question2")),
+    "mnli": GlueTask("MNLI", _NLI, _MNLI_PARTS),
+    "qnli": GlueTask("QNLI", _ENTAILED, _three(_pair(f"{_QNLI}|label"), _QNLI)),
+    "rte": GlueTask("RTE", _ENTAILED, _three(_pair(f"{_TWO}|label"), _TWO)),
+    "wnli": GlueTask("WNLI", _BINARY, _three(_pair(f"{_TWO}|label"), _TWO)),
+    "xnli": GlueTask("XNLI", _NLI, _XNLI_PARTS),
 }
 """Name, in small letters without "-" or "_", to layout."""
 
@@ -162,18 +126,15 @@ _RAW_MRPC = {
     "train": _MRPC_TRAIN._replace(file="msr_paraphrase_train.txt"),
     "test": _MRPC_TRAIN._replace(file="msr_paraphrase_test.txt"),
 }
+_PLAIN = TableOptions("tsv", quoting="none", header=False)
 _XNLI_FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0")  # as the two downloads unpack
 
 
 class GlueData(NamedTuple):
-    """What was read of a task.
+    """What was read of a task, `name` as in `TASKS`.
 
-    Attributes:
-        name: of the task, as in `TASKS`.
-        splits: name of a split to its rows, in the order of `GlueTask.parts`; `label_names` of
-            each are the task's.
-        problems: split to what was wrong.
-        remarks: what is not as in GLUE.
+    Split to its rows, in the order of `GlueTask.parts`, with the task's `label_names`; split to
+    what was wrong; and remarks on what is not as in GLUE.
     """
 
     name: str
@@ -188,31 +149,22 @@ def task_names() -> tuple[str, ...]:
 
 
 def find_task(name: str) -> tuple[str, GlueTask] | None:
-    """The task of a name in any spelling ("SST-2", "sst2", "STS_B"), or None."""
-    key = name.lower().replace("-", "").replace("_", "")
+    """Key in `TASKS` and task of a name in any spelling ("SST-2", "sst2", "STS_B"), or None."""
+    key = re.sub("[-_]", "", name.lower())
     return (key, TASKS[key]) if key in TASKS else None
 
 
 def splits_there(name: str, data_dir: str | os.PathLike[str], language: str = "zh") -> set[str]:
-    """The splits of a task whose files are in a folder, in a layout that `read_glue` takes.
-
-    Raises:
-        BertError: there is no such task.
-    """
+    """The splits of a task (see `task_named`) that `read_glue` finds in a folder."""
     key, task = task_named(name)
     return set(_find_files(pathlib.Path(data_dir), key, task, language)[1])
 
 
 def task_named(name: str) -> tuple[str, GlueTask]:
-    """The key in `TASKS` and the task of a name in any spelling.
-
-    Raises:
-        BertError: there is no such task.
-    """
-    found = find_task(name)
-    if found is None:
-        raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
-    return found
+    """As `find_task`, but a `BertError` if there is no such task."""
+    if found := find_task(name):
+        return found
+    raise BertError(f"there is no task {name!r}; there are {', '.join(task_names())}")
 
 
 def read_glue(
@@ -223,11 +175,11 @@ def read_glue(
     language: str = "zh",
     policies: Mapping[Role, Policy] | None = None,
 ) -> GlueData:
-    """Reads the files of a GLUE task or XNLI, quotes literal, as their makers wrote them.
+    """Reads the files of a GLUE task or XNLI, with quotes taken literally.
 
-    A file that lacks the line of names is read by the places of the columns in the training file.
-    MRPC is also taken as it was first published (`msr_paraphrase_train.txt` and `_test.txt`; with
-    GLUE's `dev_ids.tsv` beside them the rows of dev come out of train).
+    A file without the line of names is read with the column order of the training file. MRPC is
+    also read as first published (`msr_paraphrase_train.txt` and `_test.txt`; if GLUE's
+    `dev_ids.tsv` is in the same folder, dev is taken out of train).
 
     Args:
         name: of the task, in any spelling.
@@ -237,8 +189,8 @@ def read_glue(
         policies: role ("train", "evaluate", "predict") to what is done about odd rows.
 
     Raises:
-        BertError: there is no such task or file, the file is not of the task, or it holds what
-            the policy refuses.
+        BertError: there is no such task or file, the file is not of the task, or the policy
+            refuses what is in it.
     """
     key, task = task_named(name)
     folder = pathlib.Path(data_dir)
@@ -252,25 +204,19 @@ def read_glue(
     data = GlueData(key, {}, {}, [])
     for split in wanted:
         part, header = _layout_of(paths[split], parts[split], parts["train"], data.remarks)
-        role: Role = (
-            "predict" if part.label is None else "train" if split == "train" else "evaluate"
+        role: Role = "train" if split == "train" else "evaluate"
+        if part.label is None:
+            role = "predict"
+        layout = Layout(
+            *(*part[2:], task.kind),
+            label_names=task.labels or None,
+            # As XnliProcessor does: the training file spells one class differently.
+            renamed={"contradictory": "contradiction"} if key == "xnli" else {},
+            only=("language", language) if key == "xnli" and split != "train" else None,
+            table=replace(_PLAIN, header=header),
         )
-        reading = read_labelled(
-            paths[split],
-            Layout(
-                part.text,
-                part.pair,
-                part.label,
-                task.kind,
-                label_names=task.labels or None,
-                # As XnliProcessor does: the training file spells one class otherwise.
-                renamed={"contradictory": "contradiction"} if key == "xnli" else {},
-                only=("language", language) if key == "xnli" and split != "train" else None,
-                table=TableOptions("tsv", quoting="none", header=header),
-            ),
-            (policies or {}).get(role) or Policy(role),
-        )
-        data.splits[split], data.problems[split] = reading.data, reading.problems
+        policy = (policies or {}).get(role) or Policy(role)
+        data.splits[split], data.problems[split], *_ = read_labelled(paths[split], layout, policy)
     dev_ids = paths.get("train", folder).parent / "dev_ids.tsv"
     if key == "mrpc" and "dev" not in data.splits and "train" in data.splits and dev_ids.is_file():
         data.splits.update(_apart(data.splits["train"], paths["train"], dev_ids))
@@ -296,25 +242,23 @@ def _paths(
     """The files that are there, in the folder itself, or in the task's folder within it."""
     inner = _XNLI_FOLDERS if key == "xnli" else ("",)
     folders = [root / name for root in (folder, folder / task.folder) for name in inner]
-    found = {}
-    for split, part in parts.items():
-        path = next((f / part.file for f in folders if (f / part.file).is_file()), None)
-        if path is not None:
-            found[split] = path
-    return found
+    found = {
+        split: next(filter(pathlib.Path.is_file, (f / part.file for f in folders)), None)
+        for split, part in parts.items()
+    }
+    return {split: path for split, path in found.items() if path is not None}
 
 
 def _layout_of(
     path: pathlib.Path, part: Part, train: Part, remarks: list[str]
 ) -> tuple[Part, bool]:
-    """The part, and whether the file has a line of names; if it ought to but has not: by place."""
-    first = _first_line(path)
+    """The part, and whether the file has a line of names; without one, columns are numbers."""
+    first = [str(field).strip() for field in Table(path, _PLAIN).sample[0].fields]
     names = part.columns
     if not names or set(names) <= set(first):
         return part, bool(names)
-    # XNLI's files and later releases have more columns; those of the task must be there.
-    needed = {str(c) for c in (part.text, part.pair, part.label) if c is not None}
-    if needed <= set(first):
+    # XNLI's files and later releases have more columns; the task's must be there.
+    if {str(column) for column in part[2:] if column is not None} <= set(first):
         return part, True
     # Only a file of GLUE's own begins with a number for each row.
     own = names[0] in ("index", "id") and is_number(first[0])
@@ -322,30 +266,20 @@ def _layout_of(
     places = like.columns
     if len(first) != len(places) or set(first) & set(names):
         raise BertError(
-            f"{path} does not begin with the columns {', '.join(names)} but with "
-            f"{', '.join(first)[:100]}; is --task_name right? For tables of your own use --train"
+            f"{path} begins with {', '.join(first)[:100]}, not the columns {', '.join(names)}; "
+            "is --task_name right? For tables of your own use --train"
         )
     remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
-    number = {name: index for index, name in enumerate(places)}
-    text, pair, label = (
-        number[c] if isinstance(c, str) else c for c in (like.text, like.pair, like.label)
-    )
-    assert text is not None
-    return Part(part.file, (), text, pair, label), False
-
-
-def _first_line(path: pathlib.Path) -> list[str]:
-    table = Table(path, TableOptions("tsv", quoting="none", header=False))
-    return [str(field).strip() for field in table.sample[0].fields]
+    numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
+    return Part(part.file, (), *numbers), False
 
 
 def _apart(
     train: LabelledTexts, path: pathlib.Path, dev_ids: pathlib.Path
 ) -> dict[str, LabelledTexts]:
     """MRPC's rows as GLUE divides them: those whose two ids are listed are dev."""
-    plain = TableOptions("tsv", quoting="none", header=False)
-    listed = {tuple(row.fields[:2]) for row in Table(dev_ids, plain).rows()}
-    ids = {row.line: tuple(row.fields[1:3]) for row in Table(path, plain).rows()}
+    listed = {tuple(row.fields[:2]) for row in Table(dev_ids, _PLAIN).rows()}
+    ids = {row.line: tuple(row.fields[1:3]) for row in Table(path, _PLAIN).rows()}
     in_dev = [ids[line] in listed for _, line in train.rows]
     return {
         "train": train.take(i for i, dev in enumerate(in_dev) if not dev),

@@ -17,25 +17,25 @@ from bert_tf.options import USUAL_LENGTH
 def encode_texts(
     bert: Bert, texts: Any, pairs: Any = None, *, max_seq_length: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Tokenizes texts, packs and pads them: what a model's `fit` and `predict` are given.
+    """Tokenizes texts, packs and pads them: the inputs of a model's `fit` and `predict`.
 
-    All rows get the length of the longest (of the next usual length, so that few shapes occur).
-    Where texts differ much in length, `bert_tf.data.LabelledStream` wastes less on padding.
+    All rows are padded to the length of the longest, rounded up so that few shapes occur. Where
+    texts differ much in length, `bert_tf.data.LabelledStream` wastes less on padding.
 
     Args:
-        bert: whose tokenizer.
+        bert: has the tokenizer.
         texts: strings in a list, an array (n,) or a Series; or a list of (first, second), or an
             array (n, 2).
-        pairs: the second texts, if there are any that do not stand in `texts`.
-        max_seq_length: most pieces of a row, [CLS] and [SEP] counted; longer texts are cut, a pair
-            from its longer side. When left out, what a classifier was made with, else 128 or what
-            the model takes if that is less.
+        pairs: the second texts, if they are not in `texts`.
+        max_seq_length: most tokens of a row, [CLS] and [SEP] counted; longer texts are cut, a pair
+            from its longer side. Default: that of the classifier, else 128 or, if that is less,
+            what the model takes.
 
     Returns:
         `token_input` and `seg_input`, both int32, (n, length), 0 where padded.
 
     Raises:
-        BertError: what is given are no texts, there are none, or the length has no meaning.
+        BertError: these are no texts, there are none, or the length is impossible.
 
     Example:
         >>> inputs = encode_texts(bert_tf.load("demo_multi_cased"), ["a text"])

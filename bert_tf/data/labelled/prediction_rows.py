@@ -1,4 +1,4 @@
-"""`PredictionRows`: every row of a file, in order, to predict on; one that is damaged says so."""
+"""`PredictionRows`: every row of a file, in order, to predict on, damaged ones with an error."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Columns, choose_columns
+from bert_tf.data.labelled.columns import Columns, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.reading import Layout
-from bert_tf.data.labelled.tables import Row, Table, as_text
+from bert_tf.data.labelled.tables import Column, Row, Table, as_text
 from bert_tf.errors import BertError
 
 Texts = str | tuple[str, str]
 
 
 class PredictionRow(NamedTuple):
-    """A row to predict on.
-
-    Attributes:
-        texts: the text, or the pair; None if the row is damaged.
-        place: where it stands.
-        error: what is wrong with it; "" if nothing is.
-    """
+    """A row to predict on: text or pair, None if it is damaged; file and line; and the error."""
 
     texts: Texts | None
     place: Place
@@ -32,14 +26,14 @@ class PredictionRow(NamedTuple):
 class PredictionRows:
     """The rows of a table of any size, read as they are asked for.
 
-    Other than `read_labelled`, which drops or refuses what is damaged, this gives a row for
-    every row of the file, so that results can stand beside them: also for blank lines (but those
-    at the file's end, which are no rows), empty texts, lines with another number of fields than
-    most, and lines with bytes that are no text. Labels are not read.
+    Unlike `read_labelled`, which drops or refuses what is damaged, this gives a row for every row
+    of the file, so that results match the rows: also for blank lines (except at the end of the
+    file, where they are no rows), empty texts, lines with another number of fields than most, and
+    lines with bytes that are no text. Labels are not read.
 
     Args:
         path: of the file: CSV, TSV, JSON lines, JSON, Parquet, Excel, or a text in each line.
-        layout: where what stands in it.
+        layout: which columns it has.
         pairs: whether the rows must be pairs of texts; None if the file decides.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
             row is predicted on.
@@ -47,11 +41,11 @@ class PredictionRows:
     Attributes:
         path: of the file.
         pairs: whether the rows are pairs.
-        remarks: what was told from the file, and how to say otherwise.
+        remarks: what was inferred from the file, and how to say otherwise.
 
     Raises:
-        BertError: the file cannot be read, columns cannot be told, or it has no pairs where there
-            must be, or the other way round.
+        BertError: the file cannot be read, its columns are unclear, or it has pairs where there
+            must be single texts or the reverse.
 
     Example:
         >>> [row.texts for row in PredictionRows("new.csv")]
@@ -70,7 +64,7 @@ class PredictionRows:
         self.path = os.fspath(path)
         asked = (layout.text, layout.text_pair, layout.label)
         self._table = Table(path, layout.table, asked, layout.only)
-        self._columns, told = _choose(self._table, layout, pairs)
+        self._columns, told = _choose(self._table, asked, pairs)
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
         self.remarks = [*self._table.remarks, *told]
@@ -99,46 +93,35 @@ class PredictionRows:
             for column in self._columns[:2]
         )
         if not text.strip() or (self.pairs and not pair.strip()):
-            which = "a text" if self.pairs else "the text"
-            return PredictionRow(None, place, f"{which} is empty")
+            return PredictionRow(None, place, f"{'a' if self.pairs else 'the'} text is empty")
         return PredictionRow((text, pair) if self.pairs else text, place)
 
 
-def _choose(table: Table, layout: Layout, pairs: bool | None) -> tuple[Columns, list[str]]:
-    columns, told = choose_columns(
-        table, layout.text, layout.text_pair, layout.label, labelled=False
-    )
+def _choose(
+    table: Table, asked: tuple[Column | None, ...], pairs: bool | None
+) -> tuple[Columns, list[str]]:
+    columns, told = choose_columns(table, *asked, labelled=False)
     if pairs and columns.pair is None:
         rest = [index for index in range(table.width) if index != columns.label]
-        if len(rest) != 2 or layout.text is not None:
+        if len(rest) != 2 or asked[0] is not None:
             raise BertError(
-                f"the model was trained on pairs of texts, and {table.path} has one column of "
-                f"text; name both with --text and --text_pair ({_names(table)})"
+                f"the model was trained on pairs of texts; name two columns of {table.path} with "
+                f"--text and --text_pair ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
         told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
     if pairs is False and columns.pair is not None:
-        both = " and ".join(repr(_name(table, i)) for i in columns[:2] if i is not None)
-        raise BertError(
-            f"the model was trained on single texts, and {table.path} has pairs, {both}; say "
-            "with --text alone which of the two to take"
-        )
+        names = table.names or [str(index) for index in range(table.width)]
+        both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
+        pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
+        raise BertError(f"{pairs_there}; name the one to take with --text alone")
     return columns, told
 
 
-def _name(table: Table, index: int) -> str:
-    return table.names[index] if table.names else str(index)
-
-
-def _names(table: Table) -> str:
-    return "columns: " + ", ".join(_name(table, index) for index in range(table.width))
-
-
 def about_rows(path: str | os.PathLike[str]) -> int | None:
-    """About how many rows a file has, for a progress bar: its line ends, or what Parquet says.
+    """About how many rows a file has, for a progress bar: its line ends, or Parquet's number.
 
-    Returns:
-        None where one cannot look ahead: a packed file, as Excel's are, or no plain file.
+    None where it cannot be known: for a compressed file, as Excel's are, or no plain file.
     """
     name = os.fspath(path)
     try:

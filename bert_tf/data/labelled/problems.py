@@ -1,8 +1,8 @@
-"""What can be wrong with labelled data, what is done about it, and how it is told."""
+"""What can be wrong with labelled data, what is done about it, and the messages."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 from bert_tf.errors import BertError
 
 Place = tuple[str, int]
-"""A file and a line in it, from 1; for what was given in Python "" and the row, from 0."""
+"""A file and a line in it, from 1; for rows given in Python "" and the row, from 0."""
 
 Role = Literal["train", "evaluate", "predict"]
 
-_SHOWN = 5  # places that are named of each kind of problem
+_SHOWN = 5  # lines named for each kind of problem
 
 
 class Kind(NamedTuple):
@@ -22,11 +22,11 @@ class Kind(NamedTuple):
 
     Attributes:
         text: what rows of this kind are, with room for their number.
-        train: what is done about it in training data.
-        evaluate: in validation and test data, which should stay what they are where they can.
-        predict: in data to predict, whose rows must stay in their places.
-        others: actions that can be asked for instead.
-        limit: a share of the rows; if more have it, the file is misread: refused.
+        train: the action in training data.
+        evaluate: in validation and test data, changed as little as possible.
+        predict: in data to predict, whose rows must stay in order.
+        others: further actions to choose from.
+        limit: fraction of the rows above which the file is taken as misread and refused.
         hint: what to do about it.
     """
 
@@ -46,8 +46,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "wrong_encoding": Kind(
         "{n} with bytes that are no text in the encoding read",
-        *("refuse", "refuse", "refuse"),
-        ("drop", "replace"),
+        *("refuse", "refuse", "refuse", ("drop", "replace")),
         hint="name the file's encoding, for example --encoding cp1252",
     ),
     "blank_line": Kind("{n} blank", "drop", "drop", "drop", ("refuse",)),
@@ -61,45 +60,40 @@ KINDS: dict[str, Kind] = {
     "unlabelled": Kind("{n} without a label", "drop", "drop", "keep", ("refuse",)),
     "not_a_number": Kind(
         "{n} whose label is no number",
-        *("refuse", "refuse", "keep"),
-        ("drop",),
+        *("refuse", "refuse", "keep", ("drop",)),
         hint="with classes instead of numbers, say --task classes",
     ),
     "nan": Kind("{n} whose label is NaN or infinite", "drop", "drop", "keep", ("refuse",)),
     "empty_text": Kind("{n} with an empty text", "drop", "keep", "keep", ("refuse",)),
     "duplicate": Kind("{n} that repeat an earlier one", "keep", "keep", "keep", ("drop", "refuse")),
     "conflict": Kind(
-        "{n} whose text stands elsewhere with another label",
-        *("keep", "keep", "keep"),
-        ("drop", "refuse"),
+        "{n} whose text also has another label", "keep", "keep", "keep", ("drop", "refuse")
     ),
     "leak": Kind(
         "{n} whose text is also in the data to evaluate on",
-        *("drop", "drop", "keep"),
-        ("keep", "refuse"),
+        *("drop", "drop", "keep", ("keep", "refuse")),
         hint="results on texts seen in training are too good",
     ),
     "unseen_label": Kind(
         "{n} with a label that no training row has",
-        *("refuse", "refuse", "keep"),
-        ("drop", "keep"),
+        *("refuse", "refuse", "keep", ("drop", "keep")),
         hint="correct the label",
     ),
 }
-"""All that is looked for. Two texts are the same if they differ in case, white space or
-compatibility forms only."""
+"""All that is looked for. Texts that differ only in case, white space or compatibility forms are
+the same."""
 
 
 class Policy:
     """What is done about each kind of problem.
 
     Args:
-        role: what the data is for; decides on the defaults, see `KINDS`.
+        role: what the data is for; sets the defaults, see `KINDS`.
         changes: kind to action: "keep", "drop" (the row), "refuse" (an error that names lines),
             "replace" (undecodable bytes by U+FFFD).
 
     Raises:
-        BertError: there is no such kind, or the action is none for it.
+        BertError: there is no such kind, or it does not have the action.
 
     Example:
         >>> Policy("train", unlabelled="refuse")["unlabelled"], Policy("train")["unlabelled"]
@@ -109,15 +103,16 @@ class Policy:
     def __init__(self, role: Role = "train", **changes: str) -> None:
         self.role = role
         self._actions = {name: str(getattr(kind, role)) for name, kind in KINDS.items()}
-        self._actions.update(_checked(changes))
+        for name, action in changes.items():
+            if name not in KINDS:
+                raise BertError(f"there is no problem {name!r}; there are {', '.join(KINDS)}")
+            if action not in (actions := KINDS[name].actions()):
+                raise BertError(f"{name}={action}: the action is one of {', '.join(actions)}")
+            self._actions[name] = action
 
     @classmethod
     def parse(cls, text: str, role: Role = "train") -> Policy:
-        """A policy from what a user types: `unlabelled=refuse,leak=keep`.
-
-        Raises:
-            BertError: as the class, or a part is not `kind=action`.
-        """
+        """A policy from what a user types, such as `unlabelled=refuse,leak=keep`."""
         return cls(role, **parse_changes(text))
 
     def __getitem__(self, kind: str) -> str:
@@ -125,7 +120,7 @@ class Policy:
 
 
 def parse_changes(text: str) -> dict[str, str]:
-    """Kind to action; see `Policy.parse`."""
+    """Kind to action, as `Policy.parse` takes them; a `BertError` if a part is not kind=action."""
     changes = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, equals, action = part.partition("=")
@@ -135,27 +130,12 @@ def parse_changes(text: str) -> dict[str, str]:
     return changes
 
 
-def _checked(changes: Mapping[str, str]) -> Mapping[str, str]:
-    for name, action in changes.items():
-        if name not in KINDS:
-            raise BertError(f"there is no problem {name!r}; there are {', '.join(KINDS)}")
-        actions = KINDS[name].actions()
-        if action not in actions:
-            raise BertError(f"{name}={action}: the action is one of {', '.join(actions)}")
-    return changes
-
-
 @dataclass(frozen=True)
 class Problem:
-    """What was found of one kind.
+    """What was found of a kind, a key of `KINDS`.
 
-    Attributes:
-        kind: a key of `KINDS`.
-        count: of rows.
-        places: where the first of them stand.
-        action: what was done: "drop", "keep" or "replace".
-        of: rows that there were.
-        note: more about them, such as the labels in question.
+    The number of rows, the places of the first few, the action ("drop", "keep" or "replace"), the
+    number of all rows, and more about them, such as their labels.
     """
 
     kind: str
@@ -167,62 +147,45 @@ class Problem:
 
     def __str__(self) -> str:
         done = {"drop": "dropped", "keep": "kept", "replace": "bytes replaced"}[self.action]
-        note = f" ({self.note})" if self.note else ""
-        return f"{_counted(self.kind, self.count)}{note}, {done}: {_places(self)}"
+        return f"{_counted(self)}, {done}: {_places(self)}"
 
 
 @dataclass
 class Tally:
-    """Problems as they are met, row by row.
-
-    Attributes:
-        policy: what is done about them.
-    """
+    """Counts problems row by row; `policy` says what is done about them."""
 
     policy: Policy
-    _places: dict[str, list[Place]] = field(default_factory=dict)
+    _places: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
     _counts: Counter[str] = field(default_factory=Counter)
-    _notes: dict[str, Counter[str]] = field(default_factory=dict)
+    _notes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, kind: str, place: Place, note: str = "") -> bool:
-        """Counts a row.
-
-        Args:
-            kind: of its problem.
-            place: of the row.
-            note: what it has in common with other rows of the kind; the most frequent are told.
-
-        Returns:
-            Whether the row is to be dropped.
-        """
+        """Counts a row, and says whether to drop it; the most frequent notes are reported."""
         self._counts[kind] += 1
-        places = self._places.setdefault(kind, [])
-        if len(places) < _SHOWN:
-            places.append(place)
+        if self._counts[kind] <= _SHOWN:
+            self._places[kind].append(place)
         if note:
-            self._notes.setdefault(kind, Counter())[note] += 1
-        return self.policy[kind] != "keep" and self.policy[kind] != "replace"
+            self._notes[kind][note] += 1
+        return self.policy[kind] not in ("keep", "replace")
 
     def settle(self, rows: int, advice: Mapping[str, str] | None = None) -> list[Problem]:
         """What was found, in the order of `KINDS`.
 
         Args:
             rows: how many there were.
-            advice: kind to a better hint than that of the table.
+            advice: kind to a better hint than that of `KINDS`.
 
         Raises:
-            BertError: some kind is refused; the message has all of these kinds.
+            BertError: some kinds are refused; the message names them all.
         """
         problems, refused = [], []
         for name, kind in KINDS.items():
-            count = self._counts[name]
-            if not count:
+            if not (count := self._counts[name]):
                 continue
-            note = ", ".join(text for text, _ in self._notes.get(name, Counter()).most_common(4))
+            note = ", ".join(text for text, _ in self._notes[name].most_common(4))
             action = self.policy[name]
-            places = tuple(self._places[name])
-            problem = Problem(name, count, places, action, rows, note)
-            # Of a handful of rows one may well be odd.
+            problem = Problem(name, count, tuple(self._places[name]), action, rows, note)
+            # One odd row among a handful proves nothing.
             too_many = action == "drop" and count > max(kind.limit * rows, 3)
             if action != "refuse" and not too_many:
                 problems.append(problem)
@@ -230,17 +193,17 @@ class Tally:
             hint = (advice or {}).get(name) or kind.hint
             others = [f"{name}={other}" for other in kind.actions() if other != "refuse"]
             escape = "" if too_many else f"--problems {' or '.join(others)}"
-            told = _counted(name, count) + (f" ({note})" if note else "")
             ways = "; or ".join(filter(None, (hint, escape)))
-            refused.append(f"{told}, of {rows:,}: {_places(problem)}; {ways}")
+            refused.append(f"{_counted(problem)}, of {rows:,}: {_places(problem)}; {ways}")
         if refused:
             raise BertError("\n".join(refused))
         return problems
 
 
-def _counted(kind: str, count: int) -> str:
-    noun = "line" if kind in ("blank_line", "ragged") else "row"
-    return KINDS[kind].text.format(n=f"{count:,} {noun}{'' if count == 1 else 's'}")
+def _counted(problem: Problem) -> str:
+    noun = "line" if problem.kind in ("blank_line", "ragged") else "row"
+    n = f"{problem.count:,} {noun}{'' if problem.count == 1 else 's'}"
+    return KINDS[problem.kind].text.format(n=n) + (f" ({problem.note})" if problem.note else "")
 
 
 def show_place(place: Place) -> str:
@@ -255,12 +218,12 @@ def show_place(place: Place) -> str:
 
 def _places(problem: Problem) -> str:
     """The first places; a file is named once."""
-    shown, last = [], None
-    for file, line in problem.places:
-        shown.append(f":{line}" if file and file == last else show_place((file, line)))
-        last = file
-    more = ", ..." if problem.count > len(shown) else ""
-    return ", ".join(shown) + more
+    earlier = ("", *(file for file, _ in problem.places))
+    shown = [
+        f":{place[1]}" if place[0] and place[0] == last else show_place(place)
+        for last, place in zip(earlier, problem.places)
+    ]
+    return ", ".join(shown) + (", ..." if problem.count > len(shown) else "")
 
 
 def describe(problems: Iterable[Problem], name: str) -> list[str]:

@@ -28,20 +28,20 @@ def labelled_rows(
     """Texts that are in memory already; nothing is dropped (see `clean` for that).
 
     Args:
-        texts: strings in a list, a tuple, an array of shape (n,) or a pandas Series; or pairs: a
-            list of (first, second) or an array of shape (n, 2); or a pandas data frame. A missing
-            text (None, NaN) is an empty one.
+        texts: strings in a list, a tuple, an array (n,) or a pandas Series; or pairs: a list of
+            (first, second) or an array (n, 2); or a pandas data frame. A missing text (None, NaN)
+            is an empty one.
         labels: of each text: classes as text or whole numbers; several in a list, tuple or set, or
-            as an array of zeros and ones, shape (n, classes); numbers. None, NaN: has none.
+            as an array (n, classes) of zeros and ones; numbers. None or NaN where there is none.
         pairs: the second texts.
         text: column of a data frame; if left out, by its usual name.
         text_pair: likewise.
         label: likewise.
         task: see `Layout`; for whole numbers as amounts say "regression".
-        label_names: all classes in their order; also of the columns of zeros and ones.
+        label_names: all classes in order; also of the columns of zeros and ones.
 
     Raises:
-        BertError: texts are no strings, numbers do not match, or columns cannot be told.
+        BertError: texts are no strings, numbers do not match, or columns are unclear.
 
     Example:
         >>> labelled_rows([("a b", "c"), ("d", "e f")], [0, 1]).labels
@@ -63,26 +63,23 @@ def _of_frame(
     frame: Any, labels: Any, pairs: Any, text: str | None, text_pair: str | None, label: str | None
 ) -> tuple[Any, Any, Any]:
     lower = {str(name).strip().lower(): name for name in frame.columns}
+    has = ", ".join(map(str, frame.columns))
 
     def column(name: str) -> Any:
         if name not in frame.columns:
-            has = ", ".join(map(str, frame.columns))
             raise BertError(f"the data frame has no column {name!r}; it has {has}")
         return frame[name]
 
     if text is None:
         both = next(((a, b) for a, b in PAIR_NAMES if a in lower and b in lower), None)
-        one = next((name for name in TEXT_NAMES if name in lower), None)
         if both is not None and text_pair is None and pairs is None:
             text, text_pair = lower[both[0]], lower[both[1]]
-        elif one is not None:
-            text = lower[one]
         else:
-            has = ", ".join(map(str, frame.columns))
+            text = next((lower[name] for name in TEXT_NAMES if name in lower), None)
+        if text is None:
             raise BertError(f"which column is the text? Say text='...'; there are {has}")
     if label is None and labels is None:
-        found = next((name for name in LABEL_NAMES if name in lower), None)
-        label = None if found is None else lower[found]
+        label = next((lower[name] for name in LABEL_NAMES if name in lower), None)
     if text_pair is not None:
         pairs = column(text_pair)
     return column(text), pairs, labels if label is None else column(label)
@@ -98,9 +95,8 @@ def _texts(texts: Any, pairs: Any) -> tuple[list[str], list[str] | None]:
     if items and all(isinstance(item, list | tuple | np.ndarray) for item in items):
         wrong = next((i for i, item in enumerate(items) if len(item) != 2), None)
         if wrong is not None:
-            raise BertError(
-                f"row {wrong} is of {len(items[wrong])} texts; give one text a row, or two"
-            )
+            count = len(items[wrong])
+            raise BertError(f"row {wrong} is of {count} texts; give one text a row, or two")
         return _strings([a for a, _ in items]), _strings([b for _, b in items])
     return _strings(items), None
 
@@ -126,17 +122,15 @@ def _string(item: Any, index: int) -> str:
         return item.decode("utf-8", "ignore")
     if _missing(item):
         return ""
-    raise BertError(
-        f"row {index}: a text must be str, not {type(item).__name__}: {item!r:.60}; if the columns "
-        "are mixed up, texts come first"
-    )
+    kind = type(item).__name__
+    raise BertError(f"row {index}: a text must be str, not {kind}: {item!r:.60} (texts come first)")
 
 
 def _missing(item: Any) -> bool:
-    if item is None or (isinstance(item, float) and math.isnan(item)):
-        return True
-    # pandas.NA and NaT are not equal to themselves, and cannot be asked whether they are.
-    return type(item).__name__ in ("NAType", "NaTType")
+    if isinstance(item, float):
+        return math.isnan(item)
+    # pandas.NA and NaT are not equal to themselves, and NA has no truth value.
+    return item is None or type(item).__name__ in ("NAType", "NaTType")
 
 
 def _labels(labels: Any, names: tuple[str, ...] | None) -> list[Any]:

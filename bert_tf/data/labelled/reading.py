@@ -1,4 +1,4 @@
-"""`read_labelled`: files of any table format as `LabelledTexts`, what is odd dropped and told."""
+"""`read_labelled`: files of any table format as `LabelledTexts`; odd rows dropped and reported."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from bert_tf.files.finding import find_files
 from bert_tf.files.reading import parse_json
 
 UNLABELLED = ("", "-")
-"""What stands in place of a label where there is none (SNLI: "-")."""
+"""What a cell holds where there is no label (SNLI: "-")."""
 
 _SEPARATORS = ("|", ";", ",")
-_MANY_NUMBERS = 20  # different whole numbers from which on a score is likelier than classes
+_MANY_NUMBERS = 20  # more different whole numbers than this are rather a score than classes
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a row stand; what is None is told from the file.
+    """The columns of a file; what is None is inferred from it.
 
     Attributes:
         text, text_pair, label: columns by name or number; see `choose_columns`.
         task: see `LabelledTexts`. If left out: several labels if a separator is given or labels
             are lists; a number if all labels are numbers and one has a fraction; else classes.
-        label_separator: between several labels of one row. For `task="multilabel"` the one of
-            `| ; ,` that most labels have, if left out.
+        label_separator: between several labels of one row. If left out, for `task="multilabel"`
+            the one of `| ; ,` that most labels have.
         unlabelled: labels that mean none.
-        label_names: all classes in their order, if known.
-        renamed: label as it stands in the file to what it is called.
-        only: a column and a value; rows that have another there are passed over.
+        label_names: all classes in order, if known.
+        renamed: label in the file to its name.
+        only: a column and a value; rows with another value there are skipped.
         table: how the file is read.
     """
 
@@ -54,14 +54,10 @@ class Layout:
 
 
 class Reading(NamedTuple):
-    """What was read.
+    """The rows read, what was wrong with some, what was inferred from the files, and the layout.
 
-    Attributes:
-        data: the rows.
-        problems: what was wrong with some.
-        remarks: what was told from the files, and how to say otherwise.
-        layout: with the columns and the task as they were found in the first file, to read others
-            of the same data with.
+    `remarks` also say how to change what was inferred; `layout` has the columns and the task found
+    in the first file, to read other files of the same data.
     """
 
     data: LabelledTexts
@@ -78,13 +74,13 @@ def read_labelled(
     """Reads files of texts and labels.
 
     Args:
-        paths: files or patterns, whose rows follow each other.
-        layout: where what stands in them.
+        paths: files or patterns, in order.
+        layout: their columns.
         policy: what is done about odd rows; that of training if left out.
 
     Raises:
-        BertError: a file cannot be read, columns cannot be told, files differ, no row is left, or
-            there is what the policy refuses.
+        BertError: a file cannot be read, columns are unclear, files differ, no row is left, or
+            the policy refuses something.
     """
     layout, policy = layout or Layout(), policy or Policy("train")
     parts: list[LabelledTexts] = []
@@ -110,16 +106,12 @@ def read_labelled(
     return Reading(data, problems + found, list(dict.fromkeys(remarks)), found_layout)
 
 
-class _Record(NamedTuple):
-    text: str
-    pair: str | None
-    label: Any
-    place: Place
+_Record = tuple[Any, Any, Any, Place]  # text, pair, label
 
 
 @dataclass
 class _Opened:
-    """A table, its columns, how many rows were read, and hints on what is wrong with it."""
+    """A table, its columns, how many rows were read, and hints for its problems."""
 
     table: Table
     columns: Columns
@@ -140,64 +132,54 @@ def _open(
 def _settled(layout: Layout, opened: _Opened) -> Layout:
     """The layout with the columns found, by name where they have names."""
     names = opened.table.names
-
-    def column(index: int | None) -> Column | None:
-        return names[index] if index is not None and names else index
-
-    text, pair, label = map(column, opened.columns)
+    text, pair, label = (names[i] if i is not None and names else i for i in opened.columns)
     return replace(layout, text=text, text_pair=pair, label=label)
 
 
 def _records(opened: _Opened, policy: Policy, tally: Tally) -> Iterator[_Record]:
-    path = opened.table.path
     for row in opened.table.rows():
+        place, note = (opened.table.path, row.line), row.note
         opened.seen += row.problem != "blank_line"
-        if row.problem:
-            place = (path, row.line)
-            if row.problem == "wrong_encoding":
-                opened.advice.setdefault(row.problem, row.note)
-                dropped = tally.add(row.problem, place)
-            else:
-                dropped = tally.add(row.problem, place, row.note)
-            if dropped:
-                if policy[row.problem] == "refuse" and policy.role == "predict":
-                    tally.settle(opened.seen, opened.advice)  # at once, not behind a long way
-                continue
-        yield _record(row.fields, opened.columns, (path, row.line))
+        if row.problem == "wrong_encoding":
+            opened.advice.setdefault(row.problem, note)
+            note = ""
+        if row.problem and tally.add(row.problem, place, note):
+            if policy[row.problem] == "refuse" and policy.role == "predict":
+                tally.settle(opened.seen, opened.advice)  # at once, not after a long file
+            continue
+        yield _record(row.fields, opened.columns, place)
 
 
 def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
-    def cell(index: int | None) -> Any:
-        return None if index is None or index >= len(fields) else fields[index]
-
-    pair = None if columns.pair is None else as_text(cell(columns.pair))
-    return _Record(as_text(cell(columns.text)), pair, cell(columns.label), place)
+    text, pair, label = (
+        None if index is None or index >= len(fields) else fields[index] for index in columns
+    )
+    return text, pair, label, place
 
 
 def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
     """With labels as they were read, whatever they are."""
-    return LabelledTexts(
-        texts=[record.text for record in records],
-        pairs=None if columns.pair is None else [record.pair or "" for record in records],
-        labels=None if columns.label is None else [record.label for record in records],
-        rows=[record.place for record in records],
-    )
+    columns_read: list[list[Any]] = [[record[i] for record in records] for i in range(4)]
+    texts, pairs, labels, rows = columns_read
+    values = None if columns.label is None else labels
+    seconds = None if columns.pair is None else list(map(as_text, pairs))
+    return LabelledTexts(list(map(as_text, texts)), seconds, values, rows)
 
 
 def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> LabelledTexts:
-    """The same rows with labels as the task has them.
+    """The same rows with labels in the form of their task.
 
     Args:
         data: rows whose labels are whatever was given: text, numbers, lists, None.
-        layout: says the task, or how labels are separated, or neither.
-        remarks: gets what was told from the labels.
+        layout: has the task, or how labels are separated, or neither.
+        remarks: gets what was inferred from the labels.
 
     Returns:
-        Labels as `LabelledTexts` says. One that is no number, in a regression, becomes a str
-        still, for `clean` to tell.
+        Labels as `LabelledTexts` says; in a regression one that is no number becomes a str, which
+        `clean` finds.
 
     Raises:
-        BertError: labels are lists, but the task is another.
+        BertError: labels are lists, but the task is not "multilabel".
     """
     if data.labels is None:
         task: Task = layout.task or ("multilabel" if layout.label_separator else "classes")
@@ -208,16 +190,14 @@ def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> Labell
     if task == "regression":
         labels = [None if v is None else _as_number(v) for v in values]
     elif task == "multilabel":
-        # No class at all is an answer, too: an empty cell is not taken for a missing label.
+        # No class at all is an answer, too: an empty cell is no missing label.
         blank = [isinstance(value, str) and not value.strip() for value in data.labels]
         labels = [() if b else _as_several(v, layout) for v, b in zip(values, blank)]
     else:
         for index, value in enumerate(values):
             if isinstance(value, list | tuple):
-                raise BertError(
-                    f"{data.place(index)}: the label is a list, {value!r:.60}; for several labels "
-                    "at once say --task multilabel"
-                )
+                place = f"{data.place(index)}: the label is a list, {value!r:.60}"
+                raise BertError(f"{place}; for several labels at once say --task multilabel")
         if not all(map(_means_nan, values)) and _all_numbers(values):
             values = [None if _means_nan(value) else value for value in values]
         names = [None if value is None else _as_class(value) for value in values]
@@ -236,35 +216,28 @@ def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
 
 def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
     known = [value for value in values if value is not None and not _means_nan(value)]
-    if layout.label_separator or any(isinstance(v, list | tuple) for v in known):
+    if layout.label_separator or any(isinstance(value, list | tuple) for value in known):
         return "multilabel"
-    if known and all(
-        isinstance(v, str) and v[:1] == "[" and _json_list(v) is not None for v in known
-    ):
+    if known and all(_json_list(value) is not None for value in known):
         return "multilabel"
     if layout.label_names is None and known and _all_numbers(known):
         different = {float(value) for value in known}
         if any(value % 1 for value in different):
-            remarks.append(
-                "labels are numbers with fractions, so a number is predicted (--task classes "
-                "if they are names of classes)"
-            )
+            remarks.append("labels have fractions: a number is predicted (else --task classes)")
             return "regression"
         if len(different) > _MANY_NUMBERS:
-            remarks.append(
-                f"labels are {len(different)} whole numbers, taken for as many classes; if they "
-                "are amounts, say --task regression"
-            )
+            numbers = f"{len(different)} whole numbers are taken for classes"
+            remarks.append(f"{numbers}; if they are amounts, say --task regression")
     return "classes"
 
 
 def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> str | None:
-    """What stands between several labels of a row; where it is only likely, a remark says so."""
+    """What separates several labels of a row; if that is only likely, a remark says so."""
     known = layout.label_separator
     if known is not None or data.labels is None or layout.task not in (None, "multilabel"):
         return known
     values = [value.strip() for value in data.labels if isinstance(value, str)]
-    if any(value[:1] == "[" and _json_list(value) is not None for value in values):
+    if any(_json_list(value) is not None for value in values):
         return None
     names = set(layout.label_names or ())
     rows = {mark: [v for v in values if mark in v and v not in names] for mark in _SEPARATORS}
@@ -272,17 +245,14 @@ def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> 
     if not rows[mark]:
         return None
     if layout.task == "multilabel":
-        remarks.append(
-            f"several labels of a row are taken to lie between {mark!r} (--label_separator)"
-        )
+        remarks.append(f"labels of a row are taken to be separated by {mark!r} (--label_separator)")
         return mark
     labels = set(values)
     parts = {part.strip() for label in labels for part in label.split(mark)}
-    if len(parts) < len(labels):  # what combines a few can hardly be so many classes
+    if len(parts) < len(labels):  # more combinations than parts are hardly classes
         remarks.append(
             f"{len(rows[mark]):,} labels hold {mark!r}, such as {rows[mark][0]!r:.60}, and are "
-            "taken for classes of their own; if they are several labels, say --label_separator "
-            f"{mark!r}"
+            f"taken for single classes; if each is several labels, say --label_separator {mark!r}"
         )
     return None
 
@@ -300,7 +270,7 @@ def _all_numbers(values: list[Any]) -> bool:
 
 def _as_class(value: Any) -> str | None:
     if isinstance(value, float):
-        # Where one label of a column is missing, pandas turns whole numbers into fractions.
+        # Where one label of a column is missing, pandas makes whole numbers floats.
         return None if _means_nan(value) else str(int(value)) if value.is_integer() else str(value)
     return str(value)
 
@@ -316,19 +286,21 @@ def _as_several(value: Any, layout: Layout) -> Label:
     if value is None or _means_nan(value):
         return None
     if isinstance(value, str):
-        parsed = _json_list(value) if value.lstrip()[:1] == "[" else None
-        value = parsed if parsed is not None else value.split(layout.label_separator or "\0")
-    elif not isinstance(value, list | tuple | set | frozenset):
+        parsed = _json_list(value)
+        value = value.split(layout.label_separator or "\0") if parsed is None else parsed
+    elif isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    elif not isinstance(value, list | tuple):
         value = [value]
-    values = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-    names = (_as_class(v.strip() if isinstance(v, str) else v) for v in values)
+    names = (_as_class(v.strip() if isinstance(v, str) else v) for v in value)
     kept = (name for name in names if name and name not in layout.unlabelled)
     return tuple(dict.fromkeys(layout.renamed.get(name, name) for name in kept))
 
 
-def _json_list(text: str) -> list[Any] | None:
+def _json_list(value: Any) -> list[Any] | None:
+    if not isinstance(value, str) or value.lstrip()[:1] != "[":
+        return None
     try:
-        found = parse_json(text)
+        return parse_json(value)
     except ValueError:
         return None
-    return found if isinstance(found, list) else None

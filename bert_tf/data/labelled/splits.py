@@ -1,12 +1,12 @@
-"""Training, validation and test rows from one set: each label in its share, no text on two sides.
+"""Training, validation and test rows from one set, labels in proportion, no text in two splits.
 
-Rows are given out as in K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of
+Rows are distributed as in K. Sechidis, G. Tsoumakas and I. Vlahavas, "On the stratification of
 multi-label data", ECML PKDD 2011: the rarest label first, each of its rows to the split that still
 lacks most of that label.
 
-It is ours, since a seed must give the split that 0.1.0 made, else a model would be evaluated on
-rows it was trained on; and no splitter of scikit-learn or iterative-stratification keeps groups
-together and several labels balanced.
+Not by a library: a seed must give the split that 0.1.0 made, else a model would be evaluated on
+rows it was trained on; and no splitter of scikit-learn or iterative-stratification both keeps
+groups together and balances several labels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bert_tf.options import SEED
 SHARES: Mapping[str, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 _BINS = 10  # of a number to predict, equally full
-_BIN_ROWS = 20  # in a bin at least, so that small sets have fewer
+_BIN_ROWS = 20  # at least, in a bin; small sets have fewer bins
 
 
 def split_labelled(
@@ -34,23 +34,23 @@ def split_labelled(
     seed: int = 12345,
     groups: Sequence[Hashable] | None = None,
 ) -> tuple[dict[str, LabelledTexts], list[str]]:
-    """Splits rows at random, so that each label has about its share of each split.
+    """Splits rows at random, each label in about the same proportion in each split.
 
     Rows of the same text (see `normal_text`; of a pair in either order) stay together. A number
     to predict is stratified by bins of equally many rows. Of a label with few rows the first goes
-    to the split with the largest share, training.
+    to the largest split, training.
 
     Args:
-        data: the rows; with no labels the split is random only.
-        shares: name of a split to its share; they are scaled to add up to 1. `SHARES` if left out.
+        data: the rows; without labels the split is only random.
+        shares: split to its fraction, scaled to add up to 1; `SHARES` if left out.
         seed: the same seed gives the same split.
-        groups: rows of the same group, such as a patient or a premise, stay together as well.
+        groups: rows of the same group, such as a patient or a premise, also stay together.
 
     Returns:
-        Name to rows, in their former order; and remarks, on labels that a split lacks.
+        Name to rows, in their former order; and remarks on labels that a split lacks.
 
     Raises:
-        BertError: a share is not positive, or there are too few rows for a split to have any.
+        BertError: a fraction is not positive, or there are too few rows for a split to have any.
     """
     shares = dict(shares or SHARES)
     if len(shares) < 2 or not all(0 < share < float("inf") for share in shares.values()):
@@ -59,25 +59,20 @@ def split_labelled(
     if groups is not None and len(groups) != len(data):
         raise BertError(f"{len(groups):,} groups are given for {len(data):,} rows")
     wanted = np.array(list(shares.values()))
-    wanted = wanted / wanted.sum()
-    members = _members(data, groups)
-    strata = _strata(data)
-    chosen = _give_out(members, strata, wanted, np.random.default_rng(seed))
-    splits = {
-        name: data.take(np.flatnonzero(chosen == number)) for number, name in enumerate(shares)
-    }
-    empty = [name for name, part in splits.items() if not len(part)]
-    if empty:
+    members, strata = _members(data, groups), _strata(data)
+    chosen = _give_out(members, strata, wanted / wanted.sum(), np.random.default_rng(seed))
+    splits = {name: data.take(np.flatnonzero(chosen == i)) for i, name in enumerate(shares)}
+    if empty := [name for name, part in splits.items() if not len(part)]:
         raise BertError(
             f"{len(data):,} rows with {len(set().union(*strata)):,} labels, of {len(members):,} "
             f"different texts or groups, are too few: none is left for {', '.join(empty)}; give "
-            "more rows, or files of their own for validation and test"
+            "more, or separate files for validation and test"
         )
     return splits, _remarks(splits) if data.task != "regression" else []
 
 
 def _members(data: LabelledTexts, groups: Sequence[Hashable] | None) -> list[list[int]]:
-    """Row numbers that must stay together: by text and by group, also by way of others."""
+    """Row numbers that must stay together: by text and by group, also through other rows."""
     parent = list(range(len(data)))
 
     def root(index: int) -> int:
@@ -88,9 +83,7 @@ def _members(data: LabelledTexts, groups: Sequence[Hashable] | None) -> list[lis
     first: dict[Hashable, int] = {}
     for index, (text, pair) in enumerate(data.each()):
         text = normal_text(text)
-        keys: list[Hashable] = [text]
-        if pair is not None:
-            keys = [tuple(sorted((text, normal_text(pair))))]
+        keys: list[Hashable] = [text if pair is None else tuple(sorted((text, normal_text(pair))))]
         if groups is not None:
             keys.append((groups[index],))
         for key in keys:
@@ -123,14 +116,12 @@ def _give_out(
 ) -> np.ndarray:
     """The number of the split of each row, int64."""
     counts = [Counter(s for row in rows for s in strata[row]) for rows in members]
-    total: Counter[Hashable] = Counter()
-    for count in counts:
-        total.update(count)
+    total = Counter(s for rows in members for row in rows for s in strata[row])
     # How many rows each split still lacks: of each label, and of all.
     lacking = {label: (shares * number).tolist() for label, number in total.items()}
     lacking_rows = (shares * len(strata)).tolist()
     waiting: dict[Hashable, list[int]] = {label: [] for label in total}
-    # At random, but large groups first: small ones fill what they leave.
+    # At random, but large groups first: small ones fill the gaps.
     order = sorted(rng.permutation(len(members)).tolist(), key=lambda g: -len(members[g]))
     for group in order:
         for label in counts[group]:
@@ -146,7 +137,7 @@ def _give_out(
             if chosen[rows[0]] >= 0:
                 continue
             need = lacking[rarest]
-            # Equal needs, as of 15 and 15 %, differ by rounding.
+            # Equal needs, as of 15 and 15 %, can differ by rounding.
             best = max(splits, key=lambda s: (round(need[s], 9), round(lacking_rows[s], 9), -s))
             chosen[rows] = best
             lacking_rows[best] -= len(rows)
@@ -166,8 +157,7 @@ def _remarks(splits: Mapping[str, LabelledTexts]) -> list[str]:
     total = sum(found.values(), Counter())
     remarks = []
     for name, counts in found.items():
-        lacks = [label for label in sorted(total) if not counts[label]]
-        if lacks:
+        if lacks := [label for label in sorted(total) if not counts[label]]:
             shown = ", ".join(f"{label!r} ({total[label]} in all)" for label in lacks[:5])
             more = f" and {len(lacks) - 5} more" if len(lacks) > 5 else ""
             remarks.append(f"{name} has no row with the label {shown}{more}: too few rows have it")

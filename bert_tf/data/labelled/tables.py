@@ -1,7 +1,7 @@
-"""Rows of tables: CSV, TSV, JSON lines, JSON, Parquet and Excel, each with its line's number.
+"""Rows of tables: CSV, TSV, JSON lines, JSON, Parquet and Excel, each with its line number.
 
-Text is read by `csv` and `json`: pandas fills short rows, shifts long ones, renames columns that
-come twice, swallows quotes and takes "NA" and "01" for what they are not.
+Text is read by `csv` and `json`: pandas fills short rows, shifts long ones, renames repeated
+columns, drops quotes, and misreads "NA" and "01".
 """
 
 from __future__ import annotations
@@ -24,21 +24,13 @@ from bert_tf.files.text_lines import encoding_advice, open_lines, replaced, unde
 from bert_tf.options import Options, option
 
 SAMPLE = 1000
-"""Rows from which the format, the header and the columns are told."""
+"""Rows from which the format, the header and the columns are inferred."""
 
-_SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, under a header or none
+_SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, with or without a header
 _DELIMITERS = ",;\t|"
 _SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
+    **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    **{".json": "json", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx", ".xlsm": "xlsx"},
 }
 Column = str | int
 """A name, or a number from 0 (also as text, where no column has that name)."""
@@ -87,13 +79,10 @@ class TableOptions(Options):
 
 
 class Row(NamedTuple):
-    """A line of a table, or several that quotes hold together.
+    """A line of a table, or several within quotes.
 
-    Attributes:
-        line: its number in the file, from 1; in JSON arrays, Parquet and Excel that of the row.
-        fields: text; in JSON and Parquet any value, None where it is missing.
-        problem: "", or a kind of `problems.KINDS`.
-        note: about the problem.
+    `line` counts from 1, in JSON arrays, Parquet and Excel rows. Fields are text, in JSON and
+    Parquet any value, None where it is missing. `problem` is "" or a kind of `problems.KINDS`.
     """
 
     line: int
@@ -103,24 +92,23 @@ class Row(NamedTuple):
 
 
 class Table:
-    """A file of rows, opened: how it is to be read is decided.
+    """An open file of rows, its format and dialect known.
 
     Args:
         path: of the file.
-        options: what is known of it.
-        wanted: columns asked for; their names help to tell a header.
-        only: a column and a value; `rows` leaves out those that have another there.
+        options: what is known about it.
+        wanted: columns asked for; their names help to recognize a header.
+        only: a column and a value; `rows` leaves out rows with another value there.
 
     Attributes:
         path: of the file.
         names: of the columns; None if the file does not name them.
         width: number of columns.
         sample: the first rows.
-        remarks: what was told from the file, and how to say otherwise.
+        remarks: what was inferred from the file, and how to say otherwise.
 
     Raises:
-        BertError: the file cannot be read, has no rows or no such column, or is none of the
-            formats.
+        BertError: the file cannot be read, has no rows, no such column or none of the formats.
     """
 
     def __init__(
@@ -148,12 +136,10 @@ class Table:
             self._tell_dialect()
             self._tell_header(wanted)
         else:
-            found: dict[str, None] = {}
-            for item in islice(self._objects(), SAMPLE):
-                if isinstance(item[1], dict):
-                    found.update(dict.fromkeys(item[1]))
-            self.names = tuple(found) or None
-            self.width = len(found)
+            items = (item for _, item, _, _ in islice(self._objects(), SAMPLE))
+            names = dict.fromkeys(key for item in items if isinstance(item, dict) for key in item)
+            self.names = tuple(names) or None
+            self.width = len(names)
         self.sample: list[Row] = [
             row for row in islice(self.rows(), SAMPLE) if row.problem in ("", "wrong_encoding")
         ]
@@ -177,20 +163,17 @@ class Table:
             if lower.count(column.lower()) == 1:
                 return lower.index(column.lower())
             if not column.isdecimal():
-                has = (
-                    "its columns have no names; give 0, 1, ..., or --header true if its first line"
-                )
-                has = f"it has {', '.join(names)}" if names else f"{has} names them"
+                has = "it names no columns; give 0, 1, ..., or --header true if line 1 has names"
+                has = f"it has {', '.join(names)}" if names else has
                 raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
         if not 0 <= column < self.width:
-            raise BertError(
-                f"{self.path} has {self.width} columns, 0 to {self.width - 1}: {column}"
-            )
+            count = self.width
+            raise BertError(f"{self.path} has {count} columns, 0 to {count - 1}: {column}")
         return column
 
     def rows(self) -> Iterator[Row]:
-        """All rows behind the header, from the start of the file; blank lines are among them.
+        """All rows after the header, from the start of the file, blank lines included.
 
         Raises:
             BertError: the file cannot be read to its end, or a quote is never closed.
@@ -212,7 +195,7 @@ class Table:
                 elif isinstance(item, list) and self.names is None:
                     fields = item
                     if self.width and len(item) != self.width:
-                        problem, note = problem or "ragged", _widths(len(item), self.width)
+                        problem, note = problem or "ragged", f"{len(item)} in place of {self.width}"
                 else:
                     fields, problem = (), problem or "ragged"
                 yield Row(line, fields, problem, note)
@@ -220,24 +203,22 @@ class Table:
     def _tell_format(self) -> str:
         name = self.path.lower().removesuffix(".gz")
         kind = _SUFFIXES.get(os.path.splitext(name)[1])
-        if kind == "json" or kind is None:
-            # A file of that name may hold an array, or a line for each object.
-            with open_lines(self.path, self._options.encoding) as lines:
-                first = [line for line in islice(lines, 20) if line.strip()]
-            start = first[0].lstrip()[:1] if first else ""
-            if kind == "json":
-                lines_of_objects = start == "{" and _is_object(first[0])
-                whole = len(first) == 1 and "[" in first[0]  # {"data": [...]} in one line
-                return "jsonl" if lines_of_objects and not whole else "json"
-            if start == "{" and _is_object(first[0]):
-                return "jsonl"
-            if 2 * sum("\t" in line for line in first) > len(first):
-                return "tsv"
-            # Else a text in each line, unless the lines agree on how many commas they have.
-            counts = Counter(line.count(",") for line in first)
-            common, times = counts.most_common(1)[0] if counts else (0, 0)
-            return "csv" if common and times > 0.9 * len(first) else "tsv"
-        return kind
+        if kind not in ("json", None):
+            return kind
+        with open_lines(self.path, self._options.encoding) as lines:
+            first = [line for line in islice(lines, 20) if line.strip()]
+        objects = bool(first) and _is_object(first[0])
+        if kind == "json":  # it may hold an array, or an object in each line
+            whole = len(first) == 1 and "[" in first[0]  # {"data": [...]} in one line
+            return "jsonl" if objects and not whole else "json"
+        if objects:
+            return "jsonl"
+        if 2 * sum("\t" in line for line in first) > len(first):
+            return "tsv"
+        # Else a text in each line, unless most lines have the same number of commas.
+        counts = Counter(line.count(",") for line in first)
+        common, times = counts.most_common(1)[0] if counts else (0, 0)
+        return "csv" if common and times > 0.9 * len(first) else "tsv"
 
     # ---- CSV, TSV and Excel
 
@@ -250,19 +231,15 @@ class Table:
             def agreement(delimiter: str) -> int:
                 self._delimiter = delimiter
                 try:
-                    rows = islice(self._split(strict=False), 100)
-                    widths = Counter(len(row.fields) for row in rows)
-                except BertError:  # told when it is certain how the file is read
+                    widths = Counter(len(r.fields) for r in islice(self._split(strict=False), 100))
+                except BertError:  # raised again when the dialect is settled
                     return 0
                 return max((count for width, count in widths.items() if width > 1), default=0)
 
-            scores = {delimiter: agreement(delimiter) for delimiter in _DELIMITERS}
-            self._delimiter = max(scores, key=lambda delimiter: scores[delimiter])
+            self._delimiter = max(_DELIMITERS, key=agreement)
             if self._delimiter != ",":
                 shown = "a tab" if self._delimiter == "\t" else repr(self._delimiter)
-                self.remarks.append(
-                    f"fields of {self.path} are taken to lie between {shown} (--delimiter)"
-                )
+                self.remarks.append(f"{self.path} is read with {shown} as delimiter (--delimiter)")
         widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
         self.width = widths.most_common(1)[0][0] if widths else 0
 
@@ -273,10 +250,8 @@ class Table:
         if header is None:
             header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
             if header:
-                self.remarks.append(
-                    f"the first line of {self.path} is taken for the names of the columns: "
-                    f"{', '.join(first)} (--header false if it is none)"
-                )
+                line = f"the first line of {self.path} is taken for the names of the columns"
+                self.remarks.append(f"{line}: {', '.join(first)} (--header false if it is none)")
         if header:
             self.names = tuple(first)
             self.width = len(first)
@@ -284,14 +259,12 @@ class Table:
             body = [field for row in rows for field in row if field]
             quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
             if quoted > 0.3 * len(body):
-                self.remarks.append(
-                    f"most fields of {self.path} stand in quotes, which are taken literally; if "
-                    "they are to go, say --quoting csv"
-                )
+                quotes = f"the quotes around most fields of {self.path} are taken literally"
+                self.remarks.append(f"{quotes}; to remove them, say --quoting csv")
         self._skip_first = bool(header)
 
     def _judged(self) -> Iterator[Row]:
-        """The rows behind the header, with what is wrong about each."""
+        """The rows after the header, with what is wrong about each."""
         skip = self._skip_first
         for row in self._split():
             if not row.fields:
@@ -299,7 +272,9 @@ class Table:
             elif skip:
                 skip = False
             elif len(row.fields) != self.width:
-                yield row._replace(problem="ragged", note=_widths(len(row.fields), self.width))
+                yield row._replace(
+                    problem="ragged", note=f"{len(row.fields)} in place of {self.width}"
+                )
             else:
                 yield row
 
@@ -314,7 +289,7 @@ class Table:
                 for number, line in enumerate(lines, start=1):
                     yield self._checked(number, line.rstrip("\r\n").split(self._delimiter))
                 return
-            # Longer texts than 128 KiB are texts, too; the limit is for the whole process.
+            # Texts may be longer than 128 KiB; the limit is for the whole process.
             csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
             reader = csv.reader(lines, delimiter=self._delimiter, strict=strict)
             start = 1
@@ -323,23 +298,21 @@ class Table:
                     yield self._checked(start, fields)
                     start = reader.line_num + 1
             except csv.Error as error:
-                told = f"this is no CSV ({error})"
-                if "unexpected end" in str(error):
-                    told = "the quote that is opened here is never closed"
+                unclosed = "unexpected end" in str(error)
+                wrong = "the quote is never closed" if unclosed else f"this is no CSV ({error})"
                 raise BertError(
-                    f"{self.path}:{start}: {told}; if quotes are characters like any other, say "
+                    f"{self.path}:{start}: {wrong}; if quotes are characters like any other, say "
                     '--quoting none; if lines end with "\\r", save them with "\\n"'
                 ) from error
 
     def _checked(self, line: int, fields: list[str]) -> Row:
         if not any(map(str.strip, fields)):
-            # Two empty fields are no blank line; one is.
+            # One empty field is a blank line, two are not.
             return Row(line, fields if len(fields) > 1 else ())
         for index, field in enumerate(fields):
             if undecodable(field):
-                note = encoding_advice(field)
                 fields = [*fields[:index], *map(replaced, fields[index:])]
-                return Row(line, fields, "wrong_encoding", note)
+                return Row(line, fields, "wrong_encoding", encoding_advice(field))
         return Row(line, fields)
 
     # ---- JSON
@@ -357,13 +330,11 @@ class Table:
                 except ValueError as error:
                     raise BertError(f"{self.path} is no JSON: {error}") from error
                 if isinstance(items, dict):  # {"data": [...]}, as some tools write it
-                    lists = [value for value in items.values() if _objects_in(value)]
+                    lists = [v for v in items.values() if v and isinstance(v, list)]
+                    lists = [value for value in lists if isinstance(value[0], dict)]
                     items = lists[0] if len(lists) == 1 else [items]
                 if not isinstance(items, list):
-                    raise BertError(
-                        f"{self.path} is JSON, but no array of objects; give an array, or a line "
-                        "for each object"
-                    )
+                    raise BertError(f"{self.path} is JSON, but no array of objects; give one")
                 yield from ((number, item, "", "") for number, item in enumerate(items, start=1))
                 return
             for number, line in enumerate(lines, start=1):
@@ -377,10 +348,6 @@ class Table:
                     yield number, parse_json(line), problem, note
                 except ValueError:
                     yield number, None, "ragged", "no JSON"
-
-
-def _widths(found: int, usual: int) -> str:
-    return f"{found} in place of {usual}"
 
 
 def as_text(value: Any) -> str:
@@ -405,23 +372,20 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
     for index, name in enumerate(first):
         column = [row[index].strip() for row in rest if index < len(row)]
         # A class may be called `question`; but then it comes again.
-        if name.lower() in ALL_NAMES and name not in column:
+        if name in column:
+            continue
+        if name.lower() in ALL_NAMES:
             return True
-        if name and not is_number(name) and column and all(map(is_number, column)):
-            return True
-        if name and not is_number(name) and _are_classes(column) and name not in column:
+        numbers = bool(column) and all(map(is_number, column))
+        if name and not is_number(name) and (numbers or _are_classes(column)):
             return True
     return False
 
 
 def _are_classes(column: Sequence[str]) -> bool:
-    """Whether there are so few values, each so often, that one of its own would be strange."""
+    """Whether there are so few values, each so often, that a single one would be odd."""
     counts = Counter(column)
     return len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
-
-
-def _objects_in(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _is_object(line: str) -> bool:

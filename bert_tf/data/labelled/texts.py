@@ -1,11 +1,12 @@
-"""`LabelledTexts`: a text or a pair in each row, its label, and where the row comes from."""
+"""`LabelledTexts`: a text or a pair in each row, its label, and the row's origin."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ TASKS: tuple[Task, ...] = ("classes", "multilabel", "regression")
 Label = str | tuple[str, ...] | float | None
 """Of one row: its class, its several classes, or its number; None where the row has none."""
 
+_COLUMNS = ("texts", "pairs", "labels", "rows")
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledTexts:
@@ -26,12 +29,11 @@ class LabelledTexts:
     Attributes:
         texts: the first, or only, text of each row.
         pairs: the second; None if rows have one text.
-        labels: of each row by `task`: a str, a tuple of str without repetitions, or a float. None
-            in place of the list if no row has one, None in it where one row has none.
+        labels: of each row by `task`: a str, a tuple of str without repetitions, or a float; None
+            where a row has none, None in place of the list if no row has one.
         rows: where each row comes from.
-        task: what is to be predicted: one of several classes, any number of them at once, or a
-            number.
-        label_names: all classes in their order, where it is known beforehand, as for GLUE.
+        task: what is predicted: one class, any number of them at once, or a number.
+        label_names: all classes in order, where that is known beforehand, as for GLUE.
 
     Raises:
         BertError: the lists are not equally long, or there is no such task.
@@ -52,12 +54,11 @@ class LabelledTexts:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise BertError(f"there is no task {self.task!r}; take one of {', '.join(TASKS)}")
-        for name, column in (("pairs", self.pairs), ("labels", self.labels), ("rows", self.rows)):
+        for name in _COLUMNS:
+            column = getattr(self, name)
             if column is not None and len(column) != len(self.texts):
-                raise BertError(
-                    f"there are {len(self.texts):,} texts, but {len(column):,} {name}; give as "
-                    "many of each"
-                )
+                counts = f"{len(self.texts):,} texts, but {len(column):,} {name}"
+                raise BertError(f"there are {counts}; give as many of each")
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -70,16 +71,14 @@ class LabelledTexts:
     def take(self, indices: Iterable[int]) -> LabelledTexts:
         """The rows of these numbers, in this order."""
         chosen = [int(index) for index in indices]
-        return replace(
-            self,
-            texts=[self.texts[i] for i in chosen],
-            pairs=None if self.pairs is None else [self.pairs[i] for i in chosen],
-            labels=None if self.labels is None else [self.labels[i] for i in chosen],
-            rows=[self.rows[i] for i in chosen],
-        )
+        columns: dict[str, Any] = {}
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            columns[name] = None if column is None else [column[i] for i in chosen]
+        return replace(self, **columns)
 
     def place(self, index: int) -> str:
-        """Where a row comes from, as editors and compilers write it."""
+        """Where a row comes from, as compilers write it."""
         return show_place(self.rows[index])
 
     def each(self) -> Iterator[tuple[str, str | None]]:
@@ -90,11 +89,7 @@ class LabelledTexts:
 
 
 def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
-    """One part behind the other.
-
-    Raises:
-        BertError: there is none; or some have pairs or labels, or a task, that others have not.
-    """
+    """One part after the other; a `BertError` if there is none, or columns or tasks differ."""
     if not parts:
         raise BertError("no data given")
     first = parts[0]
@@ -103,17 +98,13 @@ def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
             if (getattr(part, what) is None) != (getattr(first, what) is None):
                 raise BertError(f"some of the files have {what}, others not; they must be alike")
         if part.task != first.task:
-            raise BertError(
-                f"some of the labels are for {first.task}, others for {part.task}; say which: "
-                f"--task {first.task} or --task {part.task}"
-            )
-    return replace(
-        first,
-        texts=[text for part in parts for text in part.texts],
-        pairs=None if first.pairs is None else [t for part in parts for t in part.pairs or ()],
-        labels=None if first.labels is None else [x for part in parts for x in part.labels or ()],
-        rows=[row for part in parts for row in part.rows],
-    )
+            tasks = f"some of the labels are for {first.task}, others for {part.task}"
+            raise BertError(f"{tasks}; say --task {first.task} or --task {part.task}")
+    columns: dict[str, Any] = {}
+    for name in _COLUMNS:
+        column = [getattr(part, name) for part in parts]
+        columns[name] = None if column[0] is None else list(chain(*column))
+    return replace(first, **columns)
 
 
 def classes_of(label: Label) -> tuple[str, ...]:
@@ -126,17 +117,14 @@ def classes_of(label: Label) -> tuple[str, ...]:
 def order_labels(
     splits: Iterable[LabelledTexts], given: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """The classes in the order in which the model numbers them.
+    """The classes in the order in which the model numbers them; empty for regression.
 
-    It is the order given; else that of the data set (GLUE's); else numbers go by size and all
-    others by their characters, so that the order does not hang on that of the rows.
+    It is the order given; else that of the data set (GLUE's); else numbers are sorted by size and
+    other names by their characters, so that the order of the rows does not matter.
 
     Args:
         splits: those whose classes count, usually the training rows.
         given: by the user.
-
-    Returns:
-        The names; empty for regression.
 
     Raises:
         BertError: a name is given twice, a row has a class that is not among those given, or
@@ -147,34 +135,27 @@ def order_labels(
         return ()
     names = given if given is not None else splits[0].label_names
     if names is None:
-        found = {
-            name for data in splits for label in data.labels or () for name in classes_of(label)
-        }
+        found = {x for data in splits for label in data.labels or () for x in classes_of(label)}
         names = sorted(found, key=_label_key(found))
-    names = tuple(str(name) for name in names)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    names = tuple(map(str, names))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BertError(f"the label {twice[0]!r} is given twice; name each once, in your order")
     least = 1 if splits[0].task == "multilabel" else 2
     if len(names) < least:
-        raise BertError(
-            f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'}), but "
-            f"there must be at least {least}; is --label the right column?"
-        )
+        few = f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'})"
+        raise BertError(f"{few}, but need at least {least}; is --label the right column?")
     for data in splits:
         encode_labels(data, names, check_only=True)
     return names
 
 
 def _label_key(names: set[str]):
-    """Sorts by size if all are numbers, else by characters."""
+    """Sorts by size if all are finite numbers, else by characters."""
     try:
         sizes = {name: float(name) for name in names}
     except ValueError:
         return str
-    if not all(map(math.isfinite, sizes.values())):
-        return str
-    return lambda name: (sizes[name], name)
+    return (lambda name: (sizes[name], name)) if all(map(math.isfinite, sizes.values())) else str
 
 
 def encode_labels(
@@ -184,8 +165,8 @@ def encode_labels(
 
     Args:
         data: rows that all have a label.
-        names: the classes in their order; not needed for regression.
-        check_only: let rows without a label pass, as 0.
+        names: the classes in order; not needed for regression.
+        check_only: accept rows without a label, as 0.
 
     Returns:
         int32 (n,), the number of the class; float32 (n, classes), 1 for each class that holds;
@@ -211,12 +192,8 @@ def encode_labels(
     except KeyError as error:
         unknown = error.args[0]
         index = next(i for i, label in enumerate(labels) if unknown in classes_of(label))
+        shown = ", ".join(names[:12]) + (f", ... ({len(names)} labels)" if len(names) > 12 else "")
         raise BertError(
-            f"{data.place(index)} has the label {unknown!r}, which is not among {_some(names)}; "
-            "correct it, or add it to the labels"
+            f"{data.place(index)} has the label {unknown!r}, which is not among {shown}; correct "
+            "it, or add it to the labels"
         ) from None
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown}, ... ({len(names)} labels)"
