@@ -27,15 +27,15 @@ T = TypeVar("T")
 _ITEM_PIECES = 1 << 21  # of the corpus, whose pairs are drawn at a time
 _ROWS = 4096  # masked and encoded at a time
 _CANDIDATES = 1 << 16
-"""Documents that random second segments of an item come from: all of the group if it has no more,
-else so many of them, drawn anew for each item."""
+"""Most documents that random second segments of an item come from; of a larger group so many are
+drawn for each item."""
 
 _PAIRS, _MASKS = 1, 2  # what a generator is for, in its seed
-HEAD = 3  # numbers that stand before the ids of a row: length, length of the first part, is random
+HEAD = 3  # numbers before the ids of a row: length, length of the first part, is random
 
 
 class Job(NamedTuple):
-    """All that a worker needs to know."""
+    """What a worker needs to know."""
 
     corpus: str
     vocab: Vocabulary
@@ -58,9 +58,9 @@ class Item(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What `draw` did: examples in each bucket, of them with a random second segment, pieces."""
+    """What `draw` did: examples in each bucket, how many have a random second segment, tokens."""
 
-    counts: np.ndarray  # of each bucket
+    counts: np.ndarray
     random: int
     length: int
 
@@ -68,7 +68,7 @@ class Drawn(NamedTuple):
 def items_of(corpus: TokenCorpus, dupe_factor: int) -> Iterator[Item]:
     """The work of all passes: stretches of documents of one group, of some size.
 
-    Their bounds are searched for in the files, so that nothing of the corpus's size is in memory.
+    Their bounds are searched for in the files: nothing of the corpus's size is in memory.
     """
     bounds: list[tuple[int, int, int, int]] = []
     for group in range(len(corpus.group_names)):
@@ -125,17 +125,17 @@ def draw(item: Item) -> Drawn:
 
 
 def finish(task: tuple[int, int]) -> int:
-    """Masks and encodes a bucket; returns how many pieces were masked.
+    """Masks and encodes a bucket, given with the number of its first example.
 
-    Args:
-        task: the bucket, and the number of its first example.
+    Returns:
+        How many tokens were masked.
     """
     assert _job is not None
     bucket, first = task
     rng = np.random.default_rng([_job.seed, _MASKS, bucket])
     rows = _job.shuffle.take(bucket)
     masked = 0
-    places = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
+    columns = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
     with contextlib.ExitStack() as stack:
         parts = [
             stack.enter_context(open(os.path.join(_job.parts, f"{bucket}.{number}"), "wb"))
@@ -154,19 +154,19 @@ def finish(task: tuple[int, int]) -> int:
                 rng,
                 **_specials(),
             )
-            used = places < lengths[:, None]
+            used = columns < lengths[:, None]
             features = {
                 "input_ids": tokens,
                 "input_mask": used.astype(np.int32),
-                "segment_ids": (used & (places >= part[:, 1:2])).astype(np.int32),
+                "segment_ids": (used & (columns >= part[:, 1:2])).astype(np.int32),
                 "masked_lm_positions": positions,
                 "masked_lm_ids": ids,
                 "masked_lm_weights": weights,
                 "next_sentence_labels": part[:, 2:3],
             }
             masked += int(weights.sum())
-            for place, example in enumerate(encode_examples(features), first + start):
-                parts[place % len(parts)].write(frame(example))
+            for number, example in enumerate(encode_examples(features), first + start):
+                parts[number % len(parts)].write(frame(example))
     return masked
 
 
@@ -198,7 +198,7 @@ def workers(
         finally:
             _begin(None)
         return
-    # Not forked: the tokenizer has left threads behind, and a fork amid threads can hang.
+    # Not forked: the tokenizer's threads are still there, and a fork amid threads can hang.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(job,))
 

@@ -5,6 +5,8 @@ Scikit-learn's `GroupShuffleSplit` takes a number of sources, of whatever size, 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from bert_tf.data.pretraining.tokens import TokenCorpus
@@ -63,9 +65,5 @@ def _take(pieces: np.ndarray, wanted: int, order: np.ndarray) -> list[int]:
         if total + pieces[source] <= wanted:
             taken.append(source)
             total += int(pieces[source])
-    for source in np.argsort(pieces, kind="stable").tolist():
-        if len(taken) >= _LEAST:
-            break
-        if source not in taken:
-            taken.append(source)
-    return taken
+    smallest = (s for s in np.argsort(pieces, kind="stable").tolist() if s not in taken)
+    return taken + list(itertools.islice(smallest, max(0, _LEAST - len(taken))))

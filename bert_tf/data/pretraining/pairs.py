@@ -39,16 +39,16 @@ def draw_pairs(
 ) -> Pairs:
     """Draws the examples of one pass over some documents, in the order of the text.
 
-    The rules are those of `create_instances_from_document` in google-research/bert. One differs:
-    a random second segment comes from another source, not only another document, so that a
-    later chapter of the same book does not count as random.
+    The rules are those of `create_instances_from_document` in google-research/bert, but a random
+    second segment comes from another source, not only another document, so that a later chapter
+    of the same book does not count as random.
 
     Args:
         corpus: the texts.
         documents: numbers of those to go through, integers, (d,). Memory grows with their
-            sentences: give those of a few million pieces at a time.
+            sentences: give a few million tokens at a time.
         candidates: numbers of the documents that random second segments come from, each equally
-            likely; those of the same group, of two sources at least.
+            likely; of the same group, of two sources at least.
         rules: how long examples are.
         rng: draws everything.
 
@@ -59,9 +59,10 @@ def draw_pairs(
         BertError: all candidates are of the same source as a document.
     """
     documents = np.asarray(documents, np.int64)
-    targets = _draw_targets(len(documents), rules, rng)
-    chunks = _draw_chunks(corpus, documents, targets, rng)
-    first, middle, last, owner, random = chunks.T
+    short = rng.random(len(documents)) < rules.short_seq_prob
+    lengths = rng.integers(2, rules.max_num_tokens, len(documents), endpoint=True)
+    targets = np.where(short, lengths, rules.max_num_tokens)  # at which the examples aim
+    first, middle, last, owner, random = _draw_chunks(corpus, documents, targets, rng).T
     is_random = random.astype(bool)
     offsets = corpus.sentences
     a_start, a_end = offsets[first], offsets[middle]
@@ -96,11 +97,9 @@ def assemble(
     column = np.arange(max_seq_length)
     in_b = column > a_length + 1
     # Where column c of an example lies in `tokens`; at special tokens and padding it says nothing.
-    where = column + np.where(
-        in_b, pairs.b_start[:, None] - a_length - 2, pairs.a_start[:, None] - 1
-    )
+    shift = np.where(in_b, pairs.b_start[:, None] - a_length - 2, pairs.a_start[:, None] - 1)
     inside = column < lengths[:, None]
-    token_input = tokens.take(where, mode="clip").astype(np.int32)
+    token_input = tokens.take(column + shift, mode="clip").astype(np.int32)
     token_input *= inside
     rows = np.arange(len(lengths))
     token_input[:, 0] = cls_id
@@ -114,9 +113,8 @@ def truncated_lengths(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What stays of two segments when the longer one loses a piece until both fit together.
 
-    Of two equally long ones the second loses the piece. So a segment that fits into its half
-    (the first one's is larger by one where the number is odd) stays whole, and the other one
-    takes what is left.
+    Of two equally long ones the second loses the piece. So a segment that fits into its half (the
+    first one's is larger by one if the number is odd) stays whole; the other takes what is left.
 
     Args:
         a_length: pieces of the first segments, integers, (n,), at least 1.
@@ -131,35 +129,28 @@ def truncated_lengths(
     return a_kept, np.minimum(b_length, max_num_tokens - a_kept)
 
 
-def _draw_targets(count: int, rules: PairRules, rng: np.random.Generator) -> np.ndarray:
-    """The length at which the examples of each document aim."""
-    short = rng.random(count) < rules.short_seq_prob
-    lengths = rng.integers(2, rules.max_num_tokens, count, endpoint=True)
-    return np.where(short, lengths, rules.max_num_tokens)
-
-
 def _draw_chunks(
     corpus: TokenCorpus, documents: np.ndarray, targets: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Cuts documents into chunks, and these in two.
 
-    Where one chunk starts depends on the draws of the one before. So this is a loop, with no
-    more in it than has to be; random numbers are drawn ahead, two for each sentence.
+    Each chunk's start depends on the draws of the one before, so this is a loop; random numbers
+    are drawn ahead, two for each sentence.
 
     Returns:
-        A row for each chunk: first sentence, the one behind segment A, the one behind the chunk,
+        A row for each chunk: first sentence, the one after segment A, the one after the chunk,
         index of the document, 1 if segment B is random.
     """
     starts = corpus.documents[documents]
     counts = corpus.documents[documents + 1] - starts
-    behind = np.cumsum(counts)
-    total = int(behind[-1]) if len(behind) else 0
+    stops = np.cumsum(counts)
+    total = int(counts.sum())
     cuts = rng.random(total).tolist()
     coins = (rng.random(total) < 0.5).tolist()
     offsets = corpus.sentences
     found: list[int] = []
     for owner, (start, count, target, stop) in enumerate(
-        zip(starts.tolist(), counts.tolist(), targets.tolist(), behind.tolist())
+        zip(starts.tolist(), counts.tolist(), targets.tolist(), stops.tolist())
     ):
         ends = offsets[start : start + count + 1].tolist()
         draw = stop - count
@@ -167,9 +158,8 @@ def _draw_chunks(
         while at < count:
             # Sentences until the target is reached; all that are left if it is not.
             end = bisect_left(ends, ends[at] + target, at + 1, count)
-            size = end - at
-            middle = at + 1 + int(cuts[draw + at] * (size - 1))
-            random = size == 1 or coins[draw + at]
+            middle = at + 1 + int(cuts[draw + at] * (end - at - 1))
+            random = end - at == 1 or coins[draw + at]
             found += (start + at, start + middle, start + end, owner, random)
             at = middle if random else end  # what a random B displaces is used next
     return np.array(found, np.int64).reshape(-1, 5)
@@ -184,8 +174,8 @@ def _draw_random_segments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Second segments from other sources than those of `documents`: ranges of pieces.
 
-    Each starts at a sentence of its document, all equally likely, and ends with the one that
-    fills `room`, or with the document; it has one sentence at least.
+    Each starts at a sentence of its document, all equally likely, and ends with the sentence that
+    fills `room`, or with the document; it has at least one.
     """
     others = _draw_others(corpus, documents, candidates, rng)
     start, stop = corpus.documents[others], corpus.documents[others + 1]

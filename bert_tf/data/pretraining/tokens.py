@@ -29,8 +29,7 @@ class TokenCorpus:
     """Texts as piece ids, in documents of sentences; documents are parts of sources.
 
     The numbers of one document, and of one group, lie next to each other. So two neighbouring
-    sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time,
-    and memory is what is used.
+    sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time.
 
     Attributes:
         folder: where it lies.
@@ -57,9 +56,7 @@ class TokenCorpus:
         tokens: np.ndarray,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        self.folder = folder
-        self.info = info
-        self.tokens = tokens
+        self.folder, self.info, self.tokens = folder, info, tokens
         self.sentences = arrays["sentences"]
         self.documents = arrays["documents"]
         self.sources = arrays["sources"]
@@ -115,10 +112,8 @@ class TokenCorpus:
         return len(self.groups)
 
     def __repr__(self) -> str:
-        return (
-            f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in "
-            f"{', '.join(self.group_names)})"
-        )
+        groups = ", ".join(self.group_names)
+        return f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in {groups})"
 
     def document_pieces(self) -> np.ndarray:
         """Number of pieces of each document, int64, (documents,)."""
@@ -156,12 +151,11 @@ def tokenize_corpus(
     Sentences without any piece are left out, and documents without any sentence.
 
     Args:
-        files: name of a group, such as a language, to its files or patterns of files; see
-            `read_documents` for what they hold.
+        files: name of a group, such as a language, to its files or patterns; see `read_documents`.
         tokenizer: with `special_tokens` off, so that text cannot forge the structure of inputs.
         folder: to be made; it must not exist or be empty. It appears when it is complete.
-        sources: group to what each of its documents is a part of (see `read_sources`), as many
-            as there are documents. A group that is not named: each document stands alone.
+        sources: group to the source of each of its documents (see `read_sources`). In a group
+            that is not named each document is a source.
         progress: show a bar on a terminal.
 
     Raises:
@@ -171,8 +165,7 @@ def tokenize_corpus(
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
     sources = sources or {}
-    unknown = sorted(set(sources) - set(files))
-    if unknown:
+    if unknown := sorted(set(sources) - set(files)):
         raise BertError(f"sources are given for {', '.join(unknown)}, but no files of that name")
     paths = {group: find_files(patterns) for group, patterns in files.items()}
     if not paths:
@@ -183,57 +176,41 @@ def tokenize_corpus(
             raise BertError(f"{folder} exists and is not empty; remove it or name another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(folder) as scratch:
-        _write(paths, tokenizer, scratch, sources, progress)
+        with (
+            Progress(progress, "tokenizing") as bar,
+            contextlib.closing(_Writer(scratch, tokenizer)) as writer,
+        ):
+            bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
+            for number, (group, many) in enumerate(paths.items()):
+                documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
+                writer.add_group(number, group, documents, sources.get(group))
+            writer.finish(list(paths))
         os.replace(scratch, folder)
     return TokenCorpus.open(folder)
-
-
-def _write(
-    paths: Mapping[str, list[pathlib.Path]],
-    tokenizer: BertTokenizer,
-    folder: pathlib.Path,
-    sources: Mapping[str, Sequence[str]],
-    progress: bool,
-) -> None:
-    with (
-        Progress(progress, "tokenizing") as bar,
-        contextlib.closing(_Writer(folder, tokenizer)) as writer,
-    ):
-        bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
-        for number, (group, many) in enumerate(paths.items()):
-            documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
-            writer.add_group(number, group, documents, sources.get(group))
-        writer.finish(list(paths))
 
 
 class _Writer:
     """The files of a corpus while it grows."""
 
     def __init__(self, folder: pathlib.Path, tokenizer: BertTokenizer) -> None:
-        self._folder = folder
-        self._tokenizer = tokenizer
+        self._folder, self._tokenizer = folder, tokenizer
         self._kind = _piece_type(len(tokenizer.vocab))
         self._tokens = open(folder / "tokens.bin", "wb")  # noqa: SIM115  (closed by `close`)
         self._arrays = {name: _NpyFile(folder / f"{name}.npy", t) for name, t in _ARRAYS.items()}
         self._pieces = self._sentences = self._sources = 0
-        self._arrays["sentences"].append(np.zeros(1, np.int64))
-        self._arrays["documents"].append(np.zeros(1, np.int64))
+        for name in ("sentences", "documents"):
+            self._arrays[name].append(np.zeros(1, np.int64))
         self._counts: list[dict[str, int]] = []
         self._remarks: list[str] = []
 
     def add_group(
-        self,
-        number: int,
-        name: str,
-        documents: Iterator[list[str]],
-        sources: Sequence[str] | None,
+        self, number: int, name: str, documents: Iterator[list[str]], sources: Sequence[str] | None
     ) -> None:
         """Tokenizes and appends all documents of a group."""
         seen: dict[str, int] = {}  # sources of this group by name
         counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
-        read = single = 0
+        read = single = waiting = 0
         batch: list[list[str]] = []
-        waiting = 0
         for document in chain(documents, [None]):
             if document is not None:
                 batch.append(document)
@@ -284,19 +261,20 @@ class _Writer:
         self._arrays["groups"].append(np.full(kept.sum(), group))
         self._pieces += len(pieces)
         self._sentences += len(lengths)
-        counts["documents"] += int(kept.sum())
-        counts["sentences"] += len(lengths)
-        counts["pieces"] += len(pieces)
-        counts["unknown"] += int((pieces == self._tokenizer.vocab.unk_id).sum())
+        unknown = pieces == self._tokenizer.vocab.unk_id
+        found = int(kept.sum()), len(lengths), len(pieces), int(unknown.sum())
+        for name, count in zip(counts, found):
+            counts[name] += count
         return int((sizes == 1).sum())
 
     def finish(self, groups: list[str]) -> None:
-        """Completes all files; the vocabulary lies beside them, and `corpus.json` comes last."""
+        """Completes all files and adds the vocabulary; `corpus.json` comes last."""
         self.close()
+        vocab = self._tokenizer.vocab
         info = {
             "format": FORMAT,
-            "vocab_size": len(self._tokenizer.vocab),
-            "vocab_sha256": vocabulary_sha256(self._tokenizer.vocab),
+            "vocab_size": len(vocab),
+            "vocab_sha256": vocabulary_sha256(vocab),
             "lower_case": self._tokenizer.lower_case,
             "groups": groups,
             "documents": sum(counts["documents"] for counts in self._counts),
@@ -306,7 +284,7 @@ class _Writer:
             "counts": dict(zip(groups, self._counts)),
             "remarks": self._remarks,
         }
-        (self._folder / "vocab.txt").write_bytes(self._tokenizer.vocab.raw)
+        (self._folder / "vocab.txt").write_bytes(vocab.raw)
         write_json(self._folder / "corpus.json", info)
 
     def close(self) -> None:
