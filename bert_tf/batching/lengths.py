@@ -37,21 +37,20 @@ class LengthHistogram:
 
     @property
     def cut_share(self) -> float:
-        """The share of the rows that `max_seq_length` cuts."""
+        """The fraction of the rows that `max_seq_length` cuts."""
         return float(self.counts[self.max_seq_length + 1 :].sum() / self.counts.sum())
 
     def quantile(self, share: float) -> int:
-        """The least length that at least this share of the rows does not exceed."""
+        """The least length that at least this fraction of the rows does not exceed."""
         reached = np.cumsum(self.counts)
         return int(np.searchsorted(reached, share * reached[-1]))
 
     def __str__(self) -> str:
-        count = int(self.counts.sum())
-        longest = len(self.counts) - 1
         return (
-            f"lengths of {count:,} texts in pieces: half have at most {self.quantile(0.5)}, 95 % "
-            f"{self.quantile(0.95)}, the longest {longest}; max_seq_length {self.max_seq_length} "
-            f"cuts {_percent(self.cut_share)}"
+            f"lengths of {int(self.counts.sum()):,} texts in pieces: half have at most "
+            f"{self.quantile(0.5)}, 95 % {self.quantile(0.95)}, the longest "
+            f"{len(self.counts) - 1}; max_seq_length {self.max_seq_length} cuts "
+            f"{_percent(self.cut_share)}"
         )
 
     def remark(self) -> str | None:

@@ -80,9 +80,8 @@ class Ragged:
         """
         shape = (len(rows) if height is None else height, length, *self.values.shape[1:])
         array = np.full(shape, self.pad, self.dtype)
-        for place, row in enumerate(rows):
-            values = self[row]
-            array[place, : len(values)] = values
+        for into, values in zip(array, map(self.__getitem__, rows)):
+            into[: len(values)] = values
         return array
 
 

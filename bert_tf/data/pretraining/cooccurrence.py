@@ -17,27 +17,21 @@ _BLOCK = 4_000_000  # pieces at a time: about 150 MB of pair codes
 
 
 class TokenArrays(Protocol):
-    """What is read of a token corpus: plain or memory-mapped arrays."""
+    """What is read of a token corpus: plain or memory-mapped arrays.
 
-    @property
-    def tokens(self) -> np.ndarray:
-        """Piece ids of all documents one after the other."""
+    Attributes:
+        tokens: ids of all documents one after the other.
+        sentences: (sentences + 1): offset of each sentence in `tokens`.
+        documents: (documents + 1): offset of each document in `sentences`.
+        groups: (documents): the group, such as a language, of each; those of a group lie together.
+        vocab_size: how many pieces the vocabulary has.
+    """
 
-    @property
-    def sentences(self) -> np.ndarray:
-        """(sentences + 1): offset of each sentence in `tokens`."""
-
-    @property
-    def documents(self) -> np.ndarray:
-        """(documents + 1): offset of each document in `sentences`."""
-
-    @property
-    def groups(self) -> np.ndarray:
-        """(documents): the group, such as a language, of each; those of a group lie together."""
-
-    @property
-    def vocab_size(self) -> int:
-        """How many pieces the vocabulary has."""
+    tokens: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+    groups: np.ndarray
+    vocab_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,10 +145,6 @@ def associations(counts: Counts, *, power: float = 0.75) -> Any:
     the smoothed share of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
     Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
     Embeddings, 2015, whose power keeps rare contexts from getting too much.
-
-    Args:
-        counts: of the corpus.
-        power: exponent of the contexts' counts.
 
     Returns:
         (vocab, vocab) symmetric CSR matrix, float32, without stored zeros.

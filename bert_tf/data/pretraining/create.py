@@ -167,9 +167,7 @@ def write_records(
             counts = np.zeros(shuffle.num_buckets, np.int64)
             num_random = used = 0
             for drawn in _shown(run(draw, items), len(items), "drawing pairs", progress):
-                counts += drawn.counts
-                num_random += drawn.random
-                used += drawn.length
+                counts, num_random, used = counts + drawn[0], num_random + drawn[1], used + drawn[2]
             if not counts.sum():
                 raise BertError("the corpus gives no example: it holds no text.")
             middle = time.perf_counter()

@@ -106,13 +106,7 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
 
 
 def remark_on_documents(name: str, documents: int, single: int) -> str | None:
-    """What is odd about how blank lines divide a text, if something is.
-
-    Args:
-        name: of the text.
-        documents: how many there are.
-        single: how many of these are of one sentence.
-    """
+    """What to change if blank lines divide a text oddly; `single` documents are of one sentence."""
     if documents == 1:
         return (
             f"{name} is one document; put a blank line between documents, so that random second "

@@ -93,7 +93,11 @@ class PretrainingStream:
         names = [corpus.group_names[group.number] for group in self._groups]
         self.shares: dict[str, float] = dict(zip(names, shares.tolist()))
         self._batch = 0
-        self._fingerprint = self._make_fingerprint(documents, smoothing)
+        texts = (corpus.vocab_sha256, len(corpus.tokens), len(corpus.sentences))
+        rules = (int(batch_size), pair_rules, mask_rules, float(smoothing))
+        digest = hashlib.sha256(repr((*texts, *rules, int(seed), WINDOW_PIECES)).encode())
+        digest.update(np.packbits(documents).tobytes())
+        self._fingerprint = digest.hexdigest()[:16]
 
     def next_batch(self) -> dict[str, np.ndarray]:
         """The next batch.
@@ -113,20 +117,13 @@ class PretrainingStream:
                 rows[draws == index] = self._groups[index].take(int(count))
         self._batch += 1
         *columns, is_random = rows.T
-        pairs = Pairs(*columns, is_random.astype(bool))
-        vocab = self.vocab
+        pairs, vocab = Pairs(*columns, is_random.astype(bool)), self.vocab
+        pieces = vocab.continuation, len(vocab), vocab.mask_id
         special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
         length = self.pair_rules.max_seq_length
         token_input, seg_input, lengths = assemble(self.corpus.tokens, pairs, length, **special)
         token_input, positions, ids, weights = mask_pieces(
-            token_input,
-            lengths,
-            vocab.continuation,
-            len(vocab),
-            vocab.mask_id,
-            self.mask_rules,
-            rng,
-            **special,
+            token_input, lengths, *pieces, self.mask_rules, rng, **special
         )
         return {
             "token_input": token_input,
@@ -185,15 +182,6 @@ class PretrainingStream:
         """How often the documents of each group have been gone through so far."""
         return {self.corpus.group_names[g.number]: g.progress() for g in self._groups}
 
-    def _make_fingerprint(self, documents: np.ndarray, smoothing: float) -> str:
-        corpus = self.corpus
-        texts = (corpus.vocab_sha256, len(corpus.tokens), len(corpus.sentences))
-        rules = (int(self.batch_size), self.pair_rules, self.mask_rules, float(smoothing))
-        settings = (*texts, *rules, int(self.seed), WINDOW_PIECES)
-        digest = hashlib.sha256(repr(settings).encode())
-        digest.update(np.packbits(documents).tobytes())
-        return digest.hexdigest()[:16]
-
 
 class _Group:
     """The pairs of one group, window by window.
@@ -241,11 +229,7 @@ class _Group:
                 self._start_window(self.window + 1)
 
     def go_to(self, epoch: int, window: int, position: int) -> None:
-        """Goes to where a stream stood before, and draws its window.
-
-        Raises:
-            BertError: there is no such place.
-        """
+        """Goes to where a stream stood before, and draws its window, or raises a BertError."""
         if epoch >= 0:
             self._start_epoch(epoch)
             if 0 <= window < len(self._ends):

@@ -57,14 +57,6 @@ class Item(NamedTuple):
     end: int
 
 
-class Drawn(NamedTuple):
-    """What `draw` did: examples in each bucket, how many have a random second segment, tokens."""
-
-    counts: np.ndarray
-    random: int
-    length: int
-
-
 def items_of(corpus: TokenCorpus, dupe_factor: int) -> Iterator[Item]:
     """The work of all passes: stretches of documents of one group, of some size.
 
@@ -75,14 +67,12 @@ def items_of(corpus: TokenCorpus, dupe_factor: int) -> Iterator[Item]:
         kind = corpus.groups.dtype.type(group)  # another type would copy the whole array
         first = int(np.searchsorted(corpus.groups, kind))
         last = int(np.searchsorted(corpus.groups, kind, "right"))
-        start = first
-        while start < last:
+        end = first
+        while (start := end) < last:
             target = corpus.sentences[corpus.documents[start]] + _ITEM_PIECES
             sentence = np.searchsorted(corpus.sentences, target)
-            end = int(np.searchsorted(corpus.documents, sentence))
-            end = min(max(end, start + 1), last)
+            end = min(max(int(np.searchsorted(corpus.documents, sentence)), start + 1), last)
             bounds.append((first, last, start, end))
-            start = end
     for number in range(dupe_factor * len(bounds)):
         yield Item(number, *bounds[number % len(bounds)])
 
@@ -97,8 +87,12 @@ def _begin(job: Job | None) -> None:
     _job, _corpus = job, None if job is None else TokenCorpus.open(job.corpus)
 
 
-def draw(item: Item) -> Drawn:
-    """Draws the pairs of an item, and adds them to the shuffle."""
+def draw(item: Item) -> tuple[np.ndarray, int, int]:
+    """Draws the pairs of an item, and adds them to the shuffle.
+
+    Returns:
+        The number of examples in each bucket, how many have a random second segment, their tokens.
+    """
     assert _job is not None
     assert _corpus is not None
     rng = np.random.default_rng([_job.seed, _PAIRS, item.number])
@@ -121,7 +115,7 @@ def draw(item: Item) -> Drawn:
         rows[part, HEAD:] = tokens
         used += int(lengths.sum())
     rows[:, 2] = pairs.is_random
-    return Drawn(_job.shuffle.add(rows, item.number, rng), int(pairs.is_random.sum()), used)
+    return _job.shuffle.add(rows, item.number, rng), int(pairs.is_random.sum()), used
 
 
 def finish(task: tuple[int, int]) -> int:
@@ -133,26 +127,17 @@ def finish(task: tuple[int, int]) -> int:
     assert _job is not None
     bucket, first = task
     rng = np.random.default_rng([_job.seed, _MASKS, bucket])
-    rows = _job.shuffle.take(bucket)
-    masked = 0
+    rows, masked = _job.shuffle.take(bucket), 0
+    pieces = _job.vocab.continuation, len(_job.vocab), _job.vocab.mask_id
     columns = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
     with contextlib.ExitStack() as stack:
-        parts = [
-            stack.enter_context(open(os.path.join(_job.parts, f"{bucket}.{number}"), "wb"))
-            for number in range(_job.num_files)
-        ]
+        names = (f"{_job.parts}/{bucket}.{number}" for number in range(_job.num_files))
+        parts = [stack.enter_context(open(name, "wb")) for name in names]
         for start in range(0, len(rows), _ROWS):
             part = rows[start : start + _ROWS].astype(np.int32)
             lengths = part[:, 0]
             tokens, positions, ids, weights = mask_pieces(
-                part[:, HEAD:],
-                lengths,
-                _job.vocab.continuation,
-                len(_job.vocab),
-                _job.vocab.mask_id,
-                _job.mask_rules,
-                rng,
-                **_specials(),
+                part[:, HEAD:], lengths, *pieces, _job.mask_rules, rng, **_specials()
             )
             used = columns < lengths[:, None]
             features = {

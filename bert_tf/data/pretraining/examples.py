@@ -20,14 +20,11 @@ _FLOATS, _INTEGERS = 2, 3
 
 
 def encode_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
-    """Writes Examples as TensorFlow does, the features in the order given.
+    """Writes n Examples as TensorFlow does, the features in the order given.
 
     Args:
         features: name to an array of shape (n, values), integers or floats, which become int64
             and float features.
-
-    Returns:
-        n Examples, as bytes.
     """
     head = functools.cache(_head)  # sizes are few
     columns = [(name, v.dtype.kind == "f", *_payloads(v)) for name, v in features.items()]
@@ -45,15 +42,12 @@ def encode_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
 def decode_examples(
     examples: Sequence[bytes], wanted: Mapping[str, np.dtype | type]
 ) -> dict[str, np.ndarray]:
-    """Reads Examples that any writer made; features that are not wanted are skipped.
+    """Reads Examples that any writer made as arrays (n, values) by name.
 
     Args:
         examples: one or more Examples, as bytes.
         wanted: name to the type of the result; an integer type reads an int64 feature, a float
-            type a float feature.
-
-    Returns:
-        name to an array of shape (n, values).
+            type a float feature. Other features are skipped.
 
     Raises:
         BertError: the bytes are no Example, a wanted feature is missing or of the other kind, or
@@ -80,10 +74,7 @@ def decode_examples(
 
 
 def encode_varints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whole numbers in seven bits a byte, lowest first.
-
-    Args:
-        values: integers of any shape and sign.
+    """Integers of any shape and sign in seven bits a byte, lowest first.
 
     Returns:
         (bytes, sizes): uint8, all numbers one after the other; and int64, the bytes of each.

@@ -67,11 +67,21 @@ def draw_pairs(
     offsets = corpus.sentences
     a_start, a_end = offsets[first], offsets[middle]
     b_start, b_end = a_end.copy(), offsets[last]
-    room = targets[owner] - (a_end - a_start)
-    b_start[is_random], b_end[is_random] = _draw_random_segments(
-        corpus, documents[owner[is_random]], candidates, room[is_random], rng
-    )
-    return Pairs(*_truncate(a_start, a_end, b_start, b_end, rules.max_num_tokens, rng), is_random)
+    # A random one starts at a sentence of its document, all equally likely, and ends with the
+    # sentence that fills the room, or with the document.
+    others = _draw_others(corpus, documents[owner[is_random]], candidates, rng)
+    start, stop = corpus.documents[others], corpus.documents[others + 1]
+    at = start + (rng.random(len(others)) * (stop - start)).astype(np.int64)
+    b_start[is_random] = offsets[at]
+    room = np.maximum((targets[owner] - (a_end - a_start))[is_random], 1)
+    end = np.searchsorted(offsets, offsets[at] + room)
+    b_end[is_random] = offsets[np.minimum(end, stop)]
+    a_length, b_length = a_end - a_start, b_end - b_start
+    a_kept, b_kept = truncated_lengths(a_length, b_length, rules.max_num_tokens)
+    # A coin for each token to go: the number of those at the front is binomial.
+    a_start = a_start + rng.binomial(a_length - a_kept, 0.5)
+    b_start = b_start + rng.binomial(b_length - b_kept, 0.5)
+    return Pairs(a_start, a_start + a_kept, b_start, b_start + b_kept, is_random)
 
 
 def assemble(
@@ -81,8 +91,8 @@ def assemble(
 
     Args:
         tokens: `TokenCorpus.tokens`.
-        pairs: n examples.
-        max_seq_length: columns of the result; no example may be longer.
+        pairs: n examples, each of at most `max_seq_length` tokens.
+        max_seq_length: columns of the result.
         cls_id: id of [CLS].
         sep_id: id of [SEP].
 
@@ -165,26 +175,6 @@ def _draw_chunks(
     return np.array(found, np.int64).reshape(-1, 5)
 
 
-def _draw_random_segments(
-    corpus: TokenCorpus,
-    documents: np.ndarray,
-    candidates: np.ndarray,
-    room: np.ndarray,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Second segments from other sources than those of `documents`: ranges of pieces.
-
-    Each starts at a sentence of its document, all equally likely, and ends with the sentence that
-    fills `room`, or with the document; it has at least one.
-    """
-    others = _draw_others(corpus, documents, candidates, rng)
-    start, stop = corpus.documents[others], corpus.documents[others + 1]
-    first = start + (rng.random(len(others)) * (stop - start)).astype(np.int64)
-    b_start = corpus.sentences[first]
-    last = np.searchsorted(corpus.sentences, b_start + np.maximum(room, 1))
-    return b_start, corpus.sentences[np.minimum(last, stop)]
-
-
 def _draw_others(
     corpus: TokenCorpus, documents: np.ndarray, candidates: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
@@ -210,20 +200,3 @@ def _draw_others(
         these = open_[own[open_] == source]
         others[these] = allowed[rng.integers(len(allowed), size=len(these))]
     return others
-
-
-def _truncate(
-    a_start: np.ndarray,
-    a_end: np.ndarray,
-    b_start: np.ndarray,
-    b_end: np.ndarray,
-    max_num_tokens: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cuts segments that are too long together, each piece at the front or at the back."""
-    a_length, b_length = a_end - a_start, b_end - b_start
-    a_kept, b_kept = truncated_lengths(a_length, b_length, max_num_tokens)
-    # A coin for each piece to go: the number of those at the front is binomial.
-    a_start = a_start + rng.binomial(a_length - a_kept, 0.5)
-    b_start = b_start + rng.binomial(b_length - b_kept, 0.5)
-    return a_start, a_start + a_kept, b_start, b_start + b_kept

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import glob
 import mmap
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from bert_tf.checkpoint import crc
 from bert_tf.data.pretraining.examples import decode_examples
 from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
 from bert_tf.files.reading import reading
 from bert_tf.options import ROWS
 
@@ -41,23 +42,9 @@ def frame(data: bytes) -> bytes:
 
 
 def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The files that names and patterns such as `data/*.tfrecord` stand for, none twice.
-
-    Raises:
-        BertError: one matches nothing, or there is none.
-    """
-    found: dict[str, None] = {}
-    for pattern in map(os.fspath, patterns):
-        matches = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
-        if not matches:
-            raise BertError(
-                f"no file matches {pattern}; give TFRecord files, as create_pretraining_data.py "
-                "makes them."
-            )
-        found.update(dict.fromkeys(matches))
-    if not found:
-        raise BertError("no TFRecord files given.")
-    return list(found)
+    """The files that names and patterns such as `data/*.tfrecord` stand for; see `find_files`."""
+    wanted = "give TFRecord files, as create_pretraining_data.py makes them"
+    return [os.fspath(path) for path in find_files(patterns, wanted=wanted)]
 
 
 class _Block(NamedTuple):
@@ -122,9 +109,11 @@ class RecordStream:
         self._window_ends: list[int] = []  # in the epoch of `_order`
         self._window = (-1, -1)  # epoch and number of the one at hand
         self._records: list[bytes] = []  # of that window
-        first = self._decode(_read(self.files, self._blocks[0])[:1], None, None)
+        self._sizes: tuple[int | None, int | None] = (None, None)
+        first = self._decode(_read(self.files, self._blocks[0])[:1])
         self.max_seq_length = first["token_input"].shape[1]
         self.max_predictions_per_seq = first["position_input"].shape[1]
+        self._sizes = self.max_seq_length, self.max_predictions_per_seq
         for name, wanted in (
             ("max_seq_length", max_seq_length),
             ("max_predictions_per_seq", max_predictions_per_seq),
@@ -153,7 +142,7 @@ class RecordStream:
             taken = window[start : start + self.batch_size - len(records)]
             records += taken
             self._position += len(taken)
-        return self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+        return self._decode(records)
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to continue after the last batch; JSON can hold it."""
@@ -183,18 +172,9 @@ class RecordStream:
         Yields:
             Batches as `next_batch`; the last one can be shorter.
         """
-        records: list[bytes] = []
-        given = 0
-        for block in self._blocks:
-            records += _read(self.files, block)
-            while len(records) >= self.batch_size:
-                if given == max_batches:
-                    return
-                batch, records = records[: self.batch_size], records[self.batch_size :]
-                yield self._decode(batch, self.max_seq_length, self.max_predictions_per_seq)
-                given += 1
-        if records and given != max_batches:
-            yield self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+        records = (one for block in self._blocks for one in _read(self.files, block))
+        batches = iter(lambda: list(islice(records, self.batch_size)), [])
+        return map(self._decode, islice(batches, max_batches))
 
     def _at(self, position: int) -> tuple[int, list[bytes]]:
         """Where in its window a position, counted over all epochs, is, and the window's records."""
@@ -215,9 +195,7 @@ class RecordStream:
             self._window = (epoch, number)
         return at - (self._window_ends[number - 1] if number else 0), self._records
 
-    def _decode(
-        self, records: list[bytes], length: int | None, predictions: int | None
-    ) -> dict[str, np.ndarray]:
+    def _decode(self, records: list[bytes]) -> dict[str, np.ndarray]:
         try:
             found = decode_examples(records, FEATURES)
         except BertError as error:
@@ -235,8 +213,7 @@ class RecordStream:
         rows, width = batch["token_input"].shape
         room = batch["position_input"].shape[1]
         if (
-            (length not in (None, width))
-            or (predictions not in (None, room))
+            self._sizes not in ((None, None), (width, room))
             or batch["seg_input"].shape != (rows, width)
             or any(batch[n].shape[1] != room for n in ("masked_lm_ids", "masked_lm_weights"))
             or batch["next_sentence_labels"].shape != (rows,)
@@ -262,11 +239,7 @@ class RecordStream:
 
 
 def _index(number: int, path: str) -> list[_Block]:
-    """The blocks of a file, found by going from length to length.
-
-    Raises:
-        BertError: the file cannot be read, or its records do not fill it exactly.
-    """
+    """The blocks of a file, found from length to length; a BertError if they do not fill it."""
     blocks = []
     with reading(path), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -38,15 +38,15 @@ class DiskShuffle:
         self.num_buckets = min(max(1, buckets), _MOST_BUCKETS)
 
     def add(self, rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Appends rows to their buckets.
+        """Appends rows, (n, width), to their buckets.
 
         Args:
-            rows: (n, width), of the type given.
+            rows: of the type given.
             number: of these rows; no two calls may have the same.
             rng: draws the keys.
 
         Returns:
-            The number of rows that went to each bucket, int64 (num_buckets,).
+            Rows that went to each bucket, int64 (num_buckets,).
         """
         table = np.empty(len(rows), self._row)
         table["key"] = rng.integers(0, 1 << 64, len(rows), np.uint64)

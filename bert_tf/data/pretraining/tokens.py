@@ -54,13 +54,11 @@ class TokenCorpus:
         folder: pathlib.Path,
         info: dict[str, Any],
         tokens: np.ndarray,
-        arrays: Mapping[str, np.ndarray],
+        arrays: Mapping[str, Any],
     ) -> None:
         self.folder, self.info, self.tokens = folder, info, tokens
-        self.sentences = arrays["sentences"]
-        self.documents = arrays["documents"]
-        self.sources = arrays["sources"]
-        self.groups = arrays["groups"]
+        self.sentences, self.documents = arrays["sentences"], arrays["documents"]
+        self.sources, self.groups = arrays["sources"], arrays["groups"]
         self.group_names: tuple[str, ...] = tuple(info["groups"])
         self.vocab_size: int = info["vocab_size"]
         self.vocab_sha256: str = info["vocab_sha256"]
@@ -120,11 +118,7 @@ class TokenCorpus:
         return np.diff(self.sentences[self.documents])
 
     def check_vocabulary(self, vocab: Vocabulary) -> None:
-        """Makes sure that ids mean what they meant when the text was tokenized.
-
-        Raises:
-            BertError: it is another vocabulary.
-        """
+        """Raises a `BertError` if the text was tokenized with another vocabulary."""
         if vocabulary_sha256(vocab) != self.vocab_sha256:
             raise BertError(
                 f"the corpus in {self.folder} was tokenized with another vocabulary than "
@@ -209,27 +203,19 @@ class _Writer:
         """Tokenizes and appends all documents of a group."""
         seen: dict[str, int] = {}  # sources of this group by name
         counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
-        read = single = waiting = 0
-        batch: list[list[str]] = []
-        for document in chain(documents, [None]):
-            if document is not None:
-                batch.append(document)
-                waiting += len(document)
-                if waiting < _BATCH:
-                    continue
-            if sources is not None and len(sources) < read + len(batch):
-                break
+        read = single = 0
+        for batch in _batches(documents):
+            first, read = read, read + len(batch)
             if sources is None:
                 own = list(range(self._sources, self._sources + len(batch)))
                 self._sources += len(batch)
+            elif read > len(sources):
+                break
             else:
-                own_names = sources[read : read + len(batch)]
-                own = [seen.setdefault(n, self._sources + len(seen)) for n in own_names]
+                own = [seen.setdefault(n, self._sources + len(seen)) for n in sources[first:read]]
             single += self._add(batch, number, np.asarray(own, np.int32), counts)
-            read += len(batch)
-            batch, waiting = [], 0
-        if sources is not None and (batch or read != len(sources)):
-            found = "more" if batch else f"{read:,}"
+        if sources is not None and read != len(sources):
+            found = "more" if read > len(sources) else f"{read:,}"
             raise BertError(
                 f"{len(sources):,} sources are given for {name}, but it has {found} documents; "
                 "give one source for each document, in their order"
@@ -291,6 +277,19 @@ class _Writer:
         self._tokens.close()
         for array in self._arrays.values():
             array.close()
+
+
+def _batches(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    batch: list[list[str]] = []
+    waiting = 0
+    for document in documents:
+        batch.append(document)
+        waiting += len(document)
+        if waiting >= _BATCH:
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
 
 
 class _NpyFile:

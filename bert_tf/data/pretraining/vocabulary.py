@@ -118,7 +118,17 @@ def train_vocabulary(
         BertError: an argument makes no sense, a file cannot be read, a group holds no text, or
             `size` has no room for the single characters; the message says how much they need.
     """
-    _check(files, size, smoothing, min_character_count, ideograph_coverage, letter_coverage)
+    if not files or not all(files.values()):
+        raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
+    if size < len(HEAD):
+        raise BertError(
+            f"a vocabulary of {size} pieces lacks room for the {len(HEAD)} special ones."
+        )
+    FRACTION.check("smoothing", smoothing)
+    if min_character_count is not None:
+        COUNT.check("min_character_count", min_character_count)
+    PORTION.check("ideograph_coverage", ideograph_coverage)
+    PORTION.check("letter_coverage", letter_coverage)
     groups = count_words(files, lower_case, progress)
     if min_character_count is None:
         kept = set[str]().union(
@@ -164,21 +174,18 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
 def covering(
     characters: Mapping[str, int], ideograph_coverage: float, letter_coverage: float
 ) -> set[str]:
-    """The characters of one group that become pieces.
+    """The characters of one group that become pieces, of which `characters` has the occurrences.
 
     Of ideographs and Hangul syllables the rarest are left out while these are at most
     1 - `ideograph_coverage` of all occurrences of characters; likewise of the others. Equally
     frequent ones are kept or left out together.
-
-    Args:
-        characters: occurrences of each.
-        ideograph_coverage: see `train_vocabulary`.
-        letter_coverage: see `train_vocabulary`.
     """
     total = sum(characters.values())
     kept: set[str] = set()
     for many, coverage in ((True, ideograph_coverage), (False, letter_coverage)):
-        some = {c: n for c, n in characters.items() if _is_one_of_thousands(c) == many}
+        some = {
+            c: n for c, n in characters.items() if (is_cjk(c) or "\uac00" <= c <= "\ud7a3") == many
+        }
         lost, least = 0, 0
         for count, number in sorted(Counter(some.values()).items()):
             lost += count * number
@@ -254,14 +261,8 @@ def _drop_least_used(
     """The pieces without those beyond `size` that are used least.
 
     Many a merged piece is only a step to a longer one. Dropping one changes how often others are
-    used, so it goes in rounds, each of which drops half of the excess.
-
-    Args:
-        pieces: in the order of their ids.
-        words: that were trained on.
-        repeats: of each word.
-        fixed: how many pieces at the start stay in any case.
-        size: how many pieces stay.
+    used, so it goes in rounds, each of which drops half of the excess. The first `fixed` pieces
+    stay in any case.
     """
     while (excess := len(pieces) - size) > 0:
         used = np.zeros(len(pieces))
@@ -281,8 +282,8 @@ def _split(
     """Splits words into pieces.
 
     Yields:
-        For a block of words: their counts, shape (words,); the ids of all their pieces, one word
-        after the other, shape (pieces,); the number of pieces of each, shape (words,).
+        For a block of words: their counts, (words,); the ids of all their pieces in order,
+        (pieces,); the number of pieces of each, (words,).
     """
     vocab = {piece: index for index, piece in enumerate(pieces)}
     # Neither normalizer nor pre-tokenizer: these are words already.
@@ -304,29 +305,3 @@ def _fit(name: str, share: float, counts: WordCounts, pieces: list[str]) -> Grou
         unknown += int(np.repeat(some, lengths)[ids == pieces.index(UNK)].sum())
     characters = counts.characters.total()
     return GroupFit(name, share, characters, int(numbers.sum()), used, unknown)
-
-
-def _is_one_of_thousands(character: str) -> bool:
-    """True for ideographs and Hangul syllables."""
-    return is_cjk(character) or "\uac00" <= character <= "\ud7a3"
-
-
-def _check(
-    files: Mapping[str, Sequence[Path]],
-    size: int,
-    smoothing: float,
-    min_character_count: int | None,
-    ideograph_coverage: float,
-    letter_coverage: float,
-) -> None:
-    if not files or not all(files.values()):
-        raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
-    if size < len(HEAD):
-        raise BertError(
-            f"a vocabulary of {size} pieces lacks room for the {len(HEAD)} special ones."
-        )
-    FRACTION.check("smoothing", smoothing)
-    if min_character_count is not None:
-        COUNT.check("min_character_count", min_character_count)
-    PORTION.check("ideograph_coverage", ideograph_coverage)
-    PORTION.check("letter_coverage", letter_coverage)

@@ -66,8 +66,7 @@ class WordCounts:
             if text.isascii() and text.isprintable():
                 chunks.update(text.split())
                 continue
-            if _DROPPED_SPACE.search(text):
-                text = _DROPPED_SPACE.sub("", text)
+            text = _DROPPED_SPACE.sub("", text)
             chunks.update(_CHUNK.findall(text) if _IDEOGRAPH.search(text) else text.split())
             if len(chunks) > self._max_chunks:
                 self.finish()
@@ -85,8 +84,12 @@ class WordCounts:
                     characters[character] += count
                 inner.update(word[1:])
         self._chunks.clear()
-        if len(words) > self._max_words:
-            self._forget()
+        if len(words) > self._max_words:  # forget the rarest until a quarter of the room is free
+            floor = 0
+            while len(words) > 0.75 * self._max_words:
+                floor += 1
+                for word in [word for word, count in words.items() if count <= floor]:
+                    del words[word]
         return self
 
     def _split(self, chunk: str) -> list[str]:
@@ -94,24 +97,11 @@ class WordCounts:
             return [chunk.lower() if self._lower_case else chunk]
         return [word.text for word in split_words(chunk, self._lower_case)]
 
-    def _forget(self) -> None:
-        """Drops the rarest words until a quarter of the room is free."""
-        words, floor = self.words, 0
-        while len(words) > 0.75 * self._max_words:
-            floor += 1
-            for word in [word for word, count in words.items() if count <= floor]:
-                del words[word]
-
 
 def count_words(
     files: Mapping[str, Sequence[str | os.PathLike[str]]], lower_case: bool, progress: bool = False
 ) -> dict[str, WordCounts]:
-    """The counts of each group.
-
-    Args:
-        files: name of a group to its files and patterns.
-        lower_case: as for `BertTokenizer`.
-        progress: show a bar on a terminal.
+    """The counts of each group; `files` maps its name to its files and patterns.
 
     Raises:
         BertError: a pattern matches nothing, a file cannot be read, or a group holds no text.
