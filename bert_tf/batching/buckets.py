@@ -35,11 +35,7 @@ class Batch(NamedTuple):
 
 @functools.cache
 def bucket_lengths(max_positions: int = 512) -> tuple[int, ...]:
-    """The padded lengths for a model; its own longest input is always the last of them.
-
-    Raises:
-        BertError: `max_positions` is not positive.
-    """
+    """The padded lengths for a model; the last is its own longest input, at least 1."""
     if max_positions < 1:
         raise BertError(f"max_positions is {max_positions}; it must be at least 1.")
     lengths = [length for length in BUCKETS if length < max_positions]
@@ -111,8 +107,7 @@ def check_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
     lengths = tuple(map(int, buckets))
     if not lengths or list(lengths) != sorted(set(lengths)) or lengths[-1] < longest:
         raise BertError(
-            f"buckets are {list(buckets)}; give lengths in ascending order, the last at least "
-            f"{longest}"
+            f"buckets are {list(buckets)}; they must ascend, the last at least {longest}"
         )
     return lengths
 

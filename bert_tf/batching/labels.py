@@ -108,13 +108,12 @@ def token_labels(
         # Of the last stretch that begins before the token ends.
         mark = np.searchsorted(begins, ends, side="left") - 1
         inside = (mark >= 0) & (starts < stops[mark])
-        labelled = labels[mark]
+        found[at] = np.where(inside, labels[mark], outside)
         if first_only:
             again = np.concatenate([[False], mark[1:] == mark[:-1]])
             # A window can begin in the middle of a stretch.
             again[0] = rows.window_start(row) > 0 and starts[0] > begins[mark[0]]
-            labelled = np.where(again, IGNORED, labelled)
-        found[at] = np.where(inside, labelled, outside)
+            found[at][again & inside] = IGNORED
     return Ragged(found, rows.starts, IGNORED)
 
 

@@ -24,11 +24,7 @@ class LengthHistogram:
 
     @classmethod
     def of(cls, *texts: TokenizedTexts) -> LengthHistogram:
-        """Of all rows of one or several splits.
-
-        Raises:
-            BertError: there is none, or they are cut at different lengths.
-        """
+        """Of all rows of one or several splits; a BertError if none or their limits differ."""
         limits = {one.max_seq_length for one in texts}
         if len(limits) != 1 or not sum(map(len, texts)):
             raise BertError("a histogram of lengths is of texts with one max_seq_length")
@@ -58,9 +54,8 @@ class LengthHistogram:
         if self.cut_share <= 0.5:
             return None
         fits = next((n for n in (64, 128, 256, 384, 512) if n >= self.quantile(0.9)), 512)
-        better = (
-            f"{fits} would cut few" if fits > self.max_seq_length else "the texts are very long"
-        )
+        is_more = fits > self.max_seq_length
+        better = f"{fits} would cut few" if is_more else "the texts are very long"
         return (
             f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts; "
             f"{better}: --max_seq_length {max(fits, self.max_seq_length)}"

@@ -36,10 +36,7 @@ class Rows(Protocol):
     ) -> dict[str, np.ndarray]:
         """Inputs of a model by name, each (height, ...): some rows, then rows of padding.
 
-        Args:
-            rows: their numbers.
-            length: to pad to; no row is longer.
-            height: by default `len(rows)`.
+        `rows` are their numbers, none longer than `length`; `height` is by default `len(rows)`.
         """
 
 

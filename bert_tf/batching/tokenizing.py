@@ -85,9 +85,7 @@ def tokenize_texts(
     made = _tokenize(data, tokenizer, max_seq_length, key, *asked)
     try:
         content = io.BytesIO()
-        arrays = {
-            name: value for name, value in vars(made).items() if isinstance(value, np.ndarray)
-        }
+        arrays = {n: v for n, v in vars(made).items() if isinstance(v, np.ndarray)}
         np.savez(content, **arrays)  # type: ignore[arg-type]
         write_sealed(path, _MAGIC, content.getbuffer())
     except BertError as error:
@@ -129,17 +127,10 @@ def _tokenize(
         tokens_of.append(np.array(flat, kind))
         offsets_of.append(np.array(flat_offsets, np.int32).reshape(-1, 2))
     lengths, firsts, fulls, numbers, starts = np.array(rows, np.int32).reshape(-1, 5).T.copy()
-    return TokenizedTexts(
-        np.concatenate(tokens_of),
-        ends_of(lengths),
-        firsts,
-        fulls,
-        max_seq_length,
-        key,
-        offsets=np.concatenate(offsets_of) if offsets else None,
-        texts=None if stride is None else numbers,
-        window_starts=None if stride is None else starts,
-    )
+    arrays = np.concatenate(tokens_of), ends_of(lengths), firsts, fulls
+    windowed = (None, None) if stride is None else (numbers, starts)
+    found = np.concatenate(offsets_of) if offsets else None
+    return TokenizedTexts(*arrays, max_seq_length, key, found, *windowed)
 
 
 def _encode(

@@ -59,16 +59,12 @@ def infer_casing(
                 f"which its vocabulary does not contradict. Pass {_flags(named)}; Google's scripts "
                 f"call it --do_lower_case={named}. Leave it out to have it inferred."
             )
-        return lower_case, (
-            f"lower_case={lower_case} as asked for, although the name {name} says otherwise; "
-            f"{_holds(vocab, share)}."
-        )
+        remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
+        return lower_case, f"{remark}; {_holds(vocab, share)}."
     if named is None and held not in (None, lower_case):
         lost = "will not be found as they are" if lower_case else "become [UNK]"
-        return lower_case, (
-            f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}: words with "
-            f"capitals {lost}."
-        )
+        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}"
+        return lower_case, f"{remark}: words with capitals {lost}."
     return lower_case, None
 
 
@@ -83,10 +79,8 @@ def _inferred(
     if held is not None:
         remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, share)}."
         return held, f"{remark} Pass {_flags(not held)} if that is wrong."
-    return True, (
-        f"lower_case=True is a guess: neither a name nor {vocab.source} tells. Pass "
-        f"{_flags(False)} for a cased model."
-    )
+    remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
+    return True, f"{remark} Pass {_flags(False)} for a cased model."
 
 
 def _by_name(name: str | None) -> bool | None:

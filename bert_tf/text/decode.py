@@ -19,14 +19,9 @@ _SPACED = frozenset("–—―+=*|<>^`~&•")
 def join_pieces(pieces: Iterable[str], compose: bool = False) -> str:
     """Joins pieces: `##` continues the word, punctuation closes up, CJK has no spaces.
 
-    Args:
-        pieces: as in the vocabulary.
-        compose: put base letters and marks together (NFC), so that the jamo of an uncased model
-            read as Hangul.
-
-    Returns:
-        One line. Where a space stood in the original can only be guessed: `3.5` and `don't` come
-        back right, a dash between two words reads as a hyphen.
+    Where spaces were can only be guessed: `3.5` and `don't` come back right, a dash between two
+    words reads as a hyphen. `compose` puts base letters and marks together (NFC), so that the jamo
+    of an uncased model read as Hangul.
     """
     words: list[str] = []
     for piece in pieces:

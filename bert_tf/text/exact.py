@@ -134,12 +134,8 @@ def _lower_and_strip(chunk: Word) -> Word:
 def split_words(text: str, lower_case: bool) -> list[Word]:
     """Splits a text into the words that word pieces are then looked up in.
 
-    Args:
-        text: any string, lone surrogates included.
-        lower_case: whether the model's vocabulary is lower-cased and without accents.
-
-    Returns:
-        The words in their order; punctuation and ideographs are words of one character.
+    The text is any string, lone surrogates included; `lower_case` says that the vocabulary is
+    lower-cased and without accents. Punctuation and ideographs are words of one character.
     """
     words: list[Word] = []
     for chunk in _chunks(text):

@@ -105,8 +105,7 @@ def pad_batch(
         raise BertError(f"a row of {longest} pieces does not fit the length {length}.")
     if len(rows) > batch_size:
         raise BertError(f"{len(rows)} rows do not fit a batch of {batch_size}.")
-    tokens = np.zeros((batch_size, length), np.int32)
-    segments = np.zeros((batch_size, length), np.int32)
+    tokens, segments = np.zeros((2, batch_size, length), np.int32)
     for index, row in enumerate(rows):
         tokens[index, : len(row.token_ids)] = row.token_ids
         segments[index, : len(row.segment_ids)] = row.segment_ids

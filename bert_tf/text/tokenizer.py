@@ -70,14 +70,7 @@ class BertTokenizer:
         return f"BertTokenizer({self.vocab!r}, {options})"
 
     def tokenize(self, text: str | bytes) -> list[str]:
-        """The pieces of a text.
-
-        Args:
-            text: any string, or UTF-8 bytes, whose invalid parts are dropped.
-
-        Raises:
-            BertError: `text` is neither.
-        """
+        """The pieces of a text: a string, or UTF-8 bytes, whose invalid parts are dropped."""
         return self.encode(text).tokens
 
     def words(self, text: str | bytes) -> list[str]:
@@ -88,7 +81,7 @@ class BertTokenizer:
         return words
 
     def encode(self, text: str | bytes) -> Encoding:
-        """Ids, pieces and offsets of a text; arguments and errors as in `tokenize`."""
+        """Ids, pieces and offsets of a text, a string or bytes as in `tokenize`."""
         text = as_text(text)
         if differences.occur(text, self.lower_case):
             return self.encode_exactly(text)
@@ -134,12 +127,8 @@ class BertTokenizer:
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """Joins pieces to a line of text, for display: where spaces were is guessed.
 
-        Args:
-            ids: ids of pieces; those past the vocabulary show as `[unused]`.
-            skip_special: leave out [PAD], [CLS], [SEP], [MASK] and [UNK].
-
-        Raises:
-            BertError: an id is negative.
+        Ids past the vocabulary show as `[unused]`, negative ones are a BertError; `skip_special`
+        leaves out [PAD], [CLS], [SEP], [MASK] and [UNK].
         """
         special = self.vocab.special_ids if skip_special else frozenset()
         pieces = [self.vocab.token(int(id)) for id in ids if id not in special]

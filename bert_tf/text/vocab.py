@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import parse_json
+from bert_tf.files.reading import parse_json, reading
 from bert_tf.files.whole import write_whole
 from bert_tf.text.exact import split_words
 
@@ -64,15 +64,9 @@ class Vocabulary:
             BertError: the file is missing, empty, a Git-LFS pointer, JSON, not UTF-8, or lacks
                 a special token.
         """
-        try:
-            with open(path, "rb") as file:
-                raw = file.read()
-        except OSError as error:
-            raise BertError(
-                f"cannot read the vocabulary {os.fspath(path)}: {error.strerror}. It is the file "
-                "vocab.txt next to the checkpoint."
-            ) from error
-        return cls(raw, os.fspath(path))
+        name = os.fspath(path)
+        with reading(f"the vocabulary {name} (vocab.txt of the release)"), open(path, "rb") as file:
+            return cls(file.read(), name)
 
     @classmethod
     def from_bytes(cls, raw: bytes, source: str = "the vocabulary") -> Vocabulary:
@@ -86,8 +80,7 @@ class Vocabulary:
         Raises:
             BertError: a piece holds a line feed or a lone surrogate, or a special token is missing.
         """
-        lines = list(lines)
-        for index, line in enumerate(lines):
+        for index, line in enumerate(lines := list(lines)):
             if "\n" in line:
                 raise BertError(f"piece {index} of {source} holds a line feed: {line!r}.")
         try:

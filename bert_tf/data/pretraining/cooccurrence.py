@@ -52,11 +52,9 @@ class Counts:
 
 
 def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
-    """How much an occurrence in each group counts, so that groups have their share of training.
+    """How much an occurrence in each group counts, so that groups have their fraction of training.
 
-    Args:
-        pieces: (groups) pieces of each; 0 is allowed.
-        smoothing: a group's share goes with its pieces to this power; 1 leaves it as it is.
+    That goes with a group's `pieces`, (groups), to the power of `smoothing`; 1 changes nothing.
 
     Returns:
         (groups) float64, 1 on average over all pieces; 0 for an empty group.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -49,9 +50,8 @@ def read_documents(
     with _opened(path) as (raw, lines):
         reported = 0
         document: list[str] = []
-        for line in lines:
-            text = line.decode("utf-8", "ignore").strip()
-            if text:
+        for line in itertools.chain(lines, [b""]):
+            if text := line.decode("utf-8", "ignore").strip():
                 document.append(text)
                 continue
             if document:
@@ -60,10 +60,6 @@ def read_documents(
             if on_bytes is not None and raw.tell() != reported:
                 on_bytes(raw.tell() - reported)
                 reported = raw.tell()
-        if document:
-            yield document
-        if on_bytes is not None:
-            on_bytes(raw.tell() - reported)
 
 
 def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:

@@ -116,8 +116,9 @@ class PretrainingStream:
             if count:
                 rows[draws == index] = self._groups[index].take(int(count))
         self._batch += 1
-        *columns, is_random = rows.T
-        pairs, vocab = Pairs(*columns, is_random.astype(bool)), self.vocab
+        a_start, a_end, b_start, b_end, is_random = rows.T
+        pairs = Pairs(a_start, a_end, b_start, b_end, is_random.astype(bool))
+        vocab = self.vocab
         pieces = vocab.continuation, len(vocab), vocab.mask_id
         special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
         length = self.pair_rules.max_seq_length

@@ -171,10 +171,9 @@ def available_cores() -> int:
 def workers(
     count: int, job: Job
 ) -> Iterator[Callable[[Callable[[Any], T], Iterable[Any]], Iterable[T]]]:
-    """Gives a function that maps another over tasks, in several processes, in order.
+    """A function that maps another over tasks, in several processes, in order.
 
-    Raises:
-        BertError: a process was killed.
+    It raises a BertError if a process is killed.
     """
     if count == 1:
         _begin(job)

@@ -21,12 +21,8 @@ def split_by_source(corpus: TokenCorpus, pieces_per_group: int, seed: int) -> np
     """Chooses the documents to hold out: about so many pieces of each group, in whole sources.
 
     Sources are taken in random order, each that does not exceed what is left. At least two are
-    held out, the smallest ones if none fits, and at least two stay.
-
-    Args:
-        corpus: the texts.
-        pieces_per_group: how many to hold out; 0 for none.
-        seed: of the random order.
+    held out, the smallest ones if none fits, and at least two stay. With `pieces_per_group` 0 none
+    is held out; `seed` is of the order.
 
     Returns:
         True where held out; bool, (documents,).

@@ -75,12 +75,9 @@ def choose_words(
 ) -> np.ndarray:
     """Chooses whole words: in random order, each one that does not exceed the number.
 
-    Args:
-        candidate: which pieces can be chosen, bool (n, length).
-        goes_on: which of them continue the piece before, bool (n, length).
-        numbers: of tokens to choose, integers (n,).
-        rng: draws a key for each word, (n, words of the richest example) floats; words are tried
-            from the smallest key up.
+    `candidate` says which tokens can be chosen, bool (n, length), and `goes_on` which of them
+    continue the one before; `numbers` how many to choose, integers (n,). `rng` draws a key for
+    each word, (n, words of the richest example) floats; the smallest key is tried first.
 
     Returns:
         The pieces chosen, bool (n, length). They can be fewer than the number.

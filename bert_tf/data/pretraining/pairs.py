@@ -123,13 +123,9 @@ def truncated_lengths(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What stays of two segments when the longer one loses a piece until both fit together.
 
-    Of two equally long ones the second loses the piece. So a segment that fits into its half (the
+    The lengths are integers (n,), at least 1; together they may be `max_num_tokens`, at least 2. Of
+    two equally long ones the second loses the piece. So a segment that fits into its half (the
     first one's is larger by one if the number is odd) stays whole; the other takes what is left.
-
-    Args:
-        a_length: pieces of the first segments, integers, (n,), at least 1.
-        b_length: of the second ones.
-        max_num_tokens: what both may have together, at least 2.
 
     Returns:
         Both lengths, int64 (n,), at least 1.

@@ -114,13 +114,12 @@ class RecordStream:
         self.max_seq_length = first["token_input"].shape[1]
         self.max_predictions_per_seq = first["position_input"].shape[1]
         self._sizes = self.max_seq_length, self.max_predictions_per_seq
-        for name, wanted in (
-            ("max_seq_length", max_seq_length),
-            ("max_predictions_per_seq", max_predictions_per_seq),
-        ):
-            if wanted not in (None, found := getattr(self, name)):
+        wanted = max_seq_length, max_predictions_per_seq
+        names = "max_seq_length", "max_predictions_per_seq"
+        for name, size, found in zip(names, wanted, self._sizes):
+            if size not in (None, found):
                 raise BertError(
-                    f"{name} is {wanted}, but {self._names()} was made with --{name}={found}. Pass "
+                    f"{name} is {size}, but {self._names()} was made with --{name}={found}. Pass "
                     f"{found}, or make the data again."
                 )
 

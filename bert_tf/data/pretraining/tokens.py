@@ -54,7 +54,7 @@ class TokenCorpus:
         folder: pathlib.Path,
         info: dict[str, Any],
         tokens: np.ndarray,
-        arrays: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
     ) -> None:
         self.folder, self.info, self.tokens = folder, info, tokens
         self.sentences, self.documents = arrays["sentences"], arrays["documents"]

@@ -161,11 +161,7 @@ def train_vocabulary(
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
-    """Writes a vocabulary in one step, into a folder that is made if need be.
-
-    Raises:
-        BertError: the file cannot be written.
-    """
+    """Writes a vocabulary in one step into a folder, made if need be, or raises a BertError."""
     with writing(path):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     vocabulary.save(path)
