@@ -28,11 +28,8 @@ def label_batch(
 ) -> dict[str, np.ndarray]:
     """Labels and weights of some rows.
 
-    Args:
-        labels: of all rows; with None there are only weights.
-        rows: the numbers of the rows.
-        length: of the batch, to which labels of tokens are padded.
-        height: of the batch, which is filled up with rows of padding.
+    `labels` are of all rows, `rows` the numbers of some; without labels there are only weights.
+    Labels of tokens are padded to `length`, and the batch to `height` with rows of padding.
 
     Returns:
         `weights`, float32: 1 for each label that counts, else 0; (height,), or (height, length)

@@ -87,7 +87,8 @@ class LabelledStream:
             self._start_epoch(self._epoch + 1)
         numbers, length = self._plan[self._batch]
         self._batch += 1
-        return _make(self._rows, self._labels, numbers, length, self.batch_size)
+        at = numbers, length, self.batch_size
+        return self._rows.inputs(*at) | label_batch(self._labels, *at)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -222,13 +223,8 @@ def batches_once(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         length = chosen[np.searchsorted(chosen, lengths[numbers].max())]
-        yield numbers, _make(texts, labels, numbers, length, batch_size)
-
-
-def _make(
-    rows: Rows, labels: Labels | None, numbers: np.ndarray, length: int, height: int
-) -> Batch:
-    return rows.inputs(numbers, length, height) | label_batch(labels, numbers, length, height)
+        at = numbers, length, batch_size
+        yield numbers, texts.inputs(*at) | label_batch(labels, *at)
 
 
 def _check(rows: Rows, labels: Labels | None, batch_size: int) -> None:

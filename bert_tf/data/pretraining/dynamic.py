@@ -119,12 +119,12 @@ class PretrainingStream:
         a_start, a_end, b_start, b_end, is_random = rows.T
         pairs = Pairs(a_start, a_end, b_start, b_end, is_random.astype(bool))
         vocab = self.vocab
-        pieces = vocab.continuation, len(vocab), vocab.mask_id
+        continues, rules = vocab.continuation, self.mask_rules
         special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
         length = self.pair_rules.max_seq_length
         token_input, seg_input, lengths = assemble(self.corpus.tokens, pairs, length, **special)
         token_input, positions, ids, weights = mask_pieces(
-            token_input, lengths, *pieces, self.mask_rules, rng, **special
+            token_input, lengths, continues, len(vocab), vocab.mask_id, rules, rng, **special
         )
         return {
             "token_input": token_input,

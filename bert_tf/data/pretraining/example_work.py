@@ -91,7 +91,7 @@ def draw(item: Item) -> tuple[np.ndarray, int, int]:
     """Draws the pairs of an item, and adds them to the shuffle.
 
     Returns:
-        The number of examples in each bucket, how many have a random second segment, their tokens.
+        Examples in each bucket, how many have a random second segment, and their tokens.
     """
     assert _job is not None
     assert _corpus is not None
@@ -119,16 +119,13 @@ def draw(item: Item) -> tuple[np.ndarray, int, int]:
 
 
 def finish(task: tuple[int, int]) -> int:
-    """Masks and encodes a bucket, given with the number of its first example.
-
-    Returns:
-        How many tokens were masked.
-    """
+    """Masks and encodes a bucket, given with its first example's number; counts tokens masked."""
     assert _job is not None
     bucket, first = task
     rng = np.random.default_rng([_job.seed, _MASKS, bucket])
     rows, masked = _job.shuffle.take(bucket), 0
-    pieces = _job.vocab.continuation, len(_job.vocab), _job.vocab.mask_id
+    vocab, rules, special = _job.vocab, _job.mask_rules, _specials()
+    continues = vocab.continuation
     columns = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
     with contextlib.ExitStack() as stack:
         names = (f"{_job.parts}/{bucket}.{number}" for number in range(_job.num_files))
@@ -137,7 +134,7 @@ def finish(task: tuple[int, int]) -> int:
             part = rows[start : start + _ROWS].astype(np.int32)
             lengths = part[:, 0]
             tokens, positions, ids, weights = mask_pieces(
-                part[:, HEAD:], lengths, *pieces, _job.mask_rules, rng, **_specials()
+                part[:, HEAD:], lengths, continues, len(vocab), vocab.mask_id, rules, rng, **special
             )
             used = columns < lengths[:, None]
             features = {

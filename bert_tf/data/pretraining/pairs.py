@@ -89,12 +89,7 @@ def assemble(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Puts examples together: [CLS] first [SEP] second [SEP], padded with 0.
 
-    Args:
-        tokens: `TokenCorpus.tokens`.
-        pairs: n examples, each of at most `max_seq_length` tokens.
-        max_seq_length: columns of the result.
-        cls_id: id of [CLS].
-        sep_id: id of [SEP].
+    `tokens` are `TokenCorpus.tokens`; each of the n `pairs` has at most `max_seq_length` tokens.
 
     Returns:
         (token_input, seg_input, lengths): int32 (n, max_seq_length), the same, and int32 (n,)

@@ -121,9 +121,7 @@ def train_vocabulary(
     if not files or not all(files.values()):
         raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
     if size < len(HEAD):
-        raise BertError(
-            f"a vocabulary of {size} pieces lacks room for the {len(HEAD)} special ones."
-        )
+        raise BertError(f"{size} pieces have no room for the {len(HEAD)} special ones.")
     FRACTION.check("smoothing", smoothing)
     if min_character_count is not None:
         COUNT.check("min_character_count", min_character_count)
