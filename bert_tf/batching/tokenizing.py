@@ -69,9 +69,7 @@ def tokenize_texts(
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
     if max_seq_length < (least := 3 if data.pairs is None else 5):
-        raise BertError(
-            f"max_seq_length is {max_seq_length}; with [CLS] and [SEP] {least} at least"
-        )
+        raise BertError(f"max_seq_length is {max_seq_length}; with [CLS], [SEP] {least} at least")
     asked: tuple[Any, ...] = ()
     if offsets or stride is not None:
         asked = (offsets, stride, max_first if stride and data.pairs is not None else None)

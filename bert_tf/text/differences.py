@@ -24,7 +24,7 @@ _LOWER_CASED = """
     1885-1886 1abf-1ace 1acf-1aff 1b44 1baa 1bf2-1bf3 1c89 1df6-1dfb 302e-302f a7cb-a7cc a7ce
     a7d2 a7d4 a7da a7dc a82c a8c5 a8ff a953 a9bd a9c0 1d165-1d166 1d16d-1d172
 """
-"""In lower-casing models besides: nonspacing marks and cased letters that only one of the two
+"""In lower-casing models also: nonspacing marks and cased letters that only one of the two
 knows, and spacing marks that canonical ordering moves, whose offsets come out differently. U+0897,
 U+0ECE and U+1ACF to U+1AFF are for Pythons newer than 3.11."""
 

@@ -56,9 +56,7 @@ def pack(
     special = 3 if ids_b else 2
     room = max_length - special
     if room < 0:
-        raise BertError(
-            f"max_length {max_length} is too small: [CLS] and [SEP] alone take {special} positions."
-        )
+        raise BertError(f"max_length {max_length} is too small: [CLS] and [SEP] take {special}.")
     a, b = list(ids_a), list(ids_b or ())
     keep_a, keep_b = _keep(len(a), len(b), room)
     tokens = [vocab.cls_id, *a[:keep_a], vocab.sep_id]
@@ -134,9 +132,7 @@ def check_mask_input(token_input: np.ndarray, mask_input: np.ndarray) -> None:
     """
     tokens, mask = np.asarray(token_input), np.asarray(mask_input)
     if tokens.shape != mask.shape:
-        raise BertError(
-            f"mask_input has shape {mask.shape}, token_input {tokens.shape}; they must be equal."
-        )
+        raise BertError(f"mask_input has shape {mask.shape}, but token_input {tokens.shape}.")
     if not np.isin(mask, (0, 1)).all():
         raise BertError("mask_input must hold 0 and 1 only: 1 at each position asked for.")
     present = np.atleast_2d(tokens != 0)
@@ -169,8 +165,7 @@ def windows(ids: Sequence[int], max_length: int, stride: int, *, reserved: int =
     room = max_length - reserved
     if room < 1:
         raise BertError(
-            f"max_length {max_length} leaves no room for the text: [CLS], [SEP] and what is before "
-            f"it take {reserved} positions."
+            f"max_length {max_length} leaves no room for the text: {reserved} positions are taken."
         )
     if stride < 1:
         raise BertError(f"stride is {stride}; it must be at least 1.")

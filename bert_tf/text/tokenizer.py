@@ -70,7 +70,7 @@ class BertTokenizer:
         return f"BertTokenizer({self.vocab!r}, {options})"
 
     def tokenize(self, text: str | bytes) -> list[str]:
-        """The pieces of a text: a string, or UTF-8 bytes, whose invalid parts are dropped."""
+        """The pieces of a string, or of UTF-8 bytes without invalid ones; else a BertError."""
         return self.encode(text).tokens
 
     def words(self, text: str | bytes) -> list[str]:
@@ -183,16 +183,14 @@ def as_text(text: str | bytes) -> str:
 
 def _build(vocab: Vocabulary, lower_case: bool, special_tokens: bool) -> Tokenizer:
     """The same rules for Rust; what `differences` finds is not for it."""
-    rust = Tokenizer(
-        models.WordPiece(vocab.ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)
-    )
+    model = models.WordPiece(vocab.ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)
+    rust = Tokenizer(model)
     # strip_accents is set on its own there: left out, it would follow `lowercase`.
     rust.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=lower_case, lowercase=lower_case
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if special_tokens:
-        rust.add_special_tokens(
-            [AddedToken(token, normalized=False, special=True) for token in WHOLE_TOKENS]
-        )
+        added = [AddedToken(token, normalized=False, special=True) for token in WHOLE_TOKENS]
+        rust.add_special_tokens(added)
     return rust

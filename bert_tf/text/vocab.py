@@ -189,10 +189,7 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
             "with one piece on each line."
         ) from error
     if _is_json(text):
-        raise BertError(
-            f"{source} is JSON; give the vocab.txt of the model, a text file with one piece on "
-            "each line (line number = id)."
-        )
+        raise BertError(f"{source} is JSON; give the vocab.txt, text with one piece on each line.")
     lines = text.replace("\r", "").split("\n")
     if not lines[-1]:  # what follows the last line feed is no line
         lines.pop()

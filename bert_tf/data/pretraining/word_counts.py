@@ -117,7 +117,5 @@ def count_words(
                     counts.add(document)
             if not counts.finish().total:
                 names = ", ".join(map(str, some))
-                raise BertError(
-                    f"{names}: no text to train a vocabulary on; give plain text in UTF-8."
-                )
+                raise BertError(f"{names}: no text to train a vocabulary on; give UTF-8 text.")
     return groups
