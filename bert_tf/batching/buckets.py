@@ -107,7 +107,7 @@ def check_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
     lengths = tuple(map(int, buckets))
     if not lengths or list(lengths) != sorted(set(lengths)) or lengths[-1] < longest:
         raise BertError(
-            f"buckets are {list(buckets)}; they must ascend, the last at least {longest}"
+            f"buckets are {list(buckets)}; they must be ascending, the last at least {longest}"
         )
     return lengths
 

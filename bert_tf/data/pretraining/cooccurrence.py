@@ -140,7 +140,7 @@ def associations(counts: Counts, *, power: float = 0.75) -> Any:
     """Positive pointwise mutual information of nearby pieces, the mean of both directions.
 
     With n(i, j) the pairs, n(i) the neighbours of i and q(j) = n(j)**power / sum_k n(k)**power
-    the smoothed share of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
+    the smoothed fraction of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
     Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
     Embeddings, 2015, whose power keeps rare contexts from getting too much.
 

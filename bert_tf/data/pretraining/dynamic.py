@@ -148,7 +148,7 @@ class PretrainingStream:
         """
         return {
             "batch": self._batch,
-            "groups": [list(group.place) for group in self._groups],
+            "groups": [list(group.where) for group in self._groups],
             "fingerprint": self._fingerprint,
         }
 
@@ -169,13 +169,13 @@ class PretrainingStream:
                 "the state of the training data is of another run: texts, held-out documents, "
                 "batch size, lengths, masking, smoothing and seed must be those it was taken with"
             )
-        before = [group.place for group in self._groups]
+        before = [group.where for group in self._groups]
         try:
-            for group, place in zip(self._groups, positions):
-                group.go_to(*place)
+            for group, where in zip(self._groups, positions):
+                group.go_to(*where)
         except BertError:
-            for group, place in zip(self._groups, before):
-                group.go_to(*place)
+            for group, where in zip(self._groups, before):
+                group.go_to(*where)
             raise
         self._batch = batch
 
@@ -210,7 +210,7 @@ class _Group:
         self._start_epoch(0)
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def where(self) -> tuple[int, int, int]:
         """Epoch, window and position."""
         return self.epoch, self.window, self.position
 

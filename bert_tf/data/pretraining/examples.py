@@ -133,7 +133,7 @@ def _payloads(values: np.ndarray) -> tuple[bytes, list[int]]:
 def _head(name: str, is_float: bool, size: int) -> bytes:
     """What comes before the values of an entry of the map, which take `size` bytes."""
     head = b"\x0a" + write_varint(size)  # field 1, packed
-    for tag in (b"\x12" if is_float else b"\x1a", b"\x12"):  # in Feature; its place in the entry
+    for tag in (b"\x12" if is_float else b"\x1a", b"\x12"):  # in Feature, and in the entry
         head = tag + write_varint(len(head) + size) + head
     key = name.encode()
     head = b"\x0a" + write_varint(len(key)) + key + head
