@@ -292,7 +292,7 @@ def refused(here, **more):
         ({"input_file": None}, "the following arguments are required: --input_file"),
         ({"bert_config_file": None}, "pass --bert_config_file"),
         ({"bert_config_file": "nowhere.json"}, "cannot read the BERT config nowhere.json"),
-        ({"input_file": "nowhere"}, "no file matches nowhere"),
+        ({"input_file": "nowhere"}, "nowhere: this file is missing"),
         ({"input_file": "{here}"}, "holds no tokenized corpus: it has no corpus.json"),
         ({"input_file": "{here}/corpus,{here}/en.tfrecord"}, "names the folder"),
         ({"input_file": "{here}/en.txt"}, "is no TFRecord file: the checksum"),

@@ -14,8 +14,8 @@ from bert_tf.options import ROWS
 
 BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """The lengths that rows are padded to: two to each doubling, as XLA compiles the model again for
-each length that occurs. On SST-2, MRPC, SMS and SQuAD 18 to 23 % of the places are then padding on
-top of the pieces; with doublings alone it is 41 to 47 %."""
+each. On SST-2, MRPC, SMS and SQuAD 18 to 23 % of the positions are then padding on top of the
+tokens; with doublings alone it is 41 to 47 %."""
 
 _MOST_BUCKETS = 6
 _BUCKET_WORTH = 0.01  # fraction of all positions that one more length must spare
@@ -35,31 +35,23 @@ class Batch(NamedTuple):
 
 @functools.cache
 def bucket_lengths(max_positions: int = 512) -> tuple[int, ...]:
-    """The padded lengths for a model; its own longest input is always the last of them.
-
-    Raises:
-        BertError: `max_positions` is not positive.
-    """
+    """The padded lengths for a model; the last is its own longest input, at least 1."""
     if max_positions < 1:
         raise BertError(f"max_positions is {max_positions}; it must be at least 1.")
     lengths = [length for length in BUCKETS if length < max_positions]
-    # A model that takes more than 512 goes on in the same steps: 768, 1024, 1536, ...
+    # A model that takes more than 512 continues in the same steps: 768, 1024, 1536, ...
     step = BUCKETS[-1]
     while step < max_positions:
-        lengths += [length for length in (step, step * 3 // 2) if lengths[-1] < length]
+        lengths += [n for n in (step, step * 3 // 2) if lengths[-1] < n < max_positions]
         step *= 2
-    return (*[length for length in lengths if length < max_positions], max_positions)
+    return (*lengths, max_positions)
 
 
 def bucket_length(length: int, max_positions: int = 512) -> int:
-    """The length to pad a row to: the shortest bucket that holds it.
-
-    Args:
-        length: pieces of the row, [CLS] and [SEP] counted.
-        max_positions: the model's `max_position_embeddings`.
+    """The shortest bucket that holds a row of so many tokens, [CLS] and [SEP] counted.
 
     Raises:
-        BertError: the row is longer than the model takes.
+        BertError: the row is longer than `max_positions`, the model's `max_position_embeddings`.
     """
     if length > max_positions:
         raise BertError(
@@ -71,9 +63,7 @@ def bucket_length(length: int, max_positions: int = 512) -> int:
 
 
 def batches_of_like_length(
-    lengths: Sequence[int] | np.ndarray,
-    batch_size: int = 32,
-    buckets: Sequence[int] | None = None,
+    lengths: Sequence[int] | np.ndarray, batch_size: int = 32, buckets: Sequence[int] | None = None
 ) -> list[Batch]:
     """Groups rows of nearly the same length, so that little is padded.
 
@@ -85,7 +75,7 @@ def batches_of_like_length(
 
     Returns:
         Batches in which each index occurs once, the longest first, so that lack of memory shows
-        at once. `results[i]` of row `indices[i]` puts them back in order.
+        at once. `results[i]` is of row `indices[i]`.
 
     Raises:
         BertError: `batch_size` is not positive, or a row is longer than all buckets.
@@ -106,24 +96,18 @@ def batches_of_like_length(
     if buckets is not None and longest:
         check_buckets(buckets, longest[0])
         longest = [buckets[bisect.bisect_left(buckets, length)] for length in longest]
-    starts = range(0, len(order), batch_size)
     return [
-        Batch(tuple(order[start : start + batch_size]), length)
-        for start, length in zip(starts, longest)
+        Batch(tuple(order[number * batch_size : (number + 1) * batch_size]), length)
+        for number, length in enumerate(longest)
     ]
 
 
 def check_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
-    """The lengths as a tuple.
-
-    Raises:
-        BertError: they do not ascend, or the last is shorter than the longest row.
-    """
-    lengths = tuple(int(length) for length in buckets)
+    """The lengths as a tuple; a BertError if they do not ascend or end below the longest row."""
+    lengths = tuple(map(int, buckets))
     if not lengths or list(lengths) != sorted(set(lengths)) or lengths[-1] < longest:
         raise BertError(
-            f"buckets are {list(buckets)}; give lengths in ascending order, the last at least "
-            f"{longest}"
+            f"buckets are {list(buckets)}; they must be ascending, the last at least {longest}"
         )
     return lengths
 
@@ -133,9 +117,9 @@ def choose_buckets(
 ) -> tuple[int, ...]:
     """The few lengths that rows are padded to, so that all rows together have least padding.
 
-    Of the usual lengths (`bucket_lengths`) those are taken whose sum of positions over all rows
-    is least (dynamic programming); one more must spare a hundredth of the positions, as XLA
-    compiles the model again for each.
+    Of the usual lengths (`bucket_lengths`) it takes those whose sum of positions over all rows is
+    least (dynamic programming); one more must spare a hundredth of the positions, as XLA compiles
+    the model again for each.
 
     Args:
         lengths: positions of each row, int (rows,).
@@ -150,7 +134,7 @@ def choose_buckets(
     """
     if not len(lengths) or lengths.max() > max_seq_length or most < 1:
         raise BertError(
-            f"{len(lengths)} rows of up to {max(lengths, default=0)} places do not fit "
+            f"{len(lengths)} rows of up to {max(lengths, default=0)} positions do not fit "
             f"max_seq_length {max_seq_length} in {most} buckets"
         )
     usual = bucket_lengths(max_seq_length)
@@ -158,17 +142,17 @@ def choose_buckets(
     # Rows up to each length; before the first there is none.
     up_to = np.searchsorted(np.sort(lengths), (0, *usual), side="right")
     price = _BUCKET_WORTH * float(lengths.sum())
-    # best[k][j]: least cost of the rows up to usual[j - 1], if that is the k-th length taken.
-    start: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    best = [start + [(np.inf, ())] * len(usual)]
+    # best[j]: least cost of the rows up to usual[j - 1], if that is the last length taken.
+    never: list[tuple[float, tuple[int, ...]]] = [(np.inf, ())]
+    best = [(0.0, ()), *never * len(usual)]
+    ends = []
     for _ in range(most):
-        row: list[tuple[float, tuple[int, ...]]] = [(np.inf, ())]
-        for j, length in enumerate(usual, start=1):
-            row.append(
-                min(
-                    (cost + price + float(up_to[j] - up_to[i]) * length, (*taken, length))
-                    for i, (cost, taken) in enumerate(best[-1][:j])
-                )
+        best = never + [
+            min(
+                (cost + price + float(up_to[j] - up_to[i]) * length, (*taken, length))
+                for i, (cost, taken) in enumerate(best[:j])
             )
-        best.append(row)
-    return min(row[len(usual)] for row in best[1:])[1]
+            for j, length in enumerate(usual, start=1)
+        ]
+        ends.append(best[-1])
+    return min(ends)[1]

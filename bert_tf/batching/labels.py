@@ -12,7 +12,7 @@ from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
 
 IGNORED = -100
-"""The label of a token that has none: its weight is 0."""
+"""The label of a token without one: its weight is 0."""
 
 Labels = np.ndarray | Ragged
 """An array whose first dimension is that of the rows, for labels of a row: its class, int (rows,);
@@ -20,7 +20,7 @@ several classes, float (rows, classes); a number, float (rows,); a span, int (ro
 rows, one label for each position of a row, in which `pad` stands where there is no label."""
 
 Mark = tuple[int, int, Any]
-"""First character, the one after the last, and the label of what stands there in a text."""
+"""First character, the one after the last, and the label of that stretch of a text."""
 
 
 def label_batch(
@@ -28,11 +28,8 @@ def label_batch(
 ) -> dict[str, np.ndarray]:
     """Labels and weights of some rows.
 
-    Args:
-        labels: of all rows; with None there are only weights.
-        rows: the numbers of the rows.
-        length: of the batch, to which labels of tokens are padded.
-        height: of the batch, which is filled up with rows of padding.
+    `labels` are of all rows, `rows` the numbers of some; without labels there are only weights.
+    Labels of tokens are padded to `length`, and the batch to `height` with rows of padding.
 
     Returns:
         `weights`, float32: 1 for each label that counts, else 0; (height,), or (height, length)
@@ -69,8 +66,8 @@ def token_labels(
 
     Args:
         rows: tokenized with offsets; windows are welcome.
-        marks: for each text the stretches that have a label, in ascending order, none over
-            another: words with their tags, or entities.
+        marks: for each text the stretches that have a label, in ascending order without overlap:
+            words with their tags, or entities.
         second: whether they are of the second text of each pair.
         first_only: label only the first token of each stretch, as BERT does for words with tags.
         outside: the label of tokens in no stretch.
@@ -108,13 +105,12 @@ def token_labels(
         # Of the last stretch that begins before the token ends.
         mark = np.searchsorted(begins, ends, side="left") - 1
         inside = (mark >= 0) & (starts < stops[mark])
-        labelled = labels[mark]
+        found[at] = np.where(inside, labels[mark], outside)
         if first_only:
             again = np.concatenate([[False], mark[1:] == mark[:-1]])
             # A window can begin in the middle of a stretch.
             again[0] = rows.window_start(row) > 0 and starts[0] > begins[mark[0]]
-            labelled = np.where(again, IGNORED, labelled)
-        found[at] = np.where(inside, labelled, outside)
+            found[at][again & inside] = IGNORED
     return Ragged(found, rows.starts, IGNORED)
 
 
@@ -150,17 +146,16 @@ def span_labels(
         [[0, 0], [1, 2]]
     """
     offsets = _offsets(rows, spans)
-    texts = rows.text_numbers
     labels = np.zeros((len(rows), 2), np.int32)
-    for row, text in enumerate(texts):
+    for row, text in enumerate(texts := rows.text_numbers):
         at = rows.tokens_of(row, second)
         starts, ends = offsets[at].T
         begin, stop = spans[text]
         touched = np.flatnonzero((starts < stop) & (ends > begin))
         if stop <= begin or not len(touched):
             continue
-        is_last = row + 1 == len(rows) or texts[row + 1] != text
-        is_cut = not is_last or rows.full_lengths[row] > rows.lengths[row]
+        continues = row + 1 < len(rows) and texts[row + 1] == text
+        is_cut = continues or rows.full_lengths[row] > rows.lengths[row]
         missing = begin < starts[0] and rows.window_start(row) > 0
         if not missing and not (is_cut and stop > ends[-1]):
             labels[row] = touched[[0, -1]] + (at.start - rows.starts[row])

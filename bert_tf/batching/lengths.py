@@ -24,11 +24,7 @@ class LengthHistogram:
 
     @classmethod
     def of(cls, *texts: TokenizedTexts) -> LengthHistogram:
-        """Of all rows of one or several splits.
-
-        Raises:
-            BertError: there is none, or they are cut at different lengths.
-        """
+        """Of all rows of one or several splits; a BertError if none or their limits differ."""
         limits = {one.max_seq_length for one in texts}
         if len(limits) != 1 or not sum(map(len, texts)):
             raise BertError("a histogram of lengths is of texts with one max_seq_length")
@@ -37,21 +33,20 @@ class LengthHistogram:
 
     @property
     def cut_share(self) -> float:
-        """The share of the rows that `max_seq_length` cuts."""
+        """The fraction of the rows that `max_seq_length` cuts."""
         return float(self.counts[self.max_seq_length + 1 :].sum() / self.counts.sum())
 
     def quantile(self, share: float) -> int:
-        """The least length that at least this share of the rows does not exceed."""
+        """The least length that at least this fraction of the rows does not exceed."""
         reached = np.cumsum(self.counts)
         return int(np.searchsorted(reached, share * reached[-1]))
 
     def __str__(self) -> str:
-        count = int(self.counts.sum())
-        longest = len(self.counts) - 1
         return (
-            f"lengths of {count:,} texts in pieces: half have at most {self.quantile(0.5)}, 95 % "
-            f"{self.quantile(0.95)}, the longest {longest}; max_seq_length {self.max_seq_length} "
-            f"cuts {_percent(self.cut_share)}"
+            f"lengths of {int(self.counts.sum()):,} texts in pieces: half have at most "
+            f"{self.quantile(0.5)}, 95 % {self.quantile(0.95)}, the longest "
+            f"{len(self.counts) - 1}; max_seq_length {self.max_seq_length} cuts "
+            f"{_percent(self.cut_share)}"
         )
 
     def remark(self) -> str | None:
@@ -59,9 +54,8 @@ class LengthHistogram:
         if self.cut_share <= 0.5:
             return None
         fits = next((n for n in (64, 128, 256, 384, 512) if n >= self.quantile(0.9)), 512)
-        better = (
-            f"{fits} would cut few" if fits > self.max_seq_length else "the texts are very long"
-        )
+        is_more = fits > self.max_seq_length
+        better = f"{fits} would cut few" if is_more else "the texts are very long"
         return (
             f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts; "
             f"{better}: --max_seq_length {max(fits, self.max_seq_length)}"

@@ -13,11 +13,11 @@ from bert_tf.batching.rows import Rows
 
 Run = Callable[[dict[str, np.ndarray]], Any]
 """A compiled model, such as a `bert_tf.runtime.Predictor`: numpy arrays by name in; one array, or
-a list or dict of arrays out. Its attribute `fixed_shapes` says that every new shape is compiled
-again, so that few should occur; False where it is missing."""
+a list or dict of arrays out. Its attribute `fixed_shapes` (False if missing) says that every new
+shape is compiled again, so that few should occur."""
 
 Extra = np.ndarray | Sequence[Sequence[int]]
-"""A further input: an array (rows, n), or for each row integers that are filled up with 0."""
+"""A further input: an array (rows, n), or for each row integers, padded with 0."""
 
 
 def predict(
@@ -35,9 +35,9 @@ def predict(
         rows: what to predict.
         batch_size: most rows in a batch.
         extra: further inputs by name, such as the positions asked for.
-        buckets: lengths to pad to, where shapes shall be as few as can be: all batches then have
-            `batch_size` rows. When left out, the usual lengths on backends that compile each
-            shape, elsewhere no more than the longest row of the batch.
+        buckets: lengths to pad to, where shapes shall be few: all batches then have `batch_size`
+            rows. By default the usual lengths on backends that compile each shape, elsewhere the
+            longest row of the batch.
 
     Yields:
         (numbers of the rows, int64; the outputs for them in that order, as `run` gives them:
@@ -75,13 +75,13 @@ def predict_all(
     Args:
         run: see `predict`.
         rows: see `predict`.
-        sizes: for outputs that differ in length, all of them: how many of a row's, from the first
-            on, belong to it, such as its length where there is one for each position.
+        sizes: for outputs that differ in length: how many of a row's, from the first, belong to
+            it, such as its length where there is one for each position.
         options: of `predict`.
 
     Returns:
-        Arrays (rows, ...), in the structure that `run` gives; with `sizes`, in the place of each
-        array a list of one for each row, (size, ...). An empty list if there are no rows.
+        Arrays (rows, ...), in the structure that `run` gives; with `sizes`, for each array a list
+        of one for each row, (size, ...). An empty list if there are no rows.
 
     Raises:
         BertError: as `run` does.
@@ -100,16 +100,15 @@ def predict_all(
     count, found = len(rows), None
 
     def room(outputs: np.ndarray) -> Any:
-        if sizes is not None:
-            return [None] * count
-        return np.empty((count, *outputs.shape[1:]), outputs.dtype)
+        shape = (count, *outputs.shape[1:])
+        return np.empty(shape, outputs.dtype) if sizes is None else [None] * count
 
     def put(numbers: np.ndarray, outputs: np.ndarray, into: Any) -> None:
         if sizes is None:
             into[numbers] = outputs
-            return
-        for output, number in zip(outputs, numbers.tolist()):
-            into[number] = output[: sizes[number]].copy()
+        else:
+            for output, number in zip(outputs, numbers.tolist()):
+                into[number] = output[: sizes[number]].copy()
 
     for numbers, outputs in predict(run, rows, **options):
         found = _each(room, outputs) if found is None else found
@@ -131,6 +130,6 @@ def _extra(values: Extra, indices: Sequence[int], height: int, fixed: bool) -> n
     if fixed and not isinstance(values, np.ndarray):
         width = 1 << (width - 1).bit_length()
     array = np.zeros((height, width), np.int32)
-    for place, index in enumerate(indices):
-        array[place, : len(values[index])] = values[index]
+    for row, index in enumerate(indices):
+        array[row, : len(values[index])] = values[index]
     return array

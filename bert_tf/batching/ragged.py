@@ -68,21 +68,15 @@ class Ragged:
     def padded(
         self, rows: np.ndarray | Sequence[int], length: int, height: int | None = None
     ) -> np.ndarray:
-        """Some rows as one array.
+        """Some rows as one array (height, length, ...), `pad` where a row has ended.
 
-        Args:
-            rows: their numbers.
-            length: to pad to; no row is longer.
-            height: rows of the array, the last ones of padding only; by default `len(rows)`.
-
-        Returns:
-            Shape (height, length, ...), `pad` where a row has ended.
+        `rows` are their numbers, none longer than `length`. The rest of `height`, by default
+        `len(rows)`, is rows of padding only.
         """
         shape = (len(rows) if height is None else height, length, *self.values.shape[1:])
         array = np.full(shape, self.pad, self.dtype)
-        for place, row in enumerate(rows):
-            values = self[row]
-            array[place, : len(values)] = values
+        for into, values in zip(array, map(self.__getitem__, rows)):
+            into[: len(values)] = values
         return array
 
 

@@ -36,10 +36,7 @@ class Rows(Protocol):
     ) -> dict[str, np.ndarray]:
         """Inputs of a model by name, each (height, ...): some rows, then rows of padding.
 
-        Args:
-            rows: their numbers.
-            length: to pad to; no row is longer.
-            height: by default `len(rows)`.
+        `rows` are their numbers, none longer than `length`; `height` is by default `len(rows)`.
         """
 
 
@@ -59,8 +56,7 @@ class TokenizedTexts:
         key: a hash of texts, vocabulary, casing and whatever else the rows come from.
         offsets: first character of each token in its own text and the one after the last, int32,
             (tokens, 2); 0 and 0 for [CLS] and [SEP]. None where nobody asked for them.
-        texts: the number of the text or pair that each row is of, int32, (rows,); None where each
-            has one row.
+        texts: number of the text or pair of each row, int32, (rows,); None if each has one row.
         window_starts: index of each row's first token among those of the text that is read in
             windows, int32, (rows,); None without windows.
     """
@@ -95,21 +91,14 @@ class TokenizedTexts:
     def pad(
         self, rows: np.ndarray, length: int, height: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`token_input` and `seg_input` of some rows.
+        """`token_input` and `seg_input` of some rows, both int32 (height, length), padded with 0.
 
-        Args:
-            rows: their numbers.
-            length: to pad to with 0; no row is longer.
-            height: to fill up to with rows of padding; by default none.
-
-        Returns:
-            Both int32, shape (height, length).
+        Args as in `Rows.inputs`.
         """
-        height = len(rows) if height is None else height
         tokens = Ragged(self.pieces, self.starts).padded(rows, length, height).astype(np.int32)
-        segments = np.zeros((height, length), np.int32)
-        for place, row in enumerate(rows):
-            segments[place, self.firsts[row] : self.starts[row + 1] - self.starts[row]] = 1
+        segments = np.zeros_like(tokens)
+        for number, row in enumerate(rows):
+            segments[number, self.firsts[row] : self.starts[row + 1] - self.starts[row]] = 1
         return tokens, segments
 
     def inputs(
@@ -126,29 +115,27 @@ class TokenizedTexts:
         >>> rows.tokens_of(0), rows.tokens_of(0, second=True)
         (slice(1, 3, None), slice(4, 5, None))
         """
-        start, middle, end = self.starts[row], self.firsts[row], self.starts[row + 1]
-        if not second:
-            return slice(int(start) + 1, int(start + middle) - 1)
-        return slice(int(start + middle), max(int(start + middle), int(end) - 1))
+        start, end = self.starts[row : row + 2].tolist()
+        middle = start + int(self.firsts[row])
+        return slice(middle, max(middle, end - 1)) if second else slice(start + 1, middle - 1)
 
     def in_best_window(self, second: bool = False) -> np.ndarray:
         """Where each token of a text that is read in windows has the most context.
 
-        Args:
-            second: whether the second text of each pair is read in windows.
-
-        Returns:
-            bool, (tokens,): True once for each token of each such text.
+        With `second` that is the second text of each pair. Gives bool, (tokens,): True once for
+        each token of each such text.
         """
         found = np.zeros(len(self.pieces), bool)
         for _, group in groupby(range(len(self)), self.text_numbers.__getitem__):
             rows = list(group)
-            places = [self.tokens_of(row, second) for row in rows]
-            starts = [self.window_start(row) for row in rows]
-            counts = [place.stop - place.start for place in places]
-            best = best_windows([Window(start, [0] * n) for start, n in zip(starts, counts)])
-            for number, (place, start, count) in enumerate(zip(places, starts, counts)):
-                found[place] = best[start : start + count] == number
+            slices = [self.tokens_of(row, second) for row in rows]
+            windows = [
+                Window(self.window_start(row), [0] * (at.stop - at.start))
+                for row, at in zip(rows, slices)
+            ]
+            best = best_windows(windows)
+            for number, (at, window) in enumerate(zip(slices, windows)):
+                found[at] = best[window.start : window.start + len(window.ids)] == number
         return found
 
     def window_start(self, row: int) -> int:

@@ -24,15 +24,14 @@ class LabelledStream:
 
     An epoch orders the rows at random, fills batches of each length in that order, and shuffles
     the batches. What does not fill a batch of its length goes to the next longer one, so that an
-    epoch has at most one short batch: that is filled up with rows of padding, whose weight is 0.
+    epoch has at most one short batch, which is filled up with rows of padding, whose weight is 0.
     All batches thus have `batch_size` rows and one of few lengths. The mean over the rows is
-    `sum(weights * loss) / sum(weights)`. Each epoch's order has a generator of its own, made of the
-    seed and its number, so where the stream stands is two numbers.
+    `sum(weights * loss) / sum(weights)`. Each epoch's order follows from the seed and its number,
+    so where the stream stands is two numbers.
 
     Args:
         texts: what `tokenize_texts` gave.
-        labels: what `encode_labels` gave; its first dimension is that of the rows. Or one label
-            for each position of a row, `Ragged`: see `Labels`.
+        labels: what `encode_labels` gave, see `Labels`.
         batch_size: rows of a batch.
         seed: a whole number, not negative.
         buckets: lengths to pad to, ascending; those of `choose_buckets` if left out.
@@ -64,11 +63,9 @@ class LabelledStream:
         SEED.check("seed", seed)
         if not len(texts):
             raise BertError("there are no rows to train on")
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size, self.seed = batch_size, seed
         self.buckets = _buckets(texts, buckets)
-        self._rows = texts
-        self._labels = labels
+        self._rows, self._labels = texts, labels
         self._bucket_of = np.searchsorted(self.buckets, texts.lengths)
         digest = hashlib.sha256(repr(self._settings()).encode())
         digest.update(labels.tobytes())
@@ -90,7 +87,8 @@ class LabelledStream:
             self._start_epoch(self._epoch + 1)
         numbers, length = self._plan[self._batch]
         self._batch += 1
-        return _make(self._rows, self._labels, numbers, length, self.batch_size)
+        at = numbers, length, self.batch_size
+        return self._rows.inputs(*at) | label_batch(self._labels, *at)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -99,8 +97,7 @@ class LabelledStream:
     def state(self) -> dict[str, Any]:
         """Where the stream stands, for `restore`; JSON can hold it.
 
-        Returns:
-            `epoch`; `batch`: how many of it were taken; `fingerprint`: of rows and settings.
+        It is `epoch`; `batch`: how many of it were taken; `fingerprint`: of rows and settings.
         """
         return {"epoch": self._epoch, "batch": self._batch, "fingerprint": self._fingerprint}
 
@@ -145,35 +142,27 @@ class LabelledStream:
     def _start_epoch(self, epoch: int) -> None:
         rng = np.random.default_rng([self.seed, epoch])
         self._plan = self._planned(rng.permutation(len(self._rows)), rng)
-        self._epoch = epoch
-        self._batch = 0
+        self._epoch, self._batch = epoch, 0
 
     def _planned(self, order: np.ndarray, rng: np.random.Generator) -> Plan:
         """The batches of an epoch."""
-        size = self.batch_size
+        size, rest = self.batch_size, order[:0]
         plan: Plan = []
-        rest = order[:0]
         for number, length in enumerate(self.buckets):
             rows = np.concatenate([rest, order[self._bucket_of[order] == number]])
             full = len(rows) // size * size
             plan += [(rows[start : start + size], length) for start in range(0, full, size)]
             rest = rows[full:]
-        if len(rest):
-            # As long as its own rows need.
-            longest = self._bucket_of[rest].max()
-            plan.append((rest, self.buckets[longest]))
+        if len(rest):  # as long as its own rows need
+            plan.append((rest, self.buckets[self._bucket_of[rest].max()]))
         return [plan[index] for index in rng.permutation(len(plan))]
 
 
 class FeatureStream(LabelledStream):
     """Endless batches of vectors with their labels; only the last of an epoch can be short.
 
-    Args:
-        features: float32 (rows, width).
-        labels: the first dimension is that of the rows.
-        batch_size: rows of a batch.
-        seed: a whole number, not negative.
-        key: of what the features come from; a state of others is refused.
+    `features` are float32 (rows, width); a state of others, by their `key`, is refused. All else is
+    as in `LabelledStream`.
     """
 
     _kind = "feature"
@@ -214,8 +203,8 @@ def batches_once(
         texts: what `tokenize_texts` gave, or other rows.
         labels: as for `LabelledStream`; without them batches have none.
         batch_size: rows of a batch; the last is filled up with rows of padding, weight 0.
-        by_length: rows of like length together, the longest first, which is faster. Else the
-            rows in their order, each batch as long as its longest row's bucket.
+        by_length: rows of like length together, the longest first, which is faster. Else in their
+            order, each batch as long as its longest row's bucket.
         buckets: as for `LabelledStream`.
 
     Yields:
@@ -234,13 +223,8 @@ def batches_once(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         length = chosen[np.searchsorted(chosen, lengths[numbers].max())]
-        yield numbers, _make(texts, labels, numbers, length, batch_size)
-
-
-def _make(
-    rows: Rows, labels: Labels | None, numbers: np.ndarray, length: int, height: int
-) -> Batch:
-    return rows.inputs(numbers, length, height) | label_batch(labels, numbers, length, height)
+        at = numbers, length, batch_size
+        yield numbers, texts.inputs(*at) | label_batch(labels, *at)
 
 
 def _check(rows: Rows, labels: Labels | None, batch_size: int) -> None:

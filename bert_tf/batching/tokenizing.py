@@ -53,16 +53,15 @@ def tokenize_texts(
     Args:
         data: the texts.
         tokenizer: with `special_tokens` off, so that text cannot forge the structure of inputs.
-        max_seq_length: most places of a row; longer ones are cut as `pack` does.
+        max_seq_length: most positions of a row; longer ones are cut as `pack` does.
         cache: a folder, made if need be, for a file that is found again by texts, vocabulary,
-            casing and length. Several processes may use it at once: a file appears when it is
-            complete. One that is damaged is made again.
+            casing and length. Several processes may use it at once. A damaged file is made again.
         on_remark: is told if the cache cannot be written; the result is not in danger.
         offsets: keep where in its text each token comes from; takes twice the time.
-        stride: read long texts, or the second text of pairs, in overlapping windows, so many
-            tokens from one to the next, instead of cutting them.
-        max_first: with a stride, most tokens of the first text of a pair, such as a question;
-            longer ones are cut.
+        stride: instead of cutting long texts, or the second text of pairs, read them in overlapping
+            windows, so many tokens from one to the next.
+        max_first: with a stride, tokens to which the first text of a pair, such as a question, is
+            cut.
 
     Raises:
         BertError: `max_seq_length` has no room for text, or the tokenizer keeps special tokens.
@@ -70,25 +69,26 @@ def tokenize_texts(
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
     if max_seq_length < (least := 3 if data.pairs is None else 5):
-        raise BertError(
-            f"max_seq_length is {max_seq_length}; with [CLS] and [SEP] {least} at least"
-        )
+        raise BertError(f"max_seq_length is {max_seq_length}; with [CLS], [SEP] {least} at least")
     asked: tuple[Any, ...] = ()
     if offsets or stride is not None:
         asked = (offsets, stride, max_first if stride and data.pairs is not None else None)
     key = _key(data, tokenizer, max_seq_length, asked)
-    path = None if cache is None else pathlib.Path(cache, f"texts-{key}.rows")
-    if path is not None:
-        found = _load(path, len(data.texts), max_seq_length, key)
-        if found is not None:
-            return found
+    if cache is None:
+        return _tokenize(data, tokenizer, max_seq_length, key, *asked)
+    path = pathlib.Path(cache, f"texts-{key}.rows")
+    found = _load(path, len(data.texts), max_seq_length, key)
+    if found is not None:
+        return found
     made = _tokenize(data, tokenizer, max_seq_length, key, *asked)
-    if path is not None:
-        try:
-            _save(path, made)
-        except BertError as error:
-            if on_remark is not None:
-                on_remark(f"cannot keep tokenized texts in {path.parent}: {error}")
+    try:
+        content = io.BytesIO()
+        arrays = {n: v for n, v in vars(made).items() if isinstance(v, np.ndarray)}
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        write_sealed(path, _MAGIC, content.getbuffer())
+    except BertError as error:
+        if on_remark is not None:
+            on_remark(f"cannot keep tokenized texts in {path.parent}: {error}")
     return made
 
 
@@ -110,7 +110,7 @@ def _tokenize(
         flat_offsets: list[tuple[int, int]] = []
         encoded_a = _encode(tokenizer, [a for _, (a, _) in portion], offsets)
         encoded_b = _encode(tokenizer, [b for _, (_, b) in portion], offsets)
-        for (number, _), (a, places_a), (b, places_b) in zip(portion, encoded_a, encoded_b):
+        for (number, _), (a, offsets_a), (b, offsets_b) in zip(portion, encoded_a, encoded_b):
             for start, one, two in _windows(a, b, data, max_seq_length, stride, max_first):
                 tokens, segments = pack(one, two, vocab=tokenizer.vocab, max_length=max_seq_length)
                 first, full = len(segments) - sum(segments), len(one) + 2 + len(two) + bool(two)
@@ -118,24 +118,17 @@ def _tokenize(
                 rows.append((len(tokens), first, full, number, start))
                 if offsets:
                     at_a, at_b = (start, 0) if data.pairs is None else (0, start)
-                    kept_a = places_a[at_a : at_a + first - 2]
-                    kept_b = places_b[at_b : at_b + len(tokens) - first - 1]
-                    places = [_NO_TEXT, *kept_a, _NO_TEXT, *kept_b, _NO_TEXT]
-                    flat_offsets += places[: len(tokens)]
+                    kept_a = offsets_a[at_a : at_a + first - 2]
+                    kept_b = offsets_b[at_b : at_b + len(tokens) - first - 1]
+                    kept = [_NO_TEXT, *kept_a, _NO_TEXT, *kept_b, _NO_TEXT]
+                    flat_offsets += kept[: len(tokens)]
         tokens_of.append(np.array(flat, kind))
         offsets_of.append(np.array(flat_offsets, np.int32).reshape(-1, 2))
     lengths, firsts, fulls, numbers, starts = np.array(rows, np.int32).reshape(-1, 5).T.copy()
-    return TokenizedTexts(
-        np.concatenate(tokens_of),
-        ends_of(lengths),
-        firsts,
-        fulls,
-        max_seq_length,
-        key,
-        offsets=np.concatenate(offsets_of) if offsets else None,
-        texts=None if stride is None else numbers,
-        window_starts=None if stride is None else starts,
-    )
+    arrays = np.concatenate(tokens_of), ends_of(lengths), firsts, fulls
+    windowed = (None, None) if stride is None else (numbers, starts)
+    found = np.concatenate(offsets_of) if offsets else None
+    return TokenizedTexts(*arrays, max_seq_length, key, found, *windowed)
 
 
 def _encode(
@@ -153,14 +146,13 @@ def _encode(
 def _windows(
     a: list[int], b: list[int], data: Texts, length: int, stride: int | None, max_first: int | None
 ) -> list[tuple[int, list[int], list[int]]]:
-    """The texts of each row: where its window starts, and the tokens of the one or two texts."""
+    """For each row where its window starts, and the tokens of the one or two texts."""
     if stride is None:
         return [(0, a, b)]
     if data.pairs is None:
-        return [(window.start, window.ids, []) for window in windows(a, length, stride)]
+        return [(w.start, w.ids, []) for w in windows(a, length, stride)]
     a = a[:max_first]
-    found = windows(b, length, stride, reserved=len(a) + 3)
-    return [(window.start, a, window.ids) for window in found]
+    return [(w.start, a, w.ids) for w in windows(b, length, stride, reserved=len(a) + 3)]
 
 
 def _key(data: Texts, tokenizer: BertTokenizer, max_seq_length: int, asked: tuple[Any, ...]) -> str:
@@ -173,13 +165,6 @@ def _key(data: Texts, tokenizer: BertTokenizer, max_seq_length: int, asked: tupl
         # With its length before it, no text can look like two.
         digest.update(struct.pack("<q", len(raw)) + raw)
     return digest.hexdigest()[:32]
-
-
-def _save(path: pathlib.Path, rows: TokenizedTexts) -> None:
-    content = io.BytesIO()
-    arrays = {name: value for name, value in vars(rows).items() if isinstance(value, np.ndarray)}
-    np.savez(content, **arrays)  # type: ignore[arg-type]
-    write_sealed(path, _MAGIC, content.getbuffer())
 
 
 def _load(path: pathlib.Path, texts: int, max_seq_length: int, key: str) -> TokenizedTexts | None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from bert_tf.errors import BertError
+from bert_tf.text.exact import is_accent
 from bert_tf.text.vocab import SPECIAL_TOKENS, Vocabulary
 
 # The order matters: "uncased" contains "cased", and a name like bert-base-multilingual-cased says
@@ -18,7 +19,7 @@ _NAMES = (
 )
 
 _CASED_SHARE = 0.005
-"""Share of pieces with a capital or an accent above which a vocabulary is cased. Google's uncased
+"""Fraction of pieces with capitals or accents above which a vocabulary is cased. Google's uncased
 English file has none, its cased one 37 %; half a percent leaves room for a few odd lines."""
 
 _FEW_PIECES = 100
@@ -31,17 +32,16 @@ def infer_casing(
     """Decides whether text is lower-cased and stripped of accents for this model.
 
     No file of the original format says so. An argument decides; else the name of the release
-    folder (`uncased`, `cased`, `multilingual`, `chinese`); else what the vocabulary holds.
+    folder (`uncased`, `cased`, `multilingual`, `chinese`); else the vocabulary.
 
     Args:
-        name: name of the folder or archive that the checkpoint came in, or its path; None if
-            unknown.
+        name: of the folder or archive that the checkpoint came in, or its path; None if unknown.
         vocab: the model's vocabulary.
         lower_case: what the user asked for; None to infer it.
 
     Returns:
-        (lower_case, remark). The remark says what was inferred and from what, or what speaks
-        against it; None where nothing needs saying.
+        (lower_case, remark). The remark says what was inferred and from what, or what contradicts
+        it; None where nothing needs saying.
 
     Raises:
         BertError: the argument contradicts both the name and the vocabulary.
@@ -52,18 +52,19 @@ def infer_casing(
     if lower_case is None:
         return _inferred(name, named, held, share, vocab)
     if named is not None and named != lower_case:
-        if held is None or held == named:
-            raise BertError(_contradiction(str(name), named, lower_case))
-        return lower_case, (
-            f"lower_case={lower_case} as asked for, although the name {name} says otherwise; "
-            f"{_holds(vocab, share)}."
-        )
-    if held is not None and held != lower_case and named is None:
+        if held in (None, named):
+            kind = "a lower-cased (uncased)" if named else "a cased"
+            raise BertError(
+                f"lower_case={lower_case} was asked for, but by its name {name} is {kind} model, "
+                f"which its vocabulary does not contradict. Pass {_flags(named)}; Google's scripts "
+                f"call it --do_lower_case={named}. Leave it out to have it inferred."
+            )
+        remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
+        return lower_case, f"{remark}; {_holds(vocab, share)}."
+    if named is None and held not in (None, lower_case):
         lost = "will not be found as they are" if lower_case else "become [UNK]"
-        return lower_case, (
-            f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}: words with "
-            f"capitals {lost}."
-        )
+        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}"
+        return lower_case, f"{remark}: words with capitals {lost}."
     return lower_case, None
 
 
@@ -72,47 +73,35 @@ def _inferred(
 ) -> tuple[bool, str]:
     if named is not None:
         remark = f"lower_case={named}, from the name {name}"
-        if held is not None and held != named:
+        if held not in (None, named):
             remark += f"; but {_holds(vocab, share)}, check it"
         return named, f"{remark}."
     if held is not None:
-        return held, (
-            f"lower_case={held}, from the vocabulary: {_holds(vocab, share)}. Pass "
-            f"{_flags(not held)} if that is wrong."
-        )
-    return True, (
-        f"lower_case=True is a guess: neither a name nor {vocab.source} tells. Pass "
-        f"{_flags(False)} for a cased model."
-    )
+        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, share)}."
+        return held, f"{remark} Pass {_flags(not held)} if that is wrong."
+    remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
+    return True, f"{remark} Pass {_flags(False)} for a cased model."
 
 
 def _by_name(name: str | None) -> bool | None:
     """What the last part of a path that mentions casing says; None if none does."""
-    for part in reversed(re.split(r"[/\\]+", name or "")):
-        for pattern, lower_case in _NAMES:
-            if pattern.search(part):
-                return lower_case
-    return None
+    parts = reversed(re.split(r"[/\\]+", name or ""))
+    return next((low for part in parts for pattern, low in _NAMES if pattern.search(part)), None)
 
 
 def _cased_share(vocab: Vocabulary) -> tuple[float, int]:
-    """Share of the pieces of letters that lower-casing would change, and how many they are."""
-    letters = cased = 0
-    for piece in vocab.ids:
-        if piece in SPECIAL_TOKENS or piece.startswith(("[", "<")):
-            continue
-        if any(map(str.isalpha, piece)):
-            letters += 1
-            cased += _is_changed(piece)
-    return (cased / letters if letters else 0.0), letters
+    """Fraction of the pieces of letters that lower-casing would change, and how many they are."""
+    letters = [
+        piece
+        for piece in set(vocab.ids).difference(SPECIAL_TOKENS)
+        if not piece.startswith(("[", "<")) and any(map(str.isalpha, piece))
+    ]
+    return sum(map(_is_changed, letters)) / max(len(letters), 1), len(letters)
 
 
 def _is_changed(piece: str) -> bool:
-    if piece.isascii():
-        return piece != piece.lower()
     # Hangul decomposes too but carries no accent, so marks are looked for, not a difference.
-    spread = unicodedata.normalize("NFD", piece)
-    return piece != piece.lower() or any(unicodedata.category(char) == "Mn" for char in spread)
+    return piece != piece.lower() or any(map(is_accent, unicodedata.normalize("NFD", piece)))
 
 
 def _holds(vocab: Vocabulary, share: float) -> str:
@@ -122,12 +111,3 @@ def _holds(vocab: Vocabulary, share: float) -> str:
 def _flags(lower_case: bool) -> str:
     shell = "--lower-case" if lower_case else "--no-lower-case"
     return f"lower_case={lower_case} (on the command line {shell})"
-
-
-def _contradiction(name: str, named: bool, lower_case: bool) -> str:
-    kind = "a lower-cased (uncased)" if named else "a cased"
-    return (
-        f"lower_case={lower_case} was asked for, but by its name {name} is {kind} model, and its "
-        f"vocabulary does not speak against that. Pass {_flags(named)}; Google's scripts call it "
-        f"--do_lower_case={named}. Leave it out to have it inferred."
-    )

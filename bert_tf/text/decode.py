@@ -9,24 +9,19 @@ from bert_tf.text.exact import is_cjk, is_punctuation
 
 _OPENING = frozenset("([{«“‘„‚¿¡#$@（［｛「『【〈《〔")
 _INSIDE_WORDS = frozenset("'’-‐‑/_·・")
-"""Close up on both sides between two words: they stand inside one more often than between two."""
+"""Close up on both sides between two words: they are inside one more often than between two."""
 _APOSTROPHES = frozenset("'’")
 _INSIDE_NUMBERS = frozenset(".,:")
 _SPACED = frozenset("–—―+=*|<>^`~&•")
-"""Punctuation with a space on both sides; all other closes up with what stands before it."""
+"""Punctuation with a space on both sides; all other closes up with what is before it."""
 
 
 def join_pieces(pieces: Iterable[str], compose: bool = False) -> str:
-    """Joins pieces: `##` goes on with the word, punctuation closes up, CJK has no spaces.
+    """Joins pieces: `##` continues the word, punctuation closes up, CJK has no spaces.
 
-    Args:
-        pieces: as they stand in the vocabulary.
-        compose: put base letters and marks together again (NFC), so that the jamo of an
-            uncased model read as Hangul.
-
-    Returns:
-        One line. Where a space stood in the original can only be guessed: `3.5` and `don't` come
-        back right, a dash between two words reads as a hyphen.
+    Where spaces were can only be guessed: `3.5` and `don't` come back right, a dash between two
+    words reads as a hyphen. `compose` puts base letters and marks together (NFC), so that the jamo
+    of an uncased model read as Hangul.
     """
     words: list[str] = []
     for piece in pieces:
@@ -35,12 +30,9 @@ def join_pieces(pieces: Iterable[str], compose: bool = False) -> str:
         elif piece:
             words.append(piece)
     text: list[str] = []
-    quoted = False
-    opened = False  # the last word was a quotation mark that opens
-    for index, word in enumerate(words):
-        previous = words[index - 1] if index else ""
-        following = words[index + 1] if index + 1 < len(words) else ""
-        before_previous = words[index - 2] if index > 1 else ""
+    quoted = opened = False  # opened: the last word was a quotation mark that opens
+    padded = ["", "", *words, ""]
+    for before_previous, previous, word, following in zip(padded, padded[1:], words, padded[3:]):
         if word == '"':
             space = not quoted and previous not in _OPENING
             quoted = opened = not quoted
@@ -56,9 +48,7 @@ def _space(before_previous: str, previous: str, word: str, following: str) -> bo
     """Whether a space stands between two neighbouring words."""
     if not previous or previous in _OPENING:
         return False
-    if _is_wide(previous[-1]) and _is_wide(word[0]):
-        return False
-    if word in _INSIDE_NUMBERS:
+    if word in _INSIDE_NUMBERS or (_is_wide(previous[-1]) and _is_wide(word[0])):
         return False
     if previous in _INSIDE_NUMBERS and before_previous[-1:].isdigit() and word[0].isdigit():
         return False
@@ -66,9 +56,7 @@ def _space(before_previous: str, previous: str, word: str, following: str) -> bo
         return not _is_word(following) and word not in _APOSTROPHES
     if previous in _INSIDE_WORDS and _is_word(word):
         return not _is_word(before_previous)
-    if word in _SPACED or word in _OPENING:
-        return True
-    return not (len(word) == 1 and is_punctuation(word))
+    return word in _SPACED or word in _OPENING or _is_word(word)
 
 
 def _is_word(word: str) -> bool:

@@ -13,19 +13,18 @@ _ALWAYS = """
     f0000-ffffd 100000-10fffd
 """
 """Private use (dropped there, letters here), surrogates (not representable there), U+2B820-2B91F
-(no ideographs there, by a slip of the pen), and punctuation and format characters younger than its
-tables."""
+(by mistake no ideographs there), and punctuation and format characters younger than its tables."""
 
 _RARE_BLOCKS = "10d00-16fff 1bc00-1cfff 1e000-1efff"
-"""Blocks of rare scripts to which nearly every Unicode version adds marks and punctuation. They are
-here as a whole, so that a Python with newer tables than 3.11's is right about them too."""
+"""Blocks of rare scripts to which nearly every Unicode version adds marks and punctuation: whole,
+so that Pythons with newer tables than 3.11's are right about them too."""
 
 _LOWER_CASED = """
     7fd 897 898-89f 8ca-8e1 9fe afa-aff b55 c04 c3c d00 d3b-d3c d81 eba ece 1715 1734 180f
     1885-1886 1abf-1ace 1acf-1aff 1b44 1baa 1bf2-1bf3 1c89 1df6-1dfb 302e-302f a7cb-a7cc a7ce
     a7d2 a7d4 a7da a7dc a82c a8c5 a8ff a953 a9bd a9c0 1d165-1d166 1d16d-1d172
 """
-"""In lower-casing models besides: nonspacing marks and cased letters that only one of the two
+"""In lower-casing models also: nonspacing marks and cased letters that only one of the two
 knows, and spacing marks that canonical ordering moves, whose offsets come out differently. U+0897,
 U+0ECE and U+1ACF to U+1AFF are for Pythons newer than 3.11."""
 
@@ -41,7 +40,7 @@ _IN_CASED = _pattern(_ALWAYS + _RARE_BLOCKS)
 _IN_LOWER_CASED = _pattern(_ALWAYS + _RARE_BLOCKS + _LOWER_CASED)
 
 _INNER_SIGMA = re.compile("(?<=[^ \t\n\r\xa0\u3000])\u03a3")
-"""Capital sigma behind anything but a plain space: at a word's end it becomes \u03c2, there always
+"""Capital sigma after anything but a plain space: at a word's end it becomes \u03c2, there always
 \u03c3. At a word's start both agree."""
 
 

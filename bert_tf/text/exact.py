@@ -29,8 +29,8 @@ class Word(NamedTuple):
 
     Attributes:
         text: the word as it is looked up: lower-cased and stripped of accents where asked.
-        sources: for each character of `text`, its index in the original text. One original
-            character can be the source of several (a Hangul syllable of its jamo).
+        sources: index in the original text of each character of `text`. One can be the source of
+            several (a Hangul syllable of its jamo).
     """
 
     text: str
@@ -49,7 +49,7 @@ def is_dropped(char: str) -> bool:
 def is_space(char: str) -> bool:
     """True for what the clean-up turns into a space, or what Python's `str.split` splits at.
 
-    The second half adds U+2028 and U+2029, which have categories of their own.
+    The latter adds U+2028 and U+2029, which have categories of their own.
     """
     return char in " \t\n\r" or unicodedata.category(char) == "Zs" or char.isspace()
 
@@ -77,13 +77,11 @@ def is_accent(char: str) -> bool:
 def _chunks(text: str) -> list[Word]:
     """Cleans the text and splits it at white space and around ideographs."""
     chunks: list[Word] = []
-    chars: list[str] = []
     sources: list[int] = []
 
     def finish() -> None:
-        if chars:
-            chunks.append(Word("".join(chars), sources.copy()))
-            chars.clear()
+        if sources:
+            chunks.append(Word("".join([text[i] for i in sources]), sources.copy()))
             sources.clear()
 
     for index, char in enumerate(text):
@@ -95,7 +93,6 @@ def _chunks(text: str) -> list[Word]:
             finish()
             chunks.append(Word(char, [index]))
         else:
-            chars.append(char)
             sources.append(index)
     finish()
     return chunks
@@ -104,8 +101,8 @@ def _chunks(text: str) -> list[Word]:
 def _lower_and_strip(chunk: Word) -> Word:
     """Lower-cases, decomposes (NFD) and drops the accents of one chunk.
 
-    The whole chunk is lower-cased at once, because a capital sigma at a word's end becomes ς and
-    elsewhere σ. Nothing is composed again: Hangul stays jamo and й becomes и.
+    The whole chunk is lower-cased at once, as a capital sigma becomes ς at a word's end and σ
+    elsewhere. Nothing is composed again: Hangul stays jamo and й becomes и.
     """
     sources = [
         source for char, source in zip(chunk.text, chunk.sources) for _ in range(len(char.lower()))
@@ -115,17 +112,15 @@ def _lower_and_strip(chunk: Word) -> Word:
     run: list[tuple[int, str, int]] = []  # marks that canonical ordering sorts by their class
 
     def finish() -> None:
-        marks = [(char, source) for _, char, source in sorted(run, key=lambda mark: mark[0])]
-        marks = [mark for mark in marks if not is_accent(mark[0])]
-        text.extend(char for char, _ in marks)
-        # Sorted, so that positions never step back where two marks that stay change places.
-        kept.extend(sorted(source for _, source in marks))
+        marks = [mark for mark in run if not is_accent(mark[1])]
+        text.extend(char for _, char, _ in sorted(marks, key=lambda mark: mark[0]))
+        # Not in that order: positions never step back where two marks change places.
+        kept.extend(source for _, _, source in marks)
         run.clear()
 
     for lower, source in zip(chunk.text.lower(), sources):
         for char in unicodedata.normalize("NFD", lower):
-            rank = unicodedata.combining(char)
-            if rank:
+            if rank := unicodedata.combining(char):
                 run.append((rank, char, source))
                 continue
             finish()
@@ -139,12 +134,8 @@ def _lower_and_strip(chunk: Word) -> Word:
 def split_words(text: str, lower_case: bool) -> list[Word]:
     """Splits a text into the words that word pieces are then looked up in.
 
-    Args:
-        text: any string, lone surrogates included.
-        lower_case: whether the model's vocabulary is lower-cased and without accents.
-
-    Returns:
-        The words in their order; punctuation and ideographs are words of one character.
+    The text is any string, lone surrogates included; `lower_case` says that the vocabulary is
+    lower-cased and without accents. Punctuation and ideographs are words of one character.
     """
     words: list[Word] = []
     for chunk in _chunks(text):

@@ -16,7 +16,7 @@ class Packed(NamedTuple):
 
     Attributes:
         token_ids: [CLS] a [SEP], or [CLS] a [SEP] b [SEP].
-        segment_ids: 0 up to the first [SEP], 1 from there on; as long as `token_ids`.
+        segment_ids: 0 up to the first [SEP], then 1; as long as `token_ids`.
     """
 
     token_ids: list[int]
@@ -27,8 +27,8 @@ class Window(NamedTuple):
     """A part of a long text.
 
     Attributes:
-        start: position of its first piece in the whole text.
-        ids: its pieces, without [CLS] and [SEP].
+        start: position of its first token in the whole text.
+        ids: its tokens, without [CLS] and [SEP].
     """
 
     start: int
@@ -36,23 +36,19 @@ class Window(NamedTuple):
 
 
 def pack(
-    ids_a: Sequence[int],
-    ids_b: Sequence[int] | None = None,
-    *,
-    vocab: Vocabulary,
-    max_length: int,
+    ids_a: Sequence[int], ids_b: Sequence[int] | None = None, *, vocab: Vocabulary, max_length: int
 ) -> Packed:
     """Puts one or two texts into a row and cuts what is too long.
 
-    A single text loses its end. Of a pair, pieces go from the end of whichever text is longer
-    at that moment, from the second if both are equal (run_classifier.py,
-    `_truncate_seq_pair`). An empty second text counts as none, as there.
+    A single text loses its end. Of a pair, tokens go from the end of whichever text is longer at
+    that moment, from the second if both are equal (run_classifier.py, `_truncate_seq_pair`). An
+    empty second text counts as none, as there.
 
     Args:
-        ids_a: pieces of the first text.
-        ids_b: pieces of the second text, if any.
+        ids_a: tokens of the first text.
+        ids_b: tokens of the second text, if any.
         vocab: gives the ids of [CLS] and [SEP].
-        max_length: most pieces of the row, [CLS] and [SEP] counted.
+        max_length: most tokens of the row, [CLS] and [SEP] counted.
 
     Raises:
         BertError: `max_length` leaves no room for [CLS] and the [SEP]s.
@@ -60,33 +56,27 @@ def pack(
     special = 3 if ids_b else 2
     room = max_length - special
     if room < 0:
-        raise BertError(
-            f"max_length {max_length} is too small: [CLS] and [SEP] alone take {special} places."
-        )
+        raise BertError(f"max_length {max_length} is too small: [CLS] and [SEP] take {special}.")
     a, b = list(ids_a), list(ids_b or ())
     keep_a, keep_b = _keep(len(a), len(b), room)
-    return _join(a[:keep_a], b[:keep_b], special == 3, vocab)
+    tokens = [vocab.cls_id, *a[:keep_a], vocab.sep_id]
+    segments = [0] * len(tokens)
+    if b:
+        tokens += [*b[:keep_b], vocab.sep_id]
+        segments += [1] * (keep_b + 1)
+    return Packed(tokens, segments)
 
 
 def _keep(len_a: int, len_b: int, room: int) -> tuple[int, int]:
-    """How many pieces stay of each text; the outcome of cutting one after the other."""
+    """How many tokens stay of each text when they are cut one by one."""
     if len_a + len_b <= room:
         return len_a, len_b
     half = room // 2
     if len_b <= half:
         return room - len_b, len_b
-    if len_a <= room - half:  # an odd place goes to the first, as ties are cut from the second
+    if len_a <= room - half:  # an odd one goes to the first, as ties are cut from the second
         return len_a, room - len_a
     return room - half, half
-
-
-def _join(a: list[int], b: list[int], pair: bool, vocab: Vocabulary) -> Packed:
-    tokens = [vocab.cls_id, *a, vocab.sep_id]
-    segments = [0] * len(tokens)
-    if pair:
-        tokens += [*b, vocab.sep_id]
-        segments += [1] * (len(b) + 1)
-    return Packed(tokens, segments)
 
 
 def pad_batch(
@@ -97,8 +87,8 @@ def pad_batch(
     Args:
         rows: what `pack` gave.
         length: width of the result; by default the longest row's.
-        batch_size: height of the result, filled up with rows of padding, so that a last and
-            smaller batch has a shape that is compiled already; by default `len(rows)`.
+        batch_size: height of the result, filled up with rows of padding, so that a smaller last
+            batch has a shape that is compiled already; by default `len(rows)`.
 
     Returns:
         `token_input` and `seg_input`, int32, shape (batch_size, length).
@@ -113,8 +103,7 @@ def pad_batch(
         raise BertError(f"a row of {longest} pieces does not fit the length {length}.")
     if len(rows) > batch_size:
         raise BertError(f"{len(rows)} rows do not fit a batch of {batch_size}.")
-    tokens = np.zeros((batch_size, length), np.int32)
-    segments = np.zeros((batch_size, length), np.int32)
+    tokens, segments = np.zeros((2, batch_size, length), np.int32)
     for index, row in enumerate(rows):
         tokens[index, : len(row.token_ids)] = row.token_ids
         segments[index, : len(row.segment_ids)] = row.segment_ids
@@ -122,17 +111,10 @@ def pad_batch(
 
 
 def mask_input(token_input: np.ndarray, mask_id: int) -> np.ndarray:
-    """Marks each [MASK] as asked for.
+    """Marks each [MASK] (`vocab.mask_id`) as asked for: int32 (batch, length), 1 there, else 0.
 
-    It says what to predict. It is not the attention mask, which Google's code calls
-    `input_mask`: the model derives that one by itself (`token_input != 0`).
-
-    Args:
-        token_input: int, shape (batch, length).
-        mask_id: `vocab.mask_id`.
-
-    Returns:
-        int32, the same shape: 1 at [MASK], else 0.
+    It is not the attention mask, which Google's code calls `input_mask`: the model derives that one
+    by itself (`token_input != 0`).
     """
     return (np.asarray(token_input) == mask_id).astype(np.int32)
 
@@ -140,30 +122,24 @@ def mask_input(token_input: np.ndarray, mask_id: int) -> np.ndarray:
 def check_mask_input(token_input: np.ndarray, mask_input: np.ndarray) -> None:
     """Refuses a `mask_input` that cannot be meant, above all an attention mask.
 
-    A row that equals `token_input != 0` would ask for [CLS] and [SEP] too, which no one does; it
-    is Google's `input_mask` under the wrong name. Two kinds of row are let through although they
-    are equal: one of padding only, and one of a single piece, where [MASK] can stand alone.
-
-    Args:
-        token_input: int, shape (batch, length).
-        mask_input: int, the same shape.
+    A row that equals `token_input != 0` would ask for [CLS] and [SEP] too, which no one does; it is
+    Google's `input_mask` under the wrong name. Two kinds of such rows are let through: one of
+    padding only, and one of a single token, where [MASK] can be alone.
 
     Raises:
-        BertError: the shapes differ, a value is neither 0 nor 1, or some row is an attention mask.
+        BertError: the shapes, (batch, length), differ, a value is neither 0 nor 1, or a row is an
+            attention mask.
     """
     tokens, mask = np.asarray(token_input), np.asarray(mask_input)
     if tokens.shape != mask.shape:
-        raise BertError(
-            f"mask_input has shape {mask.shape}, token_input {tokens.shape}; they must be equal."
-        )
+        raise BertError(f"mask_input has shape {mask.shape}, but token_input {tokens.shape}.")
     if not np.isin(mask, (0, 1)).all():
         raise BertError("mask_input must hold 0 and 1 only: 1 at each position asked for.")
     present = np.atleast_2d(tokens != 0)
     same = (present == (np.atleast_2d(mask) != 0)).all(axis=-1) & (present.sum(axis=-1) > 1)
-    if same.any():
-        rows = np.flatnonzero(same)
+    if len(rows := np.flatnonzero(same)):
         raise BertError(
-            f"mask_input marks every piece of row {rows[0]} ({len(rows)} such row(s)): this looks "
+            f"mask_input marks every token of row {rows[0]} ({len(rows)} such row(s)): this looks "
             "like Google's input_mask, an attention mask. mask_input is 1 only at the positions "
             "whose word is asked for ([MASK]); padding needs no mask, the model finds it itself."
         )
@@ -173,12 +149,12 @@ def windows(ids: Sequence[int], max_length: int, stride: int, *, reserved: int =
     """Cuts a long text into overlapping windows, as run_squad.py does with `--doc_stride`.
 
     Args:
-        ids: pieces of the whole text.
-        max_length: most pieces of a packed row.
-        stride: pieces from the start of one window to the start of the next; where it is larger
+        ids: tokens of the whole text.
+        max_length: most tokens of a packed row.
+        stride: tokens from the start of one window to the start of the next; where it is larger
             than a window, windows follow without a gap.
-        reserved: places of the row that are not for the window: 2 for [CLS] and [SEP]; with a
-            question before it, the question's length and 3.
+        reserved: positions of the row that are not for the window: 2 for [CLS] and [SEP]; after a
+            question, its length and 3.
 
     Returns:
         Windows that cover every position, each as long as fits. An empty text has one, empty.
@@ -189,40 +165,33 @@ def windows(ids: Sequence[int], max_length: int, stride: int, *, reserved: int =
     room = max_length - reserved
     if room < 1:
         raise BertError(
-            f"max_length {max_length} leaves no room for the text: {reserved} places are taken "
-            "by [CLS], [SEP] and what stands before it."
+            f"max_length {max_length} leaves no room for the text: {reserved} positions are taken."
         )
     if stride < 1:
         raise BertError(f"stride is {stride}; it must be at least 1.")
-    ids = list(ids)
-    found = [Window(0, ids[:room])]
-    while found[-1].start + room < len(ids):
-        start = found[-1].start + min(room, stride)
-        found.append(Window(start, ids[start : start + room]))
-    return found
+    ids, step = list(ids), min(room, stride)
+    count = 1 + max(0, -(-(len(ids) - room) // step))
+    return [Window(at, ids[at : at + room]) for at in range(0, count * step, step)]
 
 
 def best_windows(found: Sequence[Window]) -> np.ndarray:
     """For each position of the text, the window in which it has the most context.
 
-    Context is the smaller of what stands left and right of it in the window; a hundredth of the
+    Context is the smaller of what is left and right of it in the window; a hundredth of the
     window's length decides between equal ones, then the earlier window (run_squad.py,
     `_check_is_max_context`).
 
-    Args:
-        found: what `windows` gave, in its order.
-
     Returns:
-        Indices into `found`: int32, shape (pieces of the whole text,).
+        Indices into `found`, what `windows` gave: int32, shape (tokens of the whole text,).
     """
     size = max((window.start + len(window.ids) for window in found), default=0)
     best = np.zeros(size, np.int32)
     score = np.full(size, -1.0)
     for index, window in enumerate(found):
         length = len(window.ids)
-        place = np.arange(length)
+        left = np.arange(length)
         # Counted in hundredths, so that equal scores are equal without rounding.
-        context = 100 * np.minimum(place, length - 1 - place) + length
+        context = 100 * np.minimum(left, left[::-1]) + length
         here = slice(window.start, window.start + length)
         better = context > score[here]
         best[here][better] = index

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import parse_json
+from bert_tf.files.reading import parse_json, reading
 from bert_tf.files.whole import write_whole
 from bert_tf.text.exact import split_words
 
@@ -26,14 +26,14 @@ _LFS_POINTER = b"version https://git-lfs"
 class Vocabulary:
     """The pieces of a model and their ids; an id is the number of a line, from 0.
 
-    Positions are never assumed: [UNK], [CLS], [SEP] and [MASK] stand at 100 to 103 in Google's
-    English files, elsewhere in others.
+    Positions are never assumed: [UNK], [CLS], [SEP] and [MASK] are lines 100 to 103 of Google's
+    English files, others in others.
 
     Attributes:
-        raw: the bytes of the file, so that saving gives back the same file.
+        raw: the bytes of the file, so that saving gives the same file.
         source: where it was read from, for messages.
-        pieces: the piece of each line. A piece can stand on several lines.
-        ids: piece to id; where a piece stands twice, the later line's id.
+        pieces: the piece of each line; several lines can have the same.
+        ids: piece to id, that of its last line.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
         remarks: sentences on what is unusual but allowed, for a loading report.
 
@@ -44,21 +44,16 @@ class Vocabulary:
     """
 
     def __init__(self, raw: bytes, source: str = "the vocabulary") -> None:
-        self.raw = raw
-        self.source = source
+        self.raw, self.source = raw, source
         self.pieces: tuple[str, ...] = tuple(_read_lines(raw, source))
         self.ids: dict[str, int] = {piece: index for index, piece in enumerate(self.pieces)}
-        missing = [token for token in SPECIAL_TOKENS if token not in self.ids]
-        if missing:
+        if missing := [token for token in SPECIAL_TOKENS if token not in self.ids]:
             hint = "is this the vocab.txt of a BERT model?"
             if raw.startswith(b"\xef\xbb\xbf"):
                 hint = "it starts with a byte order mark: save it as UTF-8 without one."
             raise BertError(f"{source} has no line {', '.join(missing)}; {hint}")
-        self.pad_id = self.ids[PAD]
-        self.unk_id = self.ids[UNK]
-        self.cls_id = self.ids[CLS]
-        self.sep_id = self.ids[SEP]
-        self.mask_id = self.ids[MASK]
+        special = [self.ids[token] for token in SPECIAL_TOKENS]
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special
         self.remarks = self._find_remarks()
 
     @classmethod
@@ -69,15 +64,9 @@ class Vocabulary:
             BertError: the file is missing, empty, a Git-LFS pointer, JSON, not UTF-8, or lacks
                 a special token.
         """
-        try:
-            with open(path, "rb") as file:
-                raw = file.read()
-        except OSError as error:
-            raise BertError(
-                f"cannot read the vocabulary {os.fspath(path)}: {error.strerror}. It is the file "
-                "vocab.txt that stands beside the checkpoint."
-            ) from error
-        return cls(raw, os.fspath(path))
+        name = os.fspath(path)
+        with reading(f"the vocabulary {name} (vocab.txt of the release)"), open(path, "rb") as file:
+            return cls(file.read(), name)
 
     @classmethod
     def from_bytes(cls, raw: bytes, source: str = "the vocabulary") -> Vocabulary:
@@ -91,24 +80,18 @@ class Vocabulary:
         Raises:
             BertError: a piece holds a line feed or a lone surrogate, or a special token is missing.
         """
-        lines = list(lines)
-        for index, line in enumerate(lines):
+        for index, line in enumerate(lines := list(lines)):
             if "\n" in line:
                 raise BertError(f"piece {index} of {source} holds a line feed: {line!r}.")
         try:
             raw = "".join(line + "\n" for line in lines).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise BertError(
-                f"{source} holds a lone surrogate, which UTF-8 cannot write."
-            ) from error
+            message = f"{source} holds a lone surrogate, which UTF-8 cannot write."
+            raise BertError(message) from error
         return cls(raw, source)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file as it was read, byte for byte.
-
-        Raises:
-            BertError: the file cannot be written.
-        """
+        """Writes the file as it was read, byte for byte; a BertError if it cannot be written."""
         write_whole(path, self.raw)
 
     def __len__(self) -> int:
@@ -131,22 +114,14 @@ class Vocabulary:
         return Vocabulary, (self.raw, self.source)
 
     def id(self, token: str) -> int:
-        """The id of a piece.
-
-        Raises:
-            BertError: it is no piece. Use `ids.get(token, unk_id)` to get [UNK] instead.
-        """
+        """The id of a piece; a BertError if it is none, unlike `ids.get(token, unk_id)`."""
         try:
             return self.ids[token]
         except KeyError:
             raise BertError(f"{token!r} is no piece of {self.source}.") from None
 
     def token(self, id: int) -> str:
-        """The piece on line `id`; `NO_PIECE` for an id past the last line.
-
-        Raises:
-            BertError: the id is negative.
-        """
+        """The piece on line `id`; past the last line `NO_PIECE`, below 0 a BertError."""
         if id < 0:
             raise BertError(f"{id} is no id of a piece; ids start at 0.")
         return self.pieces[id] if id < len(self.pieces) else NO_PIECE
@@ -163,7 +138,7 @@ class Vocabulary:
 
     @functools.cached_property
     def continuation(self) -> np.ndarray:
-        """Which pieces go on with a word: bool, shape (len(self),), read-only."""
+        """Which pieces continue a word: bool, shape (len(self),), read-only."""
         return _frozen([piece.startswith("##") for piece in self.pieces])
 
     @functools.cached_property
@@ -171,9 +146,8 @@ class Vocabulary:
         """Which pieces can be an answer for a [MASK]: bool, shape (len(self),), read-only.
 
         Left out are those that no text is ever split into, so that the model never learned them:
-        the special tokens and `[unused...]`, blank lines, a line that a later equal one
-        overrides, and what the split at punctuation and ideographs makes impossible (`<S>`,
-        `##!`, `##中`).
+        special tokens and `[unused...]`, blank lines, a line that a later equal one overrides, and
+        what the split at punctuation and ideographs makes impossible (`<S>`, `##!`, `##中`).
         """
         return _frozen(
             self.ids[piece] == index and _can_occur(piece)
@@ -187,11 +161,9 @@ class Vocabulary:
                 f"[PAD] has id {self.pad_id} in {self.source}, but inputs are padded with 0, as "
                 f"Google's code does: the piece {self.pieces[0]!r} with id 0 reads as padding."
             )
-        blank = sum(not piece for piece in self.pieces)
-        if blank:
+        if blank := self.pieces.count(""):
             remarks.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
-        twice = len(self.pieces) - len(self.ids) - max(blank - 1, 0)
-        if twice:
+        if twice := len(self.pieces) - len(self.ids) - max(blank - 1, 0):
             remarks.append(
                 f"{self.source} lists {twice} piece(s) again; text gets the id of the last one."
             )
@@ -204,8 +176,7 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
         raise BertError(f"{source} is empty; copy vocab.txt from the model's release again.")
     if raw.startswith(_LFS_POINTER):
         raise BertError(
-            f"{source} is a Git-LFS pointer, not the file itself: run `git lfs pull` there, or "
-            "download the file."
+            f"{source} is a Git-LFS pointer, no file: run `git lfs pull` there, or download it."
         )
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BertError(f"{source} is UTF-16; a vocab.txt is UTF-8: convert it.")
@@ -218,10 +189,7 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
             "with one piece on each line."
         ) from error
     if _is_json(text):
-        raise BertError(
-            f"{source} is JSON; give the vocab.txt of the model, a text file with one piece on "
-            "each line (line number = id)."
-        )
+        raise BertError(f"{source} is JSON; give the vocab.txt, text with one piece on each line.")
     lines = text.replace("\r", "").split("\n")
     if not lines[-1]:  # what follows the last line feed is no line
         lines.pop()
@@ -239,9 +207,9 @@ def _is_json(text: str) -> bool:
 
 
 def _can_occur(piece: str) -> bool:
-    # A continuation stands after at least one letter, so it is tried behind one.
+    # A continuation comes after at least one letter, so it is tried after one.
     word = "a" + piece[2:] if piece.startswith("##") else piece
-    if not word or piece == "##":
+    if piece in ("", "##"):
         return False
     if word.isascii() and word.isalnum():
         return True

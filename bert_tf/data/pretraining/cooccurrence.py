@@ -11,33 +11,27 @@ import numpy as np
 from bert_tf.errors import BertError
 
 WINDOW = (1.0, 0.7, 0.4)
-"""What a pair counts whose pieces stand 1, 2 and 3 places apart."""
+"""What a pair counts whose tokens are 1, 2 and 3 positions apart."""
 
 _BLOCK = 4_000_000  # pieces at a time: about 150 MB of pair codes
 
 
 class TokenArrays(Protocol):
-    """What is read of a token corpus: plain or memory-mapped arrays."""
+    """What is read of a token corpus: plain or memory-mapped arrays.
 
-    @property
-    def tokens(self) -> np.ndarray:
-        """Piece ids of all documents one after the other."""
+    Attributes:
+        tokens: ids of all documents one after the other.
+        sentences: (sentences + 1): offset of each sentence in `tokens`.
+        documents: (documents + 1): offset of each document in `sentences`.
+        groups: (documents): the group, such as a language, of each; those of a group lie together.
+        vocab_size: how many pieces the vocabulary has.
+    """
 
-    @property
-    def sentences(self) -> np.ndarray:
-        """(sentences + 1): offset of each sentence in `tokens`."""
-
-    @property
-    def documents(self) -> np.ndarray:
-        """(documents + 1): offset of each document in `sentences`."""
-
-    @property
-    def groups(self) -> np.ndarray:
-        """(documents): the group, such as a language, of each; those of a group lie together."""
-
-    @property
-    def vocab_size(self) -> int:
-        """How many pieces the vocabulary has."""
+    tokens: np.ndarray
+    sentences: np.ndarray
+    documents: np.ndarray
+    groups: np.ndarray
+    vocab_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +40,8 @@ class Counts:
 
     Args:
         pieces: (vocab) float64, occurrences.
-        neighbours: (vocab) float64, what each piece has of neighbours: all its pairs, weighted
-            by distance; a pair of equal pieces counts twice.
+        neighbours: (vocab) float64, all pairs of each piece, weighted by distance; a pair of equal
+            pieces counts twice.
         pairs: (vocab, vocab) symmetric CSR matrix, float64: the pairs of which enough were seen,
             weighted likewise.
     """
@@ -58,11 +52,9 @@ class Counts:
 
 
 def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
-    """How much an occurrence in each group counts, so that groups have their share of training.
+    """How much an occurrence in each group counts, so that groups have their fraction of training.
 
-    Args:
-        pieces: (groups) pieces of each; 0 is allowed.
-        smoothing: a group's share goes with its pieces to this power; 1 leaves it as it is.
+    That goes with a group's `pieces`, (groups), to the power of `smoothing`; 1 changes nothing.
 
     Returns:
         (groups) float64, 1 on average over all pieces; 0 for an empty group.
@@ -92,11 +84,11 @@ def count_neighbours(
     Args:
         corpus: the arrays.
         documents: (documents) bool, which to use; all if left out.
-        smoothing: share of a group in training goes with its pieces to this power.
-        ignored: ids that count as if they stood nowhere (their places stay empty).
+        smoothing: see `group_weights`.
+        ignored: ids that are not counted (their positions stay empty).
         window: weight of a pair by distance, from distance 1.
         at_least: pairs are left out whose sum is not above this with all groups weighing 1.
-        progress: is told how far it is, in words.
+        progress: called with how far it is, in words.
         block: pieces to take at a time.
 
     Raises:
@@ -109,24 +101,22 @@ def count_neighbours(
     numbers = np.unique(corpus.groups)
     sums = [int(lengths[used & (corpus.groups == number)].sum()) for number in numbers]
     if not sum(sums):
-        raise BertError(
-            "there are no pieces to count: the documents chosen of the corpus are empty."
-        )
+        raise BertError("there are no pieces to count: the documents chosen are empty.")
     weights = group_weights(np.asarray(sums), smoothing)
     pieces = np.zeros(size)
-    pairs = evidence = scipy.sparse.csr_array((size, size), dtype=np.float64)
+    pairs = evidence = scipy.sparse.csr_array((size, size))
     done = 0
     for number, weight, total in zip(numbers, weights, sums, strict=True):
         chosen = used & (corpus.groups == number)
         seen = np.zeros(size, np.int64)
-        near = scipy.sparse.csr_array((size, size), dtype=np.float64)
+        near = scipy.sparse.csr_array((size, size))
         for ids, document, first in _blocks(corpus, starts, chosen, block, len(window)):
             kept = np.isin(ids, list(ignored), invert=True)
             seen += np.bincount(ids[:first][kept[:first]], minlength=size)
             for distance, worth in enumerate(window, start=1):
-                left, right = ids[:first], ids[distance : first + distance]
-                left = left[: len(right)]
+                right = ids[distance : first + distance]
                 n = len(right)
+                left = ids[:n]
                 fits = document[:n] == document[distance : distance + n]
                 fits &= kept[:n] & kept[distance : distance + n]
                 near = near + _upper(left[fits], right[fits], size) * worth
@@ -140,10 +130,9 @@ def count_neighbours(
     neighbours = np.asarray(pairs.sum(axis=0) + pairs.sum(axis=1)).ravel()
     # The two sums were made alike, so that their entries are in the same order.
     row = np.repeat(np.arange(size, dtype=np.int32), np.diff(evidence.indptr))
-    seen_twice = np.where(row == evidence.indices, 2, 1)
-    enough = evidence.data * seen_twice > at_least
-    data = pairs.data[enough]
-    pairs = scipy.sparse.csr_array((data, (row[enough], evidence.indices[enough])), pairs.shape)
+    column = evidence.indices
+    enough = evidence.data * np.where(row == column, 2, 1) > at_least
+    pairs = scipy.sparse.csr_array((pairs.data[enough], (row[enough], column[enough])), pairs.shape)
     return Counts(pieces, neighbours, (pairs + pairs.T).tocsr())
 
 
@@ -151,13 +140,9 @@ def associations(counts: Counts, *, power: float = 0.75) -> Any:
     """Positive pointwise mutual information of nearby pieces, the mean of both directions.
 
     With n(i, j) the pairs, n(i) the neighbours of i and q(j) = n(j)**power / sum_k n(k)**power
-    the smoothed share of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
+    the smoothed fraction of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
     Goldberg and Dagan, Improving Distributional Similarity with Lessons Learned from Word
-    Embeddings, 2015, with their power: without it rare contexts get too much.
-
-    Args:
-        counts: of the corpus.
-        power: exponent of the contexts' counts.
+    Embeddings, 2015, whose power keeps rare contexts from getting too much.
 
     Returns:
         (vocab, vocab) symmetric CSR matrix, float32, without stored zeros.
@@ -203,41 +188,35 @@ def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray
 def _blocks(
     corpus: TokenArrays, starts: np.ndarray, chosen: np.ndarray, block: int, reach: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """The pieces of the chosen documents in blocks.
+    """The tokens of the chosen documents in blocks.
 
     Yields:
-        Ids int64 and the number of the document of each, and how many of them are of this block:
-        the up to `reach` further ones begin the next, there as partners only.
+        Ids int64, the document of each, and how many of them are of this block: up to `reach`
+        further ones, which begin the next, are there as partners only.
     """
     where = np.flatnonzero(chosen)
-    ends = np.cumsum(starts[where + 1] - starts[where])  # in the text of the chosen ones alone
-    begins = ends - (starts[where + 1] - starts[where])
+    lengths = starts[where + 1] - starts[where]
+    ends = np.cumsum(lengths)  # in the text of the chosen ones alone
+    begins = ends - lengths
     total = int(ends[-1]) if len(ends) else 0
     for low in range(0, total, block):
         high, last = min(low + block, total), min(low + block + reach, total)
         first = int(np.searchsorted(ends, low, "right"))
         after = int(np.searchsorted(begins, last, "left"))
-        some = range(first, after)
         cuts = [
-            (max(low - int(begins[i]), 0), min(last, int(ends[i])) - int(begins[i])) for i in some
+            (where[i], max(low - int(begins[i]), 0), min(last, int(ends[i])) - int(begins[i]))
+            for i in range(first, after)
         ]
         ids = np.concatenate(
-            [
-                corpus.tokens[starts[where[i]] + cut[0] : starts[where[i]] + cut[1]]
-                for i, cut in zip(some, cuts, strict=True)
-            ]
+            [corpus.tokens[starts[i] + begin : starts[i] + end] for i, begin, end in cuts]
         ).astype(np.int64)
         if ids.min() < 0 or ids.max() >= corpus.vocab_size:
             raise BertError(
                 f"the corpus holds the id {ids.max() if ids.min() >= 0 else ids.min()}, but its "
-                f"vocabulary has {corpus.vocab_size:,} pieces; they do not belong together. "
-                "Tokenize the text with this vocabulary."
+                f"vocabulary has {corpus.vocab_size:,} pieces. Tokenize the text with this one."
             )
-        yield (
-            ids,
-            np.repeat(np.arange(first, after), [end - begin for begin, end in cuts]),
-            high - low,
-        )
+        sizes = [end - begin for _, begin, end in cuts]
+        yield ids, np.repeat(np.arange(first, after), sizes), high - low
 
 
 def _upper(left: np.ndarray, right: np.ndarray, size: int) -> Any:

@@ -44,7 +44,7 @@ class PretrainingDataReport:
         documents, sentences, pieces: of the corpus.
         examples: in all files together.
         random: of these, how many have a random second segment.
-        length: pieces in the examples, [CLS] and [SEP] counted, padding not.
+        length: tokens of the examples, [CLS] and [SEP] counted, padding not.
         masked: of these, how many are to be predicted.
         seconds: what was done to how long it took.
         remarks: sentences on what looks wrong with the corpus.
@@ -78,14 +78,14 @@ def create_pretraining_data(
 ) -> PretrainingDataReport:
     """Makes what the original's create_pretraining_data.py makes, on all processor cores.
 
-    The text is tokenized once, into a hidden folder beside the first output; then pairs are drawn
-    and masked `dupe_factor` times. The folder takes about 2 bytes a piece for the corpus and as
-    much for each pass. The same text, vocabulary, rules and seed give the same bytes, however many
-    workers there are. The files appear under their names when all is done.
+    The text is tokenized once, into a hidden folder next to the first output; then pairs are
+    drawn and masked `dupe_factor` times. The folder takes about 2 bytes a token for the corpus and
+    as much for each pass. The same text, vocabulary, rules and seed give the same bytes with any
+    number of workers. The files appear when all is done.
 
     Args:
-        files: name of a group to the files, or patterns, of its plain text: a sentence a line, a
-            blank line between documents. Random second segments come from the same group.
+        files: group to its files or patterns of plain text: a sentence a line, a blank line between
+            documents. Random second segments come from the same group.
         outputs: the TFRecord files to write; example i goes to file i modulo their number.
         tokenizer: splits the text.
         pair_rules: how long examples are; by default as the original's.
@@ -141,19 +141,7 @@ def write_records(
 ) -> PretrainingDataReport:
     """`create_pretraining_data` for a corpus that has been tokenized.
 
-    Args:
-        corpus: the corpus.
-        outputs: see `create_pretraining_data`, as for all that is not told here.
-        vocab: the vocabulary that it was made with.
-        pair_rules: how long examples are.
-        mask_rules: what is masked in them.
-        seed: decides all that is random.
-        dupe_factor: passes over the corpus.
-        num_workers: processes that work at once; None for one on each core.
-        progress: show bars.
-
-    Raises:
-        BertError: see `create_pretraining_data`.
+    Args and errors are as there; `vocab` is the vocabulary that the corpus was made with.
     """
     pair_rules, mask_rules = pair_rules or PairRules(), mask_rules or MaskRules()
     paths = checked_outputs(outputs, [])
@@ -168,22 +156,10 @@ def write_records(
         targets = [stack.enter_context(whole_file(path, "wb")) for path in paths]
         for name in ("buckets", "parts"):
             (folder / name).mkdir()
-        shuffle = DiskShuffle(
-            folder / "buckets",
-            length + HEAD,
-            corpus.tokens.dtype,
-            dupe_factor * (2 * pieces // length + documents),
-        )
-        job = Job(
-            os.fspath(corpus.folder),
-            vocab,
-            pair_rules,
-            mask_rules,
-            seed,
-            shuffle,
-            os.fspath(folder / "parts"),
-            len(paths),
-        )
+        rows = dupe_factor * (2 * pieces // length + documents)
+        shuffle = DiskShuffle(folder / "buckets", length + HEAD, corpus.tokens.dtype, rows)
+        at, parts = os.fspath(corpus.folder), os.fspath(folder / "parts")
+        job = Job(at, vocab, pair_rules, mask_rules, seed, shuffle, parts, len(paths))
         items = list(items_of(corpus, dupe_factor))
         tasks = max(len(items), shuffle.num_buckets)
         with workers(min(num_workers, tasks), job) as run:
@@ -191,15 +167,12 @@ def write_records(
             counts = np.zeros(shuffle.num_buckets, np.int64)
             num_random = used = 0
             for drawn in _shown(run(draw, items), len(items), "drawing pairs", progress):
-                counts += drawn.counts
-                num_random += drawn.random
-                used += drawn.length
+                counts, num_random, used = counts + drawn[0], num_random + drawn[1], used + drawn[2]
             if not counts.sum():
                 raise BertError("the corpus gives no example: it holds no text.")
             middle = time.perf_counter()
-            starts = np.cumsum(counts) - counts
             masked = 0
-            buckets = [(bucket, int(start)) for bucket, start in enumerate(starts)]
+            buckets = list(enumerate((np.cumsum(counts) - counts).tolist()))
             results = _shown(run(finish, buckets), len(buckets), "masking, writing", progress)
             for bucket, count in enumerate(results):
                 masked += count

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 
 _MOST_SINGLE = 0.9
-"""Share of documents of one sentence from which on blank lines are taken for a mistake."""
+"""Fraction of documents of one sentence from which blank lines are taken for a mistake."""
 
 _NO_TEXT = (
     (b"\xff\xfe", "UTF-16"),
@@ -32,8 +34,7 @@ def read_documents(
     r"""The documents of one file, one at a time, so that memory holds no more than that.
 
     Only "\n" ends a line; each line is stripped; one that is then blank ends a document. Unlike
-    in create_pretraining_data.py the end of a file ends a document as well, so that the order of
-    files does not glue the last document of one to the first of the next.
+    in create_pretraining_data.py so does the end of a file, whatever the order of files.
 
     Args:
         path: a text file in UTF-8, whose invalid bytes are dropped as in the original; compressed
@@ -47,34 +48,28 @@ def read_documents(
         BertError: the file cannot be read, or its compression is broken.
     """
     with _opened(path) as (raw, lines):
-        told = 0
+        reported = 0
         document: list[str] = []
-        for line in lines:
-            text = line.decode("utf-8", "ignore").strip()
-            if text:
+        for line in itertools.chain(lines, [b""]):
+            if text := line.decode("utf-8", "ignore").strip():
                 document.append(text)
                 continue
             if document:
                 yield document
                 document = []
-            if on_bytes is not None and raw.tell() != told:
-                on_bytes(raw.tell() - told)
-                told = raw.tell()
-        if document:
-            yield document
-        if on_bytes is not None:
-            on_bytes(raw.tell() - told)
+            if on_bytes is not None and raw.tell() != reported:
+                on_bytes(raw.tell() - reported)
+                reported = raw.tell()
 
 
 def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
-    """What each document is a part of, from a table that stands beside the text.
+    """What each document is a part of, such as a book, from a table that goes with the text.
 
-    Chapters of one book, or the parts of a long article, must lie on one side when documents are
-    held out, and are no random second segments for each other.
+    Parts of one source are held out together, and are no random second segments for each other.
 
     Args:
-        path: a table with a line of names and then one line for each document, in the order of
-            the text, fields between tabs; it may be compressed by gzip.
+        path: a line of column names, then a line for each document in the order of the text, with
+            tabs between fields; it may be compressed by gzip.
         column: the name of a column, or its number, from 0.
 
     Returns:
@@ -89,12 +84,9 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
     if not rows:
         raise BertError(f"{os.fspath(path)} is empty; its first line names the columns")
     names = rows[0]
-    if isinstance(column, int):
-        index = column
-    elif column in names:
-        index = names.index(column)
-    else:
+    if not isinstance(column, int) and column not in names:
         raise BertError(f"{os.fspath(path)} has no column {column!r}; it has {', '.join(names)}")
+    index = column if isinstance(column, int) else names.index(column)
     if not 0 <= index < max(map(len, rows)):
         raise BertError(f"{os.fspath(path)} has {len(names)} columns, so no number {index}")
     sources = []
@@ -110,16 +102,7 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
 
 
 def remark_on_documents(name: str, documents: int, single: int) -> str | None:
-    """What is odd about how blank lines divide a text, if something is.
-
-    Args:
-        name: of the text, for the remark.
-        documents: how many there are.
-        single: how many of these are of one sentence.
-
-    Returns:
-        A sentence that says what to change, or None.
-    """
+    """What to change if blank lines divide a text oddly; `single` documents are of one sentence."""
     if documents == 1:
         return (
             f"{name} is one document; put a blank line between documents, so that random second "
@@ -139,7 +122,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[
     """The file, and its lines, unpacked if it is compressed; raises as `read_documents` does."""
     name = os.fspath(path)
     try:
-        with open(path, "rb") as raw:
+        with reading(path), open(path, "rb") as raw:
             head = raw.read(16)
             raw.seek(0)
             for start, kind in _NO_TEXT:
@@ -151,5 +134,3 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[
                 yield raw, raw
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
-    except OSError as error:
-        raise BertError(f"cannot read {name}: {error.strerror or error}") from error

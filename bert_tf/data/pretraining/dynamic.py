@@ -1,4 +1,4 @@
-"""An endless stream of training batches, drawn afresh each epoch, that resumes anywhere."""
+"""An endless stream of training batches, drawn again each epoch, that resumes anywhere."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class PretrainingStream:
     """Batches of masked pairs of segments, without end.
 
     Each group is gone through in epochs. An epoch takes the documents in an order of its own, in
-    windows of some million pieces; the pairs of a window are drawn when it is reached, and
+    windows of some million tokens; the pairs of a window are drawn when it is reached, and
     shuffled. A batch draws the group of each example, takes the group's next pairs and masks
-    them. Every draw has a generator of its own, made of the seed and what it is for. So where
-    the stream stands is a few numbers, and nothing repeats from epoch to epoch.
+    them. Every draw has its own generator, made of the seed and what it is for. So where the
+    stream stands is a few numbers, and no epoch repeats another.
 
     Args:
         corpus: the texts.
@@ -38,8 +38,8 @@ class PretrainingStream:
         mask_rules: how pieces are masked.
         documents: which documents are used, also as random second segments; bool, (documents,).
             Groups without any are left out.
-        smoothing: the share of a group among the examples goes as its pieces to this power: 1 as
-            the texts are, less gives small groups more (multilingual BERT: 0.7).
+        smoothing: a group's fraction of the examples goes as its tokens to this power: 1 as the
+            texts are, less gives small groups more (multilingual BERT: 0.7).
         seed: a whole number, not negative.
         vocab: of the corpus.
 
@@ -77,12 +77,8 @@ class PretrainingStream:
         ROWS.check("batch_size", batch_size)
         SEED.check("seed", seed)
         FRACTION.check("smoothing", smoothing)
-        self.corpus = corpus
-        self.batch_size = batch_size
-        self.pair_rules = pair_rules
-        self.mask_rules = mask_rules
-        self.vocab = vocab
-        self.seed = seed
+        self.corpus, self.vocab, self.batch_size, self.seed = corpus, vocab, batch_size, seed
+        self.pair_rules, self.mask_rules = pair_rules, mask_rules
         used = np.flatnonzero(documents)
         groups = corpus.groups[used]
         self._groups = [
@@ -94,12 +90,14 @@ class PretrainingStream:
         weights = np.array([group.pieces for group in self._groups], float) ** smoothing
         shares = weights / weights.sum()
         self._bounds = np.cumsum(shares)[:-1]
-        self.shares: dict[str, float] = {
-            corpus.group_names[group.number]: float(share)
-            for group, share in zip(self._groups, shares)
-        }
+        names = [corpus.group_names[group.number] for group in self._groups]
+        self.shares: dict[str, float] = dict(zip(names, shares.tolist()))
         self._batch = 0
-        self._fingerprint = self._make_fingerprint(documents, smoothing)
+        texts = (corpus.vocab_sha256, len(corpus.tokens), len(corpus.sentences))
+        rules = (int(batch_size), pair_rules, mask_rules, float(smoothing))
+        digest = hashlib.sha256(repr((*texts, *rules, int(seed), WINDOW_PIECES)).encode())
+        digest.update(np.packbits(documents).tobytes())
+        self._fingerprint = digest.hexdigest()[:16]
 
     def next_batch(self) -> dict[str, np.ndarray]:
         """The next batch.
@@ -111,28 +109,22 @@ class PretrainingStream:
             `next_sentence_labels`, int32 (n,): 0 if B follows A, 1 if it is random.
         """
         rng = np.random.default_rng([self.seed, _BATCH, self._batch])
-        # Which group each example is of.
+        # The group of each example.
         draws = np.searchsorted(self._bounds, rng.random(self.batch_size), side="right")
         rows = np.empty((self.batch_size, 5), np.int64)
         for index, count in enumerate(np.bincount(draws, minlength=len(self._groups))):
             if count:
                 rows[draws == index] = self._groups[index].take(int(count))
         self._batch += 1
-        is_random = rows[:, 4]
-        pairs = Pairs(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], is_random.astype(bool))
+        a_start, a_end, b_start, b_end, is_random = rows.T
+        pairs = Pairs(a_start, a_end, b_start, b_end, is_random.astype(bool))
         vocab = self.vocab
+        continues, rules = vocab.continuation, self.mask_rules
         special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
         length = self.pair_rules.max_seq_length
         token_input, seg_input, lengths = assemble(self.corpus.tokens, pairs, length, **special)
         token_input, positions, ids, weights = mask_pieces(
-            token_input,
-            lengths,
-            vocab.continuation,
-            len(vocab),
-            vocab.mask_id,
-            self.mask_rules,
-            rng,
-            **special,
+            token_input, lengths, continues, len(vocab), vocab.mask_id, rules, rng, **special
         )
         return {
             "token_input": token_input,
@@ -156,7 +148,7 @@ class PretrainingStream:
         """
         return {
             "batch": self._batch,
-            "groups": [[g.epoch, g.window, g.position] for g in self._groups],
+            "groups": [list(group.where) for group in self._groups],
             "fingerprint": self._fingerprint,
         }
 
@@ -168,45 +160,28 @@ class PretrainingStream:
         """
         try:
             batch = int(state["batch"])
-            places = [(int(e), int(w), int(p)) for e, w, p in state["groups"]]
+            positions = [(int(e), int(w), int(p)) for e, w, p in state["groups"]]
             fingerprint = state["fingerprint"]
         except (KeyError, TypeError, ValueError) as error:
             raise BertError(f"this is no state of a training stream: {state!r:.200}") from error
-        if fingerprint != self._fingerprint or len(places) != len(self._groups):
+        if fingerprint != self._fingerprint or len(positions) != len(self._groups):
             raise BertError(
                 "the state of the training data is of another run: texts, held-out documents, "
                 "batch size, lengths, masking, smoothing and seed must be those it was taken with"
             )
-        before = [(group.epoch, group.window, group.position) for group in self._groups]
+        before = [group.where for group in self._groups]
         try:
-            for group, place in zip(self._groups, places):
-                group.go_to(*place)
+            for group, where in zip(self._groups, positions):
+                group.go_to(*where)
         except BertError:
-            for group, place in zip(self._groups, before):
-                group.go_to(*place)
+            for group, where in zip(self._groups, before):
+                group.go_to(*where)
             raise
         self._batch = batch
 
     def epochs(self) -> dict[str, float]:
         """How often the documents of each group have been gone through so far."""
         return {self.corpus.group_names[g.number]: g.progress() for g in self._groups}
-
-    def _make_fingerprint(self, documents: np.ndarray, smoothing: float) -> str:
-        corpus = self.corpus
-        settings = (
-            corpus.vocab_sha256,
-            len(corpus.tokens),
-            len(corpus.sentences),
-            int(self.batch_size),
-            self.pair_rules,
-            self.mask_rules,
-            float(smoothing),
-            int(self.seed),
-            WINDOW_PIECES,
-        )
-        digest = hashlib.sha256(repr(settings).encode())
-        digest.update(np.packbits(documents).tobytes())
-        return digest.hexdigest()[:16]
 
 
 class _Group:
@@ -228,39 +203,34 @@ class _Group:
                 "segments come from another one; add texts, or put blank lines between documents"
             )
         self.number = number
-        self._corpus = corpus
-        self._documents = documents
-        self._rules = rules
-        self._seed = seed
+        self._corpus, self._documents, self._rules, self._seed = corpus, documents, rules, seed
         starts = corpus.documents
         self._sizes = corpus.sentences[starts[documents + 1]] - corpus.sentences[starts[documents]]
         self.pieces = int(self._sizes.sum())
         self._start_epoch(0)
-        self._start_window(0)
+
+    @property
+    def where(self) -> tuple[int, int, int]:
+        """Epoch, window and position."""
+        return self.epoch, self.window, self.position
 
     def take(self, count: int) -> np.ndarray:
         """The next pairs, int64 (count, 5): the columns of `Pairs`."""
         parts = []
         while True:
-            pairs = self._pairs()
-            part = pairs[self.position : self.position + count]
+            part = self._pairs()[self.position : self.position + count]
             parts.append(part)
             self.position += len(part)
             count -= len(part)
             if not count:
-                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                return np.concatenate(parts)
             if self.window + 1 == len(self._ends):
                 self._start_epoch(self.epoch + 1)
-                self._start_window(0)
             else:
                 self._start_window(self.window + 1)
 
     def go_to(self, epoch: int, window: int, position: int) -> None:
-        """Goes to a place that a stream stood at before, and draws its window.
-
-        Raises:
-            BertError: there is no such place.
-        """
+        """Goes to where a stream stood before, and draws its window, or raises a BertError."""
         if epoch >= 0:
             self._start_epoch(epoch)
             if 0 <= window < len(self._ends):
@@ -282,30 +252,24 @@ class _Group:
         """Orders the documents, and divides them into windows of about `WINDOW_PIECES`."""
         rng = np.random.default_rng([self._seed, _ORDER, self.number, epoch])
         order = rng.permutation(len(self._documents))
-        behind = np.cumsum(self._sizes[order])
+        ends_at = np.cumsum(self._sizes[order])
         windows = max(1, round(self.pieces / WINDOW_PIECES))
         bounds = self.pieces * np.arange(1, windows) // windows
         # Large documents can make windows vanish; np.unique drops those.
-        ends = np.append(np.searchsorted(behind, bounds) + 1, len(order))
-        self.epoch = epoch
+        self._ends = np.unique(np.append(np.searchsorted(ends_at, bounds) + 1, len(order)))
         self._order = self._documents[order]
-        self._ends = np.unique(ends)
+        self.epoch = epoch
+        self._start_window(0)
 
     def _start_window(self, window: int) -> None:
-        self.window = window
-        self.position = 0
+        self.window, self.position = window, 0
         self._drawn: np.ndarray | None = None  # when they are needed
 
     def _pairs(self) -> np.ndarray:
         if self._drawn is None:
             start = self._ends[self.window - 1] if self.window else 0
             rng = np.random.default_rng([self._seed, _PAIRS, self.number, self.epoch, self.window])
-            pairs = draw_pairs(
-                self._corpus,
-                self._order[start : self._ends[self.window]],
-                self._documents,
-                self._rules,
-                rng,
-            )
+            documents = self._order[start : self._ends[self.window]]
+            pairs = draw_pairs(self._corpus, documents, self._documents, self._rules, rng)
             self._drawn = rng.permutation(np.stack(pairs, axis=1, dtype=np.int64))
         return self._drawn

@@ -27,15 +27,15 @@ T = TypeVar("T")
 _ITEM_PIECES = 1 << 21  # of the corpus, whose pairs are drawn at a time
 _ROWS = 4096  # masked and encoded at a time
 _CANDIDATES = 1 << 16
-"""Documents that random second segments of an item come from: all of the group if it has no more,
-else so many of them, drawn anew for each item."""
+"""Most documents that random second segments of an item come from; of a larger group so many are
+drawn for each item."""
 
 _PAIRS, _MASKS = 1, 2  # what a generator is for, in its seed
-HEAD = 3  # numbers that stand before the ids of a row: length, length of the first part, is random
+HEAD = 3  # numbers before the ids of a row: length, length of the first part, is random
 
 
 class Job(NamedTuple):
-    """All that a worker needs to know."""
+    """What a worker needs to know."""
 
     corpus: str
     vocab: Vocabulary
@@ -57,32 +57,22 @@ class Item(NamedTuple):
     end: int
 
 
-class Drawn(NamedTuple):
-    """What `draw` did: examples in each bucket, of them with a random second segment, pieces."""
-
-    counts: np.ndarray  # of each bucket
-    random: int
-    length: int
-
-
 def items_of(corpus: TokenCorpus, dupe_factor: int) -> Iterator[Item]:
     """The work of all passes: stretches of documents of one group, of some size.
 
-    Their bounds are searched for in the files, so that nothing of the corpus's size is in memory.
+    Their bounds are searched for in the files: nothing of the corpus's size is in memory.
     """
     bounds: list[tuple[int, int, int, int]] = []
     for group in range(len(corpus.group_names)):
         kind = corpus.groups.dtype.type(group)  # another type would copy the whole array
         first = int(np.searchsorted(corpus.groups, kind))
         last = int(np.searchsorted(corpus.groups, kind, "right"))
-        start = first
-        while start < last:
+        end = first
+        while (start := end) < last:
             target = corpus.sentences[corpus.documents[start]] + _ITEM_PIECES
             sentence = np.searchsorted(corpus.sentences, target)
-            end = int(np.searchsorted(corpus.documents, sentence))
-            end = min(max(end, start + 1), last)
+            end = min(max(int(np.searchsorted(corpus.documents, sentence)), start + 1), last)
             bounds.append((first, last, start, end))
-            start = end
     for number in range(dupe_factor * len(bounds)):
         yield Item(number, *bounds[number % len(bounds)])
 
@@ -97,8 +87,12 @@ def _begin(job: Job | None) -> None:
     _job, _corpus = job, None if job is None else TokenCorpus.open(job.corpus)
 
 
-def draw(item: Item) -> Drawn:
-    """Draws the pairs of an item, and adds them to the shuffle."""
+def draw(item: Item) -> tuple[np.ndarray, int, int]:
+    """Draws the pairs of an item, and adds them to the shuffle.
+
+    Returns:
+        Examples in each bucket, how many have a random second segment, and their tokens.
+    """
     assert _job is not None
     assert _corpus is not None
     rng = np.random.default_rng([_job.seed, _PAIRS, item.number])
@@ -121,52 +115,40 @@ def draw(item: Item) -> Drawn:
         rows[part, HEAD:] = tokens
         used += int(lengths.sum())
     rows[:, 2] = pairs.is_random
-    return Drawn(_job.shuffle.add(rows, item.number, rng), int(pairs.is_random.sum()), used)
+    return _job.shuffle.add(rows, item.number, rng), int(pairs.is_random.sum()), used
 
 
 def finish(task: tuple[int, int]) -> int:
-    """Masks and encodes a bucket; returns how many pieces were masked.
-
-    Args:
-        task: the bucket, and the number of its first example.
-    """
+    """Masks and encodes a bucket, given with its first example's number; counts tokens masked."""
     assert _job is not None
     bucket, first = task
     rng = np.random.default_rng([_job.seed, _MASKS, bucket])
-    rows = _job.shuffle.take(bucket)
-    masked = 0
-    places = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
+    rows, masked = _job.shuffle.take(bucket), 0
+    vocab, rules, special = _job.vocab, _job.mask_rules, _specials()
+    continues = vocab.continuation
+    columns = np.arange(_job.pair_rules.max_seq_length, dtype=np.int32)
     with contextlib.ExitStack() as stack:
-        parts = [
-            stack.enter_context(open(os.path.join(_job.parts, f"{bucket}.{number}"), "wb"))
-            for number in range(_job.num_files)
-        ]
+        names = (f"{_job.parts}/{bucket}.{number}" for number in range(_job.num_files))
+        parts = [stack.enter_context(open(name, "wb")) for name in names]
         for start in range(0, len(rows), _ROWS):
             part = rows[start : start + _ROWS].astype(np.int32)
             lengths = part[:, 0]
             tokens, positions, ids, weights = mask_pieces(
-                part[:, HEAD:],
-                lengths,
-                _job.vocab.continuation,
-                len(_job.vocab),
-                _job.vocab.mask_id,
-                _job.mask_rules,
-                rng,
-                **_specials(),
+                part[:, HEAD:], lengths, continues, len(vocab), vocab.mask_id, rules, rng, **special
             )
-            used = places < lengths[:, None]
+            used = columns < lengths[:, None]
             features = {
                 "input_ids": tokens,
                 "input_mask": used.astype(np.int32),
-                "segment_ids": (used & (places >= part[:, 1:2])).astype(np.int32),
+                "segment_ids": (used & (columns >= part[:, 1:2])).astype(np.int32),
                 "masked_lm_positions": positions,
                 "masked_lm_ids": ids,
                 "masked_lm_weights": weights,
                 "next_sentence_labels": part[:, 2:3],
             }
             masked += int(weights.sum())
-            for place, example in enumerate(encode_examples(features), first + start):
-                parts[place % len(parts)].write(frame(example))
+            for number, example in enumerate(encode_examples(features), first + start):
+                parts[number % len(parts)].write(frame(example))
     return masked
 
 
@@ -186,10 +168,9 @@ def available_cores() -> int:
 def workers(
     count: int, job: Job
 ) -> Iterator[Callable[[Callable[[Any], T], Iterable[Any]], Iterable[T]]]:
-    """Gives a function that maps another over tasks, in several processes, in order.
+    """A function that maps another over tasks, in several processes, in order.
 
-    Raises:
-        BertError: a process was killed.
+    It raises a BertError if a process is killed.
     """
     if count == 1:
         _begin(job)
@@ -198,7 +179,7 @@ def workers(
         finally:
             _begin(None)
         return
-    # Not forked: the tokenizer has left threads behind, and a fork amid threads can hang.
+    # Not forked: the tokenizer's threads are still there, and a fork amid threads can hang.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(job,))
 

@@ -7,6 +7,7 @@ values}`, packed: varints for int64, four bytes for float (tensorflow/core/examp
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,30 +20,20 @@ _FLOATS, _INTEGERS = 2, 3
 
 
 def encode_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
-    """Writes Examples as TensorFlow does, the features in the order given.
+    """Writes n Examples as TensorFlow does, the features in the order given.
 
     Args:
         features: name to an array of shape (n, values), integers or floats, which become int64
             and float features.
-
-    Returns:
-        n Examples, as bytes.
     """
-    names = list(features)
-    payloads = [_payloads(features[name]) for name in names]
-    heads: list[dict[int, bytes]] = [{} for _ in names]  # by size, of which there are few
+    head = functools.cache(_head)  # sizes are few
+    columns = [(name, v.dtype.kind == "f", *_payloads(v)) for name, v in features.items()]
     examples = []
-    for row in range(len(features[names[0]])):
+    for row in range(len(next(iter(features.values())))):
         parts = [b""]
-        for feature, (data, ends) in enumerate(payloads):
+        for name, is_float, data, ends in columns:
             start, end = ends[row], ends[row + 1]
-            head = heads[feature].get(end - start)
-            if head is None:
-                is_float = features[names[feature]].dtype.kind == "f"
-                head = _head(names[feature], is_float, end - start)
-                heads[feature][end - start] = head
-            parts.append(head)
-            parts.append(data[start:end])
+            parts += head(name, is_float, end - start), data[start:end]
         parts[0] = b"\x0a" + write_varint(sum(map(len, parts)))
         examples.append(b"".join(parts))
     return examples
@@ -51,15 +42,12 @@ def encode_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
 def decode_examples(
     examples: Sequence[bytes], wanted: Mapping[str, np.dtype | type]
 ) -> dict[str, np.ndarray]:
-    """Reads Examples that any writer made; features that are not wanted are skipped.
+    """Reads Examples that any writer made as arrays (n, values) by name.
 
     Args:
         examples: one or more Examples, as bytes.
         wanted: name to the type of the result; an integer type reads an int64 feature, a float
-            type a float feature.
-
-    Returns:
-        name to an array of shape (n, values).
+            type a float feature. Other features are skipped.
 
     Raises:
         BertError: the bytes are no Example, a wanted feature is missing or of the other kind, or
@@ -76,10 +64,9 @@ def decode_examples(
                 if key not in fields:
                     continue
                 kind, found = fields[key]
-                payload = _payload(feature, kind, key.decode())
-                if len(found) > number:  # of two entries with a key the last one holds
-                    found.pop()
-                found.append(payload)
+                found[number:] = [
+                    _payload(feature, kind, key.decode())
+                ]  # of two entries with a key the last one holds
         for name, found in parts.items():
             if len(found) <= number:
                 raise BertError(f"an example has no feature {name!r}")
@@ -87,10 +74,7 @@ def decode_examples(
 
 
 def encode_varints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whole numbers in seven bits a byte, lowest first.
-
-    Args:
-        values: integers of any shape and sign.
+    """Integers of any shape and sign in seven bits a byte, lowest first.
 
     Returns:
         (bytes, sizes): uint8, all numbers one after the other; and int64, the bytes of each.
@@ -123,10 +107,8 @@ def decode_varints(data: np.ndarray) -> np.ndarray:
     ends = np.flatnonzero(data < 0x80)
     if data.size and (not ends.size or ends[-1] != data.size - 1):
         raise BertError("a number is cut off")
-    starts = np.empty_like(ends)
-    starts[:1] = 0
-    starts[1:] = ends[:-1] + 1
-    sizes = ends - starts + 1
+    sizes = np.diff(ends, prepend=-1)
+    starts = ends - sizes + 1
     values = (data[starts] & 0x7F).astype(np.uint64)
     longest = int(sizes.max()) if sizes.size else 0
     if longest > 10:
@@ -145,15 +127,13 @@ def _payloads(values: np.ndarray) -> tuple[bytes, list[int]]:
         size = 4 * width
         return values.astype("<f4").tobytes(), list(range(0, size * rows + 1, size or 1))
     data, sizes = encode_varints(values)
-    ends = np.zeros(rows + 1, np.int64)
-    np.cumsum(sizes.reshape(rows, width).sum(axis=1), out=ends[1:])
-    return data.tobytes(), ends.tolist()
+    return data.tobytes(), [0, *np.cumsum(sizes.reshape(rows, width).sum(axis=1)).tolist()]
 
 
 def _head(name: str, is_float: bool, size: int) -> bytes:
-    """All of an entry of the map that stands before its values, which take `size` bytes."""
+    """What comes before the values of an entry of the map, which take `size` bytes."""
     head = b"\x0a" + write_varint(size)  # field 1, packed
-    for tag in (b"\x12" if is_float else b"\x1a", b"\x12"):  # in Feature; its place in the entry
+    for tag in (b"\x12" if is_float else b"\x1a", b"\x12"):  # in Feature, and in the entry
         head = tag + write_varint(len(head) + size) + head
     key = name.encode()
     head = b"\x0a" + write_varint(len(key)) + key + head
@@ -164,12 +144,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """(number, wire type, value as bytes) of each field; a varint's value is its own bytes."""
     at, size = 0, len(data)
     while at < size:
-        tag = data[at]
-        at += 1
-        if tag >= 0x80:
-            tag, at = read_varint(data, at - 1)
-        wire = tag & 7
-        start = at
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
+        wire, start = tag & 7, at
         if wire == BYTES:
             length, start = read_varint(data, at)
             at = start + length
@@ -185,21 +161,14 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _submessages(data: bytes, wanted: int) -> Iterator[bytes]:
-    for number, wire, value in _fields(data):
-        if number == wanted and wire == BYTES:
-            yield value
+    return (v for number, wire, v in _fields(data) if number == wanted and wire == BYTES)
 
 
 def _entries(features: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(key, Feature) of each entry of the map."""
     for entry in _submessages(features, 1):
-        key = feature = b""
-        for number, wire, value in _fields(entry):
-            if wire == BYTES and number == 1:
-                key = value
-            elif wire == BYTES and number == 2:
-                feature = value
-        yield key, feature
+        found = {number: value for number, wire, value in _fields(entry) if wire == BYTES}
+        yield found.get(1, b""), found.get(2, b"")
 
 
 def _payload(feature: bytes, kind: int, name: str) -> bytes:
@@ -214,8 +183,7 @@ def _payload(feature: bytes, kind: int, name: str) -> bytes:
                 f"the feature {name!r} is not {is_kind} list but {other if number != 1 else 'text'}"
             )
         unpacked = FIXED32 if kind == _FLOATS else VARINT
-        values = [v for n, w, v in _fields(value) if n == 1 and w in (BYTES, unpacked)]
-        payload = values[0] if len(values) == 1 else b"".join(values)
+        payload = b"".join(v for n, w, v in _fields(value) if n == 1 and w in (BYTES, unpacked))
     return payload
 
 

@@ -5,6 +5,8 @@ Scikit-learn's `GroupShuffleSplit` takes a number of sources, of whatever size, 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from bert_tf.data.pretraining.tokens import TokenCorpus
@@ -19,12 +21,8 @@ def split_by_source(corpus: TokenCorpus, pieces_per_group: int, seed: int) -> np
     """Chooses the documents to hold out: about so many pieces of each group, in whole sources.
 
     Sources are taken in random order, each that does not exceed what is left. At least two are
-    held out, the smallest ones if none fits, and at least two stay.
-
-    Args:
-        corpus: the texts.
-        pieces_per_group: how many to hold out; 0 for none.
-        seed: of the random order.
+    held out, the smallest ones if none fits, and at least two stay. With `pieces_per_group` 0 none
+    is held out; `seed` is of the order.
 
     Returns:
         True where held out; bool, (documents,).
@@ -63,9 +61,5 @@ def _take(pieces: np.ndarray, wanted: int, order: np.ndarray) -> list[int]:
         if total + pieces[source] <= wanted:
             taken.append(source)
             total += int(pieces[source])
-    for source in np.argsort(pieces, kind="stable").tolist():
-        if len(taken) >= _LEAST:
-            break
-        if source not in taken:
-            taken.append(source)
-    return taken
+    smallest = (s for s in np.argsort(pieces, kind="stable").tolist() if s not in taken)
+    return taken + list(itertools.islice(smallest, max(0, _LEAST - len(taken))))

@@ -7,7 +7,7 @@ import numpy as np
 from bert_tf.data.pretraining.rules import MaskRules
 
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
-"""Of the pieces asked for: how many become [MASK], and how many any piece; the rest stays."""
+"""Of the tokens asked for: how many become [MASK], and how many any piece; the rest stays."""
 
 
 def mask_pieces(
@@ -24,13 +24,12 @@ def mask_pieces(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Hides pieces by the rules of `create_masked_lm_predictions` in google-research/bert.
 
-    A word is a piece and the `##` pieces that follow it in the same segment. (In the original
-    whole-word mode a `##` piece at the start of the second segment, cut off from its word,
-    counts to the last word of the first one.)
+    A word is a piece and the `##` pieces that follow it in the same segment. (The original counts a
+    `##` piece at the start of the second segment to the last word of the first one.)
 
     Args:
         token_input: ids, integers (n, length); not changed.
-        lengths: of the examples, integers (n,); what lies behind is padding.
+        lengths: of the examples, integers (n,); the rest is padding.
         continues: which pieces go on with a word (`Vocabulary.continuation`), bool, (vocab_size,).
         vocab_size: random pieces are of all ids below it.
         mask_id: id of [MASK].
@@ -49,15 +48,15 @@ def mask_pieces(
     candidate = (token_input != cls_id) & (token_input != sep_id) & (column < lengths[:, None])
     wanted = np.rint(np.asarray(lengths) * rules.masked_lm_prob)  # to even, as Python's round
     numbers = np.clip(wanted, 1, rules.max_predictions_per_seq).astype(np.int64)
+    goes_on = continues[token_input] & candidate
     if rules.whole_word in (0, 1):
         choose = choose_words if rules.whole_word else _choose_singles
-        chosen = choose(candidate, continues[token_input] & candidate, numbers, rng)
+        chosen = choose(candidate, goes_on, numbers, rng)
     else:
         chosen = np.empty_like(candidate)
         by_word = rng.random(count) < rules.whole_word
         for rows, choose in ((by_word, choose_words), (~by_word, _choose_singles)):
-            own = candidate[rows]
-            chosen[rows] = choose(own, continues[token_input[rows]] & own, numbers[rows], rng)
+            chosen[rows] = choose(candidate[rows], goes_on[rows], numbers[rows], rng)
     at, columns = chosen.nonzero()  # by row, then ascending
     per_row = chosen.sum(axis=1)
     slots = np.arange(len(at)) - np.repeat(np.cumsum(per_row) - per_row, per_row)
@@ -76,12 +75,9 @@ def choose_words(
 ) -> np.ndarray:
     """Chooses whole words: in random order, each one that does not exceed the number.
 
-    Args:
-        candidate: which pieces can be chosen, bool (n, length).
-        goes_on: which of them continue the piece before, bool (n, length).
-        numbers: of pieces to choose, integers (n,).
-        rng: draws a key for each word, (n, words of the richest example) floats; words are tried
-            from the smallest key up.
+    `candidate` says which tokens can be chosen, bool (n, length), and `goes_on` which of them
+    continue the one before; `numbers` how many to choose, integers (n,). `rng` draws a key for
+    each word, (n, words of the richest example) floats; the smallest key is tried first.
 
     Returns:
         The pieces chosen, bool (n, length). They can be fewer than the number.
@@ -92,7 +88,7 @@ def choose_words(
     most = int(words[:, -1].max()) if words.size else 0
     shape = len(words), most + 1
     words += np.arange(len(words))[:, None] * (most + 1)
-    # At [SEP] and in padding stands the number of the word before: not a piece of it.
+    # At [SEP] and in padding is the number of the word before, to which they do not belong.
     sizes = np.bincount(words[candidate], minlength=shape[0] * shape[1]).reshape(shape)[:, 1:]
     order = np.argsort(rng.random((len(words), most), np.float32), axis=1)
     sizes = np.take_along_axis(sizes, order, axis=1).T.copy()
@@ -129,9 +125,8 @@ def _choose_singles(
 def _replace(
     hidden: np.ndarray, vocab_size: int, mask_id: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """What stands in the place of each piece: one draw a piece, also within a word."""
+    """What replaces each token: one draw a token, also within a word."""
     draw = rng.random(len(hidden))
-    other = np.where(
-        draw < MASK_SHARE + RANDOM_SHARE, rng.integers(vocab_size, size=len(hidden)), hidden
-    )
+    random = rng.integers(vocab_size, size=len(hidden))
+    other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
     return np.where(draw < MASK_SHARE, mask_id, other)

@@ -15,11 +15,7 @@ from bert_tf.files.whole import check_output
 def checked_outputs(
     outputs: Sequence[str | os.PathLike[str]], inputs: Sequence[str | os.PathLike[str]]
 ) -> list[str]:
-    """The absolute paths of files to write.
-
-    Args:
-        outputs: what was asked for.
-        inputs: files that will be read.
+    """The absolute paths of files to write, none of which may be one of `inputs`.
 
     Raises:
         BertError: there is none, one is named twice, is a folder, is an input, or its folder is

@@ -39,16 +39,16 @@ def draw_pairs(
 ) -> Pairs:
     """Draws the examples of one pass over some documents, in the order of the text.
 
-    The rules are those of `create_instances_from_document` in google-research/bert. One differs:
-    a random second segment comes from another source, not only another document, so that a
-    later chapter of the same book does not count as random.
+    The rules are those of `create_instances_from_document` in google-research/bert, but a random
+    second segment comes from another source, not only another document, so that a later chapter
+    of the same book does not count as random.
 
     Args:
         corpus: the texts.
         documents: numbers of those to go through, integers, (d,). Memory grows with their
-            sentences: give those of a few million pieces at a time.
+            sentences: give a few million tokens at a time.
         candidates: numbers of the documents that random second segments come from, each equally
-            likely; those of the same group, of two sources at least.
+            likely; of the same group, of two sources at least.
         rules: how long examples are.
         rng: draws everything.
 
@@ -59,18 +59,29 @@ def draw_pairs(
         BertError: all candidates are of the same source as a document.
     """
     documents = np.asarray(documents, np.int64)
-    targets = _draw_targets(len(documents), rules, rng)
-    chunks = _draw_chunks(corpus, documents, targets, rng)
-    first, middle, last, owner, random = chunks.T
+    short = rng.random(len(documents)) < rules.short_seq_prob
+    lengths = rng.integers(2, rules.max_num_tokens, len(documents), endpoint=True)
+    targets = np.where(short, lengths, rules.max_num_tokens)  # at which the examples aim
+    first, middle, last, owner, random = _draw_chunks(corpus, documents, targets, rng).T
     is_random = random.astype(bool)
     offsets = corpus.sentences
     a_start, a_end = offsets[first], offsets[middle]
     b_start, b_end = a_end.copy(), offsets[last]
-    room = targets[owner] - (a_end - a_start)
-    b_start[is_random], b_end[is_random] = _draw_random_segments(
-        corpus, documents[owner[is_random]], candidates, room[is_random], rng
-    )
-    return Pairs(*_truncate(a_start, a_end, b_start, b_end, rules.max_num_tokens, rng), is_random)
+    # A random one starts at a sentence of its document, all equally likely, and ends with the
+    # sentence that fills the room, or with the document.
+    others = _draw_others(corpus, documents[owner[is_random]], candidates, rng)
+    start, stop = corpus.documents[others], corpus.documents[others + 1]
+    at = start + (rng.random(len(others)) * (stop - start)).astype(np.int64)
+    b_start[is_random] = offsets[at]
+    room = np.maximum((targets[owner] - (a_end - a_start))[is_random], 1)
+    end = np.searchsorted(offsets, offsets[at] + room)
+    b_end[is_random] = offsets[np.minimum(end, stop)]
+    a_length, b_length = a_end - a_start, b_end - b_start
+    a_kept, b_kept = truncated_lengths(a_length, b_length, rules.max_num_tokens)
+    # A coin for each token to go: the number of those at the front is binomial.
+    a_start = a_start + rng.binomial(a_length - a_kept, 0.5)
+    b_start = b_start + rng.binomial(b_length - b_kept, 0.5)
+    return Pairs(a_start, a_start + a_kept, b_start, b_start + b_kept, is_random)
 
 
 def assemble(
@@ -78,12 +89,7 @@ def assemble(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Puts examples together: [CLS] first [SEP] second [SEP], padded with 0.
 
-    Args:
-        tokens: `TokenCorpus.tokens`.
-        pairs: n examples.
-        max_seq_length: columns of the result; no example may be longer.
-        cls_id: id of [CLS].
-        sep_id: id of [SEP].
+    `tokens` are `TokenCorpus.tokens`; each of the n `pairs` has at most `max_seq_length` tokens.
 
     Returns:
         (token_input, seg_input, lengths): int32 (n, max_seq_length), the same, and int32 (n,)
@@ -96,11 +102,9 @@ def assemble(
     column = np.arange(max_seq_length)
     in_b = column > a_length + 1
     # Where column c of an example lies in `tokens`; at special tokens and padding it says nothing.
-    where = column + np.where(
-        in_b, pairs.b_start[:, None] - a_length - 2, pairs.a_start[:, None] - 1
-    )
+    shift = np.where(in_b, pairs.b_start[:, None] - a_length - 2, pairs.a_start[:, None] - 1)
     inside = column < lengths[:, None]
-    token_input = tokens.take(where, mode="clip").astype(np.int32)
+    token_input = tokens.take(column + shift, mode="clip").astype(np.int32)
     token_input *= inside
     rows = np.arange(len(lengths))
     token_input[:, 0] = cls_id
@@ -114,14 +118,9 @@ def truncated_lengths(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What stays of two segments when the longer one loses a piece until both fit together.
 
-    Of two equally long ones the second loses the piece. So a segment that fits into its half
-    (the first one's is larger by one where the number is odd) stays whole, and the other one
-    takes what is left.
-
-    Args:
-        a_length: pieces of the first segments, integers, (n,), at least 1.
-        b_length: of the second ones.
-        max_num_tokens: what both may have together, at least 2.
+    The lengths are integers (n,), at least 1; together they may be `max_num_tokens`, at least 2. Of
+    two equally long ones the second loses the piece. So a segment that fits into its half (the
+    first one's is larger by one if the number is odd) stays whole; the other takes what is left.
 
     Returns:
         Both lengths, int64 (n,), at least 1.
@@ -131,35 +130,28 @@ def truncated_lengths(
     return a_kept, np.minimum(b_length, max_num_tokens - a_kept)
 
 
-def _draw_targets(count: int, rules: PairRules, rng: np.random.Generator) -> np.ndarray:
-    """The length at which the examples of each document aim."""
-    short = rng.random(count) < rules.short_seq_prob
-    lengths = rng.integers(2, rules.max_num_tokens, count, endpoint=True)
-    return np.where(short, lengths, rules.max_num_tokens)
-
-
 def _draw_chunks(
     corpus: TokenCorpus, documents: np.ndarray, targets: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Cuts documents into chunks, and these in two.
 
-    Where one chunk starts depends on the draws of the one before. So this is a loop, with no
-    more in it than has to be; random numbers are drawn ahead, two for each sentence.
+    Each chunk's start depends on the draws of the one before, so this is a loop; random numbers
+    are drawn ahead, two for each sentence.
 
     Returns:
-        A row for each chunk: first sentence, the one behind segment A, the one behind the chunk,
+        A row for each chunk: first sentence, the one after segment A, the one after the chunk,
         index of the document, 1 if segment B is random.
     """
     starts = corpus.documents[documents]
     counts = corpus.documents[documents + 1] - starts
-    behind = np.cumsum(counts)
-    total = int(behind[-1]) if len(behind) else 0
+    stops = np.cumsum(counts)
+    total = int(counts.sum())
     cuts = rng.random(total).tolist()
     coins = (rng.random(total) < 0.5).tolist()
     offsets = corpus.sentences
     found: list[int] = []
     for owner, (start, count, target, stop) in enumerate(
-        zip(starts.tolist(), counts.tolist(), targets.tolist(), behind.tolist())
+        zip(starts.tolist(), counts.tolist(), targets.tolist(), stops.tolist())
     ):
         ends = offsets[start : start + count + 1].tolist()
         draw = stop - count
@@ -167,32 +159,11 @@ def _draw_chunks(
         while at < count:
             # Sentences until the target is reached; all that are left if it is not.
             end = bisect_left(ends, ends[at] + target, at + 1, count)
-            size = end - at
-            middle = at + 1 + int(cuts[draw + at] * (size - 1))
-            random = size == 1 or coins[draw + at]
+            middle = at + 1 + int(cuts[draw + at] * (end - at - 1))
+            random = end - at == 1 or coins[draw + at]
             found += (start + at, start + middle, start + end, owner, random)
             at = middle if random else end  # what a random B displaces is used next
     return np.array(found, np.int64).reshape(-1, 5)
-
-
-def _draw_random_segments(
-    corpus: TokenCorpus,
-    documents: np.ndarray,
-    candidates: np.ndarray,
-    room: np.ndarray,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Second segments from other sources than those of `documents`: ranges of pieces.
-
-    Each starts at a sentence of its document, all equally likely, and ends with the one that
-    fills `room`, or with the document; it has one sentence at least.
-    """
-    others = _draw_others(corpus, documents, candidates, rng)
-    start, stop = corpus.documents[others], corpus.documents[others + 1]
-    first = start + (rng.random(len(others)) * (stop - start)).astype(np.int64)
-    b_start = corpus.sentences[first]
-    last = np.searchsorted(corpus.sentences, b_start + np.maximum(room, 1))
-    return b_start, corpus.sentences[np.minimum(last, stop)]
 
 
 def _draw_others(
@@ -220,20 +191,3 @@ def _draw_others(
         these = open_[own[open_] == source]
         others[these] = allowed[rng.integers(len(allowed), size=len(these))]
     return others
-
-
-def _truncate(
-    a_start: np.ndarray,
-    a_end: np.ndarray,
-    b_start: np.ndarray,
-    b_end: np.ndarray,
-    max_num_tokens: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cuts segments that are too long together, each piece at the front or at the back."""
-    a_length, b_length = a_end - a_start, b_end - b_start
-    a_kept, b_kept = truncated_lengths(a_length, b_length, max_num_tokens)
-    # A coin for each piece to go: the number of those at the front is binomial.
-    a_start = a_start + rng.binomial(a_length - a_kept, 0.5)
-    b_start = b_start + rng.binomial(b_length - b_kept, 0.5)
-    return a_start, a_start + a_kept, b_start, b_start + b_kept

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import glob
 import mmap
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from bert_tf.checkpoint import crc
 from bert_tf.data.pretraining.examples import decode_examples
 from bert_tf.errors import BertError
+from bert_tf.files.finding import find_files
 from bert_tf.files.reading import reading
 from bert_tf.options import ROWS
 
@@ -36,29 +37,14 @@ _WINDOW = 32  # blocks among whose records the order is random
 def frame(data: bytes) -> bytes:
     """A record as it stands in a TFRecord file: length, its checksum, data, their checksum."""
     length = struct.pack("<Q", len(data))
-    checksums = struct.pack("<I", crc.masked(length)), struct.pack("<I", crc.masked(data))
-    return b"".join((length, checksums[0], data, checksums[1]))
+    of_length, of_data = (struct.pack("<I", crc.masked(part)) for part in (length, data))
+    return b"".join((length, of_length, data, of_data))
 
 
 def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The files that names and patterns such as `data/*.tfrecord` stand for, none twice.
-
-    Raises:
-        BertError: one matches nothing, or there is none.
-    """
-    found: dict[str, None] = {}
-    for given in patterns:
-        pattern = os.fspath(given)
-        matches = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
-        if not matches:
-            raise BertError(
-                f"no file matches {pattern}; give TFRecord files, as create_pretraining_data.py "
-                "makes them."
-            )
-        found.update(dict.fromkeys(matches))
-    if not found:
-        raise BertError("no TFRecord files given.")
-    return list(found)
+    """The files that names and patterns such as `data/*.tfrecord` stand for; see `find_files`."""
+    wanted = "give TFRecord files, as create_pretraining_data.py makes them"
+    return [os.fspath(path) for path in find_files(patterns, wanted=wanted)]
 
 
 class _Block(NamedTuple):
@@ -75,10 +61,8 @@ class RecordStream:
 
     Takes the files of `create_pretraining_data` and those of the original's script alike. Each
     epoch takes blocks of 64 records in an order of its own and mixes the records of 32 blocks, so
-    that any position can be found again at once; all of it follows from the seed.
-
-    Opening reads where each record starts; of the files' content no more than 32 blocks is in
-    memory at a time. TensorFlow is not needed.
+    that any position is found again at once; all of it follows from the seed. Opening reads where
+    each record starts; at most 32 blocks are in memory at a time.
 
     Args:
         files: paths of the files.
@@ -86,11 +70,11 @@ class RecordStream:
         seed: of the order.
         max_seq_length: length that the examples must have; None takes that of the first one.
         max_predictions_per_seq: predictions that they must have room for; None likewise.
-        vocab_size: the number that all ids must be below; None for no check.
+        vocab_size: what all ids must be below; None for no check.
 
     Raises:
-        BertError: a file cannot be read, is no TFRecord file or is cut off, there is no record at
-            all, or the first one is none of pretraining or of another length.
+        BertError: a file cannot be read, is no TFRecord file or is cut off, there is no record,
+            or the first one is none of pretraining or of another length.
 
     Example:
         >>> stream = RecordStream(["train.tfrecord"], batch_size=32, seed=0)
@@ -113,12 +97,8 @@ class RecordStream:
         if isinstance(files, str | bytes | os.PathLike):
             raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
         self.files = [os.fspath(path) for path in files]
-        self.batch_size = batch_size
-        self.seed = seed
-        self._vocab_size = vocab_size
-        self._blocks = [
-            block for number, path in enumerate(self.files) for block in _index(number, path)
-        ]
+        self.batch_size, self.seed, self._vocab_size = batch_size, seed, vocab_size
+        self._blocks = [block for at, path in enumerate(self.files) for block in _index(at, path)]
         self.num_examples = sum(block.records for block in self._blocks)
         """Examples in all files, which is an epoch."""
         if not self.num_examples:
@@ -127,23 +107,29 @@ class RecordStream:
         self._epoch = -1  # whose order of blocks is at hand
         self._order = np.empty(0, np.int64)
         self._window_ends: list[int] = []  # in the epoch of `_order`
-        self._window: tuple[int, int] = (-1, -1)  # epoch and number of the one at hand
+        self._window = (-1, -1)  # epoch and number of the one at hand
         self._records: list[bytes] = []  # of that window
-        first = self._decode(_read(self.files, self._blocks[0])[:1], None, None)
+        self._sizes: tuple[int | None, int | None] = (None, None)
+        first = self._decode(_read(self.files, self._blocks[0])[:1])
         self.max_seq_length = first["token_input"].shape[1]
         self.max_predictions_per_seq = first["position_input"].shape[1]
-        self._check_size("max_seq_length", self.max_seq_length, max_seq_length)
-        self._check_size(
-            "max_predictions_per_seq", self.max_predictions_per_seq, max_predictions_per_seq
-        )
+        self._sizes = self.max_seq_length, self.max_predictions_per_seq
+        wanted = max_seq_length, max_predictions_per_seq
+        names = "max_seq_length", "max_predictions_per_seq"
+        for name, size, found in zip(names, wanted, self._sizes):
+            if size not in (None, found):
+                raise BertError(
+                    f"{name} is {size}, but {self._names()} was made with --{name}={found}. Pass "
+                    f"{found}, or make the data again."
+                )
 
     def next_batch(self) -> dict[str, np.ndarray]:
         """The next `batch_size` examples; one epoch goes over into the next within a batch.
 
         Returns:
             `token_input`, `seg_input`: int32 (batch, length), 0 where padded. `position_input`,
-            `masked_lm_ids`: int32 (batch, max_predictions), the masked positions and what stood
-            there. `masked_lm_weights`: float32 likewise, 1, and 0 in slots that are not used.
+            `masked_lm_ids`: int32 (batch, max_predictions), the masked positions and what was
+            there. `masked_lm_weights`: float32 likewise, 1, and 0 in unused slots.
             `next_sentence_labels`: int32 (batch,), 0 where B follows A, 1 where B is random.
 
         Raises:
@@ -155,14 +141,14 @@ class RecordStream:
             taken = window[start : start + self.batch_size - len(records)]
             records += taken
             self._position += len(taken)
-        return self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+        return self._decode(records)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on after the last batch; it can be written as JSON."""
+        """What `restore` needs to continue after the last batch; JSON can hold it."""
         return {"position": self._position, "examples": self.num_examples, "seed": self.seed}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken; the batch size may be another one.
+        """Continues where `state` was taken; the batch size may be another one.
 
         Raises:
             BertError: the state is of other files, or of another seed.
@@ -172,7 +158,7 @@ class RecordStream:
                 raise BertError(
                     f"the saved position is one in data with {name}={state.get(name)}, and these "
                     f"files have {name}={ours}: the order would be another. Use the same files "
-                    "and seed, or start the data anew."
+                    "and seed, or start the data over."
                 )
         self._position = int(state["position"])
 
@@ -183,44 +169,32 @@ class RecordStream:
             max_batches: stop after so many (the original's `--max_eval_steps`).
 
         Yields:
-            Batches as `next_batch`; the last one is shorter where the number does not come out.
+            Batches as `next_batch`; the last one can be shorter.
         """
-        records: list[bytes] = []
-        given = 0
-        for block in self._blocks:
-            records += _read(self.files, block)
-            while len(records) >= self.batch_size:
-                if given == max_batches:
-                    return
-                batch, records = records[: self.batch_size], records[self.batch_size :]
-                yield self._decode(batch, self.max_seq_length, self.max_predictions_per_seq)
-                given += 1
-        if records and given != max_batches:
-            yield self._decode(records, self.max_seq_length, self.max_predictions_per_seq)
+        records = (one for block in self._blocks for one in _read(self.files, block))
+        batches = iter(lambda: list(islice(records, self.batch_size)), [])
+        return map(self._decode, islice(batches, max_batches))
 
     def _at(self, position: int) -> tuple[int, list[bytes]]:
-        """The window with a position, counted over all epochs, and the place in it."""
-        epoch, place = divmod(position, self.num_examples)
+        """Where in its window a position, counted over all epochs, is, and the window's records."""
+        epoch, at = divmod(position, self.num_examples)
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self._blocks))
             counts = np.array([block.records for block in self._blocks])[self._order]
-            self._window_ends = np.add.reduceat(
-                counts, np.arange(0, len(counts), _WINDOW)
-            ).cumsum().tolist()  # fmt: skip
+            windows = np.add.reduceat(counts, np.arange(0, len(counts), _WINDOW))
+            self._window_ends = windows.cumsum().tolist()
             self._epoch = epoch
-        number = bisect.bisect_right(self._window_ends, place)
+        number = bisect.bisect_right(self._window_ends, at)
         if (epoch, number) != self._window:
             self._records = []  # before the next ones come
             chosen = self._order[number * _WINDOW : (number + 1) * _WINDOW]
-            found = [record for at in chosen for record in _read(self.files, self._blocks[at])]
+            found = [record for one in chosen for record in _read(self.files, self._blocks[one])]
             rng = np.random.default_rng([self.seed, epoch, number])
             self._records = [found[index] for index in rng.permutation(len(found))]
             self._window = (epoch, number)
-        return place - (self._window_ends[number - 1] if number else 0), self._records
+        return at - (self._window_ends[number - 1] if number else 0), self._records
 
-    def _decode(
-        self, records: list[bytes], length: int | None, predictions: int | None
-    ) -> dict[str, np.ndarray]:
+    def _decode(self, records: list[bytes]) -> dict[str, np.ndarray]:
         try:
             found = decode_examples(records, FEATURES)
         except BertError as error:
@@ -235,17 +209,10 @@ class RecordStream:
             "masked_lm_weights": found["masked_lm_weights"],
             "next_sentence_labels": found["next_sentence_labels"].reshape(-1),
         }
-        self._check(batch, length, predictions)
-        return batch
-
-    def _check(
-        self, batch: dict[str, np.ndarray], length: int | None, predictions: int | None
-    ) -> None:
         rows, width = batch["token_input"].shape
         room = batch["position_input"].shape[1]
         if (
-            (length not in (None, width))
-            or (predictions not in (None, room))
+            self._sizes not in ((None, None), (width, room))
             or batch["seg_input"].shape != (rows, width)
             or any(batch[n].shape[1] != room for n in ("masked_lm_ids", "masked_lm_weights"))
             or batch["next_sentence_labels"].shape != (rows,)
@@ -263,13 +230,7 @@ class RecordStream:
                 f"{self._names()} holds the id {highest}, and the model has only "
                 f"{self._vocab_size:,} pieces: the data were made with another vocabulary."
             )
-
-    def _check_size(self, name: str, found: int, wanted: int | None) -> None:
-        if wanted is not None and found != wanted:
-            raise BertError(
-                f"{name} is {wanted}, but {self._names()} was made with --{name}={found}. Pass "
-                f"{found}, or make the data anew."
-            )
+        return batch
 
     def _names(self) -> str:
         more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
@@ -277,11 +238,7 @@ class RecordStream:
 
 
 def _index(number: int, path: str) -> list[_Block]:
-    """The blocks of a file, found by going from length to length.
-
-    Raises:
-        BertError: the file cannot be read, or its records do not fill it exactly.
-    """
+    """The blocks of a file, found from length to length; a BertError if they do not fill it."""
     blocks = []
     with reading(path), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -306,15 +263,11 @@ def _index(number: int, path: str) -> list[_Block]:
 
 
 def _check_length(head: bytes, path: str, at: int) -> None:
-    if len(head) < 12 or crc.masked(head[:8]) != int.from_bytes(head[8:], "little"):
-        if at == 0:
-            raise BertError(
-                f"{path} is no TFRecord file: the checksum of a record's length is wrong. From "
-                "text, create_pretraining_data.py makes one."
-            )
-        raise BertError(
-            f"{path} is damaged at byte {at:,}: the checksum of a record's length is wrong."
-        )
+    if len(head) == 12 and crc.masked(head[:8]) == int.from_bytes(head[8:], "little"):
+        return
+    what = f"is damaged at byte {at:,}" if at else "is no TFRecord file"
+    hint = "" if at else " From text, create_pretraining_data.py makes one."
+    raise BertError(f"{path} {what}: the checksum of a record's length is wrong.{hint}")
 
 
 def _read(files: Sequence[str], block: _Block) -> list[bytes]:
@@ -325,8 +278,7 @@ def _read(files: Sequence[str], block: _Block) -> list[bytes]:
         data = file.read(block.end - block.start)
     if len(data) < block.end - block.start:
         raise BertError(f"{path} is shorter than it was; leave the data alone while it is read.")
-    records = []
-    at = 0
+    records, at = [], 0
     while at < len(data):
         _check_length(data[at : at + 12], path, block.start + at)
         end = at + 12 + int.from_bytes(data[at : at + 8], "little")

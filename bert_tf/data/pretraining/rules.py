@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bert_tf.options import FRACTION, PORTION, Options, Range, option
 
 SPECIAL_PIECES = 3
-"""[CLS], and a [SEP] behind each segment."""
+"""[CLS], and a [SEP] after each segment."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PairRules(Options):
 
     @property
     def max_num_tokens(self) -> int:
-        """Pieces that both segments have room for."""
+        """Tokens that both segments have room for."""
         return self.max_seq_length - SPECIAL_PIECES
 
 
@@ -37,9 +37,7 @@ class MaskRules(Options):
     """How many tokens are masked, and whether whole words are."""
 
     masked_lm_prob: float = option(
-        0.15,
-        "fraction of an example's tokens that is masked, [CLS] and [SEP]s counted",
-        PORTION,
+        0.15, "fraction of an example's tokens that is masked, [CLS] and [SEP]s counted", PORTION
     )
     max_predictions_per_seq: int = option(
         20, "masked tokens of an example at most", Range(int, 1, 65_536)

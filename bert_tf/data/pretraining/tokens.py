@@ -29,8 +29,7 @@ class TokenCorpus:
     """Texts as piece ids, in documents of sentences; documents are parts of sources.
 
     The numbers of one document, and of one group, lie next to each other. So two neighbouring
-    sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time,
-    and memory is what is used.
+    sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time.
 
     Attributes:
         folder: where it lies.
@@ -57,13 +56,9 @@ class TokenCorpus:
         tokens: np.ndarray,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        self.folder = folder
-        self.info = info
-        self.tokens = tokens
-        self.sentences = arrays["sentences"]
-        self.documents = arrays["documents"]
-        self.sources = arrays["sources"]
-        self.groups = arrays["groups"]
+        self.folder, self.info, self.tokens = folder, info, tokens
+        self.sentences, self.documents = arrays["sentences"], arrays["documents"]
+        self.sources, self.groups = arrays["sources"], arrays["groups"]
         self.group_names: tuple[str, ...] = tuple(info["groups"])
         self.vocab_size: int = info["vocab_size"]
         self.vocab_sha256: str = info["vocab_sha256"]
@@ -115,21 +110,15 @@ class TokenCorpus:
         return len(self.groups)
 
     def __repr__(self) -> str:
-        return (
-            f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in "
-            f"{', '.join(self.group_names)})"
-        )
+        groups = ", ".join(self.group_names)
+        return f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in {groups})"
 
     def document_pieces(self) -> np.ndarray:
         """Number of pieces of each document, int64, (documents,)."""
         return np.diff(self.sentences[self.documents])
 
     def check_vocabulary(self, vocab: Vocabulary) -> None:
-        """Makes sure that ids mean what they meant when the text was tokenized.
-
-        Raises:
-            BertError: it is another vocabulary.
-        """
+        """Raises a `BertError` if the text was tokenized with another vocabulary."""
         if vocabulary_sha256(vocab) != self.vocab_sha256:
             raise BertError(
                 f"the corpus in {self.folder} was tokenized with another vocabulary than "
@@ -156,12 +145,11 @@ def tokenize_corpus(
     Sentences without any piece are left out, and documents without any sentence.
 
     Args:
-        files: name of a group, such as a language, to its files or patterns of files; see
-            `read_documents` for what they hold.
+        files: name of a group, such as a language, to its files or patterns; see `read_documents`.
         tokenizer: with `special_tokens` off, so that text cannot forge the structure of inputs.
         folder: to be made; it must not exist or be empty. It appears when it is complete.
-        sources: group to what each of its documents is a part of (see `read_sources`), as many
-            as there are documents. A group that is not named: each document stands alone.
+        sources: group to the source of each of its documents (see `read_sources`). In a group
+            that is not named each document is a source.
         progress: show a bar on a terminal.
 
     Raises:
@@ -171,8 +159,7 @@ def tokenize_corpus(
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
     sources = sources or {}
-    unknown = sorted(set(sources) - set(files))
-    if unknown:
+    if unknown := sorted(set(sources) - set(files)):
         raise BertError(f"sources are given for {', '.join(unknown)}, but no files of that name")
     paths = {group: find_files(patterns) for group, patterns in files.items()}
     if not paths:
@@ -183,76 +170,52 @@ def tokenize_corpus(
             raise BertError(f"{folder} exists and is not empty; remove it or name another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(folder) as scratch:
-        _write(paths, tokenizer, scratch, sources, progress)
+        with (
+            Progress(progress, "tokenizing") as bar,
+            contextlib.closing(_Writer(scratch, tokenizer)) as writer,
+        ):
+            bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
+            for number, (group, many) in enumerate(paths.items()):
+                documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
+                writer.add_group(number, group, documents, sources.get(group))
+            writer.finish(list(paths))
         os.replace(scratch, folder)
     return TokenCorpus.open(folder)
-
-
-def _write(
-    paths: Mapping[str, list[pathlib.Path]],
-    tokenizer: BertTokenizer,
-    folder: pathlib.Path,
-    sources: Mapping[str, Sequence[str]],
-    progress: bool,
-) -> None:
-    with (
-        Progress(progress, "tokenizing") as bar,
-        contextlib.closing(_Writer(folder, tokenizer)) as writer,
-    ):
-        bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
-        for number, (group, many) in enumerate(paths.items()):
-            documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
-            writer.add_group(number, group, documents, sources.get(group))
-        writer.finish(list(paths))
 
 
 class _Writer:
     """The files of a corpus while it grows."""
 
     def __init__(self, folder: pathlib.Path, tokenizer: BertTokenizer) -> None:
-        self._folder = folder
-        self._tokenizer = tokenizer
+        self._folder, self._tokenizer = folder, tokenizer
         self._kind = _piece_type(len(tokenizer.vocab))
         self._tokens = open(folder / "tokens.bin", "wb")  # noqa: SIM115  (closed by `close`)
         self._arrays = {name: _NpyFile(folder / f"{name}.npy", t) for name, t in _ARRAYS.items()}
         self._pieces = self._sentences = self._sources = 0
-        self._arrays["sentences"].append(np.zeros(1, np.int64))
-        self._arrays["documents"].append(np.zeros(1, np.int64))
+        for name in ("sentences", "documents"):
+            self._arrays[name].append(np.zeros(1, np.int64))
         self._counts: list[dict[str, int]] = []
         self._remarks: list[str] = []
 
     def add_group(
-        self,
-        number: int,
-        name: str,
-        documents: Iterator[list[str]],
-        sources: Sequence[str] | None,
+        self, number: int, name: str, documents: Iterator[list[str]], sources: Sequence[str] | None
     ) -> None:
         """Tokenizes and appends all documents of a group."""
         seen: dict[str, int] = {}  # sources of this group by name
         counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
         read = single = 0
-        batch: list[list[str]] = []
-        waiting = 0
-        for document in chain(documents, [None]):
-            if document is not None:
-                batch.append(document)
-                waiting += len(document)
-                if waiting < _BATCH:
-                    continue
-            if sources is not None and len(sources) < read + len(batch):
-                break
+        for batch in _batches(documents):
+            first, read = read, read + len(batch)
             if sources is None:
                 own = list(range(self._sources, self._sources + len(batch)))
                 self._sources += len(batch)
+            elif read > len(sources):
+                break
             else:
-                own_names = sources[read : read + len(batch)]
-                own = [seen.setdefault(n, self._sources + len(seen)) for n in own_names]
+                own = [seen.setdefault(n, self._sources + len(seen)) for n in sources[first:read]]
             single += self._add(batch, number, np.asarray(own, np.int32), counts)
-            read += len(batch)
-            batch, waiting = [], 0
-        if sources is not None and (batch or read != len(sources)):
-            found = "more" if batch else f"{read:,}"
+        if sources is not None and read != len(sources):
+            found = "more" if read > len(sources) else f"{read:,}"
             raise BertError(
                 f"{len(sources):,} sources are given for {name}, but it has {found} documents; "
                 "give one source for each document, in their order"
@@ -284,19 +247,20 @@ class _Writer:
         self._arrays["groups"].append(np.full(kept.sum(), group))
         self._pieces += len(pieces)
         self._sentences += len(lengths)
-        counts["documents"] += int(kept.sum())
-        counts["sentences"] += len(lengths)
-        counts["pieces"] += len(pieces)
-        counts["unknown"] += int((pieces == self._tokenizer.vocab.unk_id).sum())
+        unknown = pieces == self._tokenizer.vocab.unk_id
+        found = int(kept.sum()), len(lengths), len(pieces), int(unknown.sum())
+        for name, count in zip(counts, found):
+            counts[name] += count
         return int((sizes == 1).sum())
 
     def finish(self, groups: list[str]) -> None:
-        """Completes all files; the vocabulary lies beside them, and `corpus.json` comes last."""
+        """Completes all files and adds the vocabulary; `corpus.json` comes last."""
         self.close()
+        vocab = self._tokenizer.vocab
         info = {
             "format": FORMAT,
-            "vocab_size": len(self._tokenizer.vocab),
-            "vocab_sha256": vocabulary_sha256(self._tokenizer.vocab),
+            "vocab_size": len(vocab),
+            "vocab_sha256": vocabulary_sha256(vocab),
             "lower_case": self._tokenizer.lower_case,
             "groups": groups,
             "documents": sum(counts["documents"] for counts in self._counts),
@@ -306,13 +270,26 @@ class _Writer:
             "counts": dict(zip(groups, self._counts)),
             "remarks": self._remarks,
         }
-        (self._folder / "vocab.txt").write_bytes(self._tokenizer.vocab.raw)
+        (self._folder / "vocab.txt").write_bytes(vocab.raw)
         write_json(self._folder / "corpus.json", info)
 
     def close(self) -> None:
         self._tokens.close()
         for array in self._arrays.values():
             array.close()
+
+
+def _batches(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    batch: list[list[str]] = []
+    waiting = 0
+    for document in documents:
+        batch.append(document)
+        waiting += len(document)
+        if waiting >= _BATCH:
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
 
 
 class _NpyFile:

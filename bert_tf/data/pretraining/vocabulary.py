@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,10 @@ HEAD = (PAD, *(f"[unused{number}]" for number in range(1, 100)), UNK, CLS, SEP, 
 """Ids 0 to 103, the same as in Google's English models."""
 
 _FED_WORDS = 10_000_000
-"""Words that the trainer is fed at most, repetitions counted: seconds, and no word of a large
-corpus that could matter is rounded to none."""
+"""Most words that the trainer takes, repetitions counted: seconds, and no word of a large corpus
+that could matter is rounded to none."""
 _MAX_REPEATS = 20
-"""Times that the corpus is fed at most, so that a small one takes no time either."""
+"""Most times that it takes the corpus, so that a small one takes no time either."""
 _EXCESS = 1.15
 """Longer pieces that are trained for each that stays. More gained nothing on six languages."""
 _BLOCK = 65536  # words that are split at a time
@@ -38,12 +38,12 @@ Path = str | os.PathLike[str]
 class GroupFit:
     """How a vocabulary fits one group (language) of the corpus it was trained on.
 
-    All counts are of the corpus, not of the balanced sample; they leave out words that were
-    forgotten for being rare (`WordCounts`), which takes more than four million distinct ones.
+    All counts are of the corpus, not of the balanced sample, without words that were forgotten for
+    being rare (`WordCounts`), which takes more than four million distinct ones.
 
     Attributes:
         name: of the group.
-        share: of the group in what the pieces were trained on.
+        share: fraction of what the pieces were trained on.
         characters: in its words, so without white space.
         words: before the split into pieces; an ideograph or a punctuation mark is one.
         pieces: that the words are split into, an unknown word being one.
@@ -96,20 +96,20 @@ def train_vocabulary(
     """Trains a vocabulary on plain text; the same input gives the same pieces.
 
     Ids 0 to 103 are `HEAD`; then come the single characters in the order of their code points,
-    then those that occur inside words as `##c` (ideographs never do, being words by themselves),
-    then longer pieces, the earliest merged first. Longer pieces are merged from frequent pairs
-    (BPE) in the words of `BertTokenizer`, more of them than asked for; those that the tokenizer,
-    which takes the longest piece that fits, then uses least are dropped.
+    then those that occur inside words as `##c` (never ideographs, which are words by themselves),
+    then longer pieces, the earliest merged first. These are merged from frequent pairs (BPE) in the
+    words of `BertTokenizer`, more than asked for; those that the tokenizer, which takes the longest
+    piece that fits, then uses least are dropped.
 
     Args:
-        files: name of a group, such as a language, to its files or patterns (`*.txt`, `.gz`).
+        files: group, such as a language, to its files or patterns (`*.txt`, `.gz`).
         size: number of pieces.
         lower_case: whether text is lower-cased and stripped of accents, as for `BertTokenizer`.
-        smoothing: a group with n characters gets a share of n**smoothing: 1 is its true share, 0
-            the same for all. The multilingual models of the original were balanced with 0.7.
+        smoothing: a group of n characters gets a fraction that goes as n**smoothing: 1 is the true
+            one, 0 the same for all. The original's multilingual models were balanced with 0.7.
         min_character_count: characters that occur as often in all files become pieces. If None,
-            each group decides by the two coverages, and a character that one keeps is kept.
-        ideograph_coverage: share of a group's characters up to which ideographs and Hangul
+            each group decides by the two coverages, and what one keeps is kept.
+        ideograph_coverage: fraction of a group's characters from which ideographs and Hangul
             syllables, scripts of thousands of characters, may be left out to save pieces.
         letter_coverage: the same for all other characters.
         progress: show a bar on a terminal.
@@ -118,14 +118,23 @@ def train_vocabulary(
         BertError: an argument makes no sense, a file cannot be read, a group holds no text, or
             `size` has no room for the single characters; the message says how much they need.
     """
-    _check(files, size, smoothing, min_character_count, ideograph_coverage, letter_coverage)
+    if not files or not all(files.values()):
+        raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
+    if size < len(HEAD):
+        raise BertError(f"{size} pieces have no room for the {len(HEAD)} special ones.")
+    FRACTION.check("smoothing", smoothing)
+    if min_character_count is not None:
+        COUNT.check("min_character_count", min_character_count)
+    PORTION.check("ideograph_coverage", ideograph_coverage)
+    PORTION.check("letter_coverage", letter_coverage)
     groups = count_words(files, lower_case, progress)
     if min_character_count is None:
         kept = set[str]().union(
             *(covering(g.characters, ideograph_coverage, letter_coverage) for g in groups.values())
         )
     else:
-        kept = _frequent((g.characters for g in groups.values()), min_character_count)
+        together = sum((counts.characters for counts in groups.values()), Counter[str]())
+        kept = {c for c, count in together.items() if count >= min_character_count}
     inner = set[str]().union(*(counts.inner for counts in groups.values())) & kept
     fixed = [*HEAD, *sorted(kept), *("##" + character for character in sorted(inner))]
     if size < len(fixed):
@@ -150,11 +159,7 @@ def train_vocabulary(
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
-    """Writes a vocabulary in one step, into a folder that is made if need be.
-
-    Raises:
-        BertError: the file cannot be written.
-    """
+    """Writes a vocabulary in one step into a folder, made if need be, or raises a BertError."""
     with writing(path):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     vocabulary.save(path)
@@ -163,21 +168,18 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
 def covering(
     characters: Mapping[str, int], ideograph_coverage: float, letter_coverage: float
 ) -> set[str]:
-    """The characters of one group that become pieces.
+    """The characters of one group that become pieces, of which `characters` has the occurrences.
 
-    Of ideographs and Hangul syllables the rarest are left out as long as these together are at
-    most 1 - `ideograph_coverage` of all occurrences of characters; likewise of the others. Equally
+    Of ideographs and Hangul syllables the rarest are left out while these are at most
+    1 - `ideograph_coverage` of all occurrences of characters; likewise of the others. Equally
     frequent ones are kept or left out together.
-
-    Args:
-        characters: occurrences of each.
-        ideograph_coverage: see `train_vocabulary`.
-        letter_coverage: see `train_vocabulary`.
     """
     total = sum(characters.values())
     kept: set[str] = set()
     for many, coverage in ((True, ideograph_coverage), (False, letter_coverage)):
-        some = {c: n for c, n in characters.items() if _is_one_of_thousands(c) == many}
+        some = {
+            c: n for c, n in characters.items() if (is_cjk(c) or "\uac00" <= c <= "\ud7a3") == many
+        }
         lost, least = 0, 0
         for count, number in sorted(Counter(some.values()).items()):
             lost += count * number
@@ -189,7 +191,7 @@ def covering(
 
 
 def smoothed_shares(sizes: Mapping[str, int], smoothing: float) -> dict[str, float]:
-    """The share that each group gets: size**smoothing over the sum of these.
+    """The fraction that each group gets: size**smoothing over the sum of these.
 
     >>> smoothed_shares({"en": 10_000, "is": 100}, 0.5)
     {'en': 0.9090909090909091, 'is': 0.09090909090909091}
@@ -204,7 +206,7 @@ def balanced_words(
     """The words to train on and how often each is repeated.
 
     Left out are words of one character, which hold no pair, words with a character that is no
-    piece, and words that are rounded to no repetition.
+    piece, and words that are rounded to none.
 
     Returns:
         The words in the order of their code points, and their repetitions, int64 of that length.
@@ -231,9 +233,9 @@ def _merge(words: list[str], repeats: np.ndarray, fixed: list[str], size: int) -
         return fixed
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # All single characters are handed over as special tokens: those get their ids first and in
-    # this order. Left to the trainer, the ids of ## pieces, and with them the order of equally
-    # frequent pairs, would follow the order of a hash table, another one in each run.
+    # Single characters are handed over as special tokens, which get their ids first and in this
+    # order. Left to the trainer, the ids of ## pieces, and with them the order of equally frequent
+    # pairs, would follow a hash table's order, another one in each run.
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=0,
@@ -253,14 +255,8 @@ def _drop_least_used(
     """The pieces without those beyond `size` that are used least.
 
     Many a merged piece is only a step to a longer one. Dropping one changes how often others are
-    used, so it goes in rounds, each of which drops half of what is too much.
-
-    Args:
-        pieces: in the order of their ids.
-        words: that were trained on.
-        repeats: of each word.
-        fixed: how many pieces at the start stay in any case.
-        size: how many pieces stay.
+    used, so it goes in rounds, each of which drops half of the excess. The first `fixed` pieces
+    stay in any case.
     """
     while (excess := len(pieces) - size) > 0:
         used = np.zeros(len(pieces))
@@ -270,9 +266,7 @@ def _drop_least_used(
         # Of equally used ones the later merged go: a stable sort from the end.
         later_first = np.arange(len(pieces) - 1, fixed - 1, -1)
         least = later_first[np.argsort(used[later_first], kind="stable")[:drop]]
-        stays = np.ones(len(pieces), dtype=bool)
-        stays[least] = False
-        pieces = list(itertools.compress(pieces, stays.tolist()))
+        pieces = np.delete(np.array(pieces, object), least).tolist()
     return pieces
 
 
@@ -282,14 +276,13 @@ def _split(
     """Splits words into pieces.
 
     Yields:
-        For a block of words: their counts, shape (words,); the ids of all their pieces, one word
-        after the other, shape (pieces,); the number of pieces of each, shape (words,).
+        For a block of words: their counts, (words,); the ids of all their pieces in order,
+        (pieces,); the number of pieces of each, (words,).
     """
     vocab = {piece: index for index, piece in enumerate(pieces)}
     # Neither normalizer nor pre-tokenizer: these are words already.
-    rust = Tokenizer(
-        models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)
-    )
+    model = models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)
+    rust = Tokenizer(model)
     for start in range(0, len(words), _BLOCK):
         found = [one.ids for one in rust.encode_batch_fast(list(words[start : start + _BLOCK]))]
         ids = np.fromiter(itertools.chain.from_iterable(found), dtype=np.int64)
@@ -306,36 +299,3 @@ def _fit(name: str, share: float, counts: WordCounts, pieces: list[str]) -> Grou
         unknown += int(np.repeat(some, lengths)[ids == pieces.index(UNK)].sum())
     characters = counts.characters.total()
     return GroupFit(name, share, characters, int(numbers.sum()), used, unknown)
-
-
-def _frequent(groups: Iterable[Mapping[str, int]], least: int) -> set[str]:
-    together: Counter[str] = Counter()
-    for characters in groups:
-        together.update(characters)
-    return {character for character, count in together.items() if count >= least}
-
-
-def _is_one_of_thousands(character: str) -> bool:
-    """True for ideographs and Hangul syllables."""
-    return is_cjk(character) or "\uac00" <= character <= "\ud7a3"
-
-
-def _check(
-    files: Mapping[str, Sequence[Path]],
-    size: int,
-    smoothing: float,
-    min_character_count: int | None,
-    ideograph_coverage: float,
-    letter_coverage: float,
-) -> None:
-    if not files or not all(files.values()):
-        raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
-    if size < len(HEAD):
-        raise BertError(
-            f"a vocabulary of {size} pieces lacks room for the {len(HEAD)} special ones."
-        )
-    FRACTION.check("smoothing", smoothing)
-    if min_character_count is not None:
-        COUNT.check("min_character_count", min_character_count)
-    PORTION.check("ideograph_coverage", ideograph_coverage)
-    PORTION.check("letter_coverage", letter_coverage)

@@ -26,10 +26,10 @@ MAX_CHUNKS, MAX_WORDS = 2_000_000, 4_000_000
 class WordCounts:
     """How often each word and each character occurs in the texts of one group.
 
-    Words are those of `bert_tf.text.exact.split_words`, exactly. Texts are only split at white
-    space and around ideographs as they come, which is quick; each distinct chunk is cleaned,
-    lower-cased and split at punctuation once. Where the distinct words become more than
-    `max_words`, the rarest are forgotten; characters and totals stay exact.
+    Words are exactly those of `bert_tf.text.exact.split_words`. Texts are first split only at white
+    space and around ideographs, which is quick; each distinct chunk is cleaned, lower-cased and
+    split at punctuation once. If the distinct words become more than `max_words`, the rarest are
+    forgotten; characters and totals stay exact.
 
     Args:
         lower_case: as for `BertTokenizer`.
@@ -39,7 +39,7 @@ class WordCounts:
     Attributes:
         words: occurrences of each word, or fewer, down to none, where words were forgotten.
         characters: occurrences of each character in words.
-        inner: the characters that occur in a word behind its first one.
+        inner: the characters that occur in a word after its first one.
         total: number of words, the forgotten ones too.
 
     Example:
@@ -56,9 +56,7 @@ class WordCounts:
         self.characters: Counter[str] = Counter()
         self.inner: set[str] = set()
         self.total = 0
-        self._lower_case = lower_case
-        self._max_chunks = max_chunks
-        self._max_words = max_words
+        self._lower_case, self._max_chunks, self._max_words = lower_case, max_chunks, max_words
         self._chunks: Counter[str] = Counter()
 
     def add(self, texts: Iterable[str]) -> None:
@@ -68,8 +66,7 @@ class WordCounts:
             if text.isascii() and text.isprintable():
                 chunks.update(text.split())
                 continue
-            if _DROPPED_SPACE.search(text):
-                text = _DROPPED_SPACE.sub("", text)
+            text = _DROPPED_SPACE.sub("", text)
             chunks.update(_CHUNK.findall(text) if _IDEOGRAPH.search(text) else text.split())
             if len(chunks) > self._max_chunks:
                 self.finish()
@@ -85,11 +82,14 @@ class WordCounts:
                 self.total += count
                 for character in word:
                     characters[character] += count
-                if len(word) > 1:
-                    inner.update(word[1:])
+                inner.update(word[1:])
         self._chunks.clear()
-        if len(words) > self._max_words:
-            self._forget()
+        if len(words) > self._max_words:  # forget the rarest until a quarter of the room is free
+            floor = 0
+            while len(words) > 0.75 * self._max_words:
+                floor += 1
+                for word in [word for word, count in words.items() if count <= floor]:
+                    del words[word]
         return self
 
     def _split(self, chunk: str) -> list[str]:
@@ -97,44 +97,25 @@ class WordCounts:
             return [chunk.lower() if self._lower_case else chunk]
         return [word.text for word in split_words(chunk, self._lower_case)]
 
-    def _forget(self) -> None:
-        """Drops the rarest words until a quarter of the room is free."""
-        words, floor = self.words, 0
-        while len(words) > 0.75 * self._max_words:
-            floor += 1
-            for word in [word for word, count in words.items() if count <= floor]:
-                del words[word]
-
 
 def count_words(
     files: Mapping[str, Sequence[str | os.PathLike[str]]], lower_case: bool, progress: bool = False
 ) -> dict[str, WordCounts]:
-    """The counts of each group.
-
-    Args:
-        files: name of a group to its files and patterns.
-        lower_case: as for `BertTokenizer`.
-        progress: show a bar on a terminal.
+    """The counts of each group; `files` maps its name to its files and patterns.
 
     Raises:
         BertError: a pattern matches nothing, a file cannot be read, or a group holds no text.
     """
     paths = {name: find_files(patterns) for name, patterns in files.items()}
-    bar = Progress(progress, "counting words")
-    bar.start(sum(os.path.getsize(path) for some in paths.values() for path in some), 0)
     groups = {}
-    try:
+    with Progress(progress, "counting words") as bar:
+        bar.start(sum(os.path.getsize(path) for some in paths.values() for path in some))
         for name, some in paths.items():
-            counts = WordCounts(lower_case)
+            counts = groups[name] = WordCounts(lower_case)
             for path in some:
                 for document in read_documents(path, bar.add):
                     counts.add(document)
             if not counts.finish().total:
                 names = ", ".join(map(str, some))
-                raise BertError(
-                    f"{names}: no text to train a vocabulary on; give plain text in UTF-8."
-                )
-            groups[name] = counts
-    finally:
-        bar.close()
+                raise BertError(f"{names}: no text to train a vocabulary on; give UTF-8 text.")
     return groups
