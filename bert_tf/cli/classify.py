@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
@@ -18,7 +18,7 @@ from bert_tf.cli.classify_predictions import (
     predict_test,
 )
 from bert_tf.cli.options import STOPPED, chosen, say
-from bert_tf.cli.training import Watcher, stopped
+from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
 DESCRIPTION = """\
 Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
 "--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines, Parquet or Excel; which
-column is what is told from its names. With --task_name the flags are those of the original's
-run_classifier.py, with its defaults. Started again with the same command it goes on where it was
-stopped or killed.
+column is what is inferred from its names. With --task_name the flags are those of the original's
+run_classifier.py, with its defaults. The same command resumes where it was stopped or killed.
 """
 EXAMPLES = """\
 examples:
@@ -59,7 +58,7 @@ _SPLITS = ("train", "validation", "test")
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     if args.model and (args.test or args.validation) and not (args.train or args.do_train):
-        # What is to be evaluated is a classifier as it is, too.
+        # A classifier as it is can be evaluated too.
         args.model, args.init_checkpoint = None, args.model
     if asks_a_model(args):
         return answer_prediction(args)
@@ -127,17 +126,12 @@ def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
 
 
 def _check_test_file(args: argparse.Namespace) -> None:
-    """Makes sure that there is something to predict, before hours of training.
-
-    Raises:
-        BertError: there is not.
-    """
+    """Raises a `BertError` if there is no test file to predict, before hours of training."""
     from bert_tf.data.labelled.glue import splits_there
 
     if "test" not in splits_there(args.task_name, args.data_dir, args.xnli_language):
         raise BertError(
-            f"--do_predict predicts the test file of {args.task_name}, and there is none in "
-            f"{args.data_dir}."
+            f"--do_predict needs the test file of {args.task_name}: none is in {args.data_dir}."
         )
 
 
@@ -165,8 +159,8 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
     do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
     if original and not any(do.values()):
         raise BertError(
-            "at least one of --do_train, --do_eval and --do_predict must be true, with --task_name "
-            "as in the original's script."
+            "with --task_name, --do_train, --do_eval or --do_predict must be true, as in the "
+            "original's script."
         )
     if not original:
         do["train"] = bool(args.train) if do["train"] is None else do["train"]
@@ -213,31 +207,24 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
     if args.task_name is None:
         return FineTuningPlan(**given)
     asks_for_best = args.metric is not None or args.patience is not None
-    return FineTuningPlan(**{**ORIGINAL, "keep_best": asks_for_best, **given})
+    return FineTuningPlan(**(ORIGINAL | {"keep_best": asks_for_best} | given))
 
 
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
     from bert_tf.cli import classify_output as output
-    from bert_tf.training.distribution import leads
-    from bert_tf.training.log import TrainingLog
 
-    if not leads():
-        return session.train(progress=False)
-    log = TrainingLog(session.folder, sys.stdout if args.json else None, json_file=True)
     assert session.plan is not None
     metric = session.objective.metric(session.plan.metric)
-    show = None if args.json else functools.partial(output.row_text, metric=metric.name)
-    watcher = Watcher(log, show, output.panels(session.objective, metric))
-
-    def on_resume(step: int) -> None:
-        log.start(step)
-        say(output.resumed(session, step))
-
-    try:
-        return session.train(on_row=watcher.row, on_resume=on_resume)
-    finally:
-        watcher.close()
+    return watched(
+        session.train,
+        session.folder,
+        args.json,
+        functools.partial(output.row_text, metric=metric.name),
+        functools.partial(output.resumed, session),
+        output.panels(session.objective, metric),
+        json_file=True,
+    )
 
 
 def _output_dir(args: argparse.Namespace, do: dict[str, Any], files: dict[str, list[str]], name):
@@ -256,22 +243,20 @@ def _class_weights(text: str) -> Any:
         try:
             weights[name.strip()] = float(weight if name.strip() else "")
         except ValueError:
-            raise BertError(
-                f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
-            ) from None
+            help = f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
+            raise BertError(help) from None
     return weights
 
 
 def _shares(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
-    try:
+    shares: list[float] = []
+    with contextlib.suppress(ValueError):
         shares = [float(part) for part in comma_separated(text)]
-    except ValueError:
-        shares = []
     if not 2 <= len(shares) <= 3 or not all(0 < share < float("inf") for share in shares):
         raise BertError(
-            f"--shares={text}: write the shares of train, validation and test, as 0.7,0.15,0.15, "
-            "or of train and validation alone, as 0.8,0.2."
+            f"--shares={text}: write fractions of train, validation and test, as 0.7,0.15,0.15, or "
+            "of train and validation alone, as 0.8,0.2."
         )
     return dict(zip(_SPLITS, shares))
