@@ -34,11 +34,7 @@ def show(result: ClassifyResult) -> str:
 
 
 def table_form(info: ClassifierInfo) -> TextForm:
-    """A line for each result, which can be printed while the next is not known yet.
-
-    Args:
-        info: of the classifier.
-    """
+    """A line for each result, which can be printed while the next is not known yet."""
     cells = 30 if info.several else min(30, max([5, *map(width, info.labels)]))
     heads = ["label"] if info.several else ["label", "probability"]
     if not info.labels:
