@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.lines import Source, open_source
-from bert_tf.cli.options import check_checkpoint, say
+from bert_tf.cli.options import SOME_FAILED, check_checkpoint, say
 from bert_tf.cli.output import Output, open_output
 from bert_tf.cli.prompt import converse
 from bert_tf.errors import BertError
@@ -20,14 +20,11 @@ from bert_tf.files.whole import check_output, is_special
 if TYPE_CHECKING:
     from bert_tf.tasks.bulk import Form, PredictedFile, Row, Stream
 
-SOME_FAILED = 3
-"""Exit code if some rows could not be answered; the others were."""
-
 
 def prepare(
     args: argparse.Namespace, texts: Sequence[str], parse: Callable[[str], Any] = str
 ) -> Source | None:
-    """Checks checkpoint, input and output before anything slow starts; gives `open_source`'s."""
+    """Checks checkpoint, output and input before anything slow starts; see `open_source`."""
     check_checkpoint(args)
     source = open_source(args.input, texts, parse)
     if args.output is not None:
@@ -163,11 +160,8 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
                 yield row, result
                 bar.reach(row[1][1])
 
-        if source.is_stdin:
-            chunks = source.as_they_come(16 * batch_size)
-            code = max((print_answers(counted(some), output) for some in chunks), default=0)
-        else:
-            code = print_answers(counted(source), output)
+        chunks = source.as_they_come(16 * batch_size) if source.is_stdin else [source]
+        code = max((print_answers(counted(some), output) for some in chunks), default=0)
     if not done:
         say(f"{source.name} holds no text.")
     return code

@@ -9,14 +9,9 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from bert_tf.cli import classify_predictions as predictions
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classify_flags import FLAGS, ORIGINAL, add_arguments
-from bert_tf.cli.classify_predictions import (
-    answer_prediction,
-    asks_a_model,
-    layout_of,
-    predict_test,
-)
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
@@ -53,6 +48,7 @@ examples:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 
 _SPLITS = ("train", "validation", "test")
+_SAME = ("task_name", "data_dir", "split_seed", "start", "overwrite")  # flags that the job takes
 
 
 def answer(args: argparse.Namespace) -> int:
@@ -60,13 +56,13 @@ def answer(args: argparse.Namespace) -> int:
     if args.model and (args.test or args.validation) and not (args.train or args.do_train):
         # A classifier as it is can be evaluated too.
         args.model, args.init_checkpoint = None, args.model
-    if asks_a_model(args):
-        return answer_prediction(args)
+    if predictions.asks_a_model(args):
+        return predictions.answer_prediction(args)
     job = make_job(args)
     if args.do_predict:
         _check_test_file(args)
     if not (job.do_train or job.do_eval):
-        return _tell_predicted(args, {"test_results": predict_test(args)})
+        return _tell_predicted(args, {"test_results": predictions.predict_test(args)})
     _choose_backend(args, job.do_train)
     from bert_tf.cli import classify_output as output
     from bert_tf.training.finetuning.session import ClassifierSession
@@ -104,12 +100,12 @@ def answer(args: argparse.Namespace) -> int:
     if job.do_train:
         output.draw_text_lengths(session, say)
     if args.do_predict:
-        found["test_results"] = predict_test(args, session.folder)
+        found["test_results"] = predictions.predict_test(args, session.folder)
     if not args.json:
         print(output.text_of(session, results, found))
     if args.do_predict or args.json:
         _tell_predicted(args, found)
-    return answer_prediction(args, session.folder) if args.predict else 0
+    return predictions.answer_prediction(args, session.folder) if args.predict else 0
 
 
 def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
@@ -159,41 +155,37 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
     do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
     if original and not any(do.values()):
         raise BertError(
-            "with --task_name, --do_train, --do_eval or --do_predict must be true, as in the "
-            "original's script."
+            "at least one of --do_train, --do_eval and --do_predict must be true with --task_name, "
+            "as in the original's script."
         )
     if not original:
         do["train"] = bool(args.train) if do["train"] is None else do["train"]
         do["eval"] = True if do["eval"] is None else do["eval"]
         if not any(do.values()):
             raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
-    files = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
+    files: dict[str, Any] = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
     changes = parse_changes(args.problems or "")
     Policy("train", **changes)
     length = args.max_seq_length
     return ClassifierJob(
         output_dir=args.output_dir or _output_dir(args, do, files, default_output_dir),
         **files,
-        task_name=args.task_name,
-        data_dir=args.data_dir,
+        **{name: getattr(args, name) for name in _SAME},
         language=args.xnli_language,
-        layout=layout_of(args),
+        layout=predictions.layout_of(args),
         label_names=tuple(comma_separated(args.labels)) or None,
         shares=_shares(args.shares),
-        split_seed=args.split_seed,
         problems=changes,
         # Empty where a script has a variable that is not set.
         checkpoint=args.init_checkpoint or None,
         config=args.bert_config_file or None,
         vocab=args.vocab_file or None,
         lower_case=args.do_lower_case,
-        start=args.start,
         max_seq_length=USUAL_LENGTH if original and length is None else length,
         plan=make_plan(args),
         do_train=bool(do["train"]),
         do_eval=bool(do["eval"]),
         loss_batch=args.eval_batch_size or 8,
-        overwrite=args.overwrite,
     )
 
 

@@ -63,15 +63,12 @@ def _add_files(parser: Parser) -> None:
     parser.text("task_name", "a task of GLUE, or XNLI, in its original files: CoLA, MRPC,...")
     parser.text("data_dir", "the folder with the files of --task_name")
     parser.text("xnli_language", "the language of XNLI", "zh")
-    parser.text(
-        "output_dir",
-        "folder for the model and all results, where a stopped training resumes; named after the "
-        "data when left out: data_classifier for data.csv",
-    )
+    folder = "folder for model and results, where a stopped training resumes (DATA_classifier)"
+    parser.text("output_dir", folder)
     parser.text(
         "init_checkpoint checkpoint",
-        "weights to begin from, or a classifier to evaluate: a folder, a prefix, a .zip or a name; "
-        "the small model that comes along when left out",
+        "weights to begin from, or a classifier to evaluate: a folder, a prefix, a .zip or a name "
+        "(the small demonstration model)",
     )
     add_release_options(parser, "bert_config_file config", "vocab_file vocab")
     add_lower_case(parser)
@@ -90,11 +87,8 @@ def _add_table(parser: Parser) -> None:
     parser.text("text", "the column of the text: its name, or its number from 0")
     parser.text("text_pair", "the column of the second text, for pairs")
     parser.text("label", "the column of the label")
-    parser.text(
-        "task",
-        "classes: one of several; multilabel: any number of labels at once; regression: a number",
-        choices=("classes", "multilabel", "regression"),
-    )
+    task = "what labels are: one of several classes, any number of labels, or a number"
+    parser.text("task", task, choices=("classes", "multilabel", "regression"))
     parser.text("labels", "all labels in the order wanted, comma separated")
     parser.text("label_separator", "what stands between several labels of one row, such as |")
     parser.plan(TableOptions, "header format delimiter quoting encoding sheet", {}, original={})

@@ -10,13 +10,8 @@ from typing import Any
 from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
+from bert_tf.report import classification_figures as figures
 from bert_tf.report.classification import confusion_table, labels_table, summary_table
-from bert_tf.report.classification_figures import (
-    draw_calibration,
-    draw_confusion,
-    draw_curves,
-    draw_scatter,
-)
 from bert_tf.report.curves import Panel
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
@@ -30,8 +25,8 @@ LENGTHS = "lengths.png"
 
 def before(session: ClassifierSession) -> list[str]:
     """What is about to be done, a line each."""
-    lines, plan = [str(session.lengths)], session.plan
-    if plan is None:
+    lines = [str(session.lengths)]
+    if (plan := session.plan) is None:
         return lines
     parts = [
         f"training, mode {plan.mode}: {_counted(session.steps, 'step')} of {plan.batch_size} rows",
@@ -88,13 +83,10 @@ def row_text(row: Mapping[str, float], metric: str) -> str:
 
 
 def _numbers(row: Mapping[str, float], names: Sequence[str]) -> str:
-    shown = []
-    for name in names:
-        if name in row:
-            short = name.removeprefix("eval_")
-            value = f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
-            shown.append(f"{short} {value}")
-    return ", ".join(shown)
+    def shown(name: str) -> str:
+        return f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
+
+    return ", ".join(f"{x.removeprefix('eval_')} {shown(x)}" for x in names if x in row)
 
 
 def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any]:
@@ -116,15 +108,13 @@ def draw_judged(
         match kind:
             case "scatter":
                 labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
-                return draw_scatter(labels, outputs, result, path, title)
+                return figures.draw_scatter(labels, outputs, result, path, title)
             case "confusion":
-                return draw_confusion(result, path, f"Confusion matrix, {name} rows")
+                return figures.draw_confusion(result, path, f"Confusion matrix, {name} rows")
             case "curves":
-                return draw_curves(result, path, title)
-        error = 100 * result["calibration"]["error"]
-        return draw_calibration(
-            result, path, f"Calibration, {name} rows: expected error {error:.1f} %"
-        )
+                return figures.draw_curves(result, path, title)
+        error = f"expected error {100 * result['calibration']['error']:.1f} %"
+        return figures.draw_calibration(result, path, f"Calibration, {name} rows: {error}")
 
     for kind in session.objective.pictures:
         path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")

@@ -43,12 +43,11 @@ def table_form(info: ClassifierInfo) -> TextForm:
 
 
 def _row(result: ClassifyResult, cells: int) -> str:
+    found = [result.label or "", percent(result.probability or 0.0)]
     if result.value is not None:
         found = [f"{result.value:.4g}"]
     elif result.labels is not None:
         found = [", ".join(result.labels) or "(none)"]
-    else:
-        found = [result.label or "", percent(result.probability or 0.0)]
     text = result.text if result.text_pair is None else f"{result.text} | {result.text_pair}"
     return _line([*found, ("(cut) " if result.cut else "") + text], cells)
 

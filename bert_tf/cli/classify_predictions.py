@@ -49,12 +49,8 @@ def add_prediction_arguments(parser: Parser) -> None:
         "plain lines of text; - is standard input",
     )
     parser.text("output", "file for the results, which --predict resumes (standard output)")
-    parser.text(
-        "output_format",
-        "tsv: label, probability, and a column for each class; jsonl: JSON lines (by the end of "
-        "--output's name, else tsv)",
-        choices=FORMATS,
-    )
+    format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
+    parser.text("output_format", format, choices=FORMATS)
     parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
     threshold = "from which probability on a label is given, if a text can have several"
     parser.number("threshold", threshold, FRACTION, 0.5)
@@ -69,13 +65,13 @@ def asks_a_model(args: argparse.Namespace) -> bool:
     Raises:
         BertError: what is to be predicted, now or after training, cannot be.
     """
-    does = (args.train, args.do_train, args.do_eval, args.do_predict)
-    if args.model and any(does):
+    more = any((args.train, args.do_train, args.do_eval, args.do_predict))
+    if args.model and more:
         raise BertError(
-            "--model asks a classifier as it is: leave it out to train, evaluate or predict a "
+            "--model asks a classifier as it is; leave it out to train, evaluate or predict a "
             "task's test file (a classifier to begin from is --init_checkpoint)."
         )
-    if args.texts and any(does):
+    if args.texts and more:
         raise BertError(
             f"{args.texts[0]!r:.80} belongs to no flag. Files to train on follow --train, texts to "
             "classify --model FOLDER."
@@ -91,7 +87,7 @@ def asks_a_model(args: argparse.Namespace) -> bool:
         raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
     if args.output is not None:
         args.output = check_output(args.output, bool(args.overwrite), args.predict)
-    return bool(args.model or args.texts or (args.predict and not any(does)))
+    return bool(args.model or args.texts or (args.predict and not more))
 
 
 def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
@@ -155,9 +151,8 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
     from bert_tf.tasks.classify_files import predict_task
 
     folder = args.output_dir or (path if os.path.isdir(path) else os.path.dirname(path))
-    return predict_task(
-        classify, args.task_name, args.data_dir, folder, language=args.xnli_language
-    )
+    task = (args.task_name, args.data_dir)
+    return predict_task(classify, *task, folder, language=args.xnli_language)
 
 
 def load_classifier(args: argparse.Namespace, path: str) -> Classify:
@@ -217,20 +212,16 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     if isinstance(value, dict):
         names = ("first", "second") if "first" in value else ("text", "text_pair")
         found = [value[name] for name in names if value.get(name) is not None]
-    elif isinstance(value, list) and pairs is not False:
-        found = value
-    elif line.count("\t") == 1 and pairs is not False:
-        found = line.split("\t")
-    if not found or not all(isinstance(one, str) for one in found):
-        found = [line]
-    if len(found) == 2:
+    elif pairs is not False:
+        found = value if isinstance(value, list) else line.split("\t")
+    if len(found) == 2 and all(isinstance(one, str) for one in found):
         return found[0], found[1]
     if pairs:
         raise BertError(
             "this model takes pairs: two columns with one TAB between them, or JSON such as "
             '["first text", "second text"].'
         )
-    return found[0] if len(found) == 1 else line
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else line
 
 
 def _answer_file(args: argparse.Namespace, path: str) -> int:
@@ -248,14 +239,12 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
     for remark in rows.remarks:
         say(remark)
-    echo = bool(args.echo)
+    options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
     if grows(args.output):
-        predict = functools.partial(
-            predict_file, classify, rows, args.output, format=format, echo=echo, pairs=rows.pairs
-        )
+        predict = functools.partial(predict_file, classify, rows, args.output, **options)
         count = functools.partial(about_rows, args.predict)
         return answer_into_file(args, predict, args.predict, count, tell_problems=True)
-    lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
+    lines = ResultLines(classify.info, **options)
     with open_output(args.output, lines) as output:
         return print_answers(answer_rows(classify, rows), output)
 

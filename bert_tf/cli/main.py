@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import bert_tf
 from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser
@@ -118,11 +118,7 @@ def profile_table() -> str:
 
 
 def run(command: str | None = None) -> None:
-    """Runs the process's command and ends the process: what scripts and entry points call.
-
-    Args:
-        command: for a script that is a single command, its name.
-    """
+    """Runs a script's or else the process's command, and ends the process: an entry point."""
     from bert_tf.backend import silence
 
     arguments = [*([command] if command else []), *sys.argv[1:]]
@@ -131,20 +127,14 @@ def run(command: str | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     if arguments and arguments[0] in ("mask", "nsp", "evaluate", "judge", "pretrain", "classify"):
         silence()
-    code = _without_closed_pipes(lambda: main(arguments))
+    try:
+        code = main(arguments)
+    except BrokenPipeError:
+        code = CLOSED_PIPE
+    if code == CLOSED_PIPE:  # Python must not write to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     # Taking the frameworks down takes half a second, for memory that is freed anyway.
     os._exit(code)
-
-
-def _without_closed_pipes(action: Callable[[], int]) -> int:
-    """Runs an action; if stdout is closed by its reader, Python must not write to it at exit."""
-    try:
-        code = action()
-    except BrokenPipeError:
-        code = CLOSED_PIPE
-    if code == CLOSED_PIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return code

@@ -45,23 +45,14 @@ def add_arguments(parser: Parser) -> None:
     add_model_options(parser)
     parser.group("the answers")
     parser.number("top-k", "words for each mask", COUNT, 5)
-    parser.text(
-        "mode",
-        "several masks in a text: each alone, one after another with the surest first, or the "
-        "words that fit best together",
-        "independent",
-        choices=tuple(_MODES),
-    )
+    mode = "several masks: each alone, one after another from the surest, or all together"
+    parser.text("mode", mode, "independent", choices=tuple(_MODES))
     parser.switch("whole-words", 'leave out tokens that continue a word ("##...")')
     parser.number("max-pieces", "also try words of up to N tokens", COUNT, 1)
     candidates = "choose among these words only; they may be of several tokens"
     parser.text("candidates", candidates, metavar="WORD,WORD,...")
-    parser.text(
-        "too-long",
-        "refuse a text longer than the model takes, or show a window around each mask",
-        "error",
-        choices=("error", "window"),
-    )
+    long = "refuse a text longer than the model takes, or show it a window around each mask"
+    parser.text("too-long", long, "error", choices=("error", "window"))
     parser.number("stride", "from window to window", COUNT, 128)
 
 

@@ -101,7 +101,7 @@ def show(result: NextSentenceResult) -> str:
 
 
 def show_row(result: NextSentenceResult) -> str:
-    """A result as a line of a table that can be printed while the next is not known yet."""
+    """A result as a line of a table, which needs no other to be printed."""
     okay, label = round(100 * result.probability), result.label + (", cut" if result.cut else "")
     return _line(f"{okay} %", f"{result.probability:.4f}", label, result.first, result.second)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import contextlib
 import difflib
 import os
 import sys
@@ -148,9 +147,9 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's, on arguments that were respelled first; those unknown are an error.
+        """As argparse's, on respelled arguments; unknown ones are an error here.
 
-        argparse leaves them to the parser above, which has neither the command's flags nor name.
+        The parser above, to which argparse leaves them, has neither the command's flags nor name.
         """
         arguments = sys.argv[1:] if args is None else list(args)
         if self._subparsers is None:
@@ -164,16 +163,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with a message and exit code 2."""
-        unknown = [one for one in self._given if _is_flag(one) and not self._knows(one)]
+        known = self._option_string_actions
+        flags = filter(_is_flag, self._given)
+        unknown = [one for one in flags if one.partition("=")[0] not in known]
         if unknown and "required" in message:  # and may be what was meant by the one unknown
             message = f"{message}; {self._unrecognized(unknown)}"
         self.exit(2, f"bert_tf: error: {message} (see {self.prog} --help)\n")
 
-    def _knows(self, word: str) -> bool:
-        return word.partition("=")[0] in self._option_string_actions
-
     def _unrecognized(self, words: Sequence[str]) -> str:
-        """What is told of arguments that there are not, with the nearest of those there are."""
+        """The message on unknown arguments, with the nearest known ones."""
         known = [action for action in self._actions if action.help != argparse.SUPPRESS]
         flags = [flag for one in known for flag in one.option_strings if flag.startswith("--")]
         flags += [f"--no{one.option_strings[0][2:]}" for one in known if one.type is truth]
@@ -239,12 +237,8 @@ def add_model_options(parser: Parser) -> None:
     parser.set_defaults(demonstration=False)
     add_release_options(parser)
     add_lower_case(parser, "lower-case do_lower_case do_lower")
-    parser.text(
-        "hidden-act",
-        "activation in place of the config's; gelu_exact for a checkpoint from Hugging Face that "
-        "says gelu",
-        metavar="NAME",
-    )
+    hidden_act = "activation in place of the config's; gelu_exact for Hugging Face's gelu"
+    parser.text("hidden-act", hidden_act, metavar="NAME")
     parser.text(
         "backend",
         "tensorflow, jax, openvino, or auto: openvino, the fastest on a CPU, if it is installed, "
@@ -298,8 +292,7 @@ def check_checkpoint(args: argparse.Namespace) -> None:
     if args.checkpoint is None:
         raise BertError(NO_CHECKPOINT)
     args.demonstration = True
-    if args.lower_case is None:
-        args.lower_case = False  # as its name says; inferred, that would be one more remark
+    args.lower_case = bool(args.lower_case)  # as its name says; inferred, it would be a remark
 
 
 def load_bert(args: argparse.Namespace) -> Bert:
@@ -322,7 +315,8 @@ def load_bert(args: argparse.Namespace) -> Bert:
     # same packages can meet half-made modules.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load, args.checkpoint, **options)
-        if not _fails_at_once(loading):
+        concurrent.futures.wait([loading], timeout=0.05)
+        if not (loading.done() and loading.exception()):  # as on a mistyped path
             with profile.phase("import"):
                 preload(chosen)
         bert = loading.result()
@@ -332,13 +326,6 @@ def load_bert(args: argparse.Namespace) -> Bert:
         for remark in bert.report.remarks:
             say(remark)
     return bert
-
-
-def _fails_at_once(loading: concurrent.futures.Future) -> bool:
-    """Whether loading ends in an error within a moment, as it does on a mistyped path."""
-    with contextlib.suppress(concurrent.futures.TimeoutError):
-        return loading.exception(timeout=0.05) is not None
-    return False
 
 
 def say(remark: str) -> None:

@@ -67,12 +67,8 @@ def answer(args: argparse.Namespace) -> int:
         if not leads():
             return STOPPED if outcome.interrupted else 0
         release = {} if outcome.interrupted else {"release": "release"}
-        found = {
-            "step": outcome.step,
-            "interrupted": outcome.interrupted,
-            "checkpoint": outcome.prefix,
-            **places(session.output_dir, **release),
-        }
+        found = {"step": outcome.step, "interrupted": outcome.interrupted}
+        found |= {"checkpoint": outcome.prefix, **places(session.output_dir, **release)}
         if outcome.interrupted:
             text = stopped(outcome.step, args.num_train_steps, f": {outcome.prefix}")
             print(json.dumps(found) if args.json else text)
@@ -96,10 +92,9 @@ def choose_training_backend(
     """
     from bert_tf.backend import choose_backend
 
-    if use_tpu:
-        if name not in (None, "auto", "jax"):
-            raise BertError(f"--use_tpu needs JAX, and --backend={name}; leave one of them out.")
-        name = "jax"
+    if use_tpu and name not in (None, "auto", "jax"):
+        raise BertError(f"--use_tpu needs JAX, and --backend={name}; leave one of them out.")
+    name = "jax" if use_tpu else name
     if (name or os.environ.get("KERAS_BACKEND")) == "openvino":
         raise BertError(
             "OpenVINO cannot train; pass --backend=tensorflow or --backend=jax (OpenVINO answers "

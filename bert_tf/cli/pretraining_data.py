@@ -53,11 +53,8 @@ def add_arguments(parser: Parser) -> None:
     parser.number("random_seed", "seed of all that is random", SEED, 12345)
     parser.group("beyond the original")
     parser.number("num_workers", "processes that work at once; all cores", THREADS)
-    parser.switch(
-        "group_by_pattern",
-        "take a random second segment from the files of the same pattern of --input_file, such as "
-        "a language's; when false, from all files",
-    )
+    group = "random second segments come from files of the same pattern, such as a language's"
+    parser.switch("group_by_pattern", group)
     parser.text(
         "sources",
         "tables (.tsv, with a header and a row for each document), one for each input file, with "

@@ -18,7 +18,10 @@ FLAGS = {
 }
 """Options of the plan and of the batches whose flags have other names."""
 
-_TPU = "JAX's TPU build finds TPUs: pass --backend=jax, and --distribute=data to use all cores."
+_TPU = (
+    "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
+    "to use all cores."
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,11 +58,8 @@ def _add_files(parser: Parser) -> None:
     parser.text("output_dir", "folder for checkpoints, log and result", required=True)
     config = "bert_config.json; the one with --init_checkpoint when left out"
     parser.text("bert_config_file config", config)
-    parser.text(
-        "vocab_file vocab",
-        "vocab.txt, to copy to the new weights; when left out, the one with the corpus, "
-        "--init_checkpoint or --bert_config_file",
-    )
+    vocab = "vocab.txt for the new weights (the corpus's, --init_checkpoint's or the config's)"
+    parser.text("vocab_file vocab", vocab)
     parser.text("init_checkpoint", "weights to begin from: a folder, a prefix, a .zip or a name")
     data = "like --input_file, to evaluate on; when left out, what is held out, else --input_file"
     parser.text("eval_input_file", data)
@@ -67,13 +67,8 @@ def _add_files(parser: Parser) -> None:
 
 def _add_corpus(parser: Parser) -> None:
     parser.group("on a tokenized corpus")
-    parser.text(
-        "start",
-        "new weights: random, as the original's, or spectral, from the statistics of the corpus, "
-        "which saves much of a short training",
-        "random",
-        choices=("random", "spectral"),
-    )
+    start = "new weights: random, or from the corpus's statistics, which shortens training much"
+    parser.text("start", start, "random", choices=("random", "spectral"))
     parser.plan(BatchSettings, "held_out_pieces held_out_seed smoothing", FLAGS)
     parser.switch("do_whole_word_mask", "mask all tokens of a word or none")
     whole = "instead: fraction of the examples that is masked by whole words, not by single tokens"

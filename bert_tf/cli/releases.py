@@ -75,8 +75,7 @@ def _known(found: Installed) -> dict[str, Any]:
         return {}
     try:
         with locate(found.path) as files, CheckpointReader(files.prefix) as reader:
-            config = BertConfig.from_file(str(files.config_path))
-            tensors = reader.tensors
+            config, tensors = BertConfig.from_file(str(files.config_path)), reader.tensors
     except BertError:  # damaged; loading it tells how
         return {}
     sizes = {name: info.nbytes // info.dtype.itemsize for name, info in tensors.items()}

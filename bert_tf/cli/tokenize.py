@@ -113,7 +113,7 @@ def read_named_tables(tables: list[str], groups: dict[str, str]) -> dict[str, li
         name, equals, path = given.partition("=")
         if not equals or name not in groups:
             raise BertError(
-                f"--sources has {given}; it must begin with a group of --input_file, as in "
+                f"--sources has {given}; it is to begin with a group of --input_file, as in "
                 f"{next(iter(groups), 'en')}=documents.tsv:id."
             )
         column = "source"
@@ -132,7 +132,6 @@ def show(corpus: TokenCorpus, folder: str) -> str:
     for name, counts in corpus.info["counts"].items():
         unknown = 100 * counts["unknown"] / max(counts["pieces"], 1)
         rows.append([name, *(f"{counts[column]:,}" for column in columns), f"{unknown:.3f} %"])
-    return (
-        f"wrote {folder}: {len(corpus.tokens):,} pieces of {len(corpus):,} documents, parts of "
-        f"{corpus.info['sources']:,} sources\n{table(rows, '<>>>>')}"
-    )
+    what = f"{len(corpus.tokens):,} pieces of {len(corpus):,} documents"
+    sources = f"parts of {corpus.info['sources']:,} sources"
+    return f"wrote {folder}: {what}, {sources}\n{table(rows, '<>>>>')}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CURVE = "curve.png"
 
 Row = dict[str, float]
+Show = Callable[[Row], str]
 
 
 class Watcher:
@@ -29,7 +30,7 @@ class Watcher:
     """
 
     def __init__(
-        self, log: TrainingLog, show: Callable[[Row], str] | None = None, panels: Any = ()
+        self, log: TrainingLog, show: Show | None = None, panels: Sequence[Panel] = ()
     ) -> None:
         self._log, self._show, self._panels = log, show, panels
         self._draws = True
@@ -77,7 +78,7 @@ def watched(
     train: Callable[..., Any],
     folder: str,
     json: bool,
-    row_text: Callable[[Row], str],
+    row_text: Show,
     resumed: Callable[[int], str],
     panels: Sequence[Panel] = (),
     **log_options: Any,

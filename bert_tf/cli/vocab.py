@@ -43,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
         "letters of each group and --ideograph_coverage decide",
         COUNT,
     )
-    coverage = "ideographs and Hangul syllables that cover this fraction of a group are kept"
+    coverage = "fraction of a group's characters up to which ideographs and Hangul are kept"
     parser.number("ideograph_coverage", coverage, PORTION, 0.998)
     parser.switch("overwrite", "replace the output if it exists")
 
