@@ -38,28 +38,25 @@ def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
         The backend's name.
 
     Raises:
-        BertError: there is no such backend, its package is not installed, or Keras is imported
-            already with another one.
+        BertError: there is no such backend, it is not installed, or Keras already has another.
     """
     source = "--backend" if name else "KERAS_BACKEND"
     name = name or os.environ.get("KERAS_BACKEND") or AUTO
     if name not in (*BACKENDS, AUTO):
         raise BertError(f"{source} is {name!r}; the backends are {', '.join((*BACKENDS, AUTO))}.")
-    keras = sys.modules.get("keras")
-    if name == AUTO:
-        if keras is not None:
-            name = keras.backend.backend()
-        else:
-            fast = predict and importlib.util.find_spec("openvino") is not None
-            name = "openvino" if fast else "tensorflow"
-    if keras is not None:
+    if (keras := sys.modules.get("keras")) is not None:
         running = keras.backend.backend()
+        if name == AUTO:
+            name = running
         if running != name:
             raise BertError(
                 f"Keras runs on {running} already, and the backend cannot change after that. "
                 f"Choose {name} before Keras is imported, for example in a new process."
             )
-    elif importlib.util.find_spec(name) is None:
+    elif name == AUTO:
+        fast = predict and importlib.util.find_spec("openvino") is not None
+        name = "openvino" if fast else "tensorflow"
+    if keras is None and importlib.util.find_spec(name) is None:
         package = "tensorflow" if name == "tensorflow" else f"'bert_tf[{name}]'"
         raise BertError(f"the backend {name} is not installed. Install it: pip install {package}")
     os.environ["KERAS_BACKEND"] = name
@@ -67,12 +64,9 @@ def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
 
 
 def current() -> str:
-    """The backend that Keras runs on, or will run on if it is imported now.
-
-    Keras itself is not imported: on OpenVINO a prediction may do without it.
-    """
+    """The backend that Keras runs on, or would; it is not imported, as OpenVINO may not need it."""
     keras = sys.modules.get("keras")
-    # Another thread may be importing it this moment; then it takes what the environment says.
+    # Another thread may be importing it at this moment; then the environment decides.
     if keras is not None and not getattr(keras.__spec__, "_initializing", False):
         return keras.backend.backend()
     if os.environ.get("KERAS_BACKEND"):
@@ -85,11 +79,7 @@ def current() -> str:
 
 
 def set_threads(number: int) -> None:
-    """Has every backend compute with so many threads; before any of them is imported.
-
-    Args:
-        number: of threads; more than there are cores is of no use.
-    """
+    """Limits every backend's threads, before any is imported; more than cores are of no use."""
     THREADS.check("number", number)
     for variable in ("BERT_TF_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[variable] = str(number)
@@ -99,7 +89,7 @@ def set_threads(number: int) -> None:
 
 
 def preload(name: str) -> None:
-    """Imports what a backend needs; what fails here fails again, and is told, where it is used."""
+    """Imports what a backend needs; what fails here fails again, with a message, when used."""
     modules = ["openvino"] if name == "openvino" else [name, "keras", "bert_tf.models.builders"]
     with contextlib.suppress(Exception):
         for module in modules:
@@ -107,14 +97,12 @@ def preload(name: str) -> None:
 
 
 def silence() -> None:
-    """Hides what the frameworks log, and nothing else.
+    """Hides what the frameworks log, and nothing else; nothing with TF_CPP_MIN_LOG_LEVEL=0.
 
     TensorFlow's C++ code writes to file descriptor 2 itself, in part before it reads the settings
     that should keep it quiet. So descriptor 2 becomes a pipe to a small process that passes on
-    every line but the known ones. It lives on if this process crashes, so that the last words of
-    a crash are seen. Python's own stderr goes to the screen directly, as before.
-
-    Whoever wants to see the lines sets TF_CPP_MIN_LOG_LEVEL=0: then nothing is hidden.
+    every line but the known ones, and outlives a crash of this one, so that its last words are
+    seen. Python's own stderr goes to the screen directly, as before.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         return
@@ -141,15 +129,10 @@ _PREAMBLE = (
 )
 
 
-def is_noise(line: bytes) -> bool:
-    """Whether a line on stderr is one of the frameworks' log lines that tell a user nothing."""
-    return bool(line.startswith(_PREAMBLE) or _LOG_LINE.match(line) or _FALSE_ALARM.match(line))
-
-
 def pass_on(lines: Iterable[bytes], screen: BinaryIO) -> None:
-    """Writes all lines but the noise."""
+    """Writes all lines but the frameworks' log lines that tell a user nothing."""
     for line in lines:
-        if not is_noise(line):
+        if not (line.startswith(_PREAMBLE) or _LOG_LINE.match(line) or _FALSE_ALARM.match(line)):
             screen.write(line)
             screen.flush()
 

@@ -156,7 +156,7 @@ def test_the_checkpoint_may_come_from_the_environment(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["nsp", "--checkpoint", "c", "only one"], "pairs of sentences"),
+        (["nsp", "--checkpoint", "c", "only one"], "pairs of texts"),
         (["mask", "--checkpoint", "c", "--input", "f", "text"], "not both"),
         (["mask", "--checkpoint", "c", "--input", "no-such-file"], "cannot read no-such-file"),
         (["mask", "--checkpoint", "c", "--output", "no/such/file", "t"], "cannot write"),

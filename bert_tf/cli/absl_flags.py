@@ -21,10 +21,10 @@ def truth(text: str) -> bool:
 
 
 def number(range: Range, text: str) -> int | float:
-    """The number of a range that a user typed; 0x10 is a whole number too.
+    """The number of a range that a user typed (0x10 is a whole number too).
 
     Raises:
-        ArgumentTypeError: it is none, or is out of the range.
+        ArgumentTypeError: it is none, or out of the range.
     """
     base = 16 if text.lower().lstrip("+-").startswith("0x") else 10
     value: Any = None
@@ -47,14 +47,14 @@ def respell(
 
     absl takes `--flag=value`, `--flag value`, and either with one dash. A switch (a flag of type
     `truth`) is `--flag`, `--noflag` or `--flag=false`; what follows it is never its value. `-` and
-    `_` in a name are the same. What is no flag of the parser is left as it is, for argparse to
-    judge; likewise all that follows `--`.
+    `_` in a name are the same. What is no flag of the parser, and all after `--`, is left for
+    argparse to judge.
 
     Args:
         parser: whose flags.
         arguments: as typed.
-        guard: whether a switch followed by a truth value as a word of its own ends the program
-            with a message: absl takes the switch as true whatever the word says.
+        guard: whether a switch followed by a truth value as a word of its own, which absl ignores,
+            ends the program with a message.
 
     Example:
         >>> parser = argparse.ArgumentParser()
@@ -64,10 +64,10 @@ def respell(
     """
     spelled: dict[str, tuple[argparse.Action, str]] = {}
     for flag, known in parser._option_string_actions.items():
+        name = _plain(flag)
         if known.type is truth:
-            negated = (f"no{_plain(flag)}", f"no_{_plain(flag)}")
-            spelled = dict.fromkeys(negated, (known, "false")) | spelled
-        spelled[_plain(flag)] = known, "true"
+            spelled = dict.fromkeys((f"no{name}", f"no_{name}"), (known, "false")) | spelled
+        spelled[name] = known, "true"
     plain: list[str] = []
     words = iter(enumerate(arguments))
     for place, word in words:
@@ -87,12 +87,10 @@ def respell(
             if meant == "false" and equals:
                 parser.error(f"{word}: a switch that begins with no takes no value")
             plain.append(f"{flag}={value if equals else meant}")
-        elif equals:
-            plain.append(f"{flag}={value}")
         else:
-            if next(words, None) is None:
+            if not equals and next(words, None) is None:
                 parser.error(f"{word} lacks its value; write {flag}=VALUE")
-            plain.append(f"{flag}={following}")
+            plain.append(f"{flag}={value if equals else following}")
     return plain
 
 

@@ -10,18 +10,26 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.cli.lines import Source
-from bert_tf.cli.options import say
+from bert_tf.cli.lines import Source, open_source
+from bert_tf.cli.options import SOME_FAILED, check_checkpoint, say
 from bert_tf.cli.output import Output, open_output
 from bert_tf.cli.prompt import converse
 from bert_tf.errors import BertError
-from bert_tf.files.whole import is_special
+from bert_tf.files.whole import check_output, is_special
 
 if TYPE_CHECKING:
     from bert_tf.tasks.bulk import Form, PredictedFile, Row, Stream
 
-SOME_FAILED = 3
-"""Exit code if some rows could not be answered; the others were."""
+
+def prepare(
+    args: argparse.Namespace, texts: Sequence[str], parse: Callable[[str], Any] = str
+) -> Source | None:
+    """Checks checkpoint, output and input before anything slow starts; see `open_source`."""
+    check_checkpoint(args)
+    source = open_source(args.input, texts, parse)
+    if args.output is not None:
+        args.output = check_output(args.output, args.overwrite, args.input)
+    return source
 
 
 def answer_all(
@@ -40,24 +48,19 @@ def answer_all(
         args: with `output`, `overwrite` and `json`.
         task: such as `FillMask`.
         form: of the results.
-        source: the lines to answer, if there are any.
+        source: the lines to answer, if any.
         asked: what was given as arguments.
         hint: for a person.
-        prompts: likewise, one for each text of a question.
+        prompts: for a person, one for each text of a question.
         settings: what the results of a file depend on, other than `settings_of(task)`.
     """
     stream = functools.partial(task.stream, errors="yield")
     if source is not None and source.is_file and grows(args.output):
         from bert_tf.tasks.bulk import answer_file, settings_of
 
+        settings = {**settings_of(task), **settings}
         predict = functools.partial(
-            answer_file,
-            stream,
-            source,
-            form,
-            args.output,
-            {**settings_of(task), **settings},
-            on_problem=_tell,
+            answer_file, stream, source, form, args.output, settings, on_problem=_tell
         )
         return answer_into_file(args, predict, source.name, source.count)
     try:
@@ -92,9 +95,9 @@ def answer_into_file(
     Args:
         args: with `output`, `overwrite` and `json`.
         predict: takes `overwrite`, `on_rows` and `on_resume`.
-        source: the name of the input.
-        count: how many rows it has, about, if that can be known.
-        tell_problems: whether the first rows that could not be answered are named at the end.
+        source: the input's name.
+        count: about how many rows it has, if known.
+        tell_problems: whether to name the first rows without an answer at the end.
     """
     from bert_tf.files.progress import Progress
 
@@ -119,8 +122,7 @@ def answer_into_file(
     if tell_problems:
         for problem in found.problems:
             say(f"error: {problem}")
-        if found.failed > len(found.problems):
-            more = found.failed - len(found.problems)
+        if (more := found.failed - len(found.problems)) > 0:
             say(f"and {more:,} more rows that could not be answered")
     return SOME_FAILED if found.failed else 0
 
@@ -137,9 +139,9 @@ def print_answers(answers: Iterable[tuple[Row, Any]], output: Output) -> int:
 
 
 def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: int) -> int:
-    """Answers all lines of a source; a bad one is named on stderr, the rest are answered.
+    """Answers the lines of a source, and names bad ones on stderr; the exit code.
 
-    A file is read ahead, so that its lines are tokenized while the model runs. Standard input is
+    A file is read ahead, so that lines are tokenized while the model runs; standard input is
     answered as it comes.
     """
     from bert_tf.files.progress import Progress
@@ -158,11 +160,8 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
                 yield row, result
                 bar.reach(row[1][1])
 
-        if source.is_stdin:
-            chunks = source.as_they_come(16 * batch_size)
-            code = max((print_answers(counted(some), output) for some in chunks), default=0)
-        else:
-            code = print_answers(counted(source), output)
+        chunks = source.as_they_come(16 * batch_size) if source.is_stdin else [source]
+        code = max((print_answers(counted(some), output) for some in chunks), default=0)
     if not done:
         say(f"{source.name} holds no text.")
     return code

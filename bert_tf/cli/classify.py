@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
+from bert_tf.cli import classify_predictions as predictions
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.classify_flags import FLAGS, ORIGINAL, add_arguments
-from bert_tf.cli.classify_predictions import (
-    answer_prediction,
-    asks_a_model,
-    layout_of,
-    predict_test,
-)
 from bert_tf.cli.options import STOPPED, chosen, say
-from bert_tf.cli.training import Watcher, stopped
+from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -32,9 +27,8 @@ HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
 DESCRIPTION = """\
 Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
 "--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines, Parquet or Excel; which
-column is what is told from its names. With --task_name the flags are those of the original's
-run_classifier.py, with its defaults. Started again with the same command it goes on where it was
-stopped or killed.
+column is what is inferred from its names. With --task_name the flags are those of the original's
+run_classifier.py, with its defaults. The same command resumes where it was stopped or killed.
 """
 EXAMPLES = """\
 examples:
@@ -54,20 +48,21 @@ examples:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 
 _SPLITS = ("train", "validation", "test")
+_SAME = ("task_name", "data_dir", "split_seed", "start", "overwrite")  # flags that the job takes
 
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     if args.model and (args.test or args.validation) and not (args.train or args.do_train):
-        # What is to be evaluated is a classifier as it is, too.
+        # A classifier as it is can be evaluated too.
         args.model, args.init_checkpoint = None, args.model
-    if asks_a_model(args):
-        return answer_prediction(args)
+    if predictions.asks_a_model(args):
+        return predictions.answer_prediction(args)
     job = make_job(args)
     if args.do_predict:
         _check_test_file(args)
     if not (job.do_train or job.do_eval):
-        return _tell_predicted(args, {"test_results": predict_test(args)})
+        return _tell_predicted(args, {"test_results": predictions.predict_test(args)})
     _choose_backend(args, job.do_train)
     from bert_tf.cli import classify_output as output
     from bert_tf.training.finetuning.session import ClassifierSession
@@ -105,12 +100,12 @@ def answer(args: argparse.Namespace) -> int:
     if job.do_train:
         output.draw_text_lengths(session, say)
     if args.do_predict:
-        found["test_results"] = predict_test(args, session.folder)
+        found["test_results"] = predictions.predict_test(args, session.folder)
     if not args.json:
         print(output.text_of(session, results, found))
     if args.do_predict or args.json:
         _tell_predicted(args, found)
-    return answer_prediction(args, session.folder) if args.predict else 0
+    return predictions.answer_prediction(args, session.folder) if args.predict else 0
 
 
 def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
@@ -127,17 +122,12 @@ def _choose_backend(args: argparse.Namespace, trains: bool) -> None:
 
 
 def _check_test_file(args: argparse.Namespace) -> None:
-    """Makes sure that there is something to predict, before hours of training.
-
-    Raises:
-        BertError: there is not.
-    """
+    """Raises a `BertError` if there is no test file to predict, before hours of training."""
     from bert_tf.data.labelled.glue import splits_there
 
     if "test" not in splits_there(args.task_name, args.data_dir, args.xnli_language):
         raise BertError(
-            f"--do_predict predicts the test file of {args.task_name}, and there is none in "
-            f"{args.data_dir}."
+            f"--do_predict needs the test file of {args.task_name}: none is in {args.data_dir}."
         )
 
 
@@ -165,7 +155,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
     do = {name: getattr(args, f"do_{name}") for name in ("train", "eval", "predict")}
     if original and not any(do.values()):
         raise BertError(
-            "at least one of --do_train, --do_eval and --do_predict must be true, with --task_name "
+            "at least one of --do_train, --do_eval and --do_predict must be true with --task_name, "
             "as in the original's script."
         )
     if not original:
@@ -173,33 +163,29 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         do["eval"] = True if do["eval"] is None else do["eval"]
         if not any(do.values()):
             raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
-    files = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
+    files: dict[str, Any] = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
     changes = parse_changes(args.problems or "")
     Policy("train", **changes)
     length = args.max_seq_length
     return ClassifierJob(
         output_dir=args.output_dir or _output_dir(args, do, files, default_output_dir),
         **files,
-        task_name=args.task_name,
-        data_dir=args.data_dir,
+        **{name: getattr(args, name) for name in _SAME},
         language=args.xnli_language,
-        layout=layout_of(args),
+        layout=predictions.layout_of(args),
         label_names=tuple(comma_separated(args.labels)) or None,
         shares=_shares(args.shares),
-        split_seed=args.split_seed,
         problems=changes,
         # Empty where a script has a variable that is not set.
         checkpoint=args.init_checkpoint or None,
         config=args.bert_config_file or None,
         vocab=args.vocab_file or None,
         lower_case=args.do_lower_case,
-        start=args.start,
         max_seq_length=USUAL_LENGTH if original and length is None else length,
         plan=make_plan(args),
         do_train=bool(do["train"]),
         do_eval=bool(do["eval"]),
         loss_batch=args.eval_batch_size or 8,
-        overwrite=args.overwrite,
     )
 
 
@@ -213,31 +199,24 @@ def make_plan(args: argparse.Namespace) -> FineTuningPlan:
     if args.task_name is None:
         return FineTuningPlan(**given)
     asks_for_best = args.metric is not None or args.patience is not None
-    return FineTuningPlan(**{**ORIGINAL, "keep_best": asks_for_best, **given})
+    return FineTuningPlan(**(ORIGINAL | {"keep_best": asks_for_best} | given))
 
 
 def train(session: ClassifierSession, args: argparse.Namespace) -> FineTuned:
     """Trains, with a log, rows on the screen and a curve."""
     from bert_tf.cli import classify_output as output
-    from bert_tf.training.distribution import leads
-    from bert_tf.training.log import TrainingLog
 
-    if not leads():
-        return session.train(progress=False)
-    log = TrainingLog(session.folder, sys.stdout if args.json else None, json_file=True)
     assert session.plan is not None
     metric = session.objective.metric(session.plan.metric)
-    show = None if args.json else functools.partial(output.row_text, metric=metric.name)
-    watcher = Watcher(log, show, output.panels(session.objective, metric))
-
-    def on_resume(step: int) -> None:
-        log.start(step)
-        say(output.resumed(session, step))
-
-    try:
-        return session.train(on_row=watcher.row, on_resume=on_resume)
-    finally:
-        watcher.close()
+    return watched(
+        session.train,
+        session.folder,
+        args.json,
+        functools.partial(output.row_text, metric=metric.name),
+        functools.partial(output.resumed, session),
+        output.panels(session.objective, metric),
+        json_file=True,
+    )
 
 
 def _output_dir(args: argparse.Namespace, do: dict[str, Any], files: dict[str, list[str]], name):
@@ -256,22 +235,20 @@ def _class_weights(text: str) -> Any:
         try:
             weights[name.strip()] = float(weight if name.strip() else "")
         except ValueError:
-            raise BertError(
-                f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
-            ) from None
+            help = f"--class_weights has {part!r}; write balanced, or spam=3,ham=1."
+            raise BertError(help) from None
     return weights
 
 
 def _shares(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
-    try:
+    shares: list[float] = []
+    with contextlib.suppress(ValueError):
         shares = [float(part) for part in comma_separated(text)]
-    except ValueError:
-        shares = []
     if not 2 <= len(shares) <= 3 or not all(0 < share < float("inf") for share in shares):
         raise BertError(
-            f"--shares={text}: write the shares of train, validation and test, as 0.7,0.15,0.15, "
-            "or of train and validation alone, as 0.8,0.2."
+            f"--shares={text}: write fractions of train, validation and test, as 0.7,0.15,0.15, or "
+            "of train and validation alone, as 0.8,0.2."
         )
     return dict(zip(_SPLITS, shares))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bert_tf.cli.classify_predictions import add_prediction_arguments
-from bert_tf.cli.options import Parser
+from bert_tf.cli.options import Parser, add_lower_case, add_release_options
 from bert_tf.cli.pretraining_flags import add_tpu
 from bert_tf.data.labelled.problems import KINDS
 from bert_tf.data.labelled.tables import TableOptions
@@ -34,21 +34,25 @@ ORIGINAL = {
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    _add_doing(parser)
+    parser.group("what to do (with --task_name each is false unless given, as in the original)")
+    parser.switch("do_train", "train (true with --train)", None)
+    parser.switch("do_eval", "evaluate on all splits that have labels (true without a task)", None)
+    parser.switch("do_predict", "predict the task's test file: test_results.tsv (false)", None)
     _add_files(parser)
     _add_table(parser)
     _add_training(parser)
     add_prediction_arguments(parser)
-    _add_running(parser)
-
-
-def _add_doing(parser: Parser) -> None:
-    parser.group(
-        "what to do (with --task_name all three are false unless given, as the original's)"
+    parser.group("running")
+    parser.text(
+        "backend",
+        "tensorflow or jax to train, also openvino to evaluate; $KERAS_BACKEND when left out, else "
+        "tensorflow. XLA needs no flag: JAX compiles whole steps with it, TensorFlow on a CPU what "
+        "lies between matrix products, which is faster than all",
     )
-    parser.switch("do_train", "train (true with --train)", None)
-    parser.switch("do_eval", "evaluate on all splits that have labels (true without a task)", None)
-    parser.switch("do_predict", "predict the task's test file: test_results.tsv (false)", None)
+    parser.plan(FineTuningPlan, "precision distribute deterministic", FLAGS, original=ORIGINAL)
+    parser.switch("json", "rows and result on stdout as JSON, an object a line")
+    parser.switch("overwrite", "replace files that are there")
+    add_tpu(parser)
 
 
 def _add_files(parser: Parser) -> None:
@@ -59,35 +63,21 @@ def _add_files(parser: Parser) -> None:
     parser.text("task_name", "a task of GLUE, or XNLI, in its original files: CoLA, MRPC,...")
     parser.text("data_dir", "the folder with the files of --task_name")
     parser.text("xnli_language", "the language of XNLI", "zh")
-    parser.text(
-        "output_dir",
-        "folder for the model and all results; a training that was stopped resumes there. When "
-        "left out, it is called after the data: data_classifier for data.csv",
-    )
+    folder = "folder for model and results, where a stopped training resumes (DATA_classifier)"
+    parser.text("output_dir", folder)
     parser.text(
         "init_checkpoint checkpoint",
-        "weights to begin from, or a classifier to evaluate: a folder, a prefix, a .zip or a name; "
-        "the small model that comes along when left out",
+        "weights to begin from, or a classifier to evaluate: a folder, a prefix, a .zip or a name "
+        "(the small demonstration model)",
     )
-    parser.text(
-        "bert_config_file config", "bert_config.json, if it does not lie beside the checkpoint"
-    )
-    parser.text("vocab_file vocab", "vocab.txt, if it does not lie beside the checkpoint")
-    parser.switch(
-        "do_lower_case do_lower lower_case",
-        "lower-case the texts, for uncased models; inferred when left out",
-        None,
-    )
-    parser.text(
-        "start",
-        "begin from the checkpoint's weights, or from random ones in its architecture",
-        "checkpoint",
-        choices=("checkpoint", "random"),
-    )
+    add_release_options(parser, "bert_config_file config", "vocab_file vocab")
+    add_lower_case(parser)
+    start = "begin from the checkpoint's weights, or from random ones in its architecture"
+    parser.text("start", start, "checkpoint", choices=("checkpoint", "random"))
     parser.number(
         "max_seq_length",
-        "tokens of a text at most, what is longer is cut (128; without a task more if that cuts "
-        "more than a tenth of the texts). Short texts cost no more if it is high",
+        "tokens of a text at most, the rest is cut (128; without a task more if that cuts more "
+        "than a tenth of the texts). Short texts cost no more if it is high",
         LENGTH,
     )
 
@@ -97,18 +87,15 @@ def _add_table(parser: Parser) -> None:
     parser.text("text", "the column of the text: its name, or its number from 0")
     parser.text("text_pair", "the column of the second text, for pairs")
     parser.text("label", "the column of the label")
-    parser.text(
-        "task",
-        "classes: one of several; multilabel: any number of labels at once; regression: a number",
-        choices=("classes", "multilabel", "regression"),
-    )
+    task = "what labels are: one of several classes, any number of labels, or a number"
+    parser.text("task", task, choices=("classes", "multilabel", "regression"))
     parser.text("labels", "all labels in the order wanted, comma separated")
     parser.text("label_separator", "what stands between several labels of one row, such as |")
     parser.plan(TableOptions, "header format delimiter quoting encoding sheet", {}, original={})
     parser.text(
         "problems",
-        f"what is done about odd rows, as kind=action,...: leak=keep,duplicate=drop. Kinds are "
-        f"{', '.join(KINDS)}; actions keep, drop, refuse",
+        f"what to do about odd rows, as leak=keep,duplicate=drop. Kinds are {', '.join(KINDS)}; "
+        "actions keep, drop, refuse",
     )
     parser.text("shares", "of the split into train, validation and test (0.7,0.15,0.15)")
     parser.number("split_seed", "seed of the split", SEED, 12345)
@@ -129,17 +116,3 @@ def _add_training(parser: Parser) -> None:
     parser.group("evaluating and saving")
     add("metric keep_best patience evaluate_every save_every log_every")
     parser.switch("keras", "write the model as classifier.keras too")
-
-
-def _add_running(parser: Parser) -> None:
-    parser.group("running")
-    parser.text(
-        "backend",
-        "tensorflow or jax to train, also openvino to evaluate; $KERAS_BACKEND when left out, else "
-        "tensorflow. XLA needs no flag: JAX compiles whole steps with it, and on a CPU TensorFlow "
-        "compiles with it what lies between matrix products, which is faster than all",
-    )
-    parser.plan(FineTuningPlan, "precision distribute deterministic", FLAGS, original=ORIGINAL)
-    parser.switch("json", "rows and result on stdout as JSON, an object a line")
-    parser.switch("overwrite", "replace files that are there")
-    add_tpu(parser)

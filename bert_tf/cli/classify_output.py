@@ -10,13 +10,8 @@ from typing import Any
 from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
+from bert_tf.report import classification_figures as figures
 from bert_tf.report.classification import confusion_table, labels_table, summary_table
-from bert_tf.report.classification_figures import (
-    draw_calibration,
-    draw_confusion,
-    draw_curves,
-    draw_scatter,
-)
 from bert_tf.report.curves import Panel
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
@@ -31,8 +26,7 @@ LENGTHS = "lengths.png"
 def before(session: ClassifierSession) -> list[str]:
     """What is about to be done, a line each."""
     lines = [str(session.lengths)]
-    plan = session.plan
-    if plan is None:
+    if (plan := session.plan) is None:
         return lines
     parts = [
         f"training, mode {plan.mode}: {_counted(session.steps, 'step')} of {plan.batch_size} rows",
@@ -59,7 +53,7 @@ def resumed(session: ClassifierSession, step: int) -> str:
     if step == session.stopped_early_at:
         return (
             f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing is "
-            f"trained again"
+            "trained again"
         )
     return f"goes on from step {step:,} of {total:,}"
 
@@ -79,75 +73,53 @@ def row_text(row: Mapping[str, float], metric: str) -> str:
     >>> row_text({"step": 1200, "loss": 0.25, "accuracy": 0.9, "eval_loss": 0.5}, "accuracy")
     'step 1,200 | loss 0.2500, accuracy 90.0 % | evaluation: loss 0.5000'
     """
-    parts = [f"step {row['step']:,}"]
-    trained = _numbers(row, ("loss", "accuracy", "label_accuracy"))
-    if trained:
-        parts.append(trained)
+    parts = [f"step {row['step']:,}", _numbers(row, ("loss", "accuracy", "label_accuracy"))]
     if "examples_per_second" in row:
         parts.append(f"{row['examples_per_second']:,.1f} rows/s")
-    wanted = tuple(dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}")))
-    judged = _numbers(row, wanted)
+    judged = _numbers(row, tuple(dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}"))))
     if judged:
         parts.append(f"evaluation: {judged}")
-    return " | ".join(parts)
+    return " | ".join(filter(None, parts))
 
 
 def _numbers(row: Mapping[str, float], names: Sequence[str]) -> str:
-    shown = []
-    for name in names:
-        if name in row:
-            short = name.removeprefix("eval_")
-            value = f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
-            shown.append(f"{short} {value}")
-    return ", ".join(shown)
+    def shown(name: str) -> str:
+        return f"{100 * row[name]:.1f} %" if "accuracy" in name else f"{row[name]:.4f}"
+
+    return ", ".join(f"{x.removeprefix('eval_')} {shown(x)}" for x in names if x in row)
 
 
 def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any]:
     """How a training ended and where things lie, for JSON."""
-    found: dict[str, Any] = {
-        "step": trained.step,
-        "steps": session.steps,
-        "best_step": trained.best_step,
-        "stopped_early": trained.stopped_early,
-        "interrupted": trained.interrupted,
-        "metrics": trained.metrics,
-    }
-    return {**found, **places(session.folder)}
+    found = {"step": trained.step, "steps": session.steps}
+    names = ("best_step", "stopped_early", "interrupted", "metrics")
+    return {**found, **{name: getattr(trained, name) for name in names}, **places(session.folder)}
 
 
 def draw_judged(
     judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
 ) -> dict[str, str]:
-    """Draws an evaluation's pictures; gives their paths by kind.
-
-    Args:
-        judged: the evaluation.
-        session: that evaluated.
-        tell: is told what cannot be drawn.
-    """
+    """Draws an evaluation's pictures and tells what cannot be drawn; gives their paths by kind."""
     result, name = judged.result.to_json(), judged.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
 
-    def scatter(path: str) -> None:
-        labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
-        draw_scatter(labels, outputs, result, path, title)
+    def draw(kind: str, path: str) -> Any:
+        match kind:
+            case "scatter":
+                labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
+                return figures.draw_scatter(labels, outputs, result, path, title)
+            case "confusion":
+                return figures.draw_confusion(result, path, f"Confusion matrix, {name} rows")
+            case "curves":
+                return figures.draw_curves(result, path, title)
+        error = f"expected error {100 * result['calibration']['error']:.1f} %"
+        return figures.draw_calibration(result, path, f"Calibration, {name} rows: {error}")
 
-    def calibration(path: str) -> None:
-        error = 100 * result["calibration"]["error"]
-        heading = f"Calibration, {name} rows: expected error {error:.1f} %"
-        draw_calibration(result, path, heading)
-
-    draw: dict[str, Callable[[str], Any]] = {
-        "scatter": scatter,
-        "confusion": lambda path: draw_confusion(result, path, f"Confusion matrix, {name} rows"),
-        "curves": lambda path: draw_curves(result, path, title),
-        "calibration": calibration,
-    }
     for kind in session.objective.pictures:
         path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")
         try:
-            if draw[kind](path) is not False:
+            if draw(kind, path) is not False:
                 made[kind] = path
         except BertError as error:
             tell(f"{kind} of {judged.split} is not drawn: {error}")
@@ -156,8 +128,7 @@ def draw_judged(
 
 def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -> None:
     """Draws how long the texts are: `lengths.png`."""
-    lengths = session.lengths
-    if lengths is None:
+    if (lengths := session.lengths) is None:
         return
     try:
         draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
@@ -167,34 +138,32 @@ def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -
 
 def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:
     """What came out, and how to ask the model, as text for people."""
+    plan, trained = session.plan, "step" in found
     parts = []
-    if "step" in found:
-        kept = found["best_step"] if session.plan and session.plan.keep_best else None
+    if trained:
         ended = f"trained {_counted(found['step'], 'step')}"
         if found["stopped_early"]:
-            evaluations = _counted(_patience(session), "evaluation")
+            evaluations = _counted((plan and plan.patience) or 0, "evaluation")
             ended += f" of {session.steps:,}: {evaluations} without a better one"
-        if kept:
-            ended += f"; the weights of step {kept:,} are kept"
+        if plan and plan.keep_best and found["best_step"]:
+            ended += f"; the weights of step {found['best_step']:,} are kept"
         parts.append(ended)
-    for judged in results:
-        parts.append(_judged_text(judged))
-    rows = [["model", session.folder]] if "step" in found else []
+    parts += map(_judged_text, results)
+    rows = [["model", session.folder]] if trained else []
     if results:
         rows.append(["evaluation", os.path.join(session.folder, FOLDER)])
         rows += [["", path] for one in results if (path := one.files.get("eval_results"))]
     rows += [[key, found[key]] for key in ("log", "curve", "keras") if key in found]
     lengths = os.path.join(session.folder, LENGTHS)
-    if "step" in found and os.path.exists(lengths):
+    if trained and os.path.exists(lengths):
         rows.append(["lengths", lengths])
     state = os.path.join(session.folder, CHECKPOINTS)
-    if "step" in found and os.path.isdir(state):
+    if trained and os.path.isdir(state):
         rows.append(["state", f"{state}, to go on from; not needed any more"])
     parts.append(f"written:\n{table(rows)}")
-    if "step" in found:
-        texts = '"a text"'
-        if session.data.splits["train"].pairs is not None:
-            texts = '"a text" "another text"'
+    if trained:
+        pairs = session.data.splits["train"].pairs is not None
+        texts = '"a text" "another text"' if pairs else '"a text"'
         parts.append(
             f"to ask the model:\n  python run_classifier.py --model {shlex.quote(session.folder)} "
             f"{texts}"
@@ -203,18 +172,13 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
 
 
 def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def _patience(session: ClassifierSession) -> int:
-    return (session.plan.patience if session.plan else None) or 0
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _judged_text(judged: Judged) -> str:
     result = judged.result.to_json()
     lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
-    if "labels" in result:
-        lines += ["", labels_table(result)]
-    if "confusion" in result:
-        lines += ["", confusion_table(result)]
+    for key, show in (("labels", labels_table), ("confusion", confusion_table)):
+        if key in result:
+            lines += ["", show(result)]
     return "\n".join(lines)

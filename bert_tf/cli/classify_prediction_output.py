@@ -34,11 +34,7 @@ def show(result: ClassifyResult) -> str:
 
 
 def table_form(info: ClassifierInfo) -> TextForm:
-    """A line for each result, which can be printed while the next is not known yet.
-
-    Args:
-        info: of the classifier.
-    """
+    """A line for each result, which can be printed while the next is not known yet."""
     cells = 30 if info.several else min(30, max([5, *map(width, info.labels)]))
     heads = ["label"] if info.several else ["label", "probability"]
     if not info.labels:
@@ -47,12 +43,11 @@ def table_form(info: ClassifierInfo) -> TextForm:
 
 
 def _row(result: ClassifyResult, cells: int) -> str:
+    found = [result.label or "", percent(result.probability or 0.0)]
     if result.value is not None:
         found = [f"{result.value:.4g}"]
     elif result.labels is not None:
         found = [", ".join(result.labels) or "(none)"]
-    else:
-        found = [result.label or "", percent(result.probability or 0.0)]
     text = result.text if result.text_pair is None else f"{result.text} | {result.text_pair}"
     return _line([*found, ("(cut) " if result.cut else "") + text], cells)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.answering import answer_all, answer_into_file, grows, print_answers
 from bert_tf.cli.classify_prediction_output import show, table_form
-from bert_tf.cli.lines import open_source
+from bert_tf.cli.lines import in_pairs, open_source
 from bert_tf.cli.options import Parser, chosen, load_bert, say
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
@@ -36,11 +36,8 @@ def add_prediction_arguments(parser: Parser) -> None:
     `overwrite`, `problems`, and what `layout_of` reads. All may be None.
     """
     parser.group("asking a classifier: --model with texts, with a file, or alone to type them")
-    parser.words(
-        "texts",
-        "TEXT",
-        "texts to classify; first and second by turns for a model that was trained on pairs",
-    )
+    texts = "texts to classify; for a model of pairs, first and second by turns"
+    parser.words("texts", "TEXT", texts)
     parser.text(
         "model",
         "the classifier: the folder that training wrote, or a checkpoint that Google's script left "
@@ -48,27 +45,15 @@ def add_prediction_arguments(parser: Parser) -> None:
     )
     parser.text(
         "predict",
-        "a file of any size to classify, a row of it a row of results: CSV, TSV, JSON lines, "
-        "Parquet, Excel or plain lines of text; - is standard input",
+        "a file of any size to classify, a result a row: CSV, TSV, JSON lines, Parquet, Excel or "
+        "plain lines of text; - is standard input",
     )
-    parser.text(
-        "output",
-        "file for the results; standard output when left out. Killed and started again, --predict "
-        "resumes where it was",
-    )
-    parser.text(
-        "output_format",
-        "tsv: label, probability, and a column for each class; jsonl: JSON lines (by the end of "
-        "--output's name, else tsv)",
-        choices=FORMATS,
-    )
+    parser.text("output", "file for the results, which --predict resumes (standard output)")
+    format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
+    parser.text("output_format", format, choices=FORMATS)
     parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
-    parser.number(
-        "threshold",
-        "from which probability on a label is given, if a text can have several",
-        FRACTION,
-        0.5,
-    )
+    threshold = "from which probability on a label is given, if a text can have several"
+    parser.number("threshold", threshold, FRACTION, 0.5)
     parser.switch("pairs", "texts come in pairs (as in training; false if unknown)", None)
     parser.number("threads", "threads to predict with; all cores", THREADS)
     parser.switch("verbose", "tell what was read from the checkpoint")
@@ -80,29 +65,29 @@ def asks_a_model(args: argparse.Namespace) -> bool:
     Raises:
         BertError: what is to be predicted, now or after training, cannot be.
     """
-    does = (args.train, args.do_train, args.do_eval, args.do_predict)
-    if args.model and any(does):
+    more = any((args.train, args.do_train, args.do_eval, args.do_predict))
+    if args.model and more:
         raise BertError(
-            "--model asks a classifier as it is; to train, evaluate or predict a task's test file "
-            "leave it out (a classifier to begin from is --init_checkpoint)."
+            "--model asks a classifier as it is; leave it out to train, evaluate or predict a "
+            "task's test file (a classifier to begin from is --init_checkpoint)."
         )
-    if args.texts and any(does):
+    if args.texts and more:
         raise BertError(
-            f"{args.texts[0]!r:.80} belongs to no flag. Files to train on are named with --train, "
-            f"texts to classify stand behind --model FOLDER."
+            f"{args.texts[0]!r:.80} belongs to no flag. Files to train on follow --train, texts to "
+            "classify --model FOLDER."
         )
     if args.texts and args.predict:
         raise BertError("give texts or --predict, not both.")
     if args.do_predict and not (args.task_name and args.data_dir):
         raise BertError(
-            "--do_predict needs --task_name and --data_dir, whose test file it predicts; for a "
-            "file of your own there is --predict FILE."
+            "--do_predict needs --task_name and --data_dir, whose test file it predicts; a file of "
+            "your own is --predict FILE."
         )
     if args.predict not in (None, "-") and not os.path.isfile(args.predict):
         raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
     if args.output is not None:
         args.output = check_output(args.output, bool(args.overwrite), args.predict)
-    return bool(args.model or args.texts or (args.predict and not any(does)))
+    return bool(args.model or args.texts or (args.predict and not more))
 
 
 def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
@@ -110,9 +95,17 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
 
     Args:
         args: the arguments.
-        path: of the classifier; that which the arguments name when left out.
+        path: of the classifier; the one that the arguments name when left out.
+
+    Raises:
+        BertError: there is no classifier.
     """
-    path = path or model_of(args)
+    path = path or args.model or args.output_dir or args.init_checkpoint
+    if not path:
+        raise BertError(
+            "no classifier to ask: name its folder with --model. Training makes one: "
+            "run_classifier.py --train data.csv"
+        )
     if args.predict not in (None, "-"):
         return _answer_file(args, path)
     source = open_source(args.predict, args.texts)
@@ -120,7 +113,7 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
     pairs = classify.info.pairs if args.pairs is None else args.pairs
     if source is not None:
         source.parse = lambda line: parse_texts(line, pairs)
-    asked: list[Any] = _in_pairs(args.texts) if pairs else list(args.texts)
+    asked: list[Any] = in_pairs(args.texts) if pairs else args.texts
     return answer_all(
         args,
         classify,
@@ -138,8 +131,8 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
 
     Args:
         args: the arguments; `task_name`, `data_dir` and `xnli_language` too.
-        path: of the classifier. When left out, it is the one in `output_dir`, as the original has
-            it, else `init_checkpoint`.
+        path: of the classifier; when left out, the one in `output_dir`, as the original's, else
+            `init_checkpoint`.
 
     Returns:
         The path of each file written, and its lines.
@@ -158,24 +151,8 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
     from bert_tf.tasks.classify_files import predict_task
 
     folder = args.output_dir or (path if os.path.isdir(path) else os.path.dirname(path))
-    return predict_task(
-        classify, args.task_name, args.data_dir, folder, language=args.xnli_language
-    )
-
-
-def model_of(args: argparse.Namespace) -> str:
-    """Where the classifier is that the arguments name.
-
-    Raises:
-        BertError: they name none.
-    """
-    path = args.model or args.output_dir or args.init_checkpoint
-    if not path:
-        raise BertError(
-            "no classifier to ask: name its folder with --model. Training makes one: "
-            "run_classifier.py --train data.csv"
-        )
-    return path
+    task = (args.task_name, args.data_dir)
+    return predict_task(classify, *task, folder, language=args.xnli_language)
 
 
 def load_classifier(args: argparse.Namespace, path: str) -> Classify:
@@ -186,7 +163,7 @@ def load_classifier(args: argparse.Namespace, path: str) -> Classify:
     """
     config, vocab = args.bert_config_file, args.vocab_file
     if os.path.isfile(os.path.join(path, "classifier.json")):
-        config = vocab = None  # its own lie beside it; those given are what it began from
+        config = vocab = None  # it has its own; those given are what it began from
     model = {"checkpoint": path, "config": config, "vocab": vocab, "lower_case": args.do_lower_case}
     model |= {"hidden_act": None, "precision": args.precision or "float32", "demonstration": False}
     bert = load_bert(argparse.Namespace(**{**vars(args), **model}))
@@ -221,8 +198,8 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     Args:
         line: two columns with a TAB between them; `["...", "..."]`, `{"text": "...", "text_pair":
             "..."}` or `{"first": "...", "second": "..."}`; or else one text.
-        pairs: whether there must be two texts; False: a line is a text, whatever stands in it
-            but such an object; None: as the line has it.
+        pairs: whether there must be two texts; False: a line is a text, whatever is in it but
+            such an object; None: as the line has it.
 
     Raises:
         BertError: there must be two, and there are not.
@@ -235,20 +212,16 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     if isinstance(value, dict):
         names = ("first", "second") if "first" in value else ("text", "text_pair")
         found = [value[name] for name in names if value.get(name) is not None]
-    elif isinstance(value, list) and pairs is not False:
-        found = value
-    elif line.count("\t") == 1 and pairs is not False:
-        found = line.split("\t")
-    if not found or not all(isinstance(one, str) for one in found):
-        found = [line]
-    if len(found) == 2:
+    elif pairs is not False:
+        found = value if isinstance(value, list) else line.split("\t")
+    if len(found) == 2 and all(isinstance(one, str) for one in found):
         return found[0], found[1]
     if pairs:
         raise BertError(
             "this model takes pairs: two columns with one TAB between them, or JSON such as "
             '["first text", "second text"].'
         )
-    return found[0] if len(found) == 1 else line
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else line
 
 
 def _answer_file(args: argparse.Namespace, path: str) -> int:
@@ -259,23 +232,19 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
     from bert_tf.tasks.result_lines import ResultLines, format_of
 
     policy = Policy.parse(args.problems or "", "predict")
-    format = args.output_format
-    if format is None and args.output is not None:
-        format = format_of(args.output)
-    format = format or ("jsonl" if args.json else "tsv")
+    named = args.output_format or (args.output and format_of(args.output))
+    format = named or ("jsonl" if args.json else "tsv")
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
     for remark in rows.remarks:
         say(remark)
-    echo = bool(args.echo)
+    options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
     if grows(args.output):
-        predict = functools.partial(
-            predict_file, classify, rows, args.output, format=format, echo=echo, pairs=rows.pairs
-        )
+        predict = functools.partial(predict_file, classify, rows, args.output, **options)
         count = functools.partial(about_rows, args.predict)
         return answer_into_file(args, predict, args.predict, count, tell_problems=True)
-    lines = ResultLines(classify.info, format, echo=echo, pairs=rows.pairs)
+    lines = ResultLines(classify.info, **options)
     with open_output(args.output, lines) as output:
         return print_answers(answer_rows(classify, rows), output)
 
@@ -284,21 +253,10 @@ def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool)
     """The form of results: lines for programs, a table, or one result by itself."""
     from bert_tf.tasks.result_lines import ResultLines, format_of
 
-    format = args.output_format or ("jsonl" if args.json else None)
-    if format is None and args.output is not None:
-        format = format_of(args.output)
-    if format is not None:
+    format = args.output_format or (args.json and "jsonl")
+    if format := format or (args.output and format_of(args.output)):
         return ResultLines(classify.info, format, echo=args.echo is not False, pairs=pairs)
     return table_form(classify.info) if many else TextForm(show)
-
-
-def _in_pairs(texts: list[str]) -> list[tuple[str, str]]:
-    if len(texts) % 2:
-        raise BertError(
-            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
-            f"quotation marks around each text."
-        )
-    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _labels(args: argparse.Namespace, bert: Bert) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""`bert_tf convert`: a checkpoint anew, in another type or without the optimizer's slots."""
+"""`bert_tf convert`: a checkpoint in another type, or without the optimizer's slots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bert_tf.options import SHARDS
 if TYPE_CHECKING:
     from bert_tf.export.convert import ConvertReport
 
-HELP = "write a checkpoint anew: other type, other shards, without the optimizer's slots"
+HELP = "rewrite a checkpoint: other type, other shards, without the optimizer's slots"
 DESCRIPTION = """\
 Reads a checkpoint in the original format and writes bert_config.json, vocab.txt and
 bert_model.ckpt.* into a folder. The optimizer's slots, two thirds of what training leaves behind,
@@ -30,11 +30,8 @@ def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("source", metavar="SOURCE", help="a folder, prefix, file or .zip")
     parser.add_argument("target", metavar="TARGET", help="the folder to write into")
-    parser.text(
-        "dtype",
-        "type to store the weights in; each keeps its own when left out",
-        choices=("float32", "float16", "bfloat16"),
-    )
+    dtype = "type to store the weights in; each keeps its own when left out"
+    parser.text("dtype", dtype, choices=("float32", "float16", "bfloat16"))
     parser.switch("keep-slots", "keep the optimizer's slots, to train on")
     parser.number("shards", "number of data files", SHARDS, 1)
     parser.switch("overwrite", "replace such files in TARGET if they exist")
@@ -50,10 +47,8 @@ def answer(args: argparse.Namespace) -> int:
         args.target,
         config_path=args.config,
         vocab_path=args.vocab,
-        keep_slots=args.keep_slots,
-        dtype=args.dtype,
         num_shards=args.shards,
-        overwrite=args.overwrite,
+        **{name: getattr(args, name) for name in ("keep_slots", "dtype", "overwrite")},
     )
     for remark in report.remarks:
         say(remark)
@@ -63,11 +58,9 @@ def answer(args: argparse.Namespace) -> int:
 
 def show(report: ConvertReport, dtype: str | None) -> str:
     """What was done, as text for people."""
-    files = "1 data file" if report.num_shards == 1 else f"{report.num_shards} data files"
-    lines = [
-        f"wrote {report.prefix}: {len(report.written):,} tensors, "
-        f"{report.nbytes / 1e6:,.1f} MB in {files}"
-    ]
+    files = f"{report.num_shards} data file{'' if report.num_shards == 1 else 's'}"
+    written = f"{len(report.written):,} tensors, {report.nbytes / 1e6:,.1f} MB in {files}"
+    lines = [f"wrote {report.prefix}: {written}"]
     if report.cast:
         lines.append(f"{len(report.cast):,} of them are {dtype} now")
     if report.dropped:

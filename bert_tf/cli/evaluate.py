@@ -26,29 +26,17 @@ examples:
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    parser.text(
-        "corpus",
-        "a corpus that was tokenized with the model's vocabulary",
-        required=True,
-        metavar="FOLDER",
-    )
-    parser.number(
-        "held_out_pieces",
-        "about how many tokens of each group were held out in training",
-        COUNT,
-        required=True,
-    )
+    corpus = "a corpus that was tokenized with the model's vocabulary"
+    parser.text("corpus", corpus, required=True, metavar="FOLDER")
+    held_out = "about how many tokens of each group were held out in training"
+    parser.number("held_out_pieces", held_out, COUNT, required=True)
     parser.number("held_out_seed", "which documents were held out, as in training", SEED, 1)
     parser.number("seed", "of the pairs and masks drawn", SEED, 0)
     parser.number("positions", "masked tokens of each group, at least", COUNT, 40_000)
     parser.plan(PairRules, "max_seq_length", {})
     parser.plan(MaskRules, "masked_lm_prob", {})
-    parser.number(
-        "smoothing",
-        "a group with n tokens counts as n**X in training and in the mean",
-        FRACTION,
-        0.7,
-    )
+    smoothing = "a group with n tokens counts as n**X in training and in the mean"
+    parser.number("smoothing", smoothing, FRACTION, 0.7)
     parser.switch("baselines", "evaluate unigrams and 3-grams too", True)
     parser.group("output")
     parser.switch("json", "one JSON object instead of tables")
@@ -70,12 +58,9 @@ def answer(args: argparse.Namespace) -> int:
 
     names = ("max_seq_length", "masked_lm_prob", "positions", "seed", "smoothing", "baselines")
     options = {name: getattr(args, name) for name in (*names, "batch_size")}
-    judgement = judge_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
-    judgement = {"model": bert.name, **judgement}
-    if args.json:
-        print(json.dumps(judgement, ensure_ascii=False))
-    else:
-        print(judgement_text(judgement))
+    found = judge_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
+    judgement = {"model": bert.name, **found}
+    print(json.dumps(judgement, ensure_ascii=False) if args.json else judgement_text(judgement))
     if args.plot:
         draw_judgement(judgement, args.plot, f"{bert.name} on text that was held out")
     return 0

@@ -31,12 +31,9 @@ class Line(NamedTuple):
 class Source:
     """The lines of a file, or of standard input for "-".
 
-    Args:
-        path: of the file.
-        parse: turns a line into what is asked; its `BertError` is the line's error.
-
     Attributes:
-        parse: may be set later, before the first line is read.
+        parse: turns a line into what is asked; its `BertError` is the line's error. May be set
+            later, before the first line is read.
         is_stdin: whether it is standard input.
         is_file: whether it can be read more than once; a pipe cannot.
         name: for messages.
@@ -53,7 +50,7 @@ class Source:
         with reading(path):
             self._file: BinaryIO = _open_stdin() if self.is_stdin else open(path, "rb")  # noqa: SIM115
         if self.is_file:
-            self._file.close()  # it can be read; whoever does opens it for himself
+            self._file.close()  # it can be read; each reader opens it
 
     def count(self) -> int | None:
         """How many lines there are; None where one cannot look ahead."""
@@ -70,10 +67,9 @@ class Source:
                     yield line
 
     def as_they_come(self, size: int) -> Iterator[list[Line]]:
-        """The lines in lists of at most `size`.
+        """Lists of at most `size` lines; shorter where the next line is not there yet.
 
-        A list ends where the next line is not there yet, so that a program at the other end gets
-        its answer at once.
+        So a program at the other end gets its answer at once.
         """
         waiting: queue.Queue[Line | BaseException] = queue.Queue(maxsize=2 * size)
 
@@ -123,26 +119,36 @@ def open_source(
 
     Args:
         path: what `--input` says.
-        texts: those that were given as arguments.
+        texts: given as arguments.
         parse: see `Source`.
 
     Raises:
         BertError: both are given, or the file cannot be opened.
     """
-    if path is not None:
-        if texts:
-            raise BertError("give texts or --input, not both.")
-        return Source(path, parse)
-    if texts or sys.stdin is None or sys.stdin.isatty():
-        return None
-    return Source("-", parse)
+    if path is None:
+        typed = texts or sys.stdin is None or sys.stdin.isatty()
+        return None if typed else Source("-", parse)
+    if texts:
+        raise BertError("give texts or --input, not both.")
+    return Source(path, parse)
+
+
+def in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Texts as pairs: first and second, third and fourth, ...
+
+    Raises:
+        BertError: one is left over.
+    """
+    if len(texts) % 2:
+        raise BertError(
+            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
+            "quotation marks around each text."
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _open_stdin() -> BinaryIO:
-    """Standard input, apart from `sys.stdin`.
-
-    Python closes that one when it ends, and waits for the lock that a reading thread holds.
-    """
+    """Standard input, not as `sys.stdin`: Python closes that at exit and waits for its readers."""
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except (OSError, ValueError, AttributeError):  # not a real file, as in a notebook

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import bert_tf
 from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser
@@ -51,11 +51,9 @@ _OLD_NAMES = {"judge": "evaluate"}
 
 
 def build_parser(only: str | None = None) -> Parser:
-    """The parser of `bert_tf`.
+    """The parser of `bert_tf`; of one command `only`, it has only the others' names.
 
-    Args:
-        only: the one command that will be parsed: of the others only the names are known then, and
-            their modules are not imported. All commands when left out.
+    Their modules are not imported then.
     """
     parser = Parser(
         prog="bert_tf",
@@ -69,25 +67,21 @@ def build_parser(only: str | None = None) -> Parser:
             commands.add_parser(name)
             continue
         module = importlib.import_module(f"bert_tf.cli.{module_name}")
-        command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.DESCRIPTION,
-            epilog=f"{module.EXAMPLES}\n{EXIT_CODES}",
-        )
+        epilog = f"{module.EXAMPLES}\n{EXIT_CODES}"
+        about = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": epilog}
+        command = commands.add_parser(name, **about)
         module.add_arguments(command)
         command.set_defaults(answer=module.answer)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command in this process.
+    """Runs a command in this process; returns the exit code.
+
+    Bad usage and `--help` raise SystemExit, as argparse does.
 
     Args:
         argv: the arguments without the program's name; those of the process when left out.
-
-    Returns:
-        The exit code. Bad usage and `--help` raise SystemExit, as argparse does.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     arguments[:1] = [_OLD_NAMES.get(word, word) for word in arguments[:1]]
@@ -100,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(profile_table(), file=sys.stderr)
         return code
     except BertError as error:
-        return complain(str(error))
+        sys.stdout.flush()
+        print(f"bert_tf: error: {error}", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return STOPPED
@@ -114,27 +110,15 @@ def profile_table() -> str:
     from bert_tf.runtime import profile
 
     phases = profile.report()
-    whole = profile.since_start()
-    if whole is not None:
+    if (whole := profile.since_start()) is not None:
         phases["all else"] = max(0.0, whole - sum(phases.values()))
         phases["in all"] = whole
     rows = [[name, f"{seconds:.2f} s"] for name, seconds in phases.items()]
     return table([["phase", "time"], *rows], "<>")
 
 
-def complain(message: str) -> int:
-    """Prints an error and returns the exit code for bad input."""
-    sys.stdout.flush()
-    print(f"bert_tf: error: {message}", file=sys.stderr)
-    return BAD_INPUT
-
-
 def run(command: str | None = None) -> None:
-    """Runs the process's command and ends the process: what scripts and entry points call.
-
-    Args:
-        command: for a script that is a single command, its name.
-    """
+    """Runs a script's or else the process's command, and ends the process: an entry point."""
     from bert_tf.backend import silence
 
     arguments = [*([command] if command else []), *sys.argv[1:]]
@@ -143,20 +127,14 @@ def run(command: str | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     if arguments and arguments[0] in ("mask", "nsp", "evaluate", "judge", "pretrain", "classify"):
         silence()
-    code = _without_closed_pipes(lambda: main(arguments))
+    try:
+        code = main(arguments)
+    except BrokenPipeError:
+        code = CLOSED_PIPE
+    if code == CLOSED_PIPE:  # Python must not write to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    # Taking the frameworks down in order takes half a second, for memory that goes anyway.
+    # Taking the frameworks down takes half a second, for memory that is freed anyway.
     os._exit(code)
-
-
-def _without_closed_pipes(action: Callable[[], int]) -> int:
-    """Runs an action; if stdout is closed by its reader, Python must not write to it at exit."""
-    try:
-        code = action()
-    except BrokenPipeError:
-        code = CLOSED_PIPE
-    if code == CLOSED_PIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return code

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.answering import answer_all
-from bert_tf.cli.lines import open_source
-from bert_tf.cli.options import (
-    Parser,
-    add_model_options,
-    add_stream_options,
-    check_checkpoint,
-    load_bert,
-)
+from bert_tf.cli.answering import answer_all, prepare
+from bert_tf.cli.options import Parser, add_model_options, add_stream_options, load_bert
 from bert_tf.cli.output import JsonForm, TextForm
-from bert_tf.files.whole import check_output
 from bert_tf.options import COUNT
 from bert_tf.report import bar, percent, printable, table
 
@@ -52,37 +45,21 @@ def add_arguments(parser: Parser) -> None:
     add_model_options(parser)
     parser.group("the answers")
     parser.number("top-k", "words for each mask", COUNT, 5)
-    parser.text(
-        "mode",
-        "several masks in a text. independent: each alone; sequential: one after another, the "
-        "surest first; joint: the words that fit best together",
-        "independent",
-        choices=tuple(_MODES),
-    )
+    mode = "several masks: each alone, one after another from the surest, or all together"
+    parser.text("mode", mode, "independent", choices=tuple(_MODES))
     parser.switch("whole-words", 'leave out tokens that continue a word ("##...")')
     parser.number("max-pieces", "also try words of up to N tokens", COUNT, 1)
-    parser.text(
-        "candidates",
-        "choose among these words only; they may be of several tokens",
-        metavar="WORD,WORD,...",
-    )
-    parser.text(
-        "too-long",
-        "a text longer than the model takes. error: refuse it; window: show the model a window "
-        "around each mask",
-        "error",
-        choices=("error", "window"),
-    )
+    candidates = "choose among these words only; they may be of several tokens"
+    parser.text("candidates", candidates, metavar="WORD,WORD,...")
+    long = "refuse a text longer than the model takes, or show it a window around each mask"
+    parser.text("too-long", long, "error", choices=("error", "window"))
     parser.number("stride", "from window to window", COUNT, 128)
 
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    check_checkpoint(args)
+    source = prepare(args, args.texts)
     candidates = None if args.candidates is None else comma_separated(args.candidates)
-    source = open_source(args.input, args.texts)
-    if args.output is not None:
-        args.output = check_output(args.output, args.overwrite, args.input)
     names = ("top_k", "mode", "whole_words", "max_pieces", "too_long", "stride")
     options = {"candidates": candidates, **{name: getattr(args, name) for name in names}}
     bert = load_bert(args)
@@ -105,19 +82,16 @@ def show(result: FilledText) -> str:
     parts = [printable(result.filled, keep="\n\t")]
     together = result.mode == "joint" and bool(result.combinations)
     if together:
-        rows = [
-            [" ".join(map(printable, c.words)), percent(c.probability), bar(c.probability)]
-            for c in result.combinations
-        ]
-        parts.append(f"{_MODES['joint']}\n{table(rows, '<>')}")
-    several = len(result.masks) > 1
+        parts.append(
+            _ranked(_MODES["joint"], [(c.words, c.probability) for c in result.combinations])
+        )
+    mode, count = _MODES["independent" if together else result.mode], len(result.masks)
     for number, mask in enumerate(result.masks, 1):
-        title = f"mask {number} of {len(result.masks)}" if several else "mask"
-        if several:
-            title += f", {_MODES['independent' if together else result.mode]}"
-        rows = [
-            [printable(guess.word), percent(guess.probability), bar(guess.probability)]
-            for guess in mask.guesses
-        ]
-        parts.append(f"{title}\n{table(rows, '<>')}")
+        title = f"mask {number} of {count}, {mode}" if count > 1 else "mask"
+        parts.append(_ranked(title, [([guess.word], guess.probability) for guess in mask.guesses]))
     return "\n\n".join(parts)
+
+
+def _ranked(title: str, found: list[tuple[Sequence[str], float]]) -> str:
+    rows = [[" ".join(map(printable, words)), percent(p), bar(p)] for words, p in found]
+    return f"{title}\n{table(rows, '<>')}"

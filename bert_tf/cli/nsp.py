@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from bert_tf.cli.answering import answer_all
-from bert_tf.cli.lines import open_source
-from bert_tf.cli.options import (
-    Parser,
-    add_model_options,
-    add_stream_options,
-    check_checkpoint,
-    load_bert,
-)
+from bert_tf.cli.answering import answer_all, prepare
+from bert_tf.cli.lines import in_pairs
+from bert_tf.cli.options import Parser, add_model_options, add_stream_options, load_bert
 from bert_tf.cli.output import JsonForm, TextForm
 from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
-from bert_tf.files.whole import check_output
 from bert_tf.report import printable, shorten, width
 
 if TYPE_CHECKING:
@@ -54,11 +48,8 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
-    check_checkpoint(args)
-    pairs = pairs_of(args.sentences)
-    source = open_source(args.input, args.sentences, parse_pair)
-    if args.output is not None:
-        args.output = check_output(args.output, args.overwrite, args.input)
+    pairs = in_pairs(args.sentences)
+    source = prepare(args, args.sentences, parse_pair)
     form: Form = TextForm(show)
     if args.json:
         form = JsonForm()
@@ -79,20 +70,6 @@ def answer(args: argparse.Namespace) -> int:
     )
 
 
-def pairs_of(sentences: list[str]) -> list[Pair]:
-    """Sentences as pairs: first and second, third and fourth, ...
-
-    Raises:
-        BertError: one is left over.
-    """
-    if len(sentences) % 2:
-        raise BertError(
-            f"nsp takes pairs of sentences, and {len(sentences)} of them make no pairs. Put "
-            f"quotation marks around each sentence."
-        )
-    return list(zip(sentences[::2], sentences[1::2], strict=True))
-
-
 def parse_pair(line: str) -> Pair:
     """The pair in a line of a file: two columns with a TAB between them, or JSON.
 
@@ -100,12 +77,10 @@ def parse_pair(line: str) -> Pair:
         BertError: it is neither.
     """
     columns = line.split("\t")
-    if len(columns) == 2:
-        return columns[0], columns[1]
-    try:
-        value = parse_json(line)
-    except ValueError:
-        value = None
+    value: Any = columns
+    if len(columns) != 2:
+        with contextlib.suppress(ValueError):
+            value = parse_json(line)
     if isinstance(value, dict):
         value = [value.get("first"), value.get("second")]
     if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
@@ -118,24 +93,17 @@ def parse_pair(line: str) -> Pair:
 
 def show(result: NextSentenceResult) -> str:
     """A result as text for people."""
-    lines = [
-        f"Sentence is okay: {round(100 * result.probability)} %",
-        f"probability that B follows A: {result.probability:.4f}",
-    ]
-    if result.cut:
-        lines.append("(the pair was longer than the model takes, and was cut)")
-    return "\n".join(lines)
+    cut = "\n(the pair was longer than the model takes, and was cut)" if result.cut else ""
+    return (
+        f"Sentence is okay: {round(100 * result.probability)} %\n"
+        f"probability that B follows A: {result.probability:.4f}{cut}"
+    )
 
 
 def show_row(result: NextSentenceResult) -> str:
-    """A result as a line of a table that can be printed while the next is not known yet."""
-    return _line(
-        f"{round(100 * result.probability)} %",
-        f"{result.probability:.4f}",
-        result.label + (", cut" if result.cut else ""),
-        result.first,
-        result.second,
-    )
+    """A result as a line of a table, which needs no other to be printed."""
+    okay, label = round(100 * result.probability), result.label + (", cut" if result.cut else "")
+    return _line(f"{okay} %", f"{result.probability:.4f}", label, result.first, result.second)
 
 
 def _line(okay: str, probability: str, label: str, first: str, second: str) -> str:

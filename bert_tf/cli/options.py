@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import contextlib
 import difflib
 import os
 import sys
@@ -26,11 +25,10 @@ CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
 
 NO_CHECKPOINT = f"""\
 no checkpoint given: pass --checkpoint PATH or set {CHECKPOINT_VARIABLE}.
-To get one, fetch it by name, once:
+To get one, fetch it by name, once, and then pass --checkpoint multi_cased:
   bert_tf download multi_cased          (104 languages; "bert_tf list" shows all names)
-and then pass --checkpoint multi_cased. Or download a release by hand from the list in the README
-of Google's bert repository (google-research/bert on GitHub), for example
-multi_cased_L-12_H-768_A-12.zip, and pass the .zip itself or the folder in it."""
+Or download a release such as multi_cased_L-12_H-768_A-12.zip by hand from the list in the README
+of google-research/bert on GitHub, and pass the .zip itself or the folder in it."""
 
 DEMONSTRATION = """\
 no --checkpoint, so {name} answers, a small model for demonstration that knows little. For good \
@@ -40,7 +38,7 @@ answers: `python -m bert_tf download multi_cased`, once, and then --checkpoint m
 class Parser(argparse.ArgumentParser):
     """A parser of flags in absl's spellings (`respell`), whose errors read like all others.
 
-    Names cannot be cut short, and the last of several flags of a name wins.
+    Names cannot be cut short; of several flags of a name the last wins.
 
     Attributes:
         guard: see `respell`.
@@ -109,9 +107,8 @@ class Parser(argparse.ArgumentParser):
         Args:
             options: the plan's class.
             names: of its fields, in the order of the help.
-            flags: field to its flag and that one's aliases, where they are called otherwise.
-            original: the original's defaults, which are shown second. Flags that are left out are
-                None then.
+            flags: field to flag and aliases, where these are called otherwise.
+            original: the original's defaults, shown second. Flags left out are None then.
         """
         for name in names.split():
             field = options.__dataclass_fields__[name]
@@ -133,11 +130,11 @@ class Parser(argparse.ArgumentParser):
         """Adds a flag.
 
         Args:
-            names: its name without dashes, then its aliases. Its value has the first, with `_`
-                for `-`.
+            names: without dashes; the first, with `_` for `-`, names its value, the others are
+                aliases.
             help: what it is.
             default: its value when left out.
-            usual: what is shown as the default, where that is not `default`.
+            usual: what is shown as the default, if not `default`.
             options: of `argparse`.
         """
         usual = usual or (None if default is None else shown(default))
@@ -150,10 +147,9 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse's, on arguments that were respelled first; those unknown are an error.
+        """As argparse's, on respelled arguments; unknown ones are an error here.
 
-        argparse leaves what a command does not know to the parser above it, which knows neither
-        the command's flags nor its name.
+        The parser above, to which argparse leaves them, has neither the command's flags nor name.
         """
         arguments = sys.argv[1:] if args is None else list(args)
         if self._subparsers is None:
@@ -167,22 +163,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with a message and exit code 2."""
-        unknown = [one for one in self._given if _is_flag(one) and not self._knows(one)]
+        known = self._option_string_actions
+        flags = filter(_is_flag, self._given)
+        unknown = [one for one in flags if one.partition("=")[0] not in known]
         if unknown and "required" in message:  # and may be what was meant by the one unknown
             message = f"{message}; {self._unrecognized(unknown)}"
         self.exit(2, f"bert_tf: error: {message} (see {self.prog} --help)\n")
 
-    def _knows(self, word: str) -> bool:
-        return word.partition("=")[0] in self._option_string_actions
-
     def _unrecognized(self, words: Sequence[str]) -> str:
-        """What is told of arguments that there are not, with the nearest of those there are."""
-        flags: list[str] = []
-        for action in self._actions:
-            if action.help != argparse.SUPPRESS:
-                flags += [flag for flag in action.option_strings if flag.startswith("--")]
-                if action.type is truth:
-                    flags.append(action.option_strings[0].replace("--", "--no", 1))
+        """The message on unknown arguments, with the nearest known ones."""
+        known = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        flags = [flag for one in known for flag in one.option_strings if flag.startswith("--")]
+        flags += [f"--no{one.option_strings[0][2:]}" for one in known if one.type is truth]
         near = [_nearest(word, flags) for word in words if _is_flag(word)]
         told = f"unrecognized arguments: {' '.join(words)}"
         meant = ", ".join(dict.fromkeys(flag for flag in near if flag))
@@ -225,11 +217,12 @@ def chosen(args: argparse.Namespace, options: Any, flags: Mapping[str, str]) -> 
     return {name: value for name, value in found.items() if value is not None}
 
 
-def add_release_options(parser: Parser) -> None:
-    """Adds where config and vocabulary are, for all commands."""
-    where = "if it does not lie beside the checkpoint"
-    parser.text("config bert_config_file", f"bert_config.json, {where}", metavar="FILE")
-    parser.text("vocab vocab_file", f"vocab.txt, {where}", metavar="FILE")
+def add_release_options(
+    parser: Parser, config: str = "config bert_config_file", vocab: str = "vocab vocab_file"
+) -> None:
+    """Adds where config and vocabulary are, under flags of these names."""
+    for names, file in ((config, "bert_config.json"), (vocab, "vocab.txt")):
+        parser.text(names, f"{file}, if it is not in the checkpoint's folder", metavar="FILE")
 
 
 def add_model_options(parser: Parser) -> None:
@@ -237,62 +230,46 @@ def add_model_options(parser: Parser) -> None:
     parser.group("the model")
     parser.text(
         "checkpoint init_checkpoint",
-        "a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name "
-        f"of a release; ${CHECKPOINT_VARIABLE} when left out, and else the small model for "
-        "demonstration that comes along",
+        "a folder, a prefix (.../bert_model.ckpt), one of its files, a .zip, or the name of a "
+        f"release; when left out ${CHECKPOINT_VARIABLE}, else the small demonstration model",
         metavar="PATH",
     )
     parser.set_defaults(demonstration=False)
     add_release_options(parser)
-    parser.switch(
-        "lower-case do_lower_case do_lower",
-        "whether text is lower-cased; inferred when left out",
-        None,
-    )
-    parser.text(
-        "hidden-act",
-        "activation to use instead of the config's; gelu_exact for a checkpoint that was "
-        "converted from Hugging Face and says gelu",
-        metavar="NAME",
-    )
+    add_lower_case(parser, "lower-case do_lower_case do_lower")
+    hidden_act = "activation in place of the config's; gelu_exact for Hugging Face's gelu"
+    parser.text("hidden-act", hidden_act, metavar="NAME")
     parser.text(
         "backend",
-        "tensorflow, jax, openvino, or auto: openvino where it is installed, which is the "
-        "fastest on a CPU, else tensorflow. $KERAS_BACKEND when left out, else auto",
+        "tensorflow, jax, openvino, or auto: openvino, the fastest on a CPU, if it is installed, "
+        "else tensorflow ($KERAS_BACKEND, else auto)",
         metavar="NAME",
     )
     parser.text(
         "precision",
-        "what to compute in; bfloat16 is about twice as fast where the processor has it, and "
-        "changes probabilities in the third digit",
+        "to compute in; bfloat16 is about twice as fast on processors that have it, and changes "
+        "probabilities in the third digit",
         "float32",
         choices=("float32", "bfloat16"),
     )
     parser.number("threads", "threads to compute with; all cores", THREADS)
-    parser.switch("profile", "tell on stderr where the time went")
+    parser.switch("profile", "say on stderr where the time went")
     parser.number("batch-size", "texts at a time", ROWS, 32)
     parser.switch("verbose", "tell on stderr what was read from the checkpoint")
 
 
-def add_lower_case(parser: Parser) -> None:
-    """Adds whether text is lower-cased, for commands that read a vocabulary alone."""
-    parser.switch(
-        "do_lower_case lower_case do_lower",
-        "whether text is lower-cased; inferred from the vocabulary and its path when left out",
-        None,
-    )
+def add_lower_case(parser: Parser, names: str = "do_lower_case lower_case do_lower") -> None:
+    """Adds whether text is lower-cased."""
+    help = "lower-case text, for uncased models; inferred from vocabulary and path when left out"
+    parser.switch(names, help, None)
 
 
 def add_stream_options(parser: Parser, what: str) -> None:
     """Adds where the texts come from and where the results go."""
     parser.group("input and output")
     parser.text("input", f"{what}; - is standard input", metavar="FILE")
-    parser.text(
-        "output",
-        "write the results there; with --input FILE the same command resumes what was killed or "
-        "stopped",
-        metavar="FILE",
-    )
+    output = "file for the results; with --input FILE the same command resumes a killed one"
+    parser.text("output", output, metavar="FILE")
     parser.switch("overwrite", "replace the output file if it exists")
     parser.switch("json", "one JSON object a result, one a line")
 
@@ -300,8 +277,8 @@ def add_stream_options(parser: Parser, what: str) -> None:
 def check_checkpoint(args: argparse.Namespace) -> None:
     """Makes sure that there is a checkpoint, before anything slow starts.
 
-    Where none is named it is the one that comes along; `args.demonstration` is true then. A config
-    or vocabulary that is named belongs to another.
+    Where none is named, nor config or vocabulary of another, it is the one that comes along;
+    `args.demonstration` is true then.
 
     Raises:
         BertError: there is none; the message says how to get one.
@@ -315,8 +292,7 @@ def check_checkpoint(args: argparse.Namespace) -> None:
     if args.checkpoint is None:
         raise BertError(NO_CHECKPOINT)
     args.demonstration = True
-    if args.lower_case is None:
-        args.lower_case = False  # as its name says; inferred, that would be one more remark
+    args.lower_case = bool(args.lower_case)  # as its name says; inferred, it would be a remark
 
 
 def load_bert(args: argparse.Namespace) -> Bert:
@@ -333,19 +309,14 @@ def load_bert(args: argparse.Namespace) -> Bert:
     from bert_tf import load
     from bert_tf.runtime import profile
 
-    # The checkpoint is read while the frameworks are imported. It is this thread that imports:
-    # two threads that import the same packages can meet half-made modules.
+    names = ("config", "vocab", "lower_case", "hidden_act", "precision")
+    options = {name: getattr(args, name) for name in names}
+    # The checkpoint is read while this thread imports the frameworks: two threads that import the
+    # same packages can meet half-made modules.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(
-            load,
-            args.checkpoint,
-            config=args.config,
-            vocab=args.vocab,
-            lower_case=args.lower_case,
-            hidden_act=args.hidden_act,
-            precision=args.precision,
-        )
-        if not _fails_at_once(loading):
+        loading = pool.submit(load, args.checkpoint, **options)
+        concurrent.futures.wait([loading], timeout=0.05)
+        if not (loading.done() and loading.exception()):  # as on a mistyped path
             with profile.phase("import"):
                 preload(chosen)
         bert = loading.result()
@@ -355,13 +326,6 @@ def load_bert(args: argparse.Namespace) -> Bert:
         for remark in bert.report.remarks:
             say(remark)
     return bert
-
-
-def _fails_at_once(loading: concurrent.futures.Future) -> bool:
-    """Whether loading ends in an error within a moment, as it does on a mistyped path."""
-    with contextlib.suppress(concurrent.futures.TimeoutError):
-        return loading.exception(timeout=0.05) is not None
-    return False
 
 
 def say(remark: str) -> None:

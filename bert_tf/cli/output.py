@@ -30,13 +30,12 @@ class TextForm:
     def __init__(
         self, show: Callable[[Any], str], separator: str = "\n", header: str | None = None
     ) -> None:
-        self._show = show
-        self.separator = separator
-        self._header = header
+        self._show, self.separator = show, separator
+        self._header = "" if header is None else header + "\n"
 
     def header(self) -> str:
         """The line before all results."""
-        return "" if self._header is None else self._header + "\n"
+        return self._header
 
     def line(self, row: Row, result: Any) -> str:
         """A result's text; nothing for an error, which is for stderr."""
@@ -54,25 +53,16 @@ class JsonForm:
 
     def line(self, row: Row, result: Any) -> str:
         """The object with the result's fields, or with the line's number and the error."""
-        if isinstance(result, BertError):
-            value = {"line": row[1][1], "error": str(result)}
-        else:
-            value = dataclasses.asdict(result)
+        failed = isinstance(result, BertError)
+        value = {"line": row[1][1], "error": str(result)} if failed else dataclasses.asdict(result)
         return json.dumps(value, ensure_ascii=False) + "\n"
 
 
 class Output:
-    """Writes each result at once.
-
-    Args:
-        file: to write to.
-        form: of the results.
-    """
+    """Writes each result at once, in a form."""
 
     def __init__(self, file: IO[str], form: Form) -> None:
-        self._file = file
-        self._form = form
-        self._begun = False
+        self._file, self._form, self._begun = file, form, False
         self._write(form.header())
 
     def result(self, result: Any, row: Row = _TYPED) -> None:
@@ -93,8 +83,5 @@ def open_output(path: str | None, form: Form) -> Iterator[Output]:
     Raises:
         BertError: the file cannot be written.
     """
-    if path is None:
-        yield Output(sys.stdout, form)
-        return
-    with whole_file(path) as file:
+    with contextlib.nullcontext(sys.stdout) if path is None else whole_file(path) as file:
         yield Output(file, form)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
-from bert_tf.cli.training import Watcher, places, stopped
+from bert_tf.cli.training import places, stopped, watched
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DESCRIPTION = """\
 Trains a model to fill masks and to judge pairs, as the original's run_pretraining.py does, with
 its flags and their meaning, on TensorFlow or JAX. The data are TFRecord files, or a corpus that
 "bert_tf tokenize" made, whose pairs and masks are drawn afresh in each epoch. Started again with
-the same --output_dir, it goes on where it was stopped or killed.
+the same --output_dir, it resumes where it was stopped or killed.
 """
 EXAMPLES = """\
 examples:
@@ -67,12 +67,8 @@ def answer(args: argparse.Namespace) -> int:
         if not leads():
             return STOPPED if outcome.interrupted else 0
         release = {} if outcome.interrupted else {"release": "release"}
-        found = {
-            "step": outcome.step,
-            "interrupted": outcome.interrupted,
-            "checkpoint": outcome.prefix,
-            **places(session.output_dir, **release),
-        }
+        found = {"step": outcome.step, "interrupted": outcome.interrupted}
+        found |= {"checkpoint": outcome.prefix, **places(session.output_dir, **release)}
         if outcome.interrupted:
             text = stopped(outcome.step, args.num_train_steps, f": {outcome.prefix}")
             print(json.dumps(found) if args.json else text)
@@ -89,24 +85,20 @@ def answer(args: argparse.Namespace) -> int:
 def choose_training_backend(
     name: str | None, use_tpu: bool = False, distribute: str = "none"
 ) -> None:
-    """Has Keras take a backend that can train, before it is imported.
-
-    To distribute over several hosts, it also joins their processes.
+    """Sets a backend that can train, before Keras is imported, and joins the hosts' processes.
 
     Raises:
         BertError: it cannot train, is not there, or is none for a TPU or for several hosts.
     """
     from bert_tf.backend import choose_backend
 
-    if use_tpu:
-        if name not in (None, "auto", "jax"):
-            raise BertError(f"--use_tpu needs JAX, and --backend={name}; leave one of them out.")
-        name = "jax"
-    asked = name or os.environ.get("KERAS_BACKEND")
-    if asked == "openvino":
+    if use_tpu and name not in (None, "auto", "jax"):
+        raise BertError(f"--use_tpu needs JAX, and --backend={name}; leave one of them out.")
+    name = "jax" if use_tpu else name
+    if (name or os.environ.get("KERAS_BACKEND")) == "openvino":
         raise BertError(
-            "OpenVINO cannot train; pass --backend=tensorflow or --backend=jax (the checkpoint is "
-            "the same, and OpenVINO can answer with it)."
+            "OpenVINO cannot train; pass --backend=tensorflow or --backend=jax (OpenVINO answers "
+            "with what they train)."
         )
     choose_backend(name)
     if distribute != "none":
@@ -130,8 +122,8 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
     )
     if args.whole_word_share is not None and args.do_whole_word_mask:
         raise BertError(
-            "--do_whole_word_mask masks whole words in all examples, --whole_word_share in a "
-            "share of them; leave one of them out."
+            "--do_whole_word_mask is for all examples, --whole_word_share for a fraction of them; "
+            "leave one of them out."
         )
     whole = args.do_whole_word_mask if args.whole_word_share is None else args.whole_word_share
     batches = BatchSettings(**chosen(args, BatchSettings, FLAGS), whole_word=whole)
@@ -141,42 +133,22 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
 
 def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
     """Trains, with a log and a curve."""
-    from bert_tf.training.distribution import leads
-    from bert_tf.training.log import TrainingLog
-
-    if not leads():
-        return session.train(evaluate=args.do_eval, progress=False)
-    log = TrainingLog(session.output_dir, sys.stdout if args.json else None)
-    watcher = Watcher(log, None if args.json else row_text)
-
-    def on_resume(step: int) -> None:
-        log.start(step)
-        say(f"goes on from step {step:,}")
-
-    try:
-        return session.train(evaluate=args.do_eval, on_row=watcher.row, on_resume=on_resume)
-    finally:
-        watcher.close()
+    run = functools.partial(session.train, evaluate=args.do_eval)
+    resumed = "goes on from step {:,}".format
+    return watched(run, session.output_dir, args.json, row_text, resumed)
 
 
 def row_text(row: dict[str, float]) -> str:
     """A row as a line for people."""
-    parts = [
-        f"step {row['step']:,}",
-        _numbers(row, ""),
-        f"{row['pieces_per_second']:,.0f} pieces/s",
-    ]
-    if "eval_loss" in row:
-        parts.append(f"evaluation: {_numbers(row, 'eval_')}")
-    return " | ".join(parts)
+    judged = f" | evaluation: {_numbers(row, 'eval_')}" if "eval_loss" in row else ""
+    speed = f"{row['pieces_per_second']:,.0f} pieces/s"
+    return f"step {row['step']:,} | {_numbers(row, '')} | {speed}{judged}"
 
 
 def _numbers(row: dict[str, float], kind: str) -> str:
-    value = {name.removeprefix(kind): x for name, x in row.items() if name.startswith(kind)}
-    return (
-        f"loss {value['loss']:.4f}, MLM {value['mlm_loss']:.4f} {value['mlm_accuracy']:.1%}, "
-        f"NSP {value['nsp_loss']:.4f} {value['nsp_accuracy']:.1%}"
-    )
+    text = "loss {:.4f}, MLM {:.4f} {:.1%}, NSP {:.4f} {:.1%}"
+    names = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+    return text.format(*(row[f"{kind}{name}"] for name in names))
 
 
 def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Namespace) -> str:
@@ -186,14 +158,14 @@ def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Name
     lines = []
     if "step" in found:
         lines.append(f"trained {found['step']:,} steps")
-        rows = [
-            ("weights, config and vocabulary, laid out as Google's releases", "release"),
-            ("the same with the optimizer's state, to train on from", "checkpoint"),
-            ("log", "log"),
-            ("log for TensorBoard, as --logdir", "tensorboard"),
-            ("curve", "curve"),
-        ]
-        lines.append(table([[text, found[key]] for text, key in rows if key in found]))
+        rows = {
+            "release": "weights, config and vocabulary, laid out as Google's releases",
+            "checkpoint": "the same with the optimizer's state, to train on from",
+            "log": "log",
+            "tensorboard": "log for TensorBoard, as --logdir",
+            "curve": "curve",
+        }
+        lines.append(table([[text, found[key]] for key, text in rows.items() if key in found]))
     if "eval" in found:
         lines.append(f"evaluation, in {found['eval_results']}")
         lines.append(table([[k, f"{v:.6g}"] for k, v in sorted(found["eval"].items())], "<>"))
@@ -217,7 +189,7 @@ def _casing_flag(found: dict[str, Any], session: PretrainingSession) -> str:
 
     if session.corpus is None:
         return ""
-    inferred, _ = infer_casing(os.path.basename(found["release"]), session.vocab)
-    if inferred == session.corpus.lower_case:
+    lower_case = session.corpus.lower_case
+    if infer_casing(os.path.basename(found["release"]), session.vocab)[0] == lower_case:
         return ""
-    return " --lower-case" if session.corpus.lower_case else " --no-lower-case"
+    return " --lower-case" if lower_case else " --no-lower-case"

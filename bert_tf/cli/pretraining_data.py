@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
@@ -38,11 +39,8 @@ FLAGS = {"whole_word": "do_whole_word_mask"}
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.group("files")
-    parser.text(
-        "input_file",
-        "text files or patterns such as 'wiki/*.txt', comma separated; also .gz",
-        required=True,
-    )
+    files = "text files or patterns such as 'wiki/*.txt', comma separated; also .gz"
+    parser.text("input_file", files, required=True)
     parser.text("output_file", "TFRecord files to write, comma separated", required=True)
     parser.text("vocab_file vocab", "the vocab.txt of the model", required=True)
     parser.group("examples")
@@ -55,16 +53,12 @@ def add_arguments(parser: Parser) -> None:
     parser.number("random_seed", "seed of all that is random", SEED, 12345)
     parser.group("beyond the original")
     parser.number("num_workers", "processes that work at once; all cores", THREADS)
-    parser.switch(
-        "group_by_pattern",
-        "take a random second segment from the files of the same pattern of --input_file, for "
-        "patterns that stand for a language each; when false, from all files",
-    )
+    group = "random second segments come from files of the same pattern, such as a language's"
+    parser.switch("group_by_pattern", group)
     parser.text(
         "sources",
-        "tables (.tsv, with a header and a row for each document), one for each input file, that "
-        "tell which source a document is part of: a random second segment is never from the "
-        "source of the first",
+        "tables (.tsv, with a header and a row for each document), one for each input file, with "
+        "each document's source: a random second segment is never from the first one's",
     )
     parser.text("sources_column", "name or number of the column in them", "source")
 
@@ -74,8 +68,8 @@ def answer(args: argparse.Namespace) -> int:
     from bert_tf.data.pretraining.create import create_pretraining_data
     from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
-    if args.num_workers:
-        limit_threads(args.num_workers)
+    if args.num_workers:  # for the tokenizer too, which works before the processes do
+        os.environ.setdefault("RAYON_NUM_THREADS", str(args.num_workers))
     files = groups_of(comma_separated(args.input_file), args.group_by_pattern)
     sources = read_tables(files, args.sources, args.sources_column) if args.sources else None
     vocab = Vocabulary.load(args.vocab_file)
@@ -130,8 +124,7 @@ def read_tables(
     from bert_tf.files.finding import find_files
 
     tables = find_files(comma_separated(patterns))
-    count = sum(map(len, files.values()))
-    if len(tables) != count:
+    if len(tables) != (count := sum(map(len, files.values()))):
         raise BertError(
             f"--sources names {len(tables)} tables for {count} input files; it takes one for each, "
             "in the same order."
@@ -144,23 +137,16 @@ def read_tables(
     }
 
 
-def limit_threads(number: int) -> None:
-    """Lets the tokenizer, which works before the processes do, use so many threads too."""
-    import os
-
-    os.environ.setdefault("RAYON_NUM_THREADS", str(number))
-
-
 def rule_remarks(args: argparse.Namespace) -> list[str]:
     """What is odd about the numbers asked for."""
     wanted = round(args.max_seq_length * args.masked_lm_prob)
-    if wanted > args.max_predictions_per_seq:
-        return [
-            f"--max_predictions_per_seq={args.max_predictions_per_seq} is less than "
-            f"{args.masked_lm_prob:.0%} of {args.max_seq_length} pieces: long examples get fewer "
-            f"masks. {wanted} would do."
-        ]
-    return []
+    if wanted <= args.max_predictions_per_seq:
+        return []
+    return [
+        f"--max_predictions_per_seq={args.max_predictions_per_seq} is less than "
+        f"{args.masked_lm_prob:.0%} of {args.max_seq_length} pieces: long examples get fewer "
+        f"masks. {wanted} would do."
+    ]
 
 
 def show(report: PretrainingDataReport) -> str:
@@ -168,14 +154,12 @@ def show(report: PretrainingDataReport) -> str:
     files = report.files[0] if len(report.files) == 1 else f"{len(report.files)} files"
     whole = sum(report.seconds.values())
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.seconds.items())
-    return "\n".join(
-        [
-            f"wrote {files}: {report.examples:,} examples",
-            f"from {report.documents:,} documents, {report.sentences:,} sentences, "
-            f"{report.pieces:,} pieces",
-            f"second segment random in {report.random / report.examples:.1%}; "
-            f"{report.length / report.examples:.1f} pieces an example; "
-            f"{report.masked:,} masked, {report.masked / report.length:.1%} of them",
-            f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} pieces/s written",
-        ]
+    return (
+        f"wrote {files}: {report.examples:,} examples\n"
+        f"from {report.documents:,} documents, {report.sentences:,} sentences, "
+        f"{report.pieces:,} pieces\n"
+        f"second segment random in {report.random / report.examples:.1%}; "
+        f"{report.length / report.examples:.1f} pieces an example; "
+        f"{report.masked:,} masked, {report.masked / report.length:.1%} of them\n"
+        f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} pieces/s written"
     )

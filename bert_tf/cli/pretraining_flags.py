@@ -27,9 +27,20 @@ _TPU = (
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     _add_files(parser)
-    _add_training(parser)
+    parser.group("training")
+    parser.switch("do_train", "train")
+    parser.switch("do_eval", "evaluate, at the end or alone")
+    sizes = "train_batch_size eval_batch_size max_seq_length max_predictions_per_seq"
+    parser.plan(BatchSettings, sizes, FLAGS)
+    rates = "learning_rate steps warmup_steps save_every keep log_every evaluate_every eval_batches"
+    parser.plan(PretrainingPlan, f"{rates} dropout weight_decay", FLAGS)
+    parser.number("random_seed", "seed of all that is random", SEED, 12345)
     _add_corpus(parser)
-    _add_running(parser)
+    parser.group("running")
+    parser.text("backend", "tensorflow or jax; $KERAS_BACKEND when left out, else tensorflow")
+    parser.plan(PretrainingPlan, "precision distribute deterministic", FLAGS)
+    parser.switch("json", "rows and result on stdout as JSON, an object a line")
+    add_tpu(parser)
 
 
 def add_tpu(parser: Parser) -> None:
@@ -42,70 +53,24 @@ def add_tpu(parser: Parser) -> None:
 
 def _add_files(parser: Parser) -> None:
     parser.group("files")
-    parser.text(
-        "input_file",
-        "TFRecord files or patterns such as 'data/*.tfrecord', comma separated; or the folder of "
-        "a tokenized corpus",
-        required=True,
-    )
+    data = "TFRecord files or patterns, comma separated; or the folder of a tokenized corpus"
+    parser.text("input_file", data, required=True)
     parser.text("output_dir", "folder for checkpoints, log and result", required=True)
-    parser.text(
-        "bert_config_file config",
-        "bert_config.json; the one beside --init_checkpoint when left out",
-    )
-    parser.text(
-        "vocab_file vocab",
-        "vocab.txt, to lie beside the new weights; when left out, the one beside the corpus, "
-        "--init_checkpoint or --bert_config_file",
-    )
+    config = "bert_config.json; the one with --init_checkpoint when left out"
+    parser.text("bert_config_file config", config)
+    vocab = "vocab.txt for the new weights (the corpus's, --init_checkpoint's or the config's)"
+    parser.text("vocab_file vocab", vocab)
     parser.text("init_checkpoint", "weights to begin from: a folder, a prefix, a .zip or a name")
-    parser.text(
-        "eval_input_file",
-        "like --input_file, to evaluate on; when left out, what is held out, else --input_file",
-    )
-
-
-def _add_training(parser: Parser) -> None:
-    parser.group("training")
-    parser.switch("do_train", "train")
-    parser.switch("do_eval", "evaluate, at the end or alone")
-    parser.plan(
-        BatchSettings,
-        "train_batch_size eval_batch_size max_seq_length max_predictions_per_seq",
-        FLAGS,
-    )
-    parser.plan(
-        PretrainingPlan,
-        "learning_rate steps warmup_steps save_every keep log_every evaluate_every eval_batches "
-        "dropout weight_decay",
-        FLAGS,
-    )
-    parser.number("random_seed", "seed of all that is random", SEED, 12345)
+    data = "like --input_file, to evaluate on; when left out, what is held out, else --input_file"
+    parser.text("eval_input_file", data)
 
 
 def _add_corpus(parser: Parser) -> None:
     parser.group("on a tokenized corpus")
-    parser.text(
-        "start",
-        "new weights: random, as the original's, or spectral, from the statistics of the corpus, "
-        "which saves much of a short training",
-        "random",
-        choices=("random", "spectral"),
-    )
+    start = "new weights: random, or from the corpus's statistics, which shortens training much"
+    parser.text("start", start, "random", choices=("random", "spectral"))
     parser.plan(BatchSettings, "held_out_pieces held_out_seed smoothing", FLAGS)
     parser.switch("do_whole_word_mask", "mask all tokens of a word or none")
-    parser.number(
-        "whole_word_share",
-        "instead: fraction of the examples that is masked by whole words, the others by single "
-        "tokens",
-        FRACTION,
-    )
+    whole = "instead: fraction of the examples that is masked by whole words, not by single tokens"
+    parser.number("whole_word_share", whole, FRACTION)
     parser.plan(BatchSettings, "masked_lm_prob short_seq_prob", FLAGS)
-
-
-def _add_running(parser: Parser) -> None:
-    parser.group("running")
-    parser.text("backend", "tensorflow or jax; $KERAS_BACKEND when left out, else tensorflow")
-    parser.plan(PretrainingPlan, "precision distribute deterministic", FLAGS)
-    parser.switch("json", "rows and result on stdout as JSON, an object a line")
-    add_tpu(parser)

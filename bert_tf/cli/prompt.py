@@ -17,9 +17,9 @@ def converse(hint: str, prompts: Sequence[str], answer: Callable[..., Any], outp
     """Reads texts until an empty line, "quit", Ctrl-D or Ctrl-C.
 
     Args:
-        hint: told first.
+        hint: shown first.
         prompts: one for each text of a question.
-        answer: gets the texts; a BertError from it is told, and the next question follows.
+        answer: gets the texts; its BertError is shown, and the next question follows.
         output: gets the results.
     """
     with contextlib.suppress(ImportError):
@@ -37,13 +37,12 @@ def _questions(prompts: Sequence[str]) -> Iterator[list[str]]:
         texts: list[str] = []
         for prompt in prompts:
             try:
-                text = _ask(prompt)
+                texts.append(_ask(prompt))
             except (EOFError, KeyboardInterrupt):
                 print(file=sys.stderr)
                 return
-            if text.strip().lower() in _LEAVE:
+            if texts[-1].strip().lower() in _LEAVE:
                 return
-            texts.append(text)
         yield texts
 
 

@@ -25,6 +25,14 @@ examples:
 """
 
 
+# Keys of --json, and the attributes of a release that are called otherwise.
+_KEYS = (
+    *("name", "folder", "released", "layers", "hidden", "heads", "parameters", "bytes"),
+    *("lower_case", "languages", "about"),
+)
+_ATTRIBUTES = {"released": "date", "bytes": "nbytes"}
+
+
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.switch("json", "one JSON object a checkpoint and line")
@@ -33,11 +41,8 @@ def add_arguments(parser: Parser) -> None:
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     rows = _rows()
-    if args.json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
-    else:
-        print(show(rows))
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows] if args.json else [show(rows)]
+    print("\n".join(lines))
     return 0
 
 
@@ -49,21 +54,8 @@ def _rows() -> list[dict[str, Any]]:
     here = installed()
     paths = {found.name: found.path for found in here}
     rows = [
-        {
-            "name": release.name,
-            "folder": release.folder,
-            "released": release.date,
-            "layers": release.layers,
-            "hidden": release.hidden,
-            "heads": release.heads,
-            "parameters": release.parameters,
-            "bytes": release.nbytes,
-            "lower_case": release.lower_case,
-            "languages": release.languages,
-            "about": release.about,
-            "url": release.url(),
-            "path": paths.get(release.name),
-        }
+        {key: getattr(release, _ATTRIBUTES.get(key, key)) for key in _KEYS}
+        | {"url": release.url(), "path": paths.get(release.name)}
         for release in RELEASES
     ]
     nothing = dict.fromkeys(rows[0])
@@ -72,7 +64,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _known(found: Installed) -> dict[str, Any]:
-    """What is known of a checkpoint that is none of Google's: of the one that comes along, all."""
+    """What is known of a checkpoint that is not Google's: all of the one that comes along."""
     from bert_tf.checkpoint import CheckpointReader
     from bert_tf.config import BertConfig
     from bert_tf.errors import BertError
@@ -83,8 +75,7 @@ def _known(found: Installed) -> dict[str, Any]:
         return {}
     try:
         with locate(found.path) as files, CheckpointReader(files.prefix) as reader:
-            config = BertConfig.from_file(str(files.config_path))
-            tensors = reader.tensors
+            config, tensors = BertConfig.from_file(str(files.config_path)), reader.tensors
     except BertError:  # damaged; loading it tells how
         return {}
     sizes = {name: info.nbytes // info.dtype.itemsize for name, info in tensors.items()}
@@ -108,15 +99,9 @@ def show(rows: list[dict[str, Any]]) -> str:
     titles = ["name", "layers x hidden", "casing", "MB", "here", "what"]
     cells = [titles, *([_cell(row, title) for title in titles] for row in rows)]
     there = [printable(f"{row['name']}: {row['path']}") for row in rows if row["path"]]
-    return "\n".join(
-        [
-            table(cells, "<><><<", indent=""),
-            "",
-            "here:" if there else "none of them is here; to get one: bert_tf download NAME",
-            *(f"  {line}" for line in there),
-            f"downloads go to {printable(store.home())}",
-        ]
-    )
+    here = "here:" if there else "none of them is here; to get one: bert_tf download NAME"
+    lines = [table(cells, "<><><<", indent=""), "", here, *(f"  {line}" for line in there)]
+    return "\n".join([*lines, f"downloads go to {printable(store.home())}"])
 
 
 def _cell(row: dict[str, Any], title: str) -> str:

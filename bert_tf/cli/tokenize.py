@@ -33,8 +33,8 @@ def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.text(
         "input_file input",
-        "text files or patterns of them, with commas between; each is a group, named by what "
-        "stands before a =, else by its file name up to the first dot",
+        "text files or patterns, comma separated; each is a group, named by what is before a =, "
+        "else by its file name up to the first dot",
         required=True,
     )
     parser.text("vocab_file vocab", "the vocab.txt of the model", required=True)
@@ -42,10 +42,9 @@ def add_arguments(parser: Parser) -> None:
     add_lower_case(parser)
     parser.text(
         "sources",
-        "GROUP=TABLE or GROUP=TABLE:COLUMN, with commas between: a table (.tsv, with a header and "
-        "a row for each document) whose column (source) tells which source each document of the "
-        "group is part of. Sources are held out as a whole, and a random second segment is never "
-        "from the source of the first",
+        "GROUP=TABLE or GROUP=TABLE:COLUMN, comma separated: a table (.tsv, with a header and a "
+        "row for each document) whose column (source) names each document's source. Sources are "
+        "held out as a whole, and a random second segment is never from the source of the first",
     )
 
 
@@ -77,8 +76,8 @@ def named_patterns(patterns: list[str]) -> dict[str, str]:
     """The pattern of each group.
 
     Args:
-        patterns: `name=pattern`, or a pattern alone: it is named by its file name up to the
-            first dot, and if that has wildcards by the whole pattern.
+        patterns: `name=pattern`, or a pattern alone: its name is that of the file up to the first
+            dot, or with wildcards the whole pattern.
 
     Raises:
         BertError: two groups have one name.
@@ -93,8 +92,8 @@ def named_patterns(patterns: list[str]) -> dict[str, str]:
         if name in found:
             raise BertError(
                 f"{found[name]} and {pattern} are both called {name}; name them: "
-                f"--input_file={name}1={found[name]},{name}2={pattern}. One pattern can stand for "
-                "several files of a group."
+                f"--input_file={name}1={found[name]},{name}2={pattern}. A pattern can be several "
+                "files of a group."
             )
         found[name] = pattern
     return found
@@ -117,30 +116,22 @@ def read_named_tables(tables: list[str], groups: dict[str, str]) -> dict[str, li
                 f"--sources has {given}; it is to begin with a group of --input_file, as in "
                 f"{next(iter(groups), 'en')}=documents.tsv:id."
             )
-        column: str | int = "source"
+        column = "source"
         if ":" in path and not os.path.exists(path):
             path, _, column = path.rpartition(":")
-        if str(column).isdigit():
-            column = int(column)
+        number = int(column) if column.isdigit() else column
         for file in find_files([path]):
-            found.setdefault(name, []).extend(read_sources(file, column))
+            found.setdefault(name, []).extend(read_sources(file, number))
     return found
 
 
 def show(corpus: TokenCorpus, folder: str) -> str:
     """What was read, as text for people."""
-    rows = [["group", "documents", "sentences", "pieces", "unknown"]]
+    columns = ("documents", "sentences", "pieces")
+    rows = [["group", *columns, "unknown"]]
     for name, counts in corpus.info["counts"].items():
-        rows.append(
-            [
-                name,
-                f"{counts['documents']:,}",
-                f"{counts['sentences']:,}",
-                f"{counts['pieces']:,}",
-                f"{100 * counts['unknown'] / max(counts['pieces'], 1):.3f} %",
-            ]
-        )
-    return (
-        f"wrote {folder}: {len(corpus.tokens):,} pieces of {len(corpus):,} documents, parts of "
-        f"{corpus.info['sources']:,} sources\n{table(rows, '<>>>>')}"
-    )
+        unknown = 100 * counts["unknown"] / max(counts["pieces"], 1)
+        rows.append([name, *(f"{counts[column]:,}" for column in columns), f"{unknown:.3f} %"])
+    what = f"{len(corpus.tokens):,} pieces of {len(corpus):,} documents"
+    sources = f"parts of {corpus.info['sources']:,} sources"
+    return f"wrote {folder}: {what}, {sources}\n{table(rows, '<>>>>')}"

@@ -1,4 +1,4 @@
-"""What commands that train have in common: rows on the screen, the curve, where all lies."""
+"""What commands that train have in common: rows on the screen, the curve, the files' paths."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CURVE = "curve.png"
 
 Row = dict[str, float]
+Show = Callable[[Row], str]
 
 
 class Watcher:
@@ -25,18 +26,13 @@ class Watcher:
     Args:
         log: where rows go, and the curve next to it.
         show: makes of a row a line for people; None shows none.
-        panels: of the curve; those of pretraining if there are none.
+        panels: of the curve; pretraining's if empty.
     """
 
     def __init__(
-        self,
-        log: TrainingLog,
-        show: Callable[[Row], str] | None = None,
-        panels: Sequence[Panel] = (),
+        self, log: TrainingLog, show: Show | None = None, panels: Sequence[Panel] = ()
     ) -> None:
-        self._log = log
-        self._show = show
-        self._panels = panels
+        self._log, self._show, self._panels = log, show, panels
         self._draws = True
 
     def row(self, row: Row) -> None:
@@ -76,6 +72,44 @@ class Watcher:
         """Ends the log and draws the curve for the last time."""
         self.draw()
         self._log.close()
+
+
+def watched(
+    train: Callable[..., Any],
+    folder: str,
+    json: bool,
+    row_text: Show,
+    resumed: Callable[[int], str],
+    panels: Sequence[Panel] = (),
+    **log_options: Any,
+) -> Any:
+    """Trains with a log and a curve; with rows as JSON on stdout, or as text for people.
+
+    Args:
+        train: takes `on_row` and `on_resume`, or `progress` in a process that does not lead.
+        folder: for log and curve.
+        json: whether rows are shown as JSON.
+        row_text: a row as a line for people.
+        resumed: what to say of the step that training resumes from.
+        panels: of the curve; pretraining's if empty.
+        log_options: of `TrainingLog`.
+    """
+    from bert_tf.training.distribution import leads
+    from bert_tf.training.log import TrainingLog
+
+    if not leads():
+        return train(progress=False)
+    log = TrainingLog(folder, sys.stdout if json else None, **log_options)
+    watcher = Watcher(log, None if json else row_text, panels)
+
+    def on_resume(step: int) -> None:
+        log.start(step)
+        say(resumed(step))
+
+    try:
+        return train(on_row=watcher.row, on_resume=on_resume)
+    finally:
+        watcher.close()
 
 
 def places(folder: str, **more: str) -> dict[str, Any]:

@@ -30,33 +30,21 @@ examples:
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
-    parser.text(
-        "input_file input",
-        "text files or patterns of them, with commas between; each pattern is a group",
-        required=True,
-    )
+    files = "text files or patterns, comma separated; each pattern is a group"
+    parser.text("input_file input", files, required=True)
     parser.text("output_file output", "the vocab.txt to write", required=True)
     parser.number("vocab_size", "number of tokens", COUNT, 30000)
     parser.switch("do_lower_case lower_case do_lower", "lower-case text and drop accents")
-    parser.number(
-        "smoothing",
-        "a group of n characters counts as n**X: 1 is its true fraction, 0 the same for all groups",
-        FRACTION,
-        0.7,
-    )
+    smoothing = "a group of n characters counts as n**X: 1 is its true fraction, 0 the same for all"
+    parser.number("smoothing", smoothing, FRACTION, 0.7)
     parser.number(
         "min_char_count min_character_count",
         "each character that occurs N times in all files becomes a token; left out, 99.99% of the "
         "letters of each group and --ideograph_coverage decide",
         COUNT,
     )
-    parser.number(
-        "ideograph_coverage",
-        "fraction of each group's characters up to which rare ideographs and Hangul syllables are "
-        "left out",
-        PORTION,
-        0.998,
-    )
+    coverage = "fraction of a group's characters up to which ideographs and Hangul are kept"
+    parser.number("ideograph_coverage", coverage, PORTION, 0.998)
     parser.switch("overwrite", "replace the output if it exists")
 
 
@@ -87,21 +75,13 @@ def answer(args: argparse.Namespace) -> int:
 
 def show(trained: TrainedVocabulary, path: str) -> str:
     """What the vocabulary holds and how it fits each group, as text for people."""
-    rows = [
-        ["group", "characters", "share", "words", "pieces a word", "pieces a character", "unknown"]
-    ]
+    heads = "group,characters,share,words,pieces a word,pieces a character,unknown"
+    rows = [heads.split(",")]
     for group in trained.groups:
-        rows.append(
-            [
-                group.name,
-                f"{group.characters:,}",
-                percent(group.share),
-                f"{group.words:,}",
-                f"{group.pieces / group.words:.3f}",
-                f"{group.pieces / group.characters:.3f}",
-                f"{100 * group.unknown / group.words:.3f} %",
-            ]
-        )
+        counts = [f"{group.characters:,}", percent(group.share), f"{group.words:,}"]
+        rates = [f"{group.pieces / whole:.3f}" for whole in (group.words, group.characters)]
+        unknown = f"{100 * group.unknown / group.words:.3f} %"
+        rows.append([group.name, *counts, *rates, unknown])
     return (
         f"wrote {path}: {len(trained.vocabulary):,} pieces, {trained.characters:,} of them single "
         f"characters, {trained.continuations:,} such characters inside words, {trained.longer:,} "
