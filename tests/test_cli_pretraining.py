@@ -14,9 +14,11 @@ import pytest
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.cli import pretraining
 from bert_tf.cli.main import main
+from bert_tf.cli.options import print_remark
 from bert_tf.cli.training import Watcher
 from bert_tf.data import TokenCorpus, split_by_source
 from bert_tf.errors import BertError
+from bert_tf.files.log import told_to
 from bert_tf.training.log import TrainingLog, read_log
 from bert_tf.training.pretraining.session import last_checkpoint
 
@@ -416,6 +418,7 @@ def test_a_warm_up_without_an_end_is_remarked(here, monkeypatch):
     assert "--num_warmup_steps=10000 is not less than --num_train_steps=20" in err.getvalue()
 
 
+@told_to(print_remark)
 def test_what_cannot_be_drawn_is_said_once(tmp_path, monkeypatch, capsys):
     log = TrainingLog(tmp_path, events=False)
     log.add({"step": 1, "loss": 2.0})
