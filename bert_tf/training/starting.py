@@ -15,6 +15,7 @@ from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.checkpoint.slots import STEP
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.heads import RELEASED, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
@@ -25,7 +26,7 @@ POSITIONS = "bert/embeddings/position_embeddings"
 
 def start_from_checkpoint(
     path: str | os.PathLike[str], config: BertConfig, seed: int = 0
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> dict[str, np.ndarray]:
     """Start weights from a checkpoint in the original format.
 
     A head that the checkpoint lacks starts at random. If the config has more positions than the
@@ -38,13 +39,12 @@ def start_from_checkpoint(
         seed: of what starts at random.
 
     Returns:
-        float32 weights by the original's name, and what is worth a remark.
+        float32 weights by the original's name.
 
     Raises:
         BertError: the checkpoint does not fit the config.
     """
     start = random_start(config, seed)
-    remarks = []
     with (
         locate(path, None, None, need_config=False, need_vocab=False) as files,
         CheckpointReader(files.prefix) as reader,
@@ -54,7 +54,7 @@ def start_from_checkpoint(
         held = shapes.get(POSITIONS, (0,))[0]
         wanted = config.max_position_embeddings
         if held < wanted and held:
-            remarks.append(f"the position table of {held} rows is repeated to fill {wanted}.")
+            LOGGER.warning(f"the position table of {held} rows is repeated to fill {wanted}.")
             shapes[POSITIONS] = start[POSITIONS].shape
         missing = check_shapes(weights_of(config, have), shapes, files.prefix, "the config")
         if missing or "encoder" not in have:
@@ -63,13 +63,13 @@ def start_from_checkpoint(
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
         for part in sorted(set(RELEASED) - have):
-            remarks.append(f"the checkpoint has no {part} weights; they start at random.")
+            LOGGER.warning(f"the checkpoint has no {part} weights; they start at random.")
         for weight in weights_of(config, have):
             value = reader.read(weight.original).astype(np.float32)
             if weight.original == POSITIONS and held < wanted:
                 value = np.resize(value, start[POSITIONS].shape)
             start[weight.original] = value
-    return start, remarks
+    return start
 
 
 class Beside:

@@ -13,6 +13,7 @@ from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.text import Vocabulary
 from bert_tf.training.loop import (
     Hooks,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, np.ndarray]
 
 
+@hears("tell")
 def pretrain(
     config: BertConfig,
     vocab: Vocabulary,
@@ -45,7 +47,7 @@ def pretrain(
     eval_stream: Callable[[], Iterable[Batch]] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
-    tell: Callable[[str], None] = lambda remark: None,
+    tell: Callable[[str], None] | None = None,
     progress: bool = True,
 ) -> Outcome:
     """Trains both heads, and continues where an earlier call with the same folder stopped.
@@ -70,7 +72,7 @@ def pretrain(
             `metrics_of` names, `pieces_per_second`, `steps_per_second`, and after an evaluation
             the same names behind `eval_`.
         on_resume: is told the step that training goes on from.
-        tell: is given what is worth a remark.
+        tell: is given what is logged meanwhile, too.
         progress: whether to show a progress bar on a terminal.
 
     Returns:
@@ -99,7 +101,7 @@ def pretrain(
         make_deterministic()
     devices = distribute(plan.distribute)
     if devices.remark:
-        tell(devices.remark)
+        LOGGER.warning(devices.remark)
     if devices.count > 1:
         devices.check(_rows_of(stream))  # before start weights are made, which may take long
     keras.utils.set_random_seed(plan.seed)
@@ -152,7 +154,7 @@ def evaluate_checkpoint(
     batches: Iterable[Batch],
     *,
     precision: str = "float32",
-) -> tuple[Row, list[str]]:
+) -> Row:
     """Judges the weights of a checkpoint without training.
 
     Args:
@@ -162,12 +164,12 @@ def evaluate_checkpoint(
         precision: as in `PretrainingPlan`.
 
     Returns:
-        What `metrics_of` names, and what is worth a remark.
+        What `metrics_of` names.
 
     Raises:
         BertError: the checkpoint does not fit the config, or the backend cannot train.
     """
-    start, remarks = start_from_checkpoint(path, config)
+    start = start_from_checkpoint(path, config)
     import keras
 
     from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
@@ -179,7 +181,7 @@ def evaluate_checkpoint(
     model = build_gathered_pretraining_model(layers)
     # The optimizer is never called; this one needs no memory.
     step = TrainingStep(model, pretraining_loss, keras.optimizers.SGD(0.0))
-    return _judge(step, batches), remarks
+    return _judge(step, batches)
 
 
 def _judge(step: TrainingStep, batches: Iterable[Batch]) -> Row:
