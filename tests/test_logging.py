@@ -10,7 +10,9 @@ from tqdm import tqdm
 
 import bert_tf
 from bert_tf.cli import main as cli
+from bert_tf.data import create_pretraining_data
 from bert_tf.files.log import LOGGER, hears, told_to
+from bert_tf.text import BertTokenizer, Vocabulary
 
 
 def test_there_is_one_logger():
@@ -107,3 +109,30 @@ def test_the_command_line_prints_above_a_bar(capsys):
     before = text[: text.index("bert_tf: it is odd\n")]
     assert before.endswith("\r")  # the bar was cleared
     assert "0/2" in text[len(before) + len("bert_tf: it is odd\n") :]  # and drawn anew
+
+
+def test_a_call_of_the_library_logs_and_prints_nothing(tmp_path, capsys):
+    """A handler of the user's own gets each warning once."""
+    (tmp_path / "texts.txt").write_text("a\n\n" * 4)
+    vocab = Vocabulary.from_lines(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"], "given")
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    told = []
+    logging.getLogger().addHandler(handler)
+    try:
+        create_pretraining_data(
+            {"de": [tmp_path / "texts.txt"]},
+            [tmp_path / "out.tfrecord"],
+            BertTokenizer(vocab, lower_case=True),
+            dupe_factor=1,
+            num_workers=1,
+            on_remark=told.append,
+        )
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (record,) = records
+    assert (record.name, record.levelno) == ("bert_tf", logging.WARNING)
+    assert "in de 4 of 4 documents are of one sentence" in record.getMessage()
+    assert told == [record.getMessage()]
+    assert capsys.readouterr() == ("", "")

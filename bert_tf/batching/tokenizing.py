@@ -16,6 +16,7 @@ import numpy as np
 from bert_tf.batching.ragged import ends_of
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.files.whole import read_sealed, write_sealed
 from bert_tf.text import BertTokenizer, pack, windows
 
@@ -37,6 +38,7 @@ class Texts(Protocol):
         """The second text of each row."""
 
 
+@hears("on_remark")
 def tokenize_texts(
     data: Texts,
     tokenizer: BertTokenizer,
@@ -56,8 +58,8 @@ def tokenize_texts(
         max_seq_length: most places of a row; longer ones are cut as `pack` does.
         cache: a folder, made if need be, for a file that is found again by texts, vocabulary,
             casing and length. Several processes may use it at once: a file appears when it is
-            complete. One that is damaged is made again.
-        on_remark: is told if the cache cannot be written; the result is not in danger.
+            complete. One that is damaged is made again. That it cannot be written is logged.
+        on_remark: is given what is logged meanwhile, too.
         offsets: keep where in its text each token comes from; takes twice the time.
         stride: read long texts, or the second text of pairs, in overlapping windows, so many
             tokens from one to the next, instead of cutting them.
@@ -87,8 +89,7 @@ def tokenize_texts(
         try:
             _save(path, made)
         except BertError as error:
-            if on_remark is not None:
-                on_remark(f"cannot keep tokenized texts in {path.parent}: {error}")
+            LOGGER.warning(f"cannot keep tokenized texts in {path.parent}: {error}")
     return made
 
 
