@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bert_tf.cli.options import say
 from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
@@ -115,15 +116,12 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
     return {**found, **places(session.folder)}
 
 
-def draw_judged(
-    judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
-) -> dict[str, str]:
+def draw_judged(judged: Judged, session: ClassifierSession) -> dict[str, str]:
     """Draws an evaluation's pictures; gives their paths by kind.
 
     Args:
         judged: the evaluation.
         session: that evaluated.
-        tell: is told what cannot be drawn.
     """
     result, name = judged.result.to_json(), judged.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
@@ -150,11 +148,11 @@ def draw_judged(
             if draw[kind](path) is not False:
                 made[kind] = path
         except BertError as error:
-            tell(f"{kind} of {judged.split} is not drawn: {error}")
+            say(f"{kind} of {judged.split} is not drawn: {error}")
     return made
 
 
-def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -> None:
+def draw_text_lengths(session: ClassifierSession) -> None:
     """Draws how long the texts are: `lengths.png`."""
     lengths = session.lengths
     if lengths is None:
@@ -162,7 +160,7 @@ def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -
     try:
         draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
     except BertError as error:
-        tell(f"the lengths are not drawn: {error}")
+        say(f"the lengths are not drawn: {error}")
 
 
 def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.evaluation.result_files import write_json
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
@@ -43,7 +44,7 @@ class FineTuningSession:
 
     Args:
         job: what is asked.
-        tell: is given what is worth a remark, a sentence each.
+        tell: is given what is logged in its methods, too.
 
     Attributes:
         job: as given.
@@ -60,7 +61,8 @@ class FineTuningSession:
 
     job: FineTuningJob
 
-    def __init__(self, job: FineTuningJob, tell: Callable[[str], None] = lambda text: None) -> None:
+    @hears("tell")
+    def __init__(self, job: FineTuningJob, tell: Callable[[str], None] | None = None) -> None:
         self.job = job
         self.folder = os.path.expanduser(job.output_dir)
         self._tell = tell
@@ -129,6 +131,7 @@ class FineTuningSession:
             if name != "train" and data.labels is not None and len(data)
         ]
 
+    @hears("tell")
     def prepare(self) -> None:
         """Loads the BERT, tokenizes what is needed, and tells what is odd.
 
@@ -136,9 +139,7 @@ class FineTuningSession:
             BertError: the BERT cannot be loaded, or does not fit the data.
         """
         if self.job.do_train:
-            self._bert, remarks = start_bert(self.job)
-            for remark in remarks:
-                self._say(remark)
+            self._bert = start_bert(self.job)
         shown = ["train"] if self.job.do_train else self.judged_on
         if not shown:
             raise BertError(
@@ -151,6 +152,7 @@ class FineTuningSession:
         if self.job.do_train:
             self._prepare_plan()
 
+    @hears("tell")
     def train(
         self,
         *,
@@ -194,6 +196,7 @@ class FineTuningSession:
             self._bert = None
         return found
 
+    @hears("tell")
     def evaluate(self) -> list[Judged]:
         """Judges the model in the folder, loaded again, on every split that has labels.
 
@@ -280,15 +283,14 @@ class FineTuningSession:
                 self._loaded().tokenizer,
                 self.max_seq_length,
                 os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None,
-                self._say,
             )
         return self._texts[split]
 
     def _say(self, remark: str | None) -> None:
-        """Tells a remark, each only once."""
+        """Logs a remark, each only once."""
         if remark and remark not in self._told:
             self._told.add(remark)
-            self._tell(remark)
+            LOGGER.warning(remark)
 
     def _write_record(self, found: FineTuned) -> None:
         plan = self.plan
