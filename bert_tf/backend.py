@@ -107,7 +107,7 @@ def silence() -> None:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only; works once the C++ log is set up
-    logging.disable(logging.WARNING)  # this process is ours, and we do not log
+    logging.getLogger().setLevel(logging.ERROR)  # of all loggers but ours, which has its own
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", module=r"bert_tf\b")

@@ -86,7 +86,7 @@ def test_shards_apart_and_together_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
-def test_narrower_and_back(tmp_path: Path, name: str) -> None:
+def test_narrower_and_back(tmp_path: Path, name: str, caplog) -> None:
     dtype = np.dtype(getattr(ml_dtypes, name) if name == "bfloat16" else name)
     source = arrays(GOLDEN / "bert_model.ckpt")
     report = convert_checkpoint(GOLDEN, tmp_path / "half", dtype=name, keep_slots=True)
@@ -99,6 +99,7 @@ def test_narrower_and_back(tmp_path: Path, name: str) -> None:
         assert half[tensor].tobytes() == expected.tobytes()
     assert len(report.cast) == 62
     assert len(report.remarks) == 1
+    assert caplog.messages == list(report.remarks)
     assert re.search(rf"in {name}\..*Google's own code cannot.*--dtype float32", report.remarks[0])
     wide = convert_checkpoint(tmp_path / "half", tmp_path / "back", dtype="float32")
     assert wide.remarks == ()

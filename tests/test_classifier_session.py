@@ -138,7 +138,7 @@ def test_an_unfinished_training_is_no_model(bert, tmp_path):
         ClassifierSession(ClassifierJob(str(tmp_path / "out"), test=[path], do_train=False))
 
 
-def test_what_is_odd_is_told_once(bert, tmp_path):
+def test_what_is_odd_is_told_once(bert, tmp_path, caplog):
     path = write_tsv(tmp_path / "a.tsv", 60, 1, lambda c, row: "rare" if row % 12 == 0 else "often")
     plan = FineTuningPlan(epochs=1, batch_size=8, learning_rate=1e-7)
     job = ClassifierJob(str(tmp_path / "out"), [path], checkpoint=bert, plan=plan)
@@ -150,6 +150,7 @@ def test_what_is_odd_is_told_once(bert, tmp_path):
     assert sum("learning rate 1e-07 is below" in remark for remark in remarks) == 1
     assert sum("validation rows are said to be" in remark for remark in remarks) <= 1
     assert len(remarks) == len(set(remarks))
+    assert remarks == caplog.messages
     assert any("is split at random" in line for line in session.lines())
 
 
@@ -200,26 +201,26 @@ def test_mnli_has_two_sets_to_evaluate_on(bert, tmp_path):
 # ---- what it begins from
 
 
-def test_a_random_start_keeps_architecture_and_vocabulary(bert, tmp_path):
+def test_a_random_start_keeps_architecture_and_vocabulary(bert, tmp_path, caplog):
     job = ClassifierJob(str(tmp_path), ["a.csv"], checkpoint=bert, start="random")
-    pretrained, _ = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], checkpoint=bert))
-    drawn, remarks = start_bert(job)
-    assert "random weights" in remarks[0]
+    pretrained = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], checkpoint=bert))
+    drawn = start_bert(job)
+    assert any("random weights" in remark for remark in caplog.messages)
     assert drawn.config == pretrained.config
     assert (drawn.vocab.raw, drawn.lower_case) == (pretrained.vocab.raw, True)
     name = "bert/encoder/layer_0/intermediate/dense/kernel"
     kernel = dict(drawn.weights())[name]
     assert np.abs(kernel).max() <= 2 * drawn.config.initializer_range + 1e-7
     assert np.abs(dict(pretrained.weights())[name]).max() > 0.1
-    again, _ = start_bert(job)
+    again = start_bert(job)
     assert np.array_equal(dict(again.weights())[name], kernel)
 
 
-def test_config_and_vocabulary_alone_begin_at_random_as_in_the_original(bert, tmp_path):
+def test_config_and_vocabulary_alone_begin_at_random_as_in_the_original(bert, tmp_path, caplog):
     files = {"config": f"{bert}/bert_config.json", "vocab": f"{bert}/vocab.txt"}
-    drawn, remarks = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], **files))
+    drawn = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], **files))
     assert drawn.lower_case is True  # by the name of the folder
-    assert "random weights" in remarks[0]
+    assert "random weights" in caplog.messages[0]
     with pytest.raises(BertError, match="--bert_config_file is given without --vocab_file"):
         start_bert(ClassifierJob(str(tmp_path), ["a.csv"], config=files["config"]))
 

@@ -49,7 +49,7 @@ def test_download(loopback: Loopback, home: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize("rudely", [False, True])
-def test_a_cut_connection_is_gone_on_with(loopback, home, rudely, capsys) -> None:
+def test_a_cut_connection_is_gone_on_with(loopback, home, rudely, caplog) -> None:
     loopback.cuts = [CUT, 200_000]
     loopback.reset = rudely
     if rudely:
@@ -62,7 +62,7 @@ def test_a_cut_connection_is_gone_on_with(loopback, home, rudely, capsys) -> Non
         assert places == [CUT, 500_000]
         assert loopback.sent == len(loopback.body)  # not a byte twice
     assert places == sorted(places)  # a reset may lose what came last
-    assert "the connection broke after" in capsys.readouterr().err
+    assert "the connection broke after" in caplog.text
 
 
 def test_a_later_call_goes_on(loopback, home, no_patience) -> None:
@@ -127,7 +127,7 @@ def test_a_file_that_became_shorter(loopback, home, no_patience, monkeypatch) ->
     assert is_whole(download("tiny", progress=False))
 
 
-def test_a_part_that_a_crash_spoilt(loopback, home, no_patience, capsys) -> None:
+def test_a_part_that_a_crash_spoilt(loopback, home, no_patience, caplog) -> None:
     loopback.cuts = [CUT]
     with pytest.raises(BertError, match=r"broke"):
         download("tiny", progress=False)
@@ -135,7 +135,7 @@ def test_a_part_that_a_crash_spoilt(loopback, home, no_patience, capsys) -> None
     part.write_bytes(part.read_bytes()[:-100] + bytes(100))
     assert is_whole(download("tiny"))
     assert loopback.asked == [None, f"bytes={CUT}-", None]
-    assert "starting anew" in capsys.readouterr().err
+    assert "starting anew" in caplog.text
 
 
 def test_a_note_that_a_crash_spoilt(loopback, home, no_patience) -> None:
@@ -198,13 +198,13 @@ def test_errors_of_the_server_may_pass(loopback, home) -> None:
     assert is_whole(home / TINY)  # the old one is still there
 
 
-def test_no_network(home, monkeypatch, capsys) -> None:
+def test_no_network(home, monkeypatch, caplog) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("BERT_TF_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
     with pytest.raises(BertError, match=r"cannot reach 127.*refused.*HTTPS_PROXY.*--checkpoint"):
         download("tiny")
-    assert capsys.readouterr().err.count("trying again in 0 s") == 4
+    assert caplog.text.count("trying again in 0 s") == 4
     assert names(home) == []
 
 

@@ -32,24 +32,24 @@ def assert_equal(found, wanted):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_start_from_a_whole_checkpoint(tmp_path, dtype):
+def test_start_from_a_whole_checkpoint(tmp_path, dtype, caplog):
     """Slots and step of a training checkpoint are left alone; float16 is widened."""
     config = tiny_config()
     held = {name: value.astype(dtype) for name, value in weights(config).items()}
     slots = {f"{name}/adam_m": np.zeros(1, np.float32) for name in held}
     write_checkpoint(tmp_path / "model.ckpt-7", {**held, **slots, "global_step": np.int64(7)})
-    start, remarks = start_from_checkpoint(tmp_path, config)
+    start = start_from_checkpoint(tmp_path, config)
     assert_equal(start, {name: value.astype(np.float32) for name, value in held.items()})
-    assert remarks == []
+    assert caplog.messages == []
 
 
-def test_heads_that_are_missing_start_at_random(tmp_path):
+def test_heads_that_are_missing_start_at_random(tmp_path, caplog):
     config = tiny_config()
     held = weights(config, ("encoder", "pooler"))
     write_checkpoint(tmp_path / "x.ckpt", held)
-    start, remarks = start_from_checkpoint(tmp_path / "x.ckpt", config, seed=4)
+    start = start_from_checkpoint(tmp_path / "x.ckpt", config, seed=4)
     assert_equal(start, {**random_start(config, 4), **held})
-    assert [remark.split(";")[0] for remark in remarks] == [
+    assert [remark.split(";")[0] for remark in caplog.messages] == [
         "the checkpoint has no mlm weights",
         "the checkpoint has no nsp weights",
     ]
@@ -60,18 +60,18 @@ def test_a_fine_tuned_checkpoint_gives_its_encoder(tmp_path):
     held = weights(config, ("encoder", "pooler"))
     labels = {"output_weights": np.ones((3, 16), np.float32), "output_bias": np.ones(3, np.float32)}
     write_checkpoint(tmp_path / "x.ckpt", held | labels)
-    start, _ = start_from_checkpoint(tmp_path, config)
+    start = start_from_checkpoint(tmp_path, config)
     assert_equal(start, {**random_start(config), **held})
 
 
-def test_a_longer_position_table_repeats_the_shorter_one(tmp_path):
+def test_a_longer_position_table_repeats_the_shorter_one(tmp_path, caplog):
     """16 rows for 40 positions: twice all of them and the first 8."""
     held = weights(tiny_config())
     write_checkpoint(tmp_path / "x.ckpt", held)
-    start, remarks = start_from_checkpoint(tmp_path, tiny_config(max_position_embeddings=40))
+    start = start_from_checkpoint(tmp_path, tiny_config(max_position_embeddings=40))
     rows = held[POSITIONS]
     assert_equal(start, {**held, POSITIONS: np.concatenate([rows, rows, rows[:8]])})
-    assert remarks == ["the position table of 16 rows is repeated to fill 40."]
+    assert caplog.messages == ["the position table of 16 rows is repeated to fill 40."]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def answer(args: argparse.Namespace) -> int:
     from bert_tf.cli import classify_output as output
     from bert_tf.training.finetuning.session import ClassifierSession
 
-    session = ClassifierSession(job, say)
+    session = ClassifierSession(job)
     if not args.json:
         for line in session.lines():
             say(line)
@@ -93,12 +93,12 @@ def answer(args: argparse.Namespace) -> int:
     if job.do_eval:
         results = session.evaluate()
         for judged in results:
-            judged.files.update(output.draw_judged(judged, session, say))
+            judged.files.update(output.draw_judged(judged, session))
         found["evaluation"] = {
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }
     if job.do_train:
-        output.draw_text_lengths(session, say)
+        output.draw_text_lengths(session)
     if args.do_predict:
         found["test_results"] = predictions.predict_test(args, session.folder)
     if not args.json:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bert_tf.cli.options import say
 from bert_tf.cli.training import places
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
@@ -96,10 +97,8 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
     return {**found, **{name: getattr(trained, name) for name in names}, **places(session.folder)}
 
 
-def draw_judged(
-    judged: Judged, session: ClassifierSession, tell: Callable[[str], None]
-) -> dict[str, str]:
-    """Draws an evaluation's pictures and tells what cannot be drawn; gives their paths by kind."""
+def draw_judged(judged: Judged, session: ClassifierSession) -> dict[str, str]:
+    """Draws an evaluation, and reports what cannot be drawn; gives the paths by kind."""
     result, name = judged.result.to_json(), judged.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
@@ -122,18 +121,18 @@ def draw_judged(
             if draw(kind, path) is not False:
                 made[kind] = path
         except BertError as error:
-            tell(f"{kind} of {judged.split} is not drawn: {error}")
+            say(f"{kind} of {judged.split} is not drawn: {error}")
     return made
 
 
-def draw_text_lengths(session: ClassifierSession, tell: Callable[[str], None]) -> None:
+def draw_text_lengths(session: ClassifierSession) -> None:
     """Draws how long the texts are: `lengths.png`."""
     if (lengths := session.lengths) is None:
         return
     try:
         draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
     except BertError as error:
-        tell(f"the lengths are not drawn: {error}")
+        say(f"the lengths are not drawn: {error}")
 
 
 def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:

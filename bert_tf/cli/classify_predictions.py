@@ -12,7 +12,7 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.answering import answer_all, answer_into_file, grows, print_answers
 from bert_tf.cli.classify_prediction_output import show, table_form
 from bert_tf.cli.lines import in_pairs, open_source
-from bert_tf.cli.options import Parser, chosen, load_bert, say
+from bert_tf.cli.options import Parser, chosen, load_bert
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
@@ -237,8 +237,6 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
-    for remark in rows.remarks:
-        say(remark)
     options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
     if grows(args.output):
         predict = functools.partial(predict_file, classify, rows, args.output, **options)

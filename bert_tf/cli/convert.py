@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bert_tf.cli.options import Parser, add_release_options, say
+from bert_tf.cli.options import Parser, add_release_options
 from bert_tf.options import SHARDS
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ def answer(args: argparse.Namespace) -> int:
         num_shards=args.shards,
         **{name: getattr(args, name) for name in ("keep_slots", "dtype", "overwrite")},
     )
-    for remark in report.remarks:
-        say(remark)
     print(show(report, args.dtype))
     return 0
 

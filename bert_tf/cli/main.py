@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 import bert_tf
-from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser
+from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_remark
 from bert_tf.errors import BertError
+from bert_tf.files.log import told_to
 
 EXIT_CODES = """\
 exit codes:
@@ -75,6 +76,7 @@ def build_parser(only: str | None = None) -> Parser:
     return parser
 
 
+@told_to(print_remark)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command in this process; returns the exit code.
 

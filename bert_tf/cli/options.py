@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bert_tf.cli.absl_flags import number, respell, truth
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.options import ROWS, THREADS, Options, Range, shown
 
 if TYPE_CHECKING:
@@ -328,6 +329,15 @@ def load_bert(args: argparse.Namespace) -> Bert:
     return bert
 
 
-def say(remark: str) -> None:
-    """Tells a remark on stderr, where it does not mix with the results."""
-    print(f"bert_tf: {remark}", file=sys.stderr)
+say = LOGGER.info
+"""Tells a remark: `main` has it printed."""
+
+
+def print_remark(remark: str) -> None:
+    """Prints on stderr, where it does not mix with the results; above a progress bar if one is."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(f"bert_tf: {remark}", file=sys.stderr)
+    else:
+        print(f"bert_tf: {remark}", file=sys.stderr, flush=True)

@@ -128,7 +128,7 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
     whole = args.do_whole_word_mask if args.whole_word_share is None else args.whole_word_share
     batches = BatchSettings(**chosen(args, BatchSettings, FLAGS), whole_word=whole)
     plan = PretrainingPlan(**chosen(args, PretrainingPlan, FLAGS))
-    return PretrainingSession(files, batches, plan, args.start, say)
+    return PretrainingSession(files, batches, plan, args.start)
 
 
 def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:

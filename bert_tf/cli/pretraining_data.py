@@ -87,7 +87,6 @@ def answer(args: argparse.Namespace) -> int:
         dupe_factor=args.dupe_factor,
         num_workers=args.num_workers,
         sources=sources,
-        on_remark=say,
     )
     print(show(report))
     return 0

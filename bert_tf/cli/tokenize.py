@@ -66,8 +66,6 @@ def answer(args: argparse.Namespace) -> int:
         args.output_dir,
         sources=sources,
     )
-    for told in corpus.info["remarks"]:
-        say(told)
     print(show(corpus, args.output_dir))
     return 0
 

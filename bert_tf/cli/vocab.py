@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.options import Parser, say
+from bert_tf.cli.options import Parser
 from bert_tf.errors import BertError
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.report import percent, table
@@ -67,8 +67,6 @@ def answer(args: argparse.Namespace) -> int:
         progress=True,
     )
     save_vocabulary(trained.vocabulary, args.output_file)
-    for remark in trained.remarks:
-        say(remark)
     print(show(trained, args.output_file))
     return 0
 

@@ -13,6 +13,7 @@ from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierI
 from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.hub.locate import locate
 
 _NARROW = (dtypes.FLOATS["float16"], dtypes.FLOATS["bfloat16"])
@@ -107,6 +108,9 @@ def convert_checkpoint(
         )
         sizes = {n: reader.tensors[n].nbytes // reader.tensors[n].dtype.itemsize for n in kept}
         narrow = sorted({types[n].name for n in kept if types[n] in _NARROW})
+        remarks = (*files.remarks, *(_NARROWED.format(type=name) for name in narrow))
+        for remark in remarks:
+            LOGGER.warning(remark)
         return ConvertReport(
             prefix,
             tuple(kept),
@@ -114,7 +118,7 @@ def convert_checkpoint(
             tuple(name for name in kept if types[name] != reader.tensors[name].dtype),
             sum(sizes[name] * types[name].itemsize for name in kept),
             num_shards,
-            (*files.remarks, *(_NARROWED.format(type=name) for name in narrow)),
+            remarks,
         )
 
 

@@ -73,13 +73,6 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
-    def say(self, remark: str) -> None:
-        """Tells something, above the bar."""
-        if self._bar is not None:
-            self._bar.write(f"bert_tf: {remark}", file=sys.stderr)
-        elif self._asked:
-            print(f"bert_tf: {remark}", file=sys.stderr, flush=True)
-
     def close(self) -> None:
         """Leaves the bar as it stands."""
         if self._bar is not None:

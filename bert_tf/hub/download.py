@@ -16,6 +16,7 @@ from bert_tf.checkpoint.release import CHECKPOINT_NAME
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
+from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
 from bert_tf.hub import archive, catalog, partial, store
 from bert_tf.hub.archive import DamagedArchiveError
@@ -68,7 +69,7 @@ def download(
     try:
         os.makedirs(home, exist_ok=True)
         waiting = f"another process downloads {release.name}; waiting for it"
-        with lock(_hidden(home, release, "lock"), lambda: shown.say(waiting)):
+        with lock(_hidden(home, release, "lock"), lambda: LOGGER.info(waiting)):
             return _downloaded(release, address, home, force, shown)
     except OSError as error:
         if error.errno in DISK_FULL:
@@ -106,7 +107,7 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
             if not resumed:
                 raise
             # What an earlier call left may have been spoilt by a crash of the machine.
-            shown.say(f"put together from parts, it is damaged; starting anew ({error})")
+            LOGGER.warning(f"put together from parts, it is damaged; starting anew ({error})")
     _record(home, release, url, sha256, os.path.getsize(part))
     partial.discard(part)
     return target
@@ -117,7 +118,7 @@ def _fetched(release: Release, url: str, part: str, shown: Progress) -> Remote:
         return fetch(url, part, _limit(release), shown)
     except KeyboardInterrupt:
         shown.close()
-        shown.say("stopped; the same command goes on from there.")
+        LOGGER.info("stopped; the same command goes on from there.")
         raise
 
 

@@ -20,6 +20,7 @@ import urllib.request
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
 from bert_tf.hub import partial
 from bert_tf.hub.partial import Remote
@@ -80,7 +81,7 @@ def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
                 ) from None
             delay = max(DELAYS[failures], min(failure.delay, _LONGEST_DELAY))
             failures += 1
-            progress.say(f"{failure}; trying again in {delay:.0f} s")
+            LOGGER.warning(f"{failure}; trying again in {delay:.0f} s")
             time.sleep(delay)
 
 

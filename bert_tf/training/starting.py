@@ -16,6 +16,7 @@ from bert_tf.checkpoint.names import check_shapes, parts_in
 from bert_tf.checkpoint.slots import STEP
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.heads import RELEASED, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
@@ -31,7 +32,7 @@ _located = functools.partial(locate, need_config=False, need_vocab=False)
 
 def start_from_checkpoint(
     path: str | os.PathLike[str], config: BertConfig, seed: int = 0
-) -> tuple[dict[str, np.ndarray], list[str]]:
+) -> dict[str, np.ndarray]:
     """Start weights from a checkpoint in the original format.
 
     A head that the checkpoint lacks starts at random. If the config has more positions than the
@@ -44,20 +45,19 @@ def start_from_checkpoint(
         seed: of what starts at random.
 
     Returns:
-        float32 weights by the original's name, and what is worth a remark.
+        float32 weights by the original's name.
 
     Raises:
         BertError: the checkpoint does not fit the config.
     """
     start = random_start(config, seed)
-    remarks = []
     with _located(path) as files, CheckpointReader(files.prefix) as reader:
         shapes = {name: info.shape for name, info in reader.tensors.items()}
         have = parts_in(shapes) & set(RELEASED)
         held = shapes.get(POSITIONS, (0,))[0]
         wanted = config.max_position_embeddings
         if held < wanted and held:
-            remarks.append(f"the position table of {held} rows is repeated to fill {wanted}.")
+            LOGGER.warning(f"the position table of {held} rows is repeated to fill {wanted}.")
             shapes[POSITIONS] = start[POSITIONS].shape
         missing = check_shapes(weights_of(config, have), shapes, files.prefix, "the config")
         if missing or "encoder" not in have:
@@ -65,16 +65,14 @@ def start_from_checkpoint(
                 f"{files.prefix} is no BERT checkpoint to begin from: it lacks "
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
-        remarks += [
-            f"the checkpoint has no {part} weights; they start at random."
-            for part in sorted(set(RELEASED) - have)
-        ]
+        for part in sorted(set(RELEASED) - have):
+            LOGGER.warning(f"the checkpoint has no {part} weights; they start at random.")
         for weight in weights_of(config, have):
             value = reader.read(weight.original).astype(np.float32)
             if weight.original == POSITIONS and held < wanted:
                 value = np.resize(value, start[POSITIONS].shape)
             start[weight.original] = value
-    return start, remarks
+    return start
 
 
 class Beside:

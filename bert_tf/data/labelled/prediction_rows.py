@@ -11,6 +11,7 @@ from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.reading import Layout
 from bert_tf.data.labelled.tables import Column, Row, Table, as_text
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 
 Texts = str | tuple[str, str]
 
@@ -68,6 +69,8 @@ class PredictionRows:
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
         self.remarks = [*self._table.remarks, *told]
+        for remark in self.remarks:
+            LOGGER.warning(remark)
 
     def __iter__(self) -> Iterator[PredictionRow]:
         """All rows from the first; a damaged file ends them with a `BertError`."""

@@ -27,6 +27,7 @@ from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.data.pretraining.tokens import TokenCorpus, tokenize_corpus
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
+from bert_tf.files.log import hears
 from bert_tf.files.progress import Progress
 from bert_tf.files.whole import scratch_folder, whole_file
 from bert_tf.options import COUNT, SEED, THREADS
@@ -62,6 +63,7 @@ class PretrainingDataReport:
     remarks: tuple[str, ...] = ()
 
 
+@hears("on_remark")
 def create_pretraining_data(
     files: Mapping[str, Sequence[str | os.PathLike[str]]],
     outputs: Sequence[str | os.PathLike[str]],
@@ -96,7 +98,7 @@ def create_pretraining_data(
         sources: group to the source of each of its documents; a random second segment never comes
             from the source of the first. By default each document is a source.
         progress: show bars, if standard error is a terminal.
-        on_remark: is told each remark on the text as soon as it is tokenized, long before the end.
+        on_remark: is given what is logged meanwhile, too.
 
     Raises:
         BertError: a file cannot be read or written, a group has no second source, or a number is
@@ -110,9 +112,6 @@ def create_pretraining_data(
             found, tokenizer, folder / "corpus", sources=sources, progress=progress
         )
         seconds = time.perf_counter() - start
-        if on_remark is not None:
-            for remark in corpus.info["remarks"]:
-                on_remark(remark)
         report = write_records(
             corpus,
             outputs,

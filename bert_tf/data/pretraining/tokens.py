@@ -15,6 +15,7 @@ import numpy as np
 from bert_tf.data.pretraining.documents import read_documents, remark_on_documents
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
+from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import scratch_folder, write_json, writing
@@ -227,6 +228,7 @@ class _Writer:
         remark = remark_on_documents(name, counts["documents"], single)
         if remark is not None:
             self._remarks.append(remark)
+            LOGGER.warning(remark)
 
     def _add(
         self, batch: list[list[str]], group: int, sources: np.ndarray, counts: dict[str, int]

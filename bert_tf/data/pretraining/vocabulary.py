@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.data.pretraining.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.files.whole import writing
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
@@ -153,6 +154,7 @@ def train_vocabulary(
         remarks.append(
             f"the texts give no more than {len(pieces):,} pieces, fewer than the {size:,} asked for"
         )
+        LOGGER.warning(remarks[-1])
     fits = tuple(_fit(name, shares[name], counts, pieces) for name, counts in groups.items())
     vocabulary = Vocabulary.from_lines(pieces, "the trained vocabulary")
     return TrainedVocabulary(vocabulary, len(kept), len(inner), fits, tuple(remarks))

@@ -16,6 +16,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.evaluation.result_files import write_json
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
@@ -42,7 +43,7 @@ class FineTuningSession:
 
     Args:
         job: what is asked.
-        tell: is given what is worth a remark, a sentence each.
+        tell: is given what is logged in its methods, too.
 
     Attributes:
         job: as given.
@@ -59,7 +60,8 @@ class FineTuningSession:
 
     job: FineTuningJob
 
-    def __init__(self, job: FineTuningJob, tell: Callable[[str], None] = lambda text: None) -> None:
+    @hears("tell")
+    def __init__(self, job: FineTuningJob, tell: Callable[[str], None] | None = None) -> None:
         self.job = job
         self.folder = os.path.expanduser(job.output_dir)
         self._tell = tell
@@ -125,6 +127,7 @@ class FineTuningSession:
         splits = self.data.splits.items()
         return [name for name, x in splits if name != "train" and x.labels is not None and len(x)]
 
+    @hears("tell")
     def prepare(self) -> None:
         """Loads the BERT, tokenizes what is needed, and tells what is odd.
 
@@ -132,9 +135,7 @@ class FineTuningSession:
             BertError: the BERT cannot be loaded, or does not fit the data.
         """
         if self.job.do_train:
-            self._bert, remarks = start_bert(self.job)
-            for remark in remarks:
-                self._say(remark)
+            self._bert = start_bert(self.job)
         shown = ["train"] if self.job.do_train else self._to_judge()
         self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
@@ -142,6 +143,7 @@ class FineTuningSession:
         if self.job.do_train:
             self._prepare_plan()
 
+    @hears("tell")
     def train(
         self,
         *,
@@ -186,6 +188,7 @@ class FineTuningSession:
             self._bert = None
         return found
 
+    @hears("tell")
     def evaluate(self) -> list[Judged]:
         """Judges the model in the folder, loaded again, or else the job's checkpoint.
 
@@ -270,15 +273,15 @@ class FineTuningSession:
         if split not in self._texts:
             tokenizer, data = self._loaded().tokenizer, self.data.splits[split]
             folder = os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None
-            found = tokenize_texts(data, tokenizer, self.max_seq_length, folder, self._say)
+            found = tokenize_texts(data, tokenizer, self.max_seq_length, folder)
             self._texts[split] = found
         return self._texts[split]
 
     def _say(self, remark: str | None) -> None:
-        """Tells a remark, each only once."""
+        """Logs a remark, each only once."""
         if remark and remark not in self._told:
             self._told.add(remark)
-            self._tell(remark)
+            LOGGER.warning(remark)
 
     def _write_record(self, found: FineTuned) -> None:
         assert self.plan is not None

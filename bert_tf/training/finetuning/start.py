@@ -9,6 +9,7 @@ from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.hub.locate import locate
 from bert_tf.hub.store import embedded
 from bert_tf.loading import load
@@ -17,8 +18,8 @@ from bert_tf.training.finetuning.job import FineTuningJob
 from bert_tf.training.pretraining.spectral import random_start
 
 
-def start_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
-    """The BERT that training begins from, and remarks on it.
+def start_bert(job: FineTuningJob) -> Bert:
+    """The BERT that training begins from.
 
     It is the job's checkpoint; without one the small one that comes along, or new weights if a
     config and a vocabulary are named, as in Google's script.
@@ -35,19 +36,20 @@ def start_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
         )
     if job.start == "random" or (job.checkpoint is None and job.config is not None):
         return _random_bert(job)
-    remarks = []
     path, lower_case = job.checkpoint, job.lower_case
     if path is None:
         path = _embedded()
         if lower_case is None:
             lower_case = False  # as its name says; inferred, that would be one more remark
-        remarks.append(
+        LOGGER.warning(
             f"no --init_checkpoint, so training begins from {os.path.basename(path)}, a small "
             "model that knows little. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then --init_checkpoint=multi_cased."
         )
     bert = load(path, config=job.config, vocab=job.vocab, lower_case=lower_case)
-    return bert, [*remarks, *bert.report.remarks]
+    for remark in bert.report.remarks:
+        LOGGER.warning(remark)
+    return bert
 
 
 def _embedded() -> str:
@@ -57,7 +59,7 @@ def _embedded() -> str:
     return path
 
 
-def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
+def _random_bert(job: FineTuningJob) -> Bert:
     """New weights, drawn as the original draws them, for a config and a vocabulary."""
     given = job.checkpoint or (None if job.config else _embedded())
     if given is None:
@@ -71,11 +73,13 @@ def _random_bert(job: FineTuningJob) -> tuple[Bert, list[str]]:
     lower_case, remark = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
     bert = Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
-    remarks = [
+    LOGGER.warning(
         "training begins from new, random weights: little will be learnt from a small set of "
         "texts; --init_checkpoint begins from a pretrained model."
-    ]
-    return bert, [*remarks, *([remark] if remark else [])]
+    )
+    if remark:
+        LOGGER.warning(remark)
+    return bert
 
 
 def classifier_at(path: str | None, config: str | None, vocab: str | None) -> str | None:

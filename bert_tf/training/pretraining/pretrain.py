@@ -13,6 +13,7 @@ from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.text import Vocabulary
 from bert_tf.training import loop
 from bert_tf.training.loop import Hooks, Outcome, Rhythm, Row, Stream
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, np.ndarray]
 
 
+@hears("tell")
 def pretrain(
     config: BertConfig,
     vocab: Vocabulary,
@@ -40,7 +42,7 @@ def pretrain(
     eval_stream: Callable[[], Iterable[Batch]] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
-    tell: Callable[[str], None] = lambda remark: None,
+    tell: Callable[[str], None] | None = None,
     progress: bool = True,
 ) -> Outcome:
     """Trains both heads, or resumes where an earlier call with the same folder stopped.
@@ -64,7 +66,7 @@ def pretrain(
             names, `pieces_per_second`, `steps_per_second`, and after an evaluation the names of
             `metrics_of` after `eval_`.
         on_resume: gets the step that training resumes from.
-        tell: is given what is worth a remark.
+        tell: is given what is logged during the call, too.
         progress: whether to show a progress bar on a terminal.
 
     Raises:
@@ -88,7 +90,7 @@ def pretrain(
         make_deterministic()
     devices = distribute(plan.distribute)
     if devices.remark:
-        tell(devices.remark)
+        LOGGER.warning(devices.remark)
     if devices.count > 1:
         state = stream.state()  # before start weights are made, which may take long
         devices.check(len(stream.next_batch()["token_input"]))
@@ -138,7 +140,7 @@ def evaluate_checkpoint(
     batches: Iterable[Batch],
     *,
     precision: str = "float32",
-) -> tuple[Row, list[str]]:
+) -> Row:
     """Evaluates the weights of a checkpoint without training.
 
     Args:
@@ -148,12 +150,12 @@ def evaluate_checkpoint(
         precision: as in `PretrainingPlan`.
 
     Returns:
-        What `metrics_of` names, and what is worth a remark.
+        What `metrics_of` names.
 
     Raises:
         BertError: the checkpoint does not fit the config, or the backend cannot train.
     """
-    start, remarks = start_from_checkpoint(path, config)
+    start = start_from_checkpoint(path, config)
     import keras
 
     from bert_tf.models.weights import assign_all
@@ -163,7 +165,7 @@ def evaluate_checkpoint(
     assign_all(layers, start)
     # The optimizer is never called; this one needs no memory.
     step = TrainingStep(model, pretraining_loss, keras.optimizers.SGD(0.0))
-    return _evaluate(step, batches), remarks
+    return _evaluate(step, batches)
 
 
 def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> Row:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER, hears
 from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
@@ -57,7 +58,7 @@ class PretrainingSession:
         plan: how to train.
         start: new weights, if there is no checkpoint: `"random"` as in the original, or
             `"spectral"` (see `spectral_start`).
-        tell: is given what is worth a remark.
+        tell: is given what is logged in its methods, too.
 
     Attributes:
         config: the architecture.
@@ -73,13 +74,14 @@ class PretrainingSession:
         BertError: a file is missing or of another kind, or things do not fit each other.
     """
 
+    @hears("tell")
     def __init__(
         self,
         files: PretrainingFiles,
         batches: BatchSettings,
         plan: PretrainingPlan,
         start: str = "random",
-        tell: Callable[[str], None] = lambda remark: None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.output_dir = os.path.expanduser(files.output_dir)
         self._init_checkpoint = files.init_checkpoint
@@ -108,6 +110,7 @@ class PretrainingSession:
         self.remarks = self._source.remarks
         self.evaluated_on_same = self._source.same
 
+    @hears("tell")
     def train(
         self,
         *,
@@ -144,12 +147,12 @@ class PretrainingSession:
             eval_stream=self._source.evaluation if evaluate else None,
             on_row=noted,
             on_resume=on_resume,
-            tell=self._tell,
             progress=progress,
         )
         self.last = outcome.prefix
         return outcome
 
+    @hears("tell")
     def evaluate(self) -> dict[str, float]:
         """Evaluates the last checkpoint, else the init checkpoint; writes `eval_results.txt`.
 
@@ -173,11 +176,7 @@ class PretrainingSession:
             from bert_tf.training.pretraining.pretrain import evaluate_checkpoint
 
             batches = itertools.islice(self._source.evaluation(), self._plan.eval_batches)
-            found, remarks = evaluate_checkpoint(
-                path, self.config, batches, precision=self._plan.precision
-            )
-            for remark in remarks:
-                self._tell(remark)
+            found = evaluate_checkpoint(path, self.config, batches, precision=self._plan.precision)
         results: dict[str, float] = {"global_step": step, "loss": found["loss"]}
         for ours, name in (("mlm", "masked_lm"), ("nsp", "next_sentence")):
             results |= {f"{name}_{x}": found[f"{ours}_{x}"] for x in ("accuracy", "loss")}
@@ -189,10 +188,7 @@ class PretrainingSession:
     def _start_weights(self) -> Mapping[str, np.ndarray]:
         seed = self._plan.seed
         if self._init_checkpoint is not None:
-            start, remarks = start_from_checkpoint(self._init_checkpoint, self.config, seed)
-            for remark in remarks:
-                self._tell(remark)
-            return start
+            return start_from_checkpoint(self._init_checkpoint, self.config, seed)
         if self._start == "random":
             return random_start(self.config, seed)
         assert self.corpus is not None
@@ -203,7 +199,7 @@ class PretrainingSession:
             smoothing=self._smoothing,
             seed=seed,
             mask_id=self.vocab.mask_id,
-            progress=self._tell,
+            progress=LOGGER.info,
         )
 
     def _find_config(self, files: PretrainingFiles, beside: Beside) -> BertConfig:
@@ -246,13 +242,13 @@ class PretrainingSession:
                 f"vocabulary of one model."
             )
         if len(self.vocab) < room:
-            self._tell(
+            LOGGER.warning(
                 f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused."
             )
         if beside.vocab is not None and beside.vocab.raw != self.vocab.raw:
             ours, theirs = self.vocab.pieces, beside.vocab.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
-                self._tell(
+                LOGGER.warning(
                     f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
                     f"init checkpoint's vocabulary, whose pieces its weights mean."
                 )
