@@ -41,7 +41,7 @@ class CheckpointReader:
     interpreter lock.
 
     Example:
-        >>> from bert_tf.checkpoint import locate
+        >>> from bert_tf.hub import locate
         >>> with CheckpointReader(locate("demo_multi_cased").prefix) as reader:
         ...     gamma = reader.read("bert/embeddings/LayerNorm/gamma").copy()
 
