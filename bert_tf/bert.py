@@ -249,12 +249,10 @@ class Bert:
         return BertEncoder.from_layers(self.layers)
 
     def model(self, name: str, **options: Any) -> keras.Model:
-        """A functional model on this BERT's weights.
+        """A functional model on this BERT's weights, with the options of its builder.
 
-        Args:
-            name: `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
-                `"span"` or another of `bert_tf.heads.MODELS`.
-            options: of its builder in `bert_tf.models`.
+        It is called `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
+        `"span"` or another of `bert_tf.heads.MODELS`; the builders are in `bert_tf.models`.
 
         Raises:
             BertError: there is no such model, or the checkpoint lacks what it needs.

@@ -144,15 +144,13 @@ def load(
 
 def _remark_on_classifier(heads: Heads, info: ClassifierInfo | None) -> list[str]:
     """What is worth saying of a file's classifier and its `classifier.json`, if one is missing."""
-    if (heads.classifier is None) == (info is None):
+    count = heads.classifier
+    if (count is None) == (info is None):
         return []
-    if heads.classifier is None:
+    if count is None:
         return [f"{INFO_NAME} was not used: there is no classifier's head to it."]
-    tells = (
-        f"its {heads.classifier} labels are called by their numbers where no names are given"
-        if heads.classifier > 1
-        else "what it tells is taken for a number"
-    )
+    names = f"its {count} labels are called by their numbers where no names are given"
+    tells = names if count > 1 else "what it tells is taken for a number"
     return [f"There is no {INFO_NAME} with the classifier's weights: {tells}."]
 
 

@@ -79,24 +79,24 @@ def read_index(prefix: str) -> tuple[int, dict[bytes, bytes]]:
     if header is None:
         raise BertError(f"{path} is a table, but no index of a checkpoint: it has no header.")
     try:
-        decoded = proto.decode_header(header)
+        num_shards, big_endian, version = proto.decode_header(header)
     except BertError as error:
         # V1 has a message of its own under the same key, of other types.
         raise BertError(
             f"the header in {path} cannot be read ({error}): it is damaged, or a checkpoint of "
             "TensorFlow's old single-file format (V1)."
         ) from None
-    if decoded.big_endian:
+    if big_endian:
         raise BertError(
             f"{path} says that its numbers are big-endian, which bert_tf cannot read. Rewrite the "
             "checkpoint with TensorFlow on a machine of the usual kind."
         )
-    if decoded.min_consumer > 1 or decoded.num_shards < 1:
+    if version > 1 or num_shards < 1:
         raise BertError(
-            f"{path} asks for format version {decoded.min_consumer} and has {decoded.num_shards} "
-            "data files; bert_tf reads version 1 with at least one."
+            f"{path} asks for format version {version} and has {num_shards} data files; bert_tf "
+            "reads version 1 with at least one."
         )
-    return decoded.num_shards, entries
+    return num_shards, entries
 
 
 def tensor_infos(
@@ -143,8 +143,7 @@ class _Bundle:
             raise BertError(f"the shape {entry.shape} is more than can be read.")
         if dtypes.is_number(dtype) and math.prod(entry.shape) * dtype.itemsize != entry.size:
             raise BertError(
-                f"its shape {entry.shape} and type {dtype} do not make the {entry.size} bytes that "
-                "it is said to have."
+                f"its shape {entry.shape} and type {dtype} do not make its {entry.size} bytes."
             )
         if entry.offset + entry.size > self.sizes[entry.shard]:
             raise BertError(

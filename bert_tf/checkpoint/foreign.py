@@ -54,10 +54,8 @@ def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
 def describe(path: str | os.PathLike[str]) -> str | None:
     """What the file or folder is, if it is something known that is not ours, and what to do.
 
-    The content decides; the name only where the content says nothing.
-
-    Returns:
-        A clause to put behind the path ("is a Git-LFS pointer ..."), or None.
+    A clause to put after the path ("is a Git-LFS pointer ..."), or None. The content decides; the
+    name only where the content says nothing.
     """
     path = os.fspath(path)
     if os.path.isdir(path):

@@ -58,7 +58,9 @@ def write_release(
     if not isinstance(vocab, bytes):
         with reading(f"the vocabulary {os.fspath(vocab)}"), open(vocab, "rb") as file:
             vocab = file.read()
-    made = _make_folder(folder)
+    path = pathlib.Path(os.path.abspath(folder))
+    made = [at for at in (path, *path.parents) if not os.path.lexists(at)]
+    make_folder(folder)
     try:
         with CheckpointWriter(prefix, num_shards) as writer:
             config = config if isinstance(config, bytes) else config.to_json().encode()
@@ -68,7 +70,7 @@ def write_release(
             for name, values in pairs:
                 writer.add(name, values, stored_type(name, values.dtype, wanted))
     except BaseException:
-        for path in made:
+        for path in made:  # the innermost first
             with contextlib.suppress(OSError):
                 os.rmdir(path)
         raise
@@ -107,11 +109,3 @@ def refuse_to_overwrite(folder: str) -> None:
                 f"{path} is there already. Choose another folder, or allow it to be replaced with "
                 "overwrite=True (--overwrite)."
             )
-
-
-def _make_folder(folder: str) -> list[str]:
-    """Makes the folder; gives the ones that were not there before, the innermost first."""
-    path = pathlib.Path(os.path.abspath(folder))
-    missing = [str(at) for at in (path, *path.parents) if not os.path.lexists(at)]
-    make_folder(folder)
-    return missing
