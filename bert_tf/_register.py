@@ -50,8 +50,8 @@ def _register() -> None:
 def _stand_in(module: str, name: str) -> type:
     """A class that stands for one of ours in Keras's registry until a saved one is loaded.
 
-    Importing the module then, and not now, spares the time (the encoder's imports keras-hub, which
-    takes seconds), and it may be a module of ours that is importing Keras right now.
+    Its module is imported only then: the encoder's imports keras-hub, which takes seconds, and it
+    may be a module of ours that is importing Keras right now.
     """
 
     def from_config(cls, *arguments: Any, **options: Any) -> Any:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.checkpoint.classifier_info import INFO_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
 from bert_tf.checkpoint.report import LoadReport
-from bert_tf.config import BertConfig
+from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import MODELS
 from bert_tf.models.layout import ClassifierLayout, Heads
@@ -51,12 +50,11 @@ def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
             f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
             f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
         )
-    if len(vocab) < config.vocab_size:
-        return [
-            f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
-            f"the ids without a piece are never offered as answers."
-        ]
-    return []
+    fewer = (
+        f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
+        f"the ids without a piece are never offered as answers."
+    )
+    return [fewer] if len(vocab) < config.vocab_size else []
 
 
 def know_classifier(
@@ -70,6 +68,8 @@ def know_classifier(
     if not heads.classifier:
         return heads, None
     if info is None:
+        from bert_tf.checkpoint.classifier_info import ClassifierInfo
+
         info = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
     elif info.num_outputs != heads.classifier:
         raise BertError(
@@ -89,16 +89,16 @@ def layers_dtype(precision: str | None) -> str | None:
 class Bert:
     """A BERT: its config, vocabulary, tokenizer and Keras models.
 
-    Made by `bert_tf.load` or `Bert.from_weights`. All models share one set of weights, so that
-    fine-tuning one changes the others; they depend no more on files or arrays.
+    Made by `bert_tf.load` or `Bert.from_weights`. All models share one set of weights: fine-tuning
+    one changes the others. Files and arrays are not needed any more.
 
     Args:
         config: the architecture, a `BertConfig`.
         vocab: the `Vocabulary`.
-        weights: float arrays by the original's names, laid out as in a checkpoint, such as
-            `bert.weights()` gives. What the model has no place for is left out.
-        heads: which heads it has, a `Heads`; one of which no weight is given starts from random
-            numbers. Left out: the heads that weights are given of.
+        weights: float arrays by the original's names, laid out as in a checkpoint and as
+            `bert.weights()` gives them. What the model has no variable for is left out.
+        heads: a `Heads`; a head without any weight given starts from random numbers. Left out: the
+            heads that weights are given of.
         name: the release's name, e.g. `multi_cased_L-12_H-768_A-12`.
         lower_case: whether text is lower-cased; inferred when left out.
         classifier: the labels and the rest that a classifier's weights do not tell; None if it
@@ -112,7 +112,8 @@ class Bert:
         carried: tensors that `save` writes besides the weights, by their original name.
 
     Attributes:
-        config, vocab, heads, name, lower_case, classifier, precision, report, carried: as above.
+        config, vocab, heads, name, lower_case, classifier, task, precision, report, carried: as
+            above.
 
     Raises:
         BertError: a weight is missing or of another shape than the config says, the vocabulary
@@ -159,28 +160,18 @@ class Bert:
         if lacking:
             raise BertError(f"the weights lack {', '.join(lacking[:8])}.")
         kind = FLOATS[dtype if dtype in FLOATS else "float32"]
-        own = {
-            one.original: np.array(
-                one.turned(weights[one.original]), kind, order="C", copy=copy or None
-            )
-            for one in wanted
-        }
+        own: dict[str, np.ndarray] = {}
+        for one in wanted:
+            value = one.turned(weights[one.original])
+            own[one.original] = np.array(value, kind, order="C", copy=copy or None)
         unused = tuple(one for one in shapes if one not in own)
-        self.name = name
-        self.config = config
-        self.vocab = vocab
-        self.lower_case = lower_case
-        self.heads = heads
-        self.classifier = classifier
-        self.task = task
-        self.precision = precision
-        self._weights = own
+        self.name, self.config, self.vocab, self.lower_case = name, config, vocab, lower_case
+        self.heads, self.classifier, self.task = heads, classifier, task
+        self.precision, self._weights = precision, own
         self._dtype = layers_dtype(precision) if dtype is None else dtype
-        self.report = report or LoadReport(
-            name, tuple(sorted(own)), (), unused, (), fresh, (), tuple(remarks)
-        )
-        self.carried = carried or {}
-        self._stored_dtypes = stored_dtypes or {}
+        read = tuple(sorted(own))
+        self.report = report or LoadReport(name, read, (), unused, (), fresh, (), tuple(remarks))
+        self.carried, self._stored_dtypes = carried or {}, stored_dtypes or {}
 
     @classmethod
     def from_weights(
@@ -203,7 +194,7 @@ class Bert:
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and `copy` take: the present weights, in memory of their own, no models.
 
-        Keras's layers cannot be pickled; the receiver makes new ones when they are first needed.
+        Keras's layers cannot be pickled: the receiver makes new ones.
         """
         from bert_tf.models.weights import values
 
@@ -211,9 +202,8 @@ class Bert:
         if "layers" in self.__dict__ or self.report.fresh:
             weights = {weight.original: weight.turned(x) for weight, x in values(self.layers)}
         made_later = {n for n, x in vars(Bert).items() if isinstance(x, cached_property)}
-        kept = {name: value for name, value in vars(self).items() if name not in made_later}
-        own = {name: np.array(value, order="C") for name, value in weights.items()}
-        return {**kept, "_weights": own}
+        kept = {n: x for n, x in vars(self).items() if n not in made_later}
+        return {**kept, "_weights": {n: np.array(x, order="C") for n, x in weights.items()}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Variables take the memory over, and change it: joblib may give views of a file.
@@ -260,12 +250,10 @@ class Bert:
         return BertEncoder.from_layers(self.layers)
 
     def model(self, name: str, **options: Any) -> keras.Model:
-        """A functional model on this BERT's weights.
+        """A functional model on this BERT's weights, with the options of its builder.
 
-        Args:
-            name: `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
-                `"span"` or another of `bert_tf.heads.MODELS`.
-            options: of its builder in `bert_tf.models`.
+        It is called `"encoder"`, `"pretraining"`, `"mlm"`, `"nsp"`, `"classifier"`, `"sentence"`,
+        `"span"` or another of `bert_tf.heads.MODELS`; the builders are in `bert_tf.models`.
 
         Raises:
             BertError: there is no such model, or the checkpoint lacks what it needs.
@@ -274,19 +262,15 @@ class Bert:
         return build(MODELS[name].builder, self.layers, options)
 
     encoder_model = partialmethod(model, "encoder")
-    """See `bert_tf.models.build_encoder`."""
     pretraining_model = partialmethod(model, "pretraining")
-    """See `bert_tf.models.build_pretraining_model`."""
     mlm_model = partialmethod(model, "mlm")
-    """See `bert_tf.models.build_mlm_model`."""
     nsp_model = partialmethod(model, "nsp")
-    """See `bert_tf.models.build_nsp_model`."""
     classifier_model = partialmethod(model, "classifier")
-    """See `bert_tf.models.build_classifier`."""
     sentence_model = partialmethod(model, "sentence")
-    """See `bert_tf.models.build_sentence_model`."""
     span_model = partialmethod(model, "span")
-    """See `bert_tf.models.build_span_model`."""
+    """Each takes the options of its builder in `bert_tf.models`: `build_encoder`,
+    `build_pretraining_model`, `build_mlm_model`, `build_nsp_model`, `build_classifier`,
+    `build_sentence_model` and `build_span_model`."""
 
     def predictor(
         self,
@@ -298,8 +282,8 @@ class Bert:
         """A compiled model in this BERT's precision: numpy arrays in, numpy arrays out.
 
         Args:
-            model: a functional Keras model; or which of this BERT's, see `model`. By name it
-                starts faster on OpenVINO, whose graph may be kept from an earlier time.
+            model: a functional Keras model, or the name of one of this BERT's, see `model`, which
+                starts faster on OpenVINO: its graph is kept.
             values: weights to set that no checkpoint holds, by `layer.attribute`.
             options: of the model, by name.
 
@@ -315,15 +299,10 @@ class Bert:
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
             from bert_tf.runtime.graph_predictor import GraphPredictor
 
-            return GraphPredictor(
-                lambda layers: build(MODELS[model].builder, layers, options),
-                f"{model} {sorted(options.items())}",
-                self.config,
-                needed,
-                self._weights,
-                values or {},
-                self.precision,
-            )
+            recipe = f"{model} {sorted(options.items())}"
+            data = self.config, needed, self._weights, values or {}, self.precision
+            builder = MODELS[model].builder
+            return GraphPredictor(lambda layers: build(builder, layers, options), recipe, *data)
         built = build(MODELS[model].builder, self.layers, options)
         for path, value in (values or {}).items():
             layer, _, attribute = path.partition(".")
@@ -339,10 +318,8 @@ class Bert:
     def take_weights(self, model: keras.Model) -> None:
         """Takes over the weights of a model of the same architecture, such as a loaded `.keras`.
 
-        What the model does without, the pooler of a classifier on the mean, say, stays.
-
-        Args:
-            model: made by one of this BERT's kind, its layers called as they were.
+        It was made by a BERT of this kind, its layers called as they were. What it does without,
+        the pooler of a classifier on the mean, say, stays.
 
         Raises:
             BertError: it lacks the encoder or a head of this BERT's that is no pooler, or a
@@ -372,10 +349,9 @@ class Bert:
         """
         from bert_tf.checkpoint.release import write_release
 
-        tensors = itertools.chain(
-            ((name, self._as_stored(name, value)) for name, value in self.weights()),
-            self.carried.items(),
-        )
+        weights = ((name, self._as_stored(name, value)) for name, value in self.weights())
+        tensors = itertools.chain(weights, self.carried.items())
+        files = {info.file_name: info.to_json() for info in (self.classifier, self.task) if info}
         write_release(
             folder,
             self.config,
@@ -383,7 +359,7 @@ class Bert:
             tensors,
             dtype=dtype,
             overwrite=overwrite,
-            files={info.file_name: info.to_json() for info in (self.classifier, self.task) if info},
+            files=files,
         )
 
     def _as_stored(self, name: str, value: np.ndarray) -> np.ndarray:

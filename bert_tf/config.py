@@ -19,6 +19,10 @@ from Hugging Face mean when they say `gelu`."""
 CONFIG_NAME, VOCAB_NAME = "bert_config.json", "vocab.txt"
 """The files that lie with the weights of every release."""
 
+INFO_NAME, TASK_NAME = "classifier.json", "task.json"
+"""The first lies with a classifier's weights, the second with those of another head that knows its
+labels; the original has neither: its labels are known by number alone."""
+
 LAYER_NORM_EPSILON = 1e-12
 """Added to the variance in every layer normalisation (google-research/bert, modeling.py uses
 TensorFlow 1's `layer_norm` default). It stands in no config file."""
@@ -65,20 +69,17 @@ class BertConfig:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.name == "extra":
-                continue
+        for field in dataclasses.fields(self)[:-1]:  # `extra` holds anything
             value = getattr(self, field.name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type == "int":
-                ok = isinstance(value, int) and not isinstance(value, bool) and value > 0
+                ok = number and isinstance(value, int) and value > 0
                 wanted = "a whole number above 0"
             elif field.type == "float":
-                ok = isinstance(value, int | float) and not isinstance(value, bool)
-                ok = ok and 0.0 <= value <= 1.0
+                ok = number and 0.0 <= value <= 1.0
                 wanted = "a number from 0 to 1"
             else:
-                ok = value in HIDDEN_ACTS
-                wanted = "one of " + ", ".join(HIDDEN_ACTS)
+                ok, wanted = value in HIDDEN_ACTS, f"one of {', '.join(HIDDEN_ACTS)}"
             if not ok:
                 raise BertError(
                     f"{field.name} in the BERT config is {value!r}; it must be {wanted}."
@@ -106,9 +107,9 @@ class BertConfig:
                 "the BERT config names no vocab_size; a bert_config.json has at least vocab_size, "
                 "hidden_size, num_hidden_layers and num_attention_heads."
             )
-        known = {f.name for f in dataclasses.fields(cls)} - {"extra"}
-        extra = {key: value for key, value in values.items() if key not in known}
-        return cls(**{key: values[key] for key in values if key in known}, extra=extra)
+        extra = dict(values)
+        known = {f.name for f in dataclasses.fields(cls)[:-1]} & extra.keys()
+        return cls(**{name: extra.pop(name) for name in known}, extra=extra)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> BertConfig:
@@ -125,8 +126,8 @@ class BertConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All keys, the unknown ones included, sorted as in Google's releases."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values.update(values.pop("extra"))
+        values = dict(vars(self))
+        values |= values.pop("extra")
         return dict(sorted(values.items()))
 
     def to_json(self) -> str:

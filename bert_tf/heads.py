@@ -140,10 +140,6 @@ def _one_vector(options: Mapping[str, Any]) -> tuple[str, ...]:
     return ("pooler",) if options.get("pooling", "pooled") == "pooled" else ()
 
 
-def _own_pooler(options: Mapping[str, Any]) -> tuple[str, ...]:
-    return ("pooler",) if options["pooler"] else ()
-
-
 _E, _L, _T = "bert/embeddings", "bert/encoder/layer_{layer}", "transformer_layer_{layer}"
 _H, _I, _V = "hidden_size", "intermediate_size", "vocab_size"
 _P, _S = "max_position_embeddings", "type_vocab_size"
@@ -166,7 +162,9 @@ _TABLE = (
             *_dense(f"{_L}/output/dense", _T, _I, _H, "output_dense."),
             *_norm(f"{_L}/output", _T, "output_norm."),
         ),
-        models={"encoder": Model("builders:build_encoder", _own_pooler)},
+        models={
+            "encoder": Model("builders:build_encoder", lambda o: ("pooler",) if o["pooler"] else ())
+        },
         released=True,
     ),
     Head(
@@ -263,14 +261,10 @@ def parts_of(name: str) -> tuple[str, ...]:
 def weights_of(
     config: BertConfig, parts: Iterable[str], labels: Mapping[str, int] | None = None
 ) -> list[Weight]:
-    """All weights of the parts, layers in numerical order.
+    """All weights of the parts, keys of `PARTS`, layers in numerical order.
 
-    (Not in that of the names: as a string, `layer_10` sorts before `layer_2`.)
-
-    Args:
-        config: the architecture.
-        parts: keys of `PARTS`.
-        labels: the number of labels, by head; of those among the parts that have one.
+    (Not in that of the names: as a string, `layer_10` sorts before `layer_2`.) `labels` has the
+    number of labels by head, of those among the parts that have one.
     """
     wanted = set(parts)
     rows = [(head, row) for head in _TABLE if head.name in wanted for row in head.weights]

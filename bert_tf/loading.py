@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
-from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
 from bert_tf.checkpoint.report import LoadReport
-from bert_tf.config import BertConfig
+from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
 from bert_tf.hub.locate import locate
@@ -23,6 +23,9 @@ from bert_tf.models.layout import Heads
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
+
+if TYPE_CHECKING:
+    from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
 Path = str | os.PathLike[str]
 
@@ -43,13 +46,13 @@ def load(
     extra: bool = False,
     verify: bool = True,
 ) -> Bert:
-    """Reads a checkpoint in Google's original format.
+    """Reads a checkpoint in Google's original format into a `Bert`.
 
     Args:
         path: a folder, a prefix (`.../bert_model.ckpt`), its `.index` or `.data-*` file, or a
             `.zip` as Google ships it.
-        config: `bert_config.json` or a `BertConfig`, if it does not lie beside the checkpoint.
-        vocab: `vocab.txt` or a `Vocabulary`, if it does not lie beside the checkpoint.
+        config: `bert_config.json` or a `BertConfig`, if it does not lie with the checkpoint.
+        vocab: `vocab.txt` or a `Vocabulary`, likewise.
         lower_case: whether text is lower-cased; inferred, with a remark, when left out.
         hidden_act: overrides the config's; `"gelu_exact"` for a checkpoint that was converted
             from Hugging Face and says `gelu`.
@@ -65,9 +68,6 @@ def load(
         extra: likewise keep the tensors that the model has no place for.
         verify: check each tensor's checksum.
 
-    Returns:
-        A `Bert`.
-
     Raises:
         BertError: a file is missing, damaged or does not fit the others; the message says which
             and what to do.
@@ -77,25 +77,21 @@ def load(
     if precision is not None and dtype is not None:
         raise BertError("pass precision=... for prediction or dtype=... for training, not both.")
     dtype = layers_dtype(precision) if dtype is None else dtype
-    config_path = None if isinstance(config, BertConfig) else config
-    vocab_path = None if isinstance(vocab, Vocabulary) else vocab
+    config_path, need_config = (None, False) if isinstance(config, BertConfig) else (config, True)
+    vocab_path, need_vocab = (None, False) if isinstance(vocab, Vocabulary) else (vocab, True)
     with locate(
-        path,
-        config_path,
-        vocab_path,
-        need_config=not isinstance(config, BertConfig),
-        need_vocab=not isinstance(vocab, Vocabulary),
+        path, config_path, vocab_path, need_config=need_config, need_vocab=need_vocab
     ) as files:
+        # `locate` gives None only for what it need not find.
         if not isinstance(config, BertConfig):
-            config = BertConfig.from_file(_found(files.config_path))
+            config = BertConfig.from_file(files.config_path or "")
         if not isinstance(vocab, Vocabulary):
-            vocab = Vocabulary.load(_found(files.vocab_path))
+            vocab = Vocabulary.load(files.vocab_path or "")
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
         remarks = [*files.remarks, *vocab.remarks, *check_vocab(config, vocab)]
-        info = ClassifierInfo.beside(files.prefix)
-        task = ClassifierInfo.beside(files.prefix, TASK_NAME)
+        info, task = _info(files.prefix, INFO_NAME), _info(files.prefix, TASK_NAME)
         known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
         if lower_case is None and known:
             lower_case = known[0]  # whatever the folder is called
@@ -120,22 +116,14 @@ def load(
                 raise BertError(_lacking_message(files.prefix, lacking, shapes, wanted))
             with profile.phase("read"):
                 weights = read_weights(reader, wanted, dtype if dtype in FLOATS else "float32")
-            names = set(weights)
-            slot_names = tuple(n for n in shapes if n not in names and is_training_state(n))
-            unused = tuple(n for n in shapes if n not in names and not is_training_state(n))
+            others = [name for name in shapes if name not in weights]
+            slot_names = tuple(filter(is_training_state, others))
+            unused = tuple(itertools.filterfalse(is_training_state, others))
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
             carried = {name: np.array(reader.read(name)) for name in kept}
-            report = LoadReport(
-                checkpoint=files.prefix,
-                read=tuple(sorted(names)),
-                slots=slot_names,
-                unused=unused,
-                missing=tuple(missing),
-                fresh=tuple(new_heads),
-                kept=kept,
-                remarks=tuple(remarks),
-            )
-            stored_dtypes = {name: reader.tensors[name].dtype for name in names}
+            fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, tuple(remarks)
+            report = LoadReport(files.prefix, tuple(sorted(weights)), *fates)
+            stored_dtypes = {name: reader.tensors[name].dtype for name in weights}
         return Bert.from_weights(
             config,
             vocab,
@@ -156,22 +144,22 @@ def load(
 
 def _remark_on_classifier(heads: Heads, info: ClassifierInfo | None) -> list[str]:
     """What is worth saying of a file's classifier and its `classifier.json`, if one is missing."""
-    if heads.classifier is None:
-        unused = f"{INFO_NAME} was not heeded: there is no classifier's head to it."
-        return [unused] if info is not None else []
-    tells = (
-        f"its {heads.classifier} labels are called by their numbers where no names are given"
-        if heads.classifier > 1
-        else "what it tells is taken for a number"
-    )
-    unknown = f"There is no {INFO_NAME} beside the classifier's weights: {tells}."
-    return [unknown] if info is None else []
+    count = heads.classifier
+    if (count is None) == (info is None):
+        return []
+    if count is None:
+        return [f"{INFO_NAME} was not used: there is no classifier's head to it."]
+    names = f"its {count} labels are called by their numbers where no names are given"
+    tells = names if count > 1 else "what it tells is taken for a number"
+    return [f"There is no {INFO_NAME} with the classifier's weights: {tells}."]
 
 
-def _found(path: str | None) -> str:
-    """`locate` gives None only for what it was told not to need."""
-    assert path is not None
-    return path
+def _info(prefix: str, name: str) -> ClassifierInfo | None:
+    if not os.path.exists(os.path.join(os.path.dirname(prefix), name)):
+        return None  # the usual case; its module is not imported for that
+    from bert_tf.checkpoint.classifier_info import ClassifierInfo
+
+    return ClassifierInfo.beside(prefix, name)
 
 
 def _check_heads(
@@ -197,7 +185,7 @@ def _choose_heads(
 ) -> tuple[Heads, list[str]]:
     """Which heads the model gets, and which it does without because the file lacks them."""
     found = parts_in(shapes) - {"encoder"}
-    wanted = {part for part in found if parts is None or part in parts} | set(new_heads)
+    wanted = (found if parts is None else found & {*parts}) | {*new_heads}
     for name, head in HEADS.items():
         if head.of and name not in new_heads:
             # It goes with the head that it is a part of: both from the file, or both new.
@@ -209,10 +197,10 @@ def _choose_heads(
             f"the checkpoint has no {' and no '.join(TITLES[part] for part in lacking)}. Ask "
             f"for a fresh, untrained one with new_heads={lacking!r}."
         )
-    labels = labels_in(shapes, wanted - set(new_heads))
+    labels = labels_in(shapes, wanted - {*new_heads})
     if num_labels is not None:
         labels |= {name: num_labels for name in new_heads if HEADS[name].sized}
-    missing = [part for part in RELEASED[1:] if part not in found | set(new_heads)]
+    missing = [part for part in RELEASED[1:] if part not in found | {*new_heads}]
     return Heads.of(wanted, labels, complete=False), missing
 
 
@@ -226,13 +214,15 @@ def _lacking_message(
             f"{prefix} is a TensorFlow checkpoint, but not of the original BERT: it holds {names}"
             f"{', ...' if len(shapes) > 5 else ''}, and none of {some}."
         )
-    parts = {weight.part for weight in wanted if weight.original in lacking} - {"encoder"}
+    parts = {weight.part for weight in wanted if weight.original in lacking}
     advice = (
-        f" To start this head anew with random weights: new_heads={sorted(parts)!r}."
-        if parts and len(parts) == len({w.part for w in wanted if w.original in lacking})
-        else " If the config says more layers than the model has, pass the right one (config=...)."
+        "If the config says more layers than the model has, pass the right one (config=...)."
+        if "encoder" in parts
+        else f"To start this head from random weights: new_heads={sorted(parts)!r}."
     )
-    return f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}.{advice}"
+    return (
+        f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}. {advice}"
+    )
 
 
 def read_weights(
@@ -240,13 +230,8 @@ def read_weights(
 ) -> dict[str, np.ndarray]:
     """Reads and checks tensors, two at a time, into memory that a backend can take over.
 
-    Args:
-        reader: an open checkpoint.
-        wanted: which weights.
-        dtype: `"float32"`, `"bfloat16"` or `"float16"`; what is stored otherwise is cast.
-
-    Returns:
-        Arrays by the original's names, laid out as in the checkpoint.
+    They come by the original's names, laid out as in the checkpoint, and are cast where they are
+    stored as another type: `"float32"`, `"bfloat16"` or `"float16"`.
 
     Raises:
         BertError: a tensor is damaged.
@@ -258,5 +243,4 @@ def read_weights(
         return value
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        arrays = list(pool.map(read, wanted))
-    return dict(zip((weight.original for weight in wanted), arrays, strict=True))
+        return dict(zip((weight.original for weight in wanted), pool.map(read, wanted)))

@@ -55,7 +55,7 @@ def test_googles_classifier_predicts_what_numpy_does(classify):
 def test_labels_that_no_file_names_are_remarked_on(googles):
     bert = bert_tf.load(googles, lower_case=True)
     assert any(
-        "no classifier.json beside the classifier's weights: its 3 labels" in remark
+        "no classifier.json with the classifier's weights: its 3 labels" in remark
         for remark in bert.report.remarks
     )
     assert "classifier" in repr(bert)
@@ -295,7 +295,7 @@ def test_a_classifier_json_without_a_classifier_is_remarked_on(tmp_path):
     write_bert(tmp_path, files={"classifier.json": ClassifierInfo(LABELS).to_json()})
     bert = bert_tf.load(tmp_path)
     assert bert.classifier is None
-    assert any("was not heeded" in remark for remark in bert.report.remarks)
+    assert any("was not used" in remark for remark in bert.report.remarks)
 
 
 def test_the_vocabulary_is_what_these_tests_think():

@@ -19,11 +19,9 @@ _MAX_DIMS = 64  # numpy's limit
 
 @dataclasses.dataclass(frozen=True)
 class TensorPart:
-    """The piece of a variable that was stored in pieces ("partitioned").
+    """A piece of a variable that was stored in pieces ("partitioned").
 
-    Args:
-        starts: first index on each axis.
-        info: where the piece lies; its `shape` is that of the piece.
+    It begins at the index `starts` and lies where `info` says, whose `shape` is the piece's.
     """
 
     starts: tuple[int, ...]
@@ -67,10 +65,7 @@ def shard_path(prefix: str, shard: int, num_shards: int) -> str:
 
 
 def read_index(prefix: str) -> tuple[int, dict[bytes, bytes]]:
-    """Reads `<prefix>.index`.
-
-    Returns:
-        The number of data files, and the encoded entries by key, sorted, without the header.
+    """The number of data files that `<prefix>.index` says, and its encoded entries by key, sorted.
 
     Raises:
         BertError: it is missing, damaged, or of a kind that cannot be read.
@@ -83,43 +78,34 @@ def read_index(prefix: str) -> tuple[int, dict[bytes, bytes]]:
     header = entries.pop(b"", None)
     if header is None:
         raise BertError(f"{path} is a table, but no index of a checkpoint: it has no header.")
-    return _num_shards(header, path), entries
-
-
-def _num_shards(header: bytes, path: str) -> int:
     try:
-        decoded = proto.decode_header(header)
+        num_shards, big_endian, version = proto.decode_header(header)
     except BertError as error:
         # V1 has a message of its own under the same key, of other types.
         raise BertError(
             f"the header in {path} cannot be read ({error}): it is damaged, or a checkpoint of "
             "TensorFlow's old single-file format (V1)."
         ) from None
-    if decoded.big_endian:
+    if big_endian:
         raise BertError(
-            f"{path} says that its numbers are big-endian, which bert_tf cannot read. Write the "
-            "checkpoint anew with TensorFlow on a machine of the usual kind."
+            f"{path} says that its numbers are big-endian, which bert_tf cannot read. Rewrite the "
+            "checkpoint with TensorFlow on a machine of the usual kind."
         )
-    if decoded.min_consumer > 1 or decoded.num_shards < 1:
+    if version > 1 or num_shards < 1:
         raise BertError(
-            f"{path} asks for format version {decoded.min_consumer} and has {decoded.num_shards} "
-            "data files; bert_tf reads version 1 with at least one."
+            f"{path} asks for format version {version} and has {num_shards} data files; bert_tf "
+            "reads version 1 with at least one."
         )
-    return decoded.num_shards
+    return num_shards, entries
 
 
 def tensor_infos(
     prefix: str, entries: Mapping[bytes, bytes], sizes: Sequence[int]
 ) -> dict[str, TensorInfo]:
-    """Decodes the entries and checks that each lies within its file and agrees with itself.
+    """Decodes the entries of `read_index`, by name, sorted, without the keys of single pieces.
 
-    Args:
-        prefix: of the checkpoint, for messages.
-        entries: as of `read_index`.
-        sizes: bytes of each data file.
-
-    Returns:
-        By name, sorted; the keys of single pieces are not among them.
+    Each must agree with itself and lie within its file; `sizes` are the files' bytes. The prefix is
+    for messages.
 
     Raises:
         BertError: an entry is wrong or reaches beyond its file; the message names both.
@@ -131,45 +117,42 @@ def tensor_infos(
             continue  # the key of one piece; its variable's entry leads to it
         name = key.decode("utf-8", "backslashreplace")
         try:
-            infos[name] = bundle.info(name, key, proto.decode_entry(value))
+            infos[name] = bundle.info(name, proto.decode_entry(value), key)
         except BertError as error:
             raise BertError(f"the tensor {name!r} in {prefix}.index: {error}") from None
     return dict(sorted(infos.items()))
 
 
+@dataclasses.dataclass(frozen=True)
 class _Bundle:
     """The index while it is decoded."""
 
-    def __init__(self, prefix: str, entries: Mapping[bytes, bytes], sizes: Sequence[int]) -> None:
-        self._prefix = prefix
-        self._entries = entries
-        self._sizes = sizes
+    prefix: str
+    entries: Mapping[bytes, bytes]
+    sizes: Sequence[int]
 
-    def info(self, name: str, key: bytes, entry: proto.BundleEntry) -> TensorInfo:
-        return self._pieces(name, key, entry) if entry.slices else self._whole(name, entry)
-
-    def _whole(self, name: str, entry: proto.BundleEntry) -> TensorInfo:
+    def info(self, name: str, entry: proto.BundleEntry, key: bytes = b"") -> TensorInfo:
+        """Of a tensor; of one in pieces where its key is given."""
+        if entry.slices and key:
+            return self._pieces(name, key, entry)
         dtype = dtypes.from_number(entry.dtype)
-        if entry.shard >= len(self._sizes):
-            raise BertError(f"it lies in data file {entry.shard} of only {len(self._sizes)}.")
+        if entry.shard >= len(self.sizes):
+            raise BertError(f"it lies in data file {entry.shard} of only {len(self.sizes)}.")
         # Zeros are left out of the product: numpy refuses (0, 2**62) as too large as well.
         if len(entry.shape) > _MAX_DIMS or math.prod(filter(None, entry.shape)) >= 1 << 59:
             raise BertError(f"the shape {entry.shape} is more than can be read.")
         if dtypes.is_number(dtype) and math.prod(entry.shape) * dtype.itemsize != entry.size:
             raise BertError(
-                f"its shape {entry.shape} and type {dtype} do not make the {entry.size} bytes that "
-                "it is said to have."
+                f"its shape {entry.shape} and type {dtype} do not make its {entry.size} bytes."
             )
-        if entry.offset + entry.size > self._sizes[entry.shard]:
+        if entry.offset + entry.size > self.sizes[entry.shard]:
             raise BertError(
                 f"it ends at byte {entry.offset + entry.size} of "
-                f"{shard_path(self._prefix, entry.shard, len(self._sizes))}, which has only "
-                f"{self._sizes[entry.shard]} bytes: the file was cut off, or belongs to another "
+                f"{shard_path(self.prefix, entry.shard, len(self.sizes))}, which has only "
+                f"{self.sizes[entry.shard]} bytes: the file was cut off, or belongs to another "
                 "checkpoint. Copy or download it again."
             )
-        return TensorInfo(
-            name, dtype, entry.shape, entry.shard, entry.offset, entry.size, entry.crc32c
-        )
+        return TensorInfo(name, dtype, *entry[1:6])
 
     def _pieces(self, name: str, key: bytes, entry: proto.BundleEntry) -> TensorInfo:
         """A variable in pieces, after checking that these make it up exactly."""
@@ -180,33 +163,29 @@ class _Bundle:
         if not dtypes.is_number(dtype):
             raise BertError("it is stored in pieces that hold no numbers.")
         total = sum(math.prod(part.info.shape) for part in parts)
-        overlap = any(_overlap(a, b) for a, b in itertools.combinations(parts, 2))
+        overlap = any(itertools.starmap(_overlap, itertools.combinations(parts, 2)))
         if overlap or total != math.prod(entry.shape):
             raise BertError("its pieces do not make up the whole.")
-        return TensorInfo(
-            name, dtype, entry.shape, 0, 0, sum(part.info.nbytes for part in parts), 0, parts
-        )
+        nbytes = sum(part.info.nbytes for part in parts)
+        return TensorInfo(name, dtype, entry.shape, 0, 0, nbytes, 0, parts)
 
     def _piece(
         self, name: str, key: bytes, whole: proto.BundleEntry, where: proto.TensorSlice
     ) -> TensorPart:
         if len(where.starts) != len(whole.shape):
             raise BertError("one of its pieces has another rank than the whole.")
-        stored = self._entries.get(proto.slice_key(key, where))
+        stored = self.entries.get(proto.slice_key(key, where))
         if stored is None:
             raise BertError(f"its piece at {where.starts} is missing.")
         entry = proto.decode_entry(stored)
-        lengths = tuple(
-            size - start if length < 0 else length  # -1: the whole axis
-            for start, length, size in zip(where.starts, where.lengths, whole.shape)
-        )
-        inside = all(
-            0 <= start <= start + length <= size
-            for start, length, size in zip(where.starts, lengths, whole.shape)
-        )
+        # A length of -1: the whole axis.
+        axes = zip(where.starts, where.lengths, whole.shape)
+        lengths = tuple(size - start if length < 0 else length for start, length, size in axes)
+        axes = zip(where.starts, lengths, whole.shape)
+        inside = all(0 <= start <= start + length <= size for start, length, size in axes)
         if not inside or entry.shape != lengths or entry.dtype != whole.dtype or entry.slices:
             raise BertError(f"its piece at {where.starts} does not fit into it.")
-        return TensorPart(where.starts, self._whole(name, entry))
+        return TensorPart(where.starts, self.info(name, entry))
 
 
 def _overlap(one: TensorPart, other: TensorPart) -> bool:

@@ -8,32 +8,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from bert_tf.config import INFO_NAME as INFO_NAME
+from bert_tf.config import TASK_NAME as TASK_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_object
-
-INFO_NAME = "classifier.json"
-"""Lies with a classifier's weights; the original has none: its labels are known by number alone."""
-
-TASK_NAME = "task.json"
-"""The same for all other heads."""
-
 
 TASKS = {"classes": 2, "multilabel": 1, "regression": 0}
 """Of a classifier: one of several classes, any number of them at once, or a number; with the fewest
 labels that it can have."""
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "labels": list,
-    "task": str,
-    "pooling": str,
-    "dense_layers": int,
-    "dropout": (int, float),
-    "max_seq_length": (int, type(None)),
-    "lower_case": (bool, type(None)),
-    "pairs": (bool, type(None)),
-    "head": str,
-    "stride": (int, type(None)),
-    "table": (dict, type(None)),
+_KINDS: dict[str, Any] = {
+    **{"labels": list, "task": str, "pooling": str, "dense_layers": int, "dropout": int | float},
+    **{"max_seq_length": int | None, "lower_case": bool | None, "pairs": bool | None},
+    **{"head": str, "stride": int | None, "table": dict | None},
 }
 _SECOND = {"head": "classifier", "stride": None}
 """What format 1 does not say, and means by that. 0.1.0 passes over what it does not know, which
@@ -50,15 +37,14 @@ class ClassifierInfo:
         pooling: `"pooled"`, or `"mean"` of all real tokens of the last layer.
         dense_layers: of the head, 1 or 2.
         dropout: before each of them, in training.
-        max_seq_length: most tokens of a text that it was trained on, [CLS] and [SEP] counted;
-            None if that is not known.
-        lower_case: whether text is lower-cased; None if that is not known.
-        pairs: whether it was trained on pairs of texts; None if that is not known.
+        max_seq_length: most tokens of a text that it was trained on, [CLS] and [SEP] counted.
+        lower_case: whether text is lower-cased.
+        pairs: whether it was trained on pairs of texts; of all three None if that is not known.
         head: which head it is.
         stride: tokens from the start of a window to that of the next, where longer texts are
             read in windows; None where they are cut.
-        table: how the table was read that it was trained on, for JSON: columns, delimiter and
-            so on as in `bert_tf.data.labelled.reading.Layout`; None if it was no table.
+        table: how the table was read that it was trained on, as JSON of
+            `bert_tf.data.labelled.reading.Layout`; None if it was no table.
 
     Raises:
         BertError: the values do not fit one another.
@@ -78,7 +64,16 @@ class ClassifierInfo:
 
     def __post_init__(self) -> None:
         if self.file_name == INFO_NAME:
-            self._check_classifier()
+            if self.task not in TASKS:
+                raise BertError(
+                    f"a classifier's task is {self.task!r}; it must be one of {', '.join(TASKS)}."
+                )
+            fewest = TASKS[self.task]
+            if len(self.labels) < fewest or (self.labels and not fewest):
+                raise BertError(
+                    f"a classifier for {self.task} has {len(self.labels)} labels; it must have "
+                    f"{f'at least {fewest}' if fewest else 'none'}."
+                )
         if len(set(self.labels)) < len(self.labels):
             raise BertError(f"a {self.head} has a label twice; each must stand for one output.")
         if self.max_seq_length is not None and self.max_seq_length < 3:
@@ -88,18 +83,6 @@ class ClassifierInfo:
             )
         if self.stride is not None and self.stride < 1:
             raise BertError(f"a {self.head}'s stride is {self.stride}; it must be at least 1.")
-
-    def _check_classifier(self) -> None:
-        if self.task not in TASKS:
-            raise BertError(
-                f"a classifier's task is {self.task!r}; it must be one of {', '.join(TASKS)}."
-            )
-        fewest = TASKS[self.task]
-        if len(self.labels) < fewest or (self.labels and not fewest):
-            raise BertError(
-                f"a classifier for {self.task} has {len(self.labels)} labels; it must have "
-                f"{f'at least {fewest}' if fewest else 'none'}."
-            )
 
     @property
     def num_outputs(self) -> int:
@@ -122,9 +105,8 @@ class ClassifierInfo:
 
         Its labels are their numbers. With a single output it can only be a regression.
         """
-        if outputs == 1:
-            return cls(task="regression", dense_layers=dense_layers)
-        return cls(tuple(map(str, range(outputs))), dense_layers=dense_layers)
+        labels, task = (map(str, range(outputs)), "classes") if outputs > 1 else ((), "regression")
+        return cls(tuple(labels), task, dense_layers=dense_layers)
 
     def settings(self) -> dict[str, Any]:
         """All but `table` by name; what format 1 does not say only where it says something."""
@@ -134,21 +116,13 @@ class ClassifierInfo:
     def to_json(self) -> bytes:
         """The content of the file, in format 1 where that says it all, else in format 2."""
         values = self.settings()
-        number = 2 if _SECOND.keys() & values.keys() else 1
+        values = {"format": 2 if _SECOND.keys() & values.keys() else 1, **values}
         table = {} if self.table is None else {"table": self.table}
-        text = json.dumps({"format": number, **values, **table}, indent=2, ensure_ascii=False)
-        return (text + "\n").encode()
+        return (json.dumps(values | table, indent=2, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def beside(cls, prefix: str, name: str = INFO_NAME) -> ClassifierInfo | None:
-        """Reads the file that lies in the folder of a checkpoint.
-
-        Args:
-            prefix: of the checkpoint.
-            name: `INFO_NAME` or `TASK_NAME`.
-
-        Returns:
-            What it says; None if there is none.
+        """What the file `name` in the folder of a checkpoint says; None if there is none.
 
         Raises:
             BertError: it cannot be read, or says what cannot be.

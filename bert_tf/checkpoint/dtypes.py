@@ -10,42 +10,23 @@ from bert_tf.errors import BertError
 STRING = 7
 """TensorFlow's `DT_STRING`, the one type whose bytes are no array."""
 
-_BY_NUMBER: dict[int, np.dtype] = {
-    1: np.dtype("<f4"),
-    2: np.dtype("<f8"),
-    3: np.dtype("<i4"),
-    4: np.dtype("u1"),
-    5: np.dtype("<i2"),
-    6: np.dtype("i1"),
-    8: np.dtype("<c8"),
-    9: np.dtype("<i8"),
-    10: np.dtype("?"),
-    14: np.dtype(ml_dtypes.bfloat16),
-    17: np.dtype("<u2"),
-    18: np.dtype("<c16"),
-    19: np.dtype("<f2"),
-    22: np.dtype("<u4"),
-    23: np.dtype("<u8"),
-}
+_NUMBERS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 17, 18, 19, 22, 23)
+_CODES = ("f4", "f8", "i4", "u1", "i2", "i1", "c8", "i8", "?", "u2", "c16", "f2", "u4", "u8")
+_BY_NUMBER = {number: np.dtype(f"<{code}") for number, code in zip(_NUMBERS, _CODES)}
+_BY_NUMBER[14] = np.dtype(ml_dtypes.bfloat16)
 """By number in TensorFlow's `types.proto`; the types that only quantized graphs use are not in."""
 
 _TO_NUMBER = {dtype: number for number, dtype in _BY_NUMBER.items()}
 
-FLOATS = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
+FLOATS = {"float32": _BY_NUMBER[1], "float16": _BY_NUMBER[19], "bfloat16": _BY_NUMBER[14]}
 """The types that weights can be stored in, by name."""
 
-_ALL_FLOATS = (*FLOATS.values(), np.dtype("<f8"))
+_ALL_FLOATS = (*FLOATS.values(), _BY_NUMBER[2])
 
 
 def from_number(number: int) -> np.dtype:
     """The numpy type of TensorFlow's `number`: object for strings, void for an unknown type."""
-    if number == STRING:
-        return np.dtype(object)
-    return _BY_NUMBER.get(number, np.dtype("V"))
+    return _BY_NUMBER.get(number, np.dtype(object if number == STRING else "V"))
 
 
 def to_number(dtype: np.dtype, name: str) -> int:
@@ -54,12 +35,9 @@ def to_number(dtype: np.dtype, name: str) -> int:
     Raises:
         BertError: a checkpoint cannot hold the type; the message names the tensor `name`.
     """
-    try:
-        return _TO_NUMBER[dtype.newbyteorder("<")]
-    except KeyError:
-        raise BertError(
-            f"the tensor {name!r} is of type {dtype}, which a checkpoint cannot hold."
-        ) from None
+    if (number := _TO_NUMBER.get(dtype.newbyteorder("<"))) is None:
+        raise BertError(f"the tensor {name!r} is of type {dtype}, which a checkpoint cannot hold.")
+    return number
 
 
 def is_number(dtype: np.dtype) -> bool:
@@ -84,12 +62,9 @@ def float_type(name: str) -> np.dtype:
 
 
 def cast_into(out: np.ndarray, source: np.ndarray, name: str) -> None:
-    """Copies `source` into `out`, another type of the same shape, rounding to nearest even.
+    """Copies `source` into `out`, of the same shape and type, or floats, rounded to nearest even.
 
-    Args:
-        out: where to; floats of one width from floats of another, or the same type.
-        source: the values.
-        name: of the tensor, for the message.
+    `name` is the tensor's, for the message.
 
     Raises:
         BertError: the types do not fit, or a finite value is too large for the type of `out`
@@ -107,9 +82,7 @@ def cast_into(out: np.ndarray, source: np.ndarray, name: str) -> None:
     if float(ml_dtypes.finfo(out.dtype).max) >= float(ml_dtypes.finfo(source.dtype).max):
         return
     lost = ~np.isfinite(out)
-    if lost.any():
-        lost &= np.isfinite(source)
-    if lost.any():
+    if lost.any() and (lost := lost & np.isfinite(source)).any():
         worst = float(np.abs(source[lost].astype(np.float64)).max())
         raise BertError(
             f"the tensor {name!r} has the value {worst:.6g}, which is too large for {out.dtype}. "

@@ -10,55 +10,40 @@ _NO_ORIGINAL = (
     "bert_tf reads Google's original format: bert_config.json, vocab.txt and "
     "bert_model.ckpt.index with its bert_model.ckpt.data-* files. "
 )
-_KERAS = (
-    "is a Keras file. " + _NO_ORIGINAL + "Open a .keras file that bert_tf saved with "
-    "`import bert_tf, keras; keras.saving.load_model(path)`; or pass the checkpoint it came from."
-)
-_PYTORCH = (
-    "holds PyTorch weights (Hugging Face). " + _NO_ORIGINAL + "Download the original release of "
-    "the same model, or write it in that format first (transformers has a script, "
-    "convert_bert_pytorch_checkpoint_to_original_tf.py)."
-)
 _ADVICE = {
-    "lfs": "is a Git-LFS pointer, a text of three lines in place of the file: run `git lfs pull` "
+    "lfs": "is a Git-LFS pointer, three lines of text and not the file itself: run `git lfs pull` "
     "in that repository.",
     "html": "is a web page saved in place of the file: the download went wrong, or needed a "
     "login. Download it again.",
     "hdf5": "is an HDF5 file (Keras weights, or Hugging Face's tf_model.h5). " + _NO_ORIGINAL,
-    "keras": _KERAS,
-    "pytorch": _PYTORCH,
+    "keras": f"is a Keras file. {_NO_ORIGINAL}Open a .keras file that bert_tf saved with `import "
+    "bert_tf, keras; keras.saving.load_model(path)`; or pass the checkpoint it came from.",
+    "pytorch": f"holds PyTorch weights (Hugging Face). {_NO_ORIGINAL}Download the original release "
+    "of the same model, or write it in that format first (transformers has a script, "
+    "convert_bert_pytorch_checkpoint_to_original_tf.py).",
     "safetensors": "holds weights in the safetensors format (Hugging Face). " + _NO_ORIGINAL,
     "flax": "holds Flax weights (Hugging Face). " + _NO_ORIGINAL,
-    "savedmodel": "is a TensorFlow SavedModel, a graph and not a checkpoint. "
-    + _NO_ORIGINAL
-    + "Pass the checkpoint it was exported from.",
-    "v1": "is a checkpoint of TensorFlow's old single-file format (V1). " + _NO_ORIGINAL + "Write "
-    "it anew with TensorFlow: restore it with tf.compat.v1.train.Saver, then save with "
-    "Saver(write_version=2).",
+    "savedmodel": f"is a TensorFlow SavedModel, a graph and not a checkpoint. {_NO_ORIGINAL}"
+    "Pass the checkpoint it was exported from.",
+    "v1": f"is a checkpoint of TensorFlow's old single-file format (V1). {_NO_ORIGINAL}Rewrite it "
+    "with TensorFlow: restore it with tf.compat.v1.train.Saver, save with Saver(write_version=2).",
     "archive": "is a packed archive that bert_tf does not open (only .zip). Unpack it and pass "
     "the folder.",
     "onnx": "is an ONNX model. " + _NO_ORIGINAL,
 }
 
-_SUFFIXES = {
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".keras": "keras",
-    ".safetensors": "safetensors",
-    ".msgpack": "flax",
-    ".bin": "pytorch",
-    ".pt": "pytorch",
-    ".pth": "pytorch",
-    ".onnx": "onnx",
-    ".pb": "savedmodel",
-    ".tgz": "archive",
-    ".tar": "archive",
-    ".gz": "archive",
-    ".7z": "archive",
-    ".xz": "archive",
+_KINDS = {
+    "hdf5": ".h5 .hdf5",
+    "keras": ".keras",
+    "safetensors": ".safetensors",
+    "flax": ".msgpack",
+    "pytorch": ".bin .pt .pth",
+    "onnx": ".onnx",
+    "savedmodel": ".pb",
+    "archive": ".tgz .tar .gz .7z .xz",
 }
-
-_WEIGHTS = (".h5", ".keras", ".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".onnx")
+_SUFFIXES = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
+_WEIGHTS = (".h5", ".keras", ".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".onnx", ".ckpt")
 
 
 def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
@@ -69,22 +54,19 @@ def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
 def describe(path: str | os.PathLike[str]) -> str | None:
     """What the file or folder is, if it is something known that is not ours, and what to do.
 
-    The content decides; the name only where the content says nothing.
-
-    Returns:
-        A clause to put behind the path ("is a Git-LFS pointer ..."), or None.
+    A clause to put after the path ("is a Git-LFS pointer ..."), or None. The content decides; the
+    name only where the content says nothing.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
         return _describe_folder(path)
-    kind = _kind(path)
-    return _ADVICE[kind] if kind else None
+    return _ADVICE.get(_kind(path) or "")
 
 
-def _head(path: str | os.PathLike[str], size: int = 512) -> bytes:
+def _head(path: str | os.PathLike[str]) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(size)
+            return file.read(512)
     except OSError:
         return b""
 
@@ -131,15 +113,13 @@ def _describe_folder(path: str) -> str | None:
         names = sorted(os.listdir(path))
     except OSError:
         return None
-    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
-        return _ADVICE["savedmodel"]
     # The variables of a SavedModel are a checkpoint by format, but its names are not BERT's.
     parent, own_name = os.path.split(os.path.abspath(path))
-    if own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb")):
+    variables = own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb"))
+    if variables or not {"saved_model.pb", "saved_model.pbtxt"}.isdisjoint(names):
         return _ADVICE["savedmodel"]
     for name in names:
-        if name.endswith(_WEIGHTS) or name.endswith(".ckpt"):  # the latter may be V1
-            kind = _kind(os.path.join(path, name))
-            if kind:
-                return f"holds {name}, which {_ADVICE[kind]}"
+        # A .ckpt may be V1.
+        if name.endswith(_WEIGHTS) and (kind := _kind(os.path.join(path, name))):
+            return f"holds {name}, which {_ADVICE[kind]}"
     return None

@@ -6,10 +6,10 @@ Field numbers are those of TensorFlow's `tensor_bundle.proto`, `tensor_shape.pro
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, NamedTuple
 
 from bert_tf.errors import BertError
 
@@ -20,25 +20,19 @@ MAX_RANK = 254
 """The most dimensions TensorFlow gives a tensor (`TensorShapeRep::MaxDimensions`)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class BundleHeader:
-    """The entry under the empty key: what holds for the checkpoint as a whole.
+class BundleHeader(NamedTuple):
+    """The entry under the empty key: of the checkpoint as a whole.
 
-    Args:
-        num_shards: number of `.data-*` files.
-        big_endian: whether the numbers in them are big-endian.
-        producer: version of the format that the writer used.
-        min_consumer: oldest version of a reader that can read it.
+    The number of `.data-*` files, whether the numbers in them are big-endian, and the version of
+    the format that a reader must know.
     """
 
     num_shards: int
-    big_endian: bool = False
-    producer: int = 1
-    min_consumer: int = 0
+    big_endian: bool
+    min_consumer: int
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorSlice:
+class TensorSlice(NamedTuple):
     """One part of a variable that was stored in parts, by `starts` and `lengths` on each axis.
 
     A length of -1 means the whole axis, from 0 on.
@@ -48,18 +42,11 @@ class TensorSlice:
     lengths: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class BundleEntry:
-    """One tensor of the index, as stored.
+class BundleEntry(NamedTuple):
+    """One tensor of the index, as stored; its type is the number in TensorFlow's `types.proto`.
 
-    Args:
-        dtype: number of the type in TensorFlow's `types.proto`.
-        shape: the dimensions.
-        shard: number of the `.data-*` file.
-        offset: first byte in it.
-        size: number of bytes.
-        crc32c: masked checksum of these bytes.
-        slices: the parts, for a variable stored in parts; then `shard` to `crc32c` say nothing.
+    Its `size` bytes, of the masked checksum `crc32c`, begin at the byte `offset` of the data file
+    `shard`; of a variable stored in parts these say nothing, and `slices` are the parts.
     """
 
     dtype: int
@@ -107,12 +94,15 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Each field of a message as (number, wire type, value).
+_HEADER_FIELDS = {1: VARINT, 2: VARINT, 3: BYTES}
+_ENTRY_FIELDS = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
+_SHAPE_FIELDS = {2: BYTES, 3: VARINT}
+_SLICE_FIELDS = {1: BYTES}
+_TWO_INTEGERS = {1: VARINT, 2: VARINT}
 
-    Raises:
-        BertError: the bytes are no message.
-    """
+
+def _known(data: bytes, expected: dict[int, int]) -> Iterator[tuple[int, Any]]:
+    """The fields of a message named in `expected` as (number, int or bytes); others are skipped."""
     at = 0
     while at < len(data):
         tag, at = read_varint(data, at)
@@ -133,34 +123,15 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
             at += size
         else:
             raise BertError(f"a field has the unknown wire type {wire}")
-        yield number, wire, value
+        if number in expected:
+            if wire != expected[number]:
+                raise BertError(f"field {number} has wire type {wire}, not {expected[number]}")
+            yield number, value
 
 
-_HEADER_FIELDS = {1: VARINT, 2: VARINT, 3: BYTES}
-_ENTRY_FIELDS = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
-_SHAPE_FIELDS = {2: BYTES, 3: VARINT}
-_VERSION_FIELDS = {1: VARINT, 2: VARINT}
-_SLICE_FIELDS = {1: BYTES}
-_EXTENT_FIELDS = {1: VARINT, 2: VARINT}
-
-
-def _known(data: bytes, expected: dict[int, int]) -> Iterator[tuple[int, int | bytes]]:
-    """The fields named in `expected` as (number, value); others are skipped.
-
-    Raises:
-        BertError: a known field has another wire type than `expected` says.
-    """
-    for number, wire, value in _fields(data):
-        if number not in expected:
-            continue
-        if wire != expected[number]:
-            raise BertError(f"field {number} has wire type {wire}, not {expected[number]}")
-        yield number, value
-
-
-def _integers(data: bytes, expected: dict[int, int]) -> dict[int, int]:
+def _integers(data: bytes, expected: dict[int, int] = _TWO_INTEGERS) -> dict[int, int]:
     """A message of integers only: number -> value; the last one wins, as in protobuf."""
-    return {n: _signed(cast(int, value)) for n, value in _known(data, expected)}
+    return {n: _signed(value) for n, value in _known(data, expected)}
 
 
 def decode_header(data: bytes) -> BundleHeader:
@@ -169,22 +140,14 @@ def decode_header(data: bytes) -> BundleHeader:
     Raises:
         BertError: the bytes are no such message.
     """
-    shards, endianness, versions = 0, 0, b""
-    for number, value in _known(data, _HEADER_FIELDS):
-        if number == 1:
-            shards = _signed(cast(int, value))
-        elif number == 2:
-            endianness = cast(int, value)
-        else:
-            versions = cast(bytes, value)
-    version = _integers(versions, _VERSION_FIELDS)
-    return BundleHeader(shards, endianness != 0, version.get(1, 0), version.get(2, 0))
+    fields = dict(_known(data, _HEADER_FIELDS))
+    version = _integers(fields.get(3, b""))
+    return BundleHeader(_signed(fields.get(1, 0)), fields.get(2, 0) != 0, version.get(2, 0))
 
 
-def encode_header(header: BundleHeader) -> bytes:
-    """Encodes a `BundleHeaderProto`; fields that are 0 are left out, as protobuf does."""
-    version = _field(1, header.producer) + _field(2, header.min_consumer)
-    return _field(1, header.num_shards) + _field(2, int(header.big_endian)) + _message(3, version)
+def encode_header(num_shards: int) -> bytes:
+    """Encodes the `BundleHeaderProto` of version 1; fields that are 0 are left out."""
+    return _field(1, num_shards) + _message(3, _field(1, 1))
 
 
 def decode_entry(data: bytes) -> BundleEntry:
@@ -193,18 +156,18 @@ def decode_entry(data: bytes) -> BundleEntry:
     Raises:
         BertError: the bytes are no such message, or the shape is none of a stored tensor.
     """
-    plain = {1: 0, 3: 0, 4: 0, 5: 0, 6: 0}
+    plain = dict.fromkeys((1, 3, 4, 5, 6), 0)
     shape: tuple[int, ...] = ()
     slices: list[TensorSlice] = []
     for number, value in _known(data, _ENTRY_FIELDS):
         if number == 2:
-            shape = _decode_shape(cast(bytes, value))
+            shape = _decode_shape(value)
         elif number == 7:
-            slices.append(_decode_slice(cast(bytes, value)))
+            slices.append(_decode_slice(value))
         else:
-            plain[number] = _signed(cast(int, value))
+            plain[number] = _signed(value)
     dtype, shard, offset, size, crc = plain.values()
-    if shard < 0 or offset < 0 or size < 0:
+    if min(shard, offset, size) < 0:
         raise BertError("a shard number, an offset or a size is negative")
     return BundleEntry(dtype, shape, shard, offset, size, crc, tuple(slices))
 
@@ -216,11 +179,10 @@ def encode_entry(entry: BundleEntry) -> bytes:
     fields only where they are not 0, and a dimension of size 0 is an empty message.
     """
     dims = b"".join(_message(2, _field(1, size)) for size in entry.shape)
-    out = _field(1, entry.dtype) + _message(2, dims)
-    out += _field(3, entry.shard) + _field(4, entry.offset) + _field(5, entry.size)
-    if entry.crc32c:
-        out += write_varint(6 << 3 | FIXED32) + entry.crc32c.to_bytes(4, "little")
-    return out
+    numbers = zip((3, 4, 5), (entry.shard, entry.offset, entry.size))
+    out = _field(1, entry.dtype) + _message(2, dims) + b"".join(_field(*pair) for pair in numbers)
+    crc = write_varint(6 << 3 | FIXED32) + entry.crc32c.to_bytes(4, "little")
+    return out + crc if entry.crc32c else out
 
 
 def _field(number: int, value: int) -> bytes:
@@ -237,7 +199,7 @@ def _decode_shape(data: bytes) -> tuple[int, ...]:
         if number == 3 and value:
             raise BertError("the shape is of unknown rank")
         if number == 2:
-            shape.append(_integers(cast(bytes, value), {1: VARINT}).get(1, 0))
+            shape.append(_integers(value, {1: VARINT}).get(1, 0))
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise BertError("the shape is none a stored tensor can have")
     return tuple(shape)
@@ -246,7 +208,7 @@ def _decode_shape(data: bytes) -> tuple[int, ...]:
 def _decode_slice(data: bytes) -> TensorSlice:
     starts, lengths = [], []
     for _, value in _known(data, _SLICE_FIELDS):
-        extent = _integers(cast(bytes, value), _EXTENT_FIELDS)
+        extent = _integers(value)
         starts.append(extent.get(1, 0))
         # The length is a `oneof` in the proto: absent means the whole axis, which is not 0.
         lengths.append(extent.get(2, -1))
@@ -261,17 +223,10 @@ def slice_key(name: bytes, part: TensorSlice) -> bytes:
     """
     # In a name, 00 becomes 00 FF and FF becomes FF 00, so that 00 01 can only be its end.
     escaped = re.sub(rb"[\x00\xff]", lambda match: match[0] + bytes([255 - match[0][0]]), name)
-    out = b"\x00" + escaped + b"\x00\x01"
-    out += _ordered_unsigned(len(part.starts))
-    for start, length in zip(part.starts, part.lengths):
-        out += _ordered_signed(start) + _ordered_signed(length)
-    return out
-
-
-def _ordered_unsigned(value: int) -> bytes:
-    """The number of its bytes, then these, highest first."""
-    digits = value.to_bytes((value.bit_length() + 7) // 8, "big")
-    return bytes([len(digits)]) + digits
+    # The rank: the number of its bytes, then these (one, since it is at most MAX_RANK; none for 0).
+    rank = bytes([1, len(part.starts)] if part.starts else [0])
+    axes = b"".join(map(_ordered_signed, itertools.chain(*zip(part.starts, part.lengths))))
+    return b"\x00" + escaped + b"\x00\x01" + rank + axes
 
 
 def _ordered_signed(value: int) -> bytes:

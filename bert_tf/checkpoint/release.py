@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import pathlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -30,7 +31,7 @@ def write_release(
     overwrite: bool = False,
     files: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Writes the three parts of a checkpoint into `folder`, all of them or nothing.
+    """Writes the three parts of a checkpoint into `folder`, all or nothing; gives its prefix.
 
     No `checkpoint` file is written, as releases have none.
 
@@ -43,10 +44,7 @@ def write_release(
             each. Optimizer slots are never made narrower: Adam's mean of squares would become 0.
         num_shards: number of data files.
         overwrite: whether files that are there may be replaced.
-        files: further files to write beside, by name.
-
-    Returns:
-        The prefix of the checkpoint.
+        files: further files to write there, by name.
 
     Raises:
         BertError: a file is there already, the vocabulary cannot be read, a tensor cannot be
@@ -60,18 +58,19 @@ def write_release(
     if not isinstance(vocab, bytes):
         with reading(f"the vocabulary {os.fspath(vocab)}"), open(vocab, "rb") as file:
             vocab = file.read()
-    made = _make_folder(folder)
+    path = pathlib.Path(os.path.abspath(folder))
+    made = [at for at in (path, *path.parents) if not os.path.lexists(at)]
+    make_folder(folder)
     try:
         with CheckpointWriter(prefix, num_shards) as writer:
-            writer.add_file(CONFIG_NAME, config if isinstance(config, bytes) else _json(config))
-            writer.add_file(VOCAB_NAME, vocab)
-            for name, content in (files or {}).items():
-                writer.add_file(name, content)
+            config = config if isinstance(config, bytes) else config.to_json().encode()
+            for name, data in {CONFIG_NAME: config, VOCAB_NAME: vocab, **(files or {})}.items():
+                writer.add_file(name, data)
             pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
             for name, values in pairs:
                 writer.add(name, values, stored_type(name, values.dtype, wanted))
     except BaseException:
-        for path in made:
+        for path in made:  # the innermost first
             with contextlib.suppress(OSError):
                 os.rmdir(path)
         raise
@@ -84,7 +83,7 @@ def write_side_files(folder: str | os.PathLike[str], config: BertConfig, vocab: 
     Raises:
         BertError: they cannot be written.
     """
-    for name, data in ((CONFIG_NAME, _json(config)), (VOCAB_NAME, vocab)):
+    for name, data in ((CONFIG_NAME, config.to_json().encode()), (VOCAB_NAME, vocab)):
         write_whole(os.path.join(os.path.expanduser(os.fspath(folder)), name), data)
 
 
@@ -92,16 +91,14 @@ def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype
     """The type to store a tensor in, if weights are to be stored as `wanted`."""
     if wanted is None or not dtypes.is_float(dtype):
         return dtype
-    if slots.is_slot(name) and wanted.itemsize < dtype.itemsize:
-        return dtype
-    return wanted
+    return dtype if slots.is_slot(name) and wanted.itemsize < dtype.itemsize else wanted
 
 
 def refuse_to_overwrite(folder: str) -> None:
-    """Raises an error if the folder holds a file that `write_release` would replace.
+    """Refuses a folder with a file that `write_release` would replace.
 
     Raises:
-        BertError: it does; the message names it.
+        BertError: there is one; the message names it.
     """
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise BertError(f"{folder} is a file; give a folder to write the checkpoint to.")
@@ -112,18 +109,3 @@ def refuse_to_overwrite(folder: str) -> None:
                 f"{path} is there already. Choose another folder, or allow it to be replaced with "
                 "overwrite=True (--overwrite)."
             )
-
-
-def _json(config: BertConfig) -> bytes:
-    return config.to_json().encode()
-
-
-def _make_folder(folder: str) -> list[str]:
-    """Makes the folder; gives the ones that were not there before, the innermost first."""
-    missing = []
-    at = os.path.abspath(folder)
-    while not os.path.lexists(at):
-        missing.append(at)
-        at = os.path.dirname(at)
-    make_folder(folder)
-    return missing

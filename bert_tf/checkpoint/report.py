@@ -33,19 +33,15 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
-        if self.slots:
-            lines.append(self._besides(self.slots, "optimizer slots and step counters"))
-        if self.unused:
-            lines.append(self._besides(self.unused, "tensors that this model has no place for"))
-        if self.fresh:
-            heads = ", ".join(TITLES[part] for part in self.fresh)
-            lines.append(f"new, with random weights: {heads}")
-        if self.missing:
-            heads = ", ".join(TITLES[part] for part in self.missing)
-            lines.append(f"not in the file: {heads}")
+        lines += self._others(self.slots, "optimizer slots and step counters")
+        lines += self._others(self.unused, "tensors that this model has no place for")
+        heads = {"new, with random weights": self.fresh, "not in the file": self.missing}
+        for what, names in heads.items():
+            if names:
+                lines.append(f"{what}: {', '.join(TITLES[name] for name in names)}")
         return "\n".join([*lines, *self.remarks])
 
-    def _besides(self, names: tuple[str, ...], what: str) -> str:
+    def _others(self, names: tuple[str, ...], what: str) -> list[str]:
         fate = "kept" if set(names) <= set(self.kept) else "left out"
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return f"{fate} {len(names)} {what} ({some})"
+        return [f"{fate} {len(names)} {what} ({some})"] if names else []

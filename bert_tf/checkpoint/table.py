@@ -52,7 +52,8 @@ def read_table(path: str | os.PathLike[str]) -> dict[bytes, bytes]:
     """
     if not has_footer(path):
         # Looked at before the whole file is read: it may be anything, and large.
-        size = _size(path)
+        with reading(path):
+            size = os.stat(path).st_size
         raise BertError(
             f"{os.fspath(path)} is no checkpoint index: its last 8 bytes are not those of one "
             f"({size} bytes in all). It is cut off or another kind of file; copy or download it "
@@ -69,35 +70,30 @@ def read_table(path: str | os.PathLike[str]) -> dict[bytes, bytes]:
 
 
 def write_table(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> None:
-    """Writes a table of plain blocks.
+    """Writes a table of plain blocks to the start of a file.
 
-    Args:
-        file: where to; only written to, from its present position, which must be 0.
-        entries: keys and values, sorted by key as bytes, no key twice.
+    The entries, keys and values, are sorted by key as bytes, no key twice.
     """
     index = _BlockBuilder(restart_interval=1)
     block = _BlockBuilder(_RESTART_INTERVAL)
     offset = 0
-    last_key: bytes | None = None
-    handle: bytes | None = None  # of a block that is written but not yet in the index
+    last_key = handle = b""  # `handle` is of a block that is written but not yet in the index
 
     def flush(builder: _BlockBuilder) -> bytes:
         nonlocal offset
-        body = builder.finish()
-        trailer = bytes([PLAIN])
-        checksum = crc.mask(crc.extend(crc.extend(0, body), trailer))
-        file.write(body + trailer + checksum.to_bytes(4, "little"))
-        where = write_varint(offset) + write_varint(len(body))
-        offset += len(body) + _TRAILER_SIZE
+        body = builder.finish() + bytes([PLAIN])
+        file.write(body + crc.masked(body).to_bytes(4, "little"))
+        where = write_varint(offset) + write_varint(len(body) - 1)
+        offset += len(body) + 4
         return where
 
     for key, value in entries:
-        if last_key is not None and key <= last_key:
+        if (block.entries or handle) and key <= last_key:
             raise BertError(f"the keys {last_key!r} and {key!r} are not in order")
-        if handle is not None and last_key is not None:
+        if handle:
             # The index key need only lie between two blocks; LevelDB takes the shortest.
             index.add(_separator(last_key, key), handle)
-            handle = None
+            handle = b""
         block.add(key, value)
         last_key = key
         if block.size() >= _BLOCK_SIZE:
@@ -105,24 +101,15 @@ def write_table(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> None:
             block = _BlockBuilder(_RESTART_INTERVAL)
     if block.entries:
         handle = flush(block)
-    if handle is not None and last_key is not None:
+    if handle:
         index.add(_successor(last_key), handle)
     meta_handle = flush(_BlockBuilder(_RESTART_INTERVAL))
     index_handle = flush(index)
     file.write((meta_handle + index_handle).ljust(FOOTER_SIZE - len(MAGIC), b"\0") + MAGIC)
 
 
-def _size(path: str | os.PathLike[str]) -> int:
-    with reading(path):
-        return os.stat(path).st_size
-
-
 def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The entries of all data blocks of a whole table.
-
-    Raises:
-        BertError: something does not fit; the text begins in lower case and names no file.
-    """
+    """The entries of all data blocks of a whole table; a `BertError`'s text names no file."""
     if len(data) < FOOTER_SIZE:
         raise BertError("it is shorter than its own footer")
     footer = data[-FOOTER_SIZE:]
@@ -155,16 +142,16 @@ def _block(data: bytes, offset: int, size: int) -> bytes:
     """The checked and uncompressed block at `offset`."""
     if offset + size + _TRAILER_SIZE > len(data) - FOOTER_SIZE:
         raise BertError("a block lies outside the file")
-    body = memoryview(data)[offset : offset + size]
-    kind = data[offset + size]
-    stored = int.from_bytes(data[offset + size + 1 : offset + size + _TRAILER_SIZE], "little")
+    end = offset + size
+    body, kind = data[offset:end], data[end]
     # The checksum covers the compression byte too.
-    if crc.masked(memoryview(data)[offset : offset + size + 1]) != stored:
+    stored = int.from_bytes(data[end + 1 : end + _TRAILER_SIZE], "little")
+    if crc.masked(memoryview(data)[offset : end + 1]) != stored:
         raise BertError(f"the checksum of the block at byte {offset} does not match")
     if kind == PLAIN:
-        return bytes(body)
+        return body
     if kind == SNAPPY:
-        return _unsnappy(bytes(body))
+        return _unsnappy(body)
     raise BertError(f"a block is compressed in the unknown way {kind}")
 
 
@@ -203,11 +190,7 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 class _BlockBuilder:
-    """Gathers the entries of one block.
-
-    Args:
-        restart_interval: after so many keys one is written whole.
-    """
+    """Gathers the entries of one block, each `restart_interval`-th key whole."""
 
     def __init__(self, restart_interval: int) -> None:
         self.entries = 0
@@ -222,11 +205,10 @@ class _BlockBuilder:
 
     def add(self, key: bytes, value: bytes) -> None:
         """Appends an entry; its key sorts after the last one."""
-        shared = 0
+        shared = _shared(self._last, key)
         if self.entries and self.entries % self._interval == 0:
             self._restarts.append(self._buffer.tell())
-        else:
-            shared = _shared(self._last, key)
+            shared = 0
         sizes = (shared, len(key) - shared, len(value))
         self._buffer.write(b"".join(map(write_varint, sizes)) + key[shared:] + value)
         self._last = key
@@ -240,10 +222,8 @@ class _BlockBuilder:
 
 def _shared(first: bytes, second: bytes) -> int:
     """With how many equal bytes the two begin."""
-    for at, (one, other) in enumerate(zip(first, second)):
-        if one != other:
-            return at
-    return min(len(first), len(second))
+    differ = (at for at, (one, other) in enumerate(zip(first, second)) if one != other)
+    return next(differ, min(len(first), len(second)))
 
 
 def _separator(first: bytes, second: bytes) -> bytes:
@@ -256,7 +236,6 @@ def _separator(first: bytes, second: bytes) -> bytes:
 
 def _successor(key: bytes) -> bytes:
     """A short key not before `key` (LevelDB's `FindShortSuccessor`)."""
-    for at, byte in enumerate(key):
-        if byte != 255:
-            return key[:at] + bytes([byte + 1])
-    return key
+    start = key.lstrip(b"\xff")[:1]
+    at = len(key) - len(key.lstrip(b"\xff"))
+    return key[:at] + bytes([start[0] + 1]) if start else key

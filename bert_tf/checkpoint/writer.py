@@ -24,10 +24,9 @@ class CheckpointWriter:
     """Takes tensors one after another; the files appear under their names on success only.
 
     Everything goes to hidden files in the target folder first. `commit` brings it to the disk,
-    renames the data files and, last, the index: who finds an index finds its data. A rename does
-    not touch the file of the old name, so a checkpoint may be written over the one that a
-    `CheckpointReader` is reading. Leaving the `with` block by an exception leaves the old files
-    as they were and nothing else.
+    renames the data files and, last, the index: who finds an index finds its data. A checkpoint may
+    be written over the one that a `CheckpointReader` is reading. Leaving the `with` block by an
+    exception leaves the old files as they were and nothing else.
 
     Example:
         >>> with CheckpointWriter("bert_model.ckpt") as writer:
@@ -56,30 +55,20 @@ class CheckpointWriter:
         self._offsets = [0] * num_shards
         self._files: list[BinaryIO] = []  # the data files, then what is to lie beside them
         self._renames: list[tuple[str, str]] = []  # temporary name, final name
-        try:
-            with _disk_errors(self.prefix):
-                for shard in range(num_shards):
-                    self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
-        except BaseException:
-            self.abort()
-            raise
+        with self._writing():
+            for shard in range(num_shards):
+                self._open(shard_path(self.prefix, shard, num_shards))
 
     def __enter__(self) -> CheckpointWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.abort()
+        (self.abort if kind else self.commit)()
 
     def add(self, name: str, values: np.ndarray, dtype: np.dtype | None = None) -> None:
-        """Writes one tensor; after a failure amid one the writer takes no more.
+        """Writes one tensor, as another float type if `dtype` says so; not copied as a whole.
 
-        Args:
-            name: of the tensor; no two may have the same.
-            values: its values; neither copied nor cast as a whole.
-            dtype: float type to store it in, if not that of `values`.
+        No two may have the same name. After a failure within one the writer takes no more.
 
         Raises:
             BertError: the name was there before or cannot be one, the type cannot be stored, a
@@ -98,15 +87,11 @@ class CheckpointWriter:
         size = values.size * stored.itemsize
         checksum = 0
         flat = values.reshape(-1)  # a copy only where the array is no single stretch of memory
-        try:
-            with _disk_errors(self.prefix):
-                for start in range(0, flat.size, _BLOCK_ELEMENTS):
-                    block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
-                    checksum = crc.extend(checksum, block.data)
-                    self._files[shard].write(block.data)
-        except BaseException:
-            self.abort()  # a part of the tensor may be in the file: what came next would be shifted
-            raise
+        with self._writing():
+            for start in range(0, flat.size, _BLOCK_ELEMENTS):
+                block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
+                checksum = crc.extend(checksum, block.data)
+                self._files[shard].write(block.data)
         self._entries[key] = proto.BundleEntry(
             number, values.shape, shard, self._offsets[shard], size, crc.mask(checksum)
         )
@@ -118,44 +103,36 @@ class CheckpointWriter:
         Raises:
             BertError: the disk is full.
         """
-        with _disk_errors(self.prefix):
-            file = self._open(os.path.join(os.path.dirname(self.prefix), name))
-            self._files.append(file)
-            file.write(data)
+        with self._writing():
+            self._open(os.path.join(os.path.dirname(self.prefix), name)).write(data)
 
     def commit(self) -> None:
         """Writes the index and gives the files their names.
 
-        Data files that an older checkpoint of the same prefix had besides are removed: two sets
-        under one prefix would mislead everybody.
+        Further data files that an older checkpoint of the same prefix had are removed.
 
         Raises:
             BertError: the disk is full, or a file cannot be renamed.
         """
         self._check_open()
-        header = proto.encode_header(proto.BundleHeader(len(self._offsets)))
+        header = proto.encode_header(len(self._offsets))
         entries = sorted((key, proto.encode_entry(e)) for key, e in self._entries.items())
-        try:
-            with _disk_errors(self.prefix):
-                index = self._open(self.prefix + ".index")
-                self._files.append(index)
-                table.write_table(index, [(b"", header), *entries])
-                for file in self._files:
-                    file.flush()
-                    os.fsync(file.fileno())
-                    file.close()
-                final = {name for _, name in self._renames}
-                while self._renames:
-                    os.replace(*self._renames[0])
-                    del self._renames[0]
-                digits = "[0-9]" * 5
-                old = glob.escape(self.prefix) + f".data-{digits}-of-{digits}"
-                for path in glob.glob(old):
-                    if path not in final:
-                        os.remove(path)
-                _sync_folder(self._folder)
-        finally:
-            self.abort()
+        with self._writing():
+            table.write_table(self._open(self.prefix + ".index"), [(b"", header), *entries])
+            for file in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            final = {name for _, name in self._renames}
+            while self._renames:
+                os.replace(*self._renames[0])
+                del self._renames[0]
+            digits = "[0-9]" * 5
+            old = glob.glob(f"{glob.escape(self.prefix)}.data-{digits}-of-{digits}")
+            for path in {*old} - final:
+                os.remove(path)
+            _sync_folder(self._folder)
+        self._files = []
 
     def abort(self) -> None:
         """Removes what has not got its name yet; does nothing after `commit`."""
@@ -174,8 +151,25 @@ class CheckpointWriter:
     def _open(self, path: str) -> BinaryIO:
         temporary = temporary_name(path)
         file = open(temporary, "xb")  # noqa: SIM115  (closed by commit and abort)
+        self._files.append(file)
         self._renames.append((temporary, path))
         return file
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Gives up where the block fails, and turns errors of the file system into `BertError`s."""
+        try:
+            yield
+        except BaseException as error:
+            self.abort()
+            if not isinstance(error, OSError):
+                raise
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise BertError(
+                    f"the disk is full: {self.prefix} was not written, and nothing of it is left "
+                    f"({error.strerror}). Free some space or choose another folder."
+                ) from error
+            raise BertError(f"cannot write {self.prefix}: {error.strerror}.") from error
 
 
 def write_checkpoint(
@@ -183,16 +177,10 @@ def write_checkpoint(
     tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]],
     num_shards: int = 1,
 ) -> None:
-    """Writes a whole checkpoint; see `CheckpointWriter` for what happens on failure.
+    """Writes a whole checkpoint; see `CheckpointWriter`, also for what happens on failure.
 
-    Args:
-        prefix: path of the checkpoint, without `.index`. The folder must exist.
-        tensors: by name, then stored in the order of names as TensorFlow does; or pairs, stored
-            as they come and needed one at a time only.
-        num_shards: number of data files.
-
-    Raises:
-        BertError: see `CheckpointWriter`.
+    Tensors by name are stored in the order of names, as TensorFlow does; pairs are taken one at a
+    time and stored as they come.
     """
     pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
     with CheckpointWriter(prefix, num_shards) as writer:
@@ -210,20 +198,6 @@ def _stored(block: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     else:
         dtypes.cast_into(out, block, name)
     return out.view(np.uint8)
-
-
-@contextlib.contextmanager
-def _disk_errors(prefix: str) -> Iterator[None]:
-    """Turns errors of the file system into `BertError`s."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise BertError(
-                f"the disk is full: {prefix} was not written, and nothing of it is left behind "
-                f"({error.strerror}). Free some space or choose another folder."
-            ) from error
-        raise BertError(f"cannot write {prefix}: {error.strerror}.") from error
 
 
 def _sync_folder(folder: str) -> None:

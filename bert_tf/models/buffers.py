@@ -19,13 +19,10 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def adopt(value: np.ndarray) -> Any:
-    """A tensor of the backend on the memory of `value`, which must not be written to afterwards.
+    """A tensor of the backend on the memory of a C-contiguous array, not to be written to any more.
 
     TensorFlow and JAX take a buffer over if it starts at a multiple of `ALIGNMENT`, OpenVINO any;
     otherwise, and for types that the backend cannot exchange, the result is a copy.
-
-    Args:
-        value: C-contiguous array.
     """
     return _ADOPTERS[keras.backend.backend()](value)
 
@@ -67,8 +64,4 @@ def _adopt_openvino(value: np.ndarray) -> Any:
     return OpenVINOKerasTensor(op.Constant(value, shared_memory=True).output(0))
 
 
-_ADOPTERS = {
-    "tensorflow": _adopt_tensorflow,
-    "jax": _adopt_jax,
-    "openvino": _adopt_openvino,
-}
+_ADOPTERS = {"tensorflow": _adopt_tensorflow, "jax": _adopt_jax, "openvino": _adopt_openvino}

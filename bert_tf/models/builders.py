@@ -1,8 +1,8 @@
 """Functional Keras models on BERT's layers: the encoder, and what each head answers.
 
-Every builder takes a `BertConfig` (new layers with random weights) or a `BertLayers` (the given
-layers, their weights shared) and gives a plain functional `keras.Model`. Inputs are int32,
-(batch, length), length free up to `max_position_embeddings`:
+Every builder takes as `source` a `BertConfig` (new layers with random weights, `dtype` their dtype
+policy) or a `BertLayers` (the given layers, their weights shared) and gives a plain functional
+`keras.Model`. Inputs are int32, (batch, length), length free up to `max_position_embeddings`:
 
 - `token_input`: word-piece ids, 0 where padded;
 - `seg_input`: 0 for the first text with its [CLS] and [SEP], 1 for the second with its [SEP];
@@ -41,19 +41,13 @@ def build_encoder(
 ) -> keras.Model:
     """The encoder: inputs `token_input`, `seg_input`; a dict of named outputs.
 
-    Args:
-        source: a config or existing layers.
-        layers: further layers to give, by number from 0 (negative counts from the last), or
-            `"all"`; outputs `layer_0`, `layer_1`, ..., each (batch, length, hidden).
-        embeddings: also give `embedding_output`, (batch, length, hidden).
-        attention_probs: also give `attention_0`, ..., each (batch, heads, length, length).
-        attention_mask: add the input `attention_mask`.
-        pooler: whether to give `pooled_output`; as the source has it when left out.
-        dtype: dtype policy, for new layers.
+    The outputs are `sequence_output` (batch, length, hidden), and as asked for:
 
-    Returns:
-        A model with `sequence_output` (batch, length, hidden), `pooled_output` (batch, hidden)
-        where there is a pooler, and what was asked for besides.
+    - `pooler`: `pooled_output` (batch, hidden); as the source has it when left out;
+    - `layers`: `layer_0`, `layer_1`, ..., each (batch, length, hidden), by number from 0 (negative
+      counts from the last), or `"all"`;
+    - `embeddings`: `embedding_output`, (batch, length, hidden);
+    - `attention_probs`: `attention_0`, ..., each (batch, heads, length, length).
 
     Raises:
         BertError: a layer number that the model does not have, or a pooler that it lacks.

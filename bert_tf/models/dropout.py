@@ -1,19 +1,20 @@
 """`Dropout`: Keras's, with random bits that cost a few instructions and no memory.
 
 On TensorFlow's CPU Keras's dropout writes a tensor of random numbers, reads it, writes a mask and
-reads that again in the backward pass. Here each element's bits are a hash of its place and of a
-key. The hash is elementwise, so that it is compiled into whatever loop uses it (`models.fused`),
-and the backward pass computes it again instead of reading it.
+reads that again in the backward pass. Here each element's bits are a hash of its index and of a
+key: elementwise, so that it is compiled into whatever loop uses it (`models.fused`), and computed
+again, not read, in the backward pass.
 
-The key is the state of Keras's `SeedGenerator`, which counts up at every call: where training
-is continued from a saved state, the same elements are dropped as without a break. They are the
-same on TensorFlow and JAX. Where TensorFlow's replicas have a part of the rows each, an element's
-place counts from the first row of all, so that they drop what one device would drop.
+The key is the state of Keras's `SeedGenerator`, which counts up at every call: a training that is
+resumed drops the same elements as one without a break, on TensorFlow as on JAX. Where TensorFlow's
+replicas have a part of the rows each, an element's index counts from the first row of all, so that
+they drop what one device would drop.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 import keras
@@ -31,48 +32,38 @@ GOLDEN = np.uint32(0x9E3779B9)
 def _mix(x):
     """A permutation of the 32-bit numbers in which each output bit depends on all input bits.
 
-    Two rounds of multiplying and folding the upper half onto the lower, with the constants that
-    C. Wellons found by search to have the least bias of this form ("Prospecting for hash
-    functions", 2018, lowbias32).
+    Two rounds of folding the upper half onto the lower and multiplying, with the constants of least
+    bias that C. Wellons found by search ("Prospecting for hash functions", 2018, lowbias32).
     """
-    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
-    x = ops.multiply(x, np.uint32(0x7FEB352D))
-    x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(15)))
-    x = ops.multiply(x, np.uint32(0x846CA68B))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(shift)))
+        x = ops.multiply(x, np.uint32(factor))
     return ops.bitwise_xor(x, ops.right_shift(x, np.uint32(16)))
 
 
 def random_bits(shape, key):
-    """32 random bits for each element of a tensor.
+    """32 random bits, uint32, for each element of a tensor of fewer than 2**31 elements.
 
-    Args:
-        shape: of the tensor, with fewer than 2**31 elements.
-        key: (2,) uint32. Two keys that differ in any bit give unrelated results. Or (3,): the
-            third is the number of the replica, of which each has a tensor of this shape; they
-            get what one tensor with all their rows would get.
-
-    Returns:
-        uint32 of that shape.
+    The key is (2,) uint32; two that differ in any bit give unrelated results. Or (3,), the third
+    the number of the replica: replicas, each with a tensor of this shape, get what one tensor with
+    all their rows would get.
     """
     # 64 bits of key, spread first: those of two steps differ in the lowest bit alone.
     first = _mix(ops.bitwise_xor(key[0], _mix(key[1])))
     second = _mix(ops.bitwise_xor(key[1], _mix(ops.add(key[0], GOLDEN))))
-    size = functools.reduce(lambda a, b: a * b, shape, 1)
-    place = ops.cast(ops.arange(size, dtype="int32"), "uint32")
+    size = functools.reduce(operator.mul, shape, 1)
+    index = ops.cast(ops.arange(size, dtype="int32"), "uint32")
     if key.shape[0] == 3:
-        place = ops.add(place, ops.multiply(key[2], ops.cast(size, "uint32")))
-    bits = _mix(ops.bitwise_xor(_mix(ops.add(place, first)), second))
+        index = ops.add(index, ops.multiply(key[2], ops.cast(size, "uint32")))
+    bits = _mix(ops.bitwise_xor(_mix(ops.add(index, first)), second))
     return ops.reshape(bits, shape)
 
 
 def dropped(x, key, rate: float):
-    """Sets each element to 0 with the probability `rate`; divides the others by `1 - rate`.
+    """Sets each float to 0 with the probability `rate`; divides the others by `1 - rate`.
 
-    Args:
-        x: a tensor of floats.
-        key: (2,) or (3,) uint32, see `random_bits`; not looked at if nothing or everything is
-            dropped.
-        rate: from 0 to 1, taken to the nearest multiple of 2**-32.
+    The rate, from 0 to 1, is taken to the nearest multiple of 2**-32. The key, (2,) or (3,) uint32,
+    is that of `random_bits`; it is not looked at if nothing or everything is dropped.
     """
     if not rate:
         return x

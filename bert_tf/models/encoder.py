@@ -9,21 +9,18 @@ import keras
 
 from bert_tf.config import BertConfig
 from bert_tf.models.layers import AttentionBias, register
-from bert_tf.models.parts import BertLayers, Heads
+from bert_tf.models.parts import BertLayers, Heads, ids_input
 
 
 def _import_keras_hub() -> Any:
     """Imports keras-hub; on backends other than TensorFlow without TensorFlow.
 
-    keras-hub imports TensorFlow and tensorflow-text where they are installed, for its tokenizers.
-    On JAX and OpenVINO that costs seconds and a gigabyte, so they are hidden while it is
-    imported. Who needs keras-hub's own tokenizers there imports keras_hub before bert_tf.
+    keras-hub imports TensorFlow and tensorflow-text for its tokenizers where they are installed. On
+    JAX and OpenVINO that costs seconds and a gigabyte, so they are hidden from it. Who needs its
+    tokenizers there imports keras_hub before bert_tf.
     """
-    if "keras_hub" in sys.modules or keras.backend.backend() == "tensorflow":
-        import keras_hub
-
-        return keras_hub
-    hidden = [name for name in ("tensorflow", "tensorflow_text") if name not in sys.modules]
+    names = {"tensorflow", "tensorflow_text"}
+    hidden = set() if keras.backend.backend() == "tensorflow" else names - sys.modules.keys()
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # makes `import` raise ImportError
     try:
@@ -35,6 +32,21 @@ def _import_keras_hub() -> Any:
 
 
 keras_hub = _import_keras_hub()
+
+_FIELDS = {
+    "vocabulary_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "intermediate_dim": "intermediate_size",
+    "dropout": "hidden_dropout_prob",
+    "max_sequence_length": "max_position_embeddings",
+    "num_segments": "type_vocab_size",
+    "hidden_act": "hidden_act",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "initializer_range": "initializer_range",
+}
+"""Of the arguments: the field of `BertConfig`."""
 
 
 @register
@@ -77,29 +89,16 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         **kwargs: Any,
     ) -> None:
         # === Layers ===
+        if attention_dropout is None:
+            attention_dropout = dropout
         if layers is None:
-            config = BertConfig(
-                vocab_size=vocabulary_size,
-                num_hidden_layers=num_layers,
-                num_attention_heads=num_heads,
-                hidden_size=hidden_dim,
-                intermediate_size=intermediate_dim,
-                hidden_dropout_prob=dropout,
-                attention_probs_dropout_prob=(
-                    dropout if attention_dropout is None else attention_dropout
-                ),
-                max_position_embeddings=max_sequence_length,
-                type_vocab_size=num_segments,
-                hidden_act=hidden_act,
-                initializer_range=initializer_range,
-            )
+            given = locals()
+            config = BertConfig(**{field: given[name] for name, field in _FIELDS.items()})
             layers = BertLayers(config, Heads(pooler=pooler), dtype)
         config = layers.config
         # === Functional model ===
-        inputs = {
-            name: keras.Input((None,), dtype="int32", name=name)
-            for name in ("token_ids", "segment_ids", "padding_mask")
-        }
+        names = ("token_ids", "segment_ids", "padding_mask")
+        inputs = {name: ids_input(name) for name in names}
         bias = AttentionBias(dtype=layers.dtype, name="attention_bias")(inputs["padding_mask"])
         embedded = layers.embed(inputs["token_ids"], inputs["segment_ids"])
         hidden = layers.encode(embedded, bias)
@@ -111,26 +110,14 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
             inputs=inputs, outputs=outputs, dtype=dtype, **kwargs
         )
         # === Config ===
-        self.token_embedding = layers.token_embedding
-        self.position_embedding = layers.position_embedding
-        self.segment_embedding = layers.segment_embedding
-        self.embeddings_add = layers.embeddings_add
-        self.embeddings_layer_norm = layers.embeddings_layer_norm
-        self.embeddings_dropout = layers.embeddings_dropout
-        self.transformer_layers = layers.transformer_layers
-        if pooler:
-            self.pooled_dense = layers.pooled_dense
-        self.vocabulary_size = config.vocab_size
-        self.num_layers = config.num_hidden_layers
-        self.num_heads = config.num_attention_heads
-        self.hidden_dim = config.hidden_size
-        self.intermediate_dim = config.intermediate_size
-        self.dropout = config.hidden_dropout_prob
-        self.max_sequence_length = config.max_position_embeddings
-        self.num_segments = config.type_vocab_size
-        self.hidden_act = config.hidden_act
-        self.attention_dropout = config.attention_probs_dropout_prob
-        self.initializer_range = config.initializer_range
+        for name in (
+            *("token_embedding", "position_embedding", "segment_embedding", "embeddings_add"),
+            *("embeddings_layer_norm", "embeddings_dropout", "transformer_layers"),
+            *(["pooled_dense"] if pooler else []),
+        ):
+            setattr(self, name, getattr(layers, name))
+        for name, field in _FIELDS.items():
+            setattr(self, name, getattr(config, field))
         self.pooler = pooler
         self.cls_token_index = 0
 
@@ -138,24 +125,10 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
     def from_layers(cls, layers: BertLayers, **kwargs: Any) -> BertEncoder:
         """An encoder on existing layers; it shares their weights."""
         layers.trunk()  # their first use is in the models with our input names
-        config = layers.config
-        return cls(
-            config.vocab_size,
-            config.num_hidden_layers,
-            config.num_attention_heads,
-            config.hidden_size,
-            config.intermediate_size,
-            pooler=layers.heads.pooler,
-            dtype=layers.dtype,
-            layers=layers,
-            **kwargs,
-        )
+        values = {name: getattr(layers.config, field) for name, field in _FIELDS.items()}
+        own = {"pooler": layers.heads.pooler, "dtype": layers.dtype, "layers": layers}
+        return cls(**values, **own, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "hidden_act": self.hidden_act,
-            "attention_dropout": self.attention_dropout,
-            "initializer_range": self.initializer_range,
-            "pooler": self.pooler,
-        }
+        names = ("hidden_act", "attention_dropout", "initializer_range", "pooler")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,10 +1,10 @@
 """`fused`: on TensorFlow's CPU, elementwise work of a training step runs as one compiled loop.
 
 TensorFlow runs a gelu as eight kernels and its gradient as twelve, each of which walks through
-the whole tensor in memory; in bfloat16 many of them are slow besides. XLA makes one loop of them,
-but its matrix products are half as fast in bfloat16 as oneDNN's, which TensorFlow uses outside of
-XLA. So a training step on TensorFlow keeps its products outside and has what lies between them
-compiled piece by piece. JAX compiles the whole step by itself.
+the whole tensor in memory, many of them slowly in bfloat16. XLA makes one loop of them, but its
+matrix products in bfloat16 are half as fast as oneDNN's, which TensorFlow uses outside of XLA. So
+a training step on TensorFlow keeps its products outside and has what lies between them compiled,
+one function at a time. JAX compiles the whole step by itself.
 """
 
 from __future__ import annotations
@@ -19,21 +19,18 @@ import keras
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors, compiled by XLA where that pays: forward one program, backward one.
 
-    The backward program computes what it needs of the forward one again, from the arguments:
-    these lie in memory anyway, where keeping each intermediate result would cost more than it
-    saves. Only the first derivative is defined.
+    The backward program computes what it needs of the forward one again, from the arguments, which
+    lie in memory anyway. Only the first derivative is defined.
 
     Args:
         function: takes tensors and returns one tensor (or, if nothing is to be differentiated,
             several), written in `keras.ops`. Integer arguments have no gradient.
     """
-    chosen: list[Callable[..., Any]] = []
+    chosen = functools.cache(lambda: _compiled(function) if _pays() else function)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        if not chosen:
-            chosen.append(_compiled(function) if _pays() else function)
-        return chosen[0](*arguments)
+        return chosen()(*arguments)
 
     return call
 

@@ -7,23 +7,22 @@ from typing import Any
 import keras
 from keras import ops
 
-from bert_tf.models.layers import register
+from bert_tf.models.layers import Layer, register
 
 BLOCKED = -1e9
 """Added to the logit of a piece that may not be listed; far below any real logit, yet finite."""
 
 
 @register
-class AskedPositions(keras.layers.Layer):
-    """Finds the positions that `mask_input` asks for, in order, up to a fixed number a row.
-
-    Args:
-        max_predictions: how many positions of a row are found at most; further ones are dropped.
+class AskedPositions(Layer):
+    """Finds the positions that `mask_input` asks for, in order, the first `max_predictions` a row.
 
     `layer(mask_input)` maps (batch, length) of 0 and 1 to two int32 tensors, both
     (batch, max_predictions): the positions (0 where a row has fewer) and 1 where a position is
     really asked for.
     """
+
+    saved = ("max_predictions",)
 
     def __init__(self, max_predictions: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -33,8 +32,7 @@ class AskedPositions(keras.layers.Layer):
         asked = ops.cast(ops.not_equal(inputs, 0), "int32")
         length = ops.shape(inputs)[1]
         # The k-th asked position is where the running count first reaches k: as many positions
-        # lie before it as have a count below k. No sort, and a length shorter than
-        # max_predictions needs no special care.
+        # lie before it as have a count below k. This holds for a length below max_predictions too.
         count = ops.cumsum(asked, axis=1)
         wanted = ops.arange(1, self.max_predictions + 1, dtype="int32")
         below = ops.less(ops.expand_dims(count, 1), ops.reshape(wanted, (1, -1, 1)))
@@ -46,9 +44,6 @@ class AskedPositions(keras.layers.Layer):
     def compute_output_spec(self, inputs):
         shape = (inputs.shape[0], self.max_predictions)
         return keras.KerasTensor(shape, dtype="int32"), keras.KerasTensor(shape, dtype="int32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_predictions": self.max_predictions}
 
 
 @register
@@ -63,12 +58,11 @@ class GatherPositions(keras.layers.Layer):
         return ops.take_along_axis(hidden, ops.expand_dims(positions, 2), axis=1)
 
     def compute_output_spec(self, hidden, positions):
-        shape = (*positions.shape, hidden.shape[-1])
-        return keras.KerasTensor(shape, dtype=hidden.dtype)
+        return keras.KerasTensor((*positions.shape, hidden.shape[-1]), dtype=hidden.dtype)
 
 
 @register
-class ClsAndPositions(keras.layers.Layer):
+class ClsAndPositions(GatherPositions):
     """Picks [CLS] and some positions out of hidden states.
 
     `layer(hidden, positions)` maps (batch, length, hidden) and (batch, n) int32 to
@@ -76,8 +70,7 @@ class ClsAndPositions(keras.layers.Layer):
     """
 
     def call(self, hidden, positions):
-        picked = ops.take_along_axis(hidden, ops.expand_dims(positions, 2), axis=1)
-        return ops.concatenate([hidden[:, :1, :], picked], axis=1)
+        return ops.concatenate([hidden[:, :1, :], super().call(hidden, positions)], axis=1)
 
     def compute_output_spec(self, hidden, positions):
         batch, count = positions.shape
@@ -104,7 +97,6 @@ class OutputBias(keras.layers.Layer):
 
     def build(self, input_shape) -> None:
         self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
-        self.built = True
 
     def call(self, inputs):
         return inputs + ops.cast(self.bias, inputs.dtype)
@@ -129,7 +121,7 @@ class MaskedProbabilities(keras.layers.Layer):
 
 
 @register
-class TopPieces(keras.layers.Layer):
+class TopPieces(Layer):
     """The k most probable pieces at each position, left-out pieces skipped.
 
     Probabilities are over the whole vocabulary: leaving pieces out changes what is listed, not
@@ -140,16 +132,16 @@ class TopPieces(keras.layers.Layer):
     (batch, n, k), most probable first.
     """
 
+    saved = ("k",)
+
     def __init__(self, k: int, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.k = int(k)
 
     def build(self, input_shape) -> None:
         self.blocked = self.add_weight(
             name="blocked", shape=(input_shape[-1],), initializer="zeros", trainable=False
         )
-        self.built = True
 
     def call(self, logits):
         logits = ops.cast(logits, "float32")
@@ -161,9 +153,6 @@ class TopPieces(keras.layers.Layer):
         shape = (*logits.shape[:-1], self.k)
         return keras.KerasTensor(shape, dtype="int32"), keras.KerasTensor(shape, dtype="float32")
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "k": self.k}
-
 
 @register
 class PieceScores(keras.layers.Layer):
@@ -174,8 +163,7 @@ class PieceScores(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
 
     def call(self, logits, pieces):
         logits = ops.cast(logits[:, 0, :], "float32")
@@ -188,14 +176,13 @@ class PieceScores(keras.layers.Layer):
 
 @register
 class MeanPooling(keras.layers.Layer):
-    """The mean of the hidden states of all real pieces, [CLS] and [SEP] counted.
+    """The mean of the hidden states of all real tokens, [CLS] and [SEP] counted, in float32.
 
     (Counted, as sentence encoders on BERT do it: they tell the end of a text, and a text without
-    a single piece has a mean too.) Computed in float32.
+    a single token has a mean too.)
 
     `layer(hidden, marks)` maps (batch, length, hidden) and (batch, length) int32, not 0 where a
-    piece is real (so the word-piece ids themselves will do), to (batch, hidden). A row of
-    padding alone gives zeros.
+    token is real (token ids will do), to (batch, hidden). A row of padding alone gives zeros.
     """
 
     def call(self, hidden, marks):

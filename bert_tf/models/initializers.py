@@ -18,8 +18,7 @@ _blank = contextvars.ContextVar("bert_tf_blank_weights", default=False)
 def blank_weights() -> Iterator[None]:
     """Inside, new weights are zeros that occupy no memory until they are assigned.
 
-    Drawing 178 million random numbers only to overwrite them takes seconds and doubles the peak
-    memory of loading a checkpoint.
+    Drawing 178 million numbers only to overwrite them takes seconds and doubles the peak memory.
     """
     token = _blank.set(True)
     try:

@@ -10,16 +10,14 @@ from keras import ops
 
 from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
-from bert_tf.models.dropout import Dropout, dropped
+from bert_tf.models.dropout import Dropout, dropped, register
 from bert_tf.models.fused import fused
 from bert_tf.models.initializers import BertInitializer
 
-register = keras.saving.register_keras_serializable(package="bert_tf")
-
 MASK_BIAS = -10000.0
 """Added to the attention scores of padding keys, as the original does (google-research/bert,
-modeling.py, attention_layer). It is finite on purpose: a row that is all padding attends as if
-nothing were masked and stays free of NaN, and the value fits into float16."""
+modeling.py, attention_layer). Finite: a row of padding alone attends as if nothing were masked and
+stays free of NaN, and the value fits into float16."""
 
 ACTIVATIONS = {
     # "gelu" is the tanh approximation: the original's own gelu. Keras's default is the exact one.
@@ -79,6 +77,15 @@ def _training_sum_norm(epsilon: float, rate: float):
     return fused(normalize)
 
 
+class Layer(keras.layers.Layer):
+    """A layer that is saved with some of its attributes, which are arguments of `__init__`."""
+
+    saved: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **{name: getattr(self, name) for name in self.saved}}
+
+
 @register
 class LayerNorm(keras.layers.LayerNormalization):
     """Keras's layer norm over the last axis, one compiled loop in training where that pays."""
@@ -91,10 +98,7 @@ class LayerNorm(keras.layers.LayerNormalization):
     def of_sum(self, branch, residual, dropout: Dropout):
         """`self(dropout(branch) + residual)` in training, as one compiled loop where that pays.
 
-        Args:
-            branch: (..., hidden).
-            residual: of the same shape.
-            dropout: what acts on `branch`; its state moves on.
+        Both tensors are (..., hidden); the dropout's state moves on.
         """
         function = _training_sum_norm(self.epsilon, float(dropout.rate))
         return function(branch, residual, self.gamma, self.beta, *dropout.keys())
@@ -105,16 +109,17 @@ def layer_norm(name: str, dtype: Any = None) -> LayerNorm:
     return LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
-def dense(units: int, name: str, initializer_range: float, dtype: Any = None) -> keras.layers.Dense:
-    """A dense layer that starts as the original's: truncated normal kernel, zero bias."""
-    return keras.layers.Dense(
-        units, kernel_initializer=BertInitializer(initializer_range), dtype=dtype, name=name
-    )
+def dense(units: int, name: str, std: float, dtype: Any = None, activation: Any = None):
+    """A `Dense` that starts as the original's: truncated normal kernel, zero bias."""
+    start = BertInitializer(std)
+    return keras.layers.Dense(units, activation, kernel_initializer=start, dtype=dtype, name=name)
 
 
 @register
-class Activation(keras.layers.Layer):
+class Activation(Layer):
     """Applies one of the config's activations, by its name there (so that `gelu` means tanh)."""
+
+    saved = ("hidden_act",)
 
     def __init__(self, hidden_act: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -128,9 +133,6 @@ class Activation(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "hidden_act": self.hidden_act}
-
 
 @register
 class TokenEmbedding(keras.layers.ReversibleEmbedding):
@@ -143,9 +145,9 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs, reverse: bool = False):
         if not reverse:
             return super().call(inputs)
-        # einsum lets the backend read the table as it lies; Keras's own reverse call transposes
-        # it first, which for 119,547 x 768 copies 367 MB where the backend does not fold it.
-        # Flat, since TensorFlow makes as many small products as there are texts otherwise.
+        # einsum reads the table as it lies; Keras's own reverse call transposes it first, which
+        # copies 367 MB for 119,547 x 768 where the backend does not fold it. Flat, since
+        # TensorFlow makes a small product for every text otherwise.
         count, width = ops.shape(inputs)[1], inputs.shape[-1]
         flat = ops.reshape(inputs, (-1, width))
         logits = ops.einsum("nh,vh->nv", flat, ops.cast(self.embeddings, inputs.dtype))
@@ -153,12 +155,14 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
 
 
 @register
-class PositionEmbedding(keras.layers.Layer):
+class PositionEmbedding(Layer):
     """Adds the learned position table, cut to the input's length, to its input.
 
     `layer(x)` maps (batch, length, hidden) to the same shape: row i of the table is added at
     position i of every text.
     """
+
+    saved = ("max_length", "initializer_range")
 
     def __init__(self, max_length: int, initializer_range: float = 0.02, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -171,7 +175,6 @@ class PositionEmbedding(keras.layers.Layer):
             shape=(self.max_length, input_shape[-1]),
             initializer=BertInitializer(self.initializer_range),
         )
-        self.built = True
 
     def call(self, inputs):
         length, width = ops.shape(inputs)[-2], inputs.shape[-1]
@@ -180,25 +183,22 @@ class PositionEmbedding(keras.layers.Layer):
                 f"the input is {length} word pieces long, but this model has only "
                 f"{self.max_length} positions; cut the text or split it into windows."
             )
-        table = ops.convert_to_tensor(self.embeddings)
-        rows = ops.slice(table, (0, 0), (length, width))
+        rows = ops.slice(ops.convert_to_tensor(self.embeddings), (0, 0), (length, width))
         return inputs + ops.expand_dims(rows, 0)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"max_length": self.max_length, "initializer_range": self.initializer_range}
-        return {**super().get_config(), **own}
-
 
 @register
-class AttentionBias(keras.layers.Layer):
+class AttentionBias(Layer):
     """Turns a mask of 1 (attend) and 0 (ignore), (batch, length), into a bias on the keys.
 
     The result, (batch, 1, 1, length), is added to the scores of every query alike: the mask acts
     on keys only. With `from_ids=True` the input is the word-piece ids and the mask is `ids != 0`.
     """
+
+    saved = ("from_ids",)
 
     def __init__(self, from_ids: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -213,16 +213,15 @@ class AttentionBias(keras.layers.Layer):
         batch, length = inputs.shape
         return keras.KerasTensor((batch, 1, 1, length), dtype=self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_ids": self.from_ids}
-
 
 @register
-class FirstToken(keras.layers.Layer):
+class FirstToken(Layer):
     """Takes the hidden state of [CLS]: (batch, length, hidden) -> (batch, hidden).
 
     With `keep_axis=True` the result is (batch, 1, hidden).
     """
+
+    saved = ("keep_axis",)
 
     def __init__(self, keep_axis: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -233,6 +232,3 @@ class FirstToken(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1, input_shape[2]) if self.keep_axis else input_shape[::2]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "keep_axis": self.keep_axis}

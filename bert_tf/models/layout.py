@@ -11,8 +11,8 @@ from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, MODELS, TITLES, Weight, check_names, weights_of
 
 OUTPUTS = {"classes": "softmax", "multilabel": "sigmoid", "regression": "linear"}
-"""What turns the scores of a classification head into its answer, by what is to be told: one of
-several classes, any number of them at once, or a number."""
+"""What turns the scores of a classification head into its answer: one of several classes, any
+number of them at once, or a number."""
 
 POOLINGS = ("pooled", "mean")
 """One vector for a text: the pooler's output on [CLS], or the mean of the last layer's outputs."""
@@ -46,32 +46,24 @@ class ClassifierLayout:
         return cls(task, info.pooling, info.dense_layers, info.dropout)
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("task", tuple(OUTPUTS)),
-            ("pooling", POOLINGS),
-            ("dense_layers", (1, 2)),
-        ):
-            if getattr(self, name) not in allowed:
+        allowed = {"task": tuple(OUTPUTS), "pooling": POOLINGS, "dense_layers": (1, 2)}
+        for name, values in allowed.items():
+            if (value := getattr(self, name)) not in values:
                 raise BertError(
-                    f"{name} of a classification head is {getattr(self, name)!r}; it must be one "
-                    f"of {', '.join(map(str, allowed))}."
+                    f"{name} of a classification head is {value!r}; it must be one of "
+                    f"{', '.join(map(str, values))}."
                 )
         if not 0 <= self.dropout < 1:
             raise BertError(f"dropout of a classification head is {self.dropout}; give 0 to 0.99.")
 
 
-_VALUES: Any = dataclasses.make_dataclass(
-    "_VALUES",
-    [
-        *(
-            (row.name, int | None, None) if row.sized else (row.name, bool, row.by_default)
-            for row in HEADS.values()
-            if not row.of
-        ),
-        ("layout", ClassifierLayout, ClassifierLayout()),
-    ],
-    frozen=True,
-)
+_FIELDS: list[tuple[str, Any, Any]] = [
+    (row.name, int | None, None) if row.sized else (row.name, bool, row.by_default)
+    for row in HEADS.values()
+    if not row.of
+]
+_FIELDS.append(("layout", ClassifierLayout, ClassifierLayout()))
+_VALUES: Any = dataclasses.make_dataclass("_VALUES", _FIELDS, frozen=True)
 
 
 class Heads(_VALUES):
@@ -104,13 +96,10 @@ class Heads(_VALUES):
         *,
         complete: bool = True,
     ) -> Heads:
-        """The heads of these names.
+        """The heads of these names, keys of `bert_tf.heads.HEADS`, with what they stand on.
 
-        Args:
-            names: keys of `bert_tf.heads.HEADS`.
-            labels: the number of labels, by head; of those that have one.
-            layout: of the classifier; a part of it among the names changes it accordingly.
-            complete: whether they come with what they stand on.
+        `labels` are the numbers of labels, by head; the layout is the classifier's, and a part of
+        it among the names changes it. With `complete=False` nothing is added.
         """
         values: dict[str, Any] = {name: False for name, row in HEADS.items() if row.by_default}
         for name in _with_needs(names, layout) if complete else names:
@@ -160,11 +149,7 @@ class Heads(_VALUES):
             )
 
     def of_model(self, name: str, options: Mapping[str, Any]) -> Heads:
-        """The heads alone that a model computes.
-
-        Args:
-            name: a key of `MODELS`.
-            options: what its builder is called with.
+        """The heads alone that a model of `MODELS` computes when it is built with these options.
 
         Raises:
             BertError: one of them is not there, or there is no such model.
@@ -174,8 +159,7 @@ class Heads(_VALUES):
         used = MODELS[name].needs({**vars(self), **options})
         self.require(*used)
         sized = any(HEADS[name].sized for name in used)
-        layout = self.layout if sized else ClassifierLayout()
-        return self.of(used, self.labels, layout)
+        return self.of(used, self.labels, self.layout if sized else ClassifierLayout())
 
 
 def _with_needs(names: Iterable[str], layout: ClassifierLayout) -> list[str]:

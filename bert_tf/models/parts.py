@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import itertools
 from collections.abc import Collection
 from typing import Any
 
@@ -57,8 +58,8 @@ def ids_input(name: str):
 class BertLayers:
     """All layers of one BERT, unconnected; attributes are `None` for heads it does not have.
 
-    Several models built on the same `BertLayers` share its weights. The layers' names are those
-    of keras-hub's BertBackbone where it has them.
+    Models built on the same `BertLayers` share its weights. Where keras-hub's BertBackbone has a
+    layer, its name is taken.
 
     Args:
         config: the architecture.
@@ -72,20 +73,15 @@ class BertLayers:
         self.dtype = dtype
         self._trunks: dict[bool, Trunk] = {}
         std = config.initializer_range
-        self.token_embedding = TokenEmbedding(
-            config.vocab_size,
-            config.hidden_size,
-            embeddings_initializer=BertInitializer(std),
-            dtype=dtype,
-            name="token_embedding",
-        )
-        self.segment_embedding = keras.layers.Embedding(
-            config.type_vocab_size,
-            config.hidden_size,
-            embeddings_initializer=BertInitializer(std),
-            dtype=dtype,
-            name="segment_embedding",
-        )
+        for name, make, rows in (
+            ("token_embedding", TokenEmbedding, config.vocab_size),
+            ("segment_embedding", keras.layers.Embedding, config.type_vocab_size),
+        ):
+            start = BertInitializer(std)
+            layer = make(
+                rows, config.hidden_size, embeddings_initializer=start, dtype=dtype, name=name
+            )
+            setattr(self, name, layer)
         self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
         self.position_embedding = PositionEmbedding(
             config.max_position_embeddings, std, dtype=dtype, name="position_embedding"
@@ -148,61 +144,42 @@ class BertLayers:
         return self.embeddings_dropout(self.embeddings_layer_norm(self.position_embedding(x)))
 
     def encode(self, embedded, bias) -> list:
-        """Runs the transformer layers.
+        """The output of each transformer layer, (batch, length, hidden), first layer first.
 
-        Args:
-            embedded: (batch, length, hidden).
-            bias: (batch, 1, 1, length), from `layers.AttentionBias`.
-
-        Returns:
-            The output of each layer, (batch, length, hidden), first layer first.
+        Takes (batch, length, hidden) and the bias of `layers.AttentionBias`, (batch, 1, 1, length).
         """
-        found = [embedded]
-        for layer in self.transformer_layers:
-            found.append(layer(found[-1], bias))
-        return found[1:]
+        found = itertools.accumulate(
+            self.transformer_layers, lambda x, layer: layer(x, bias), initial=embedded
+        )
+        return [*found][1:]
 
     def attention_probs(self, trunk: Trunk) -> list:
         """Each layer's attention probabilities, (batch, heads, length, length)."""
-        inputs = [trunk.embedded, *trunk.hidden[:-1]]
-        return [
-            layer(x, trunk.bias, probabilities=True)
-            for layer, x in zip(self.transformer_layers, inputs, strict=True)
-        ]
+        pairs = zip(self.transformer_layers, [trunk.embedded, *trunk.hidden])
+        return [layer(x, trunk.bias, probabilities=True) for layer, x in pairs]
 
     def trunk(self, attention_mask: bool = False) -> Trunk:
         """Inputs and encoder as symbolic tensors; made once, so that all models share them.
 
-        Sharing them is more than thrift: `model.get_layer(name).output` is the tensor of a
-        layer's first use, and must lie in the very model it is asked of.
-
-        Args:
-            attention_mask: the variant with a mask of its own as a further input.
+        They must: `model.get_layer(name).output` is the tensor of a layer's first use, which has to
+        lie in the very model it is asked of. With `attention_mask` a mask is a further input.
         """
         if attention_mask not in self._trunks:
             if attention_mask:
                 self.trunk()  # the usual variant is each layer's first use
-            tokens, segments = ids_input("token_input"), ids_input("seg_input")
-            inputs = [tokens, segments]
-            if attention_mask:
-                inputs.append(ids_input("attention_mask"))
+            masks = ["attention_mask"] if attention_mask else []
+            inputs = [ids_input(name) for name in ("token_input", "seg_input", *masks)]
             to_bias = AttentionBias(not attention_mask, dtype=self.dtype, name="attention_bias")
-            bias = to_bias(inputs[-1] if attention_mask else tokens)
-            embedded = self.embed(tokens, segments)
-            self._trunks[attention_mask] = Trunk(
-                inputs, bias, embedded, self.encode(embedded, bias)
-            )
+            bias = to_bias(inputs[2 if attention_mask else 0])
+            embedded = self.embed(*inputs[:2])
+            hidden = self.encode(embedded, bias)
+            self._trunks[attention_mask] = Trunk(inputs, bias, embedded, hidden)
         return self._trunks[attention_mask]
 
     def last_layer_at(self, trunk: Trunk, pick: Any):
-        """The last layer's output at some positions alone; the others are never computed there.
+        """The last layer's output at some positions alone, (batch, n, hidden), as in `trunk`.
 
-        Args:
-            trunk: the encoder.
-            pick: takes the rows to compute, (batch, n, hidden), out of the last layer's input.
-
-        Returns:
-            (batch, n, hidden), equal to the same rows of `trunk.sequence_output`.
+        `pick` takes these rows out of the last layer's input; the others are never computed.
         """
         below = [trunk.embedded, *trunk.hidden][-2]
         return self.transformer_layers[-1](below, trunk.bias, queries=pick(below))
@@ -216,30 +193,19 @@ class BertLayers:
         return self.pool(self.last_layer_at(trunk, FirstToken(True, name="first_row")))
 
     def sentence_vector(self, trunk: Trunk, pooling: str):
-        """One vector for each text, (batch, hidden).
-
-        Args:
-            trunk: the encoder.
-            pooling: `"pooled"`, or `"mean"` of the real pieces of the last layer.
-        """
+        """One vector for each text, (batch, hidden): see `layout.POOLINGS`."""
         if pooling == "pooled":
             return self.pool_alone(trunk)
         layer = self.mean_pooling or MeanPooling(dtype=self.dtype, name="mean_pooling")
-        # The attention mask where there is one, else the word-piece ids, which are 0 in padding.
-        marks = trunk.inputs[2] if len(trunk.inputs) > 2 else trunk.inputs[0]
-        return layer(trunk.sequence_output, marks)
+        # The attention mask where there is one, else the token ids, which are 0 in padding.
+        return layer(trunk.sequence_output, (trunk.inputs[2:] or trunk.inputs)[0])
 
 
 Source = BertConfig | BertLayers
 
 
 def layers_of(source: Source, dtype: Any, *heads: str) -> BertLayers:
-    """The layers that a model is built on: those given, or new ones with just these heads.
-
-    Args:
-        source: a config or existing layers.
-        dtype: dtype policy, for new layers.
-        heads: names of the heads that the model computes.
+    """The layers that a model is built on: those given, or new ones with just the named heads.
 
     Raises:
         BertError: existing layers lack one of the heads, or come with a dtype.

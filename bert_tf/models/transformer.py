@@ -12,6 +12,7 @@ from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout, dropped
 from bert_tf.models.fused import fused
 from bert_tf.models.layers import (
+    Layer,
     activation_function,
     dense,
     layer_norm,
@@ -20,13 +21,18 @@ from bert_tf.models.layers import (
 )
 
 
-def attention_spec(layer, inputs, queries, probabilities: bool) -> keras.KerasTensor:
-    """Shape and dtype of what `SelfAttention` and `TransformerLayer` give."""
-    rows = inputs if queries is None else queries
-    shape = rows.shape
-    if probabilities:
-        shape = (rows.shape[0], layer.num_heads, rows.shape[1], inputs.shape[1])
-    return keras.KerasTensor(shape, dtype=layer.compute_dtype)
+class AttentionLayer(Layer):
+    """What `SelfAttention` and `TransformerLayer` share: shape and dtype of what they give."""
+
+    num_heads: int
+
+    def compute_output_spec(
+        self, inputs, bias=None, queries=None, training=None, probabilities=False
+    ):
+        shape = inputs.shape if queries is None else queries.shape
+        if probabilities:
+            shape = (shape[0], self.num_heads, shape[1], inputs.shape[1])
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
 
 
 @functools.cache
@@ -43,7 +49,7 @@ def _training_probabilities(scale: float, rate: float):
 
 
 @register
-class SelfAttention(keras.layers.Layer):
+class SelfAttention(AttentionLayer):
     """Multi-head self-attention; kernels lie [in, out] as in the original's checkpoints.
 
     Args:
@@ -51,6 +57,8 @@ class SelfAttention(keras.layers.Layer):
         dropout: rate on the attention probabilities, in training.
         initializer_range: standard deviation of the kernels' truncated normal.
     """
+
+    saved = ("num_heads", "dropout", "initializer_range")
 
     def __init__(
         self, num_heads: int, dropout: float = 0.0, initializer_range: float = 0.02, **kwargs: Any
@@ -65,18 +73,10 @@ class SelfAttention(keras.layers.Layer):
         if hidden % self.num_heads:
             raise BertError(f"width {hidden} is not divisible by {self.num_heads} attention heads.")
         self.head_size = hidden // self.num_heads
-
-        def projection(name: str) -> keras.layers.Dense:
-            layer = dense(hidden, name, self.initializer_range, self.dtype_policy)
-            layer.build(inputs_shape)
-            return layer
-
-        self.query = projection("query")
-        self.key = projection("key")
-        self.value = projection("value")
-        self.output_dense = projection("output_dense")
+        for name in ("query", "key", "value", "output_dense"):
+            setattr(self, name, dense(hidden, name, self.initializer_range, self.dtype_policy))
+            getattr(self, name).build(inputs_shape)
         self.probs_dropout = Dropout(self.dropout, dtype=self.dtype_policy)
-        self.built = True
 
     def _split(self, x):
         # (batch, length, hidden) -> (batch, length, heads, head_size)
@@ -95,13 +95,11 @@ class SelfAttention(keras.layers.Layer):
 
         Args:
             inputs: (batch, length, hidden).
-            bias: (batch, 1, 1, length), added to the scores; a mask, so that nothing is learnt
-                through it.
+            bias: (batch, 1, 1, length), added to the scores; a mask, through which nothing learns.
             queries: (batch, n, hidden), the rows of `inputs` to attend from; all when left out.
             training: whether dropout acts.
-            probabilities: give the attention probabilities instead of the result, before dropout.
-                (Instead, because Keras wants the same number of outputs at every call of a
-                shared layer.)
+            probabilities: give the attention probabilities, before dropout, instead of the result.
+                (Keras wants the same number of outputs at every call of a shared layer.)
 
         Returns:
             (batch, length or n, hidden), or the probabilities, (batch, heads, length or n,
@@ -121,25 +119,11 @@ class SelfAttention(keras.layers.Layer):
         else:
             context = ops.dot_product_attention(query, key, value, bias=bias)
         width = self.num_heads * self.head_size
-        context = ops.reshape(context, (-1, ops.shape(context)[1], width))
-        return self.output_dense(context)
-
-    def compute_output_spec(
-        self, inputs, bias=None, queries=None, training=None, probabilities=False
-    ):
-        return attention_spec(self, inputs, queries, probabilities)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }
+        return self.output_dense(ops.reshape(context, (-1, ops.shape(context)[1], width)))
 
 
 @register
-class TransformerLayer(keras.layers.Layer):
+class TransformerLayer(AttentionLayer):
     """One layer of BERT's encoder: attention and feed-forward, each with residual, then norm.
 
     Args:
@@ -150,6 +134,11 @@ class TransformerLayer(keras.layers.Layer):
         attention_dropout: rate on the attention probabilities.
         initializer_range: standard deviation of the kernels' truncated normal.
     """
+
+    saved = (
+        *("num_heads", "intermediate_size", "hidden_act"),
+        *("dropout", "attention_dropout", "initializer_range"),
+    )
 
     def __init__(
         self,
@@ -171,28 +160,21 @@ class TransformerLayer(keras.layers.Layer):
         self._activation = activation_function(hidden_act)
 
     def build(self, inputs_shape, bias_shape=None) -> None:
-        policy, hidden = self.dtype_policy, inputs_shape[-1]
+        policy, std, hidden = self.dtype_policy, self.initializer_range, inputs_shape[-1]
         self.attention = SelfAttention(
-            self.num_heads,
-            self.attention_dropout,
-            self.initializer_range,
-            dtype=policy,
-            name="attention",
+            self.num_heads, self.attention_dropout, std, dtype=policy, name="attention"
         )
         self.attention.build(inputs_shape)
         self.attention_norm = layer_norm("attention_norm", policy)
         self.attention_norm.build(inputs_shape)
-        self.intermediate = dense(
-            self.intermediate_size, "intermediate", self.initializer_range, policy
-        )
+        self.intermediate = dense(self.intermediate_size, "intermediate", std, policy)
         self.intermediate.build(inputs_shape)
-        self.output_dense = dense(hidden, "output_dense", self.initializer_range, policy)
+        self.output_dense = dense(hidden, "output_dense", std, policy)
         self.output_dense.build((*inputs_shape[:-1], self.intermediate_size))
         self.output_norm = layer_norm("output_norm", policy)
         self.output_norm.build(inputs_shape)
         self.attention_residual_dropout = Dropout(self.dropout, dtype=policy)
         self.output_residual_dropout = Dropout(self.dropout, dtype=policy)
-        self.built = True
 
     def call(self, inputs, bias=None, queries=None, training=None, probabilities: bool = False):
         """Maps (batch, length, hidden) to the same shape; see `SelfAttention.call` for the rest."""
@@ -212,22 +194,5 @@ class TransformerLayer(keras.layers.Layer):
             return self.output_norm.of_sum(fed, x, self.output_residual_dropout)
         # Elementwise work in bfloat16 is slow on TensorFlow's CPU kernels (gelu of 1024 x 3072:
         # 10 ms, with the casts 5 ms).
-        wide = ops.cast(inner, "float32")
-        inner = ops.cast(self._activation(wide), self.compute_dtype)
+        inner = ops.cast(self._activation(ops.cast(inner, "float32")), self.compute_dtype)
         return self.output_norm(self.output_dense(inner) + x)
-
-    def compute_output_spec(
-        self, inputs, bias=None, queries=None, training=None, probabilities=False
-    ):
-        return attention_spec(self, inputs, queries, probabilities)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "intermediate_size": self.intermediate_size,
-            "hidden_act": self.hidden_act,
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "initializer_range": self.initializer_range,
-        }

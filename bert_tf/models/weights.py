@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,10 +35,7 @@ class SavedWeight(NamedTuple):
         return self.weight.turned(keras.ops.convert_to_numpy(source))
 
     def assign(self, value: np.ndarray, variable: Any = None, *, copy: bool = True) -> None:
-        """Sets the variable, or an optimizer slot, to a value in a checkpoint's layout.
-
-        With `copy=False` it takes over the memory, where that is possible.
-        """
+        """Sets it to a value in a checkpoint's layout; `copy=False` takes over memory if it can."""
         turned = self.weight.turned(value)
         own = np.array(turned, order="C") if copy else np.ascontiguousarray(turned)
         assign(self.variable if variable is None else variable, own)
@@ -66,11 +64,7 @@ def values(
 
 
 def assign_all(layers: BertLayers, start: Mapping[str, np.ndarray]) -> None:
-    """Sets all weights of built layers to copies of arrays in a checkpoint's layout.
-
-    Args:
-        layers: with float32 variables.
-        start: by the original's name.
+    """Sets all weights of built float32 layers to copies of arrays in a checkpoint's layout.
 
     Raises:
         BertError: one is missing or has another shape; nothing is changed then.
@@ -80,8 +74,7 @@ def assign_all(layers: BertLayers, start: Mapping[str, np.ndarray]) -> None:
     if missing:
         raise BertError(f"the start weights lack {', '.join(missing[:5])}.")
     for weight, _ in weights:
-        shape = start[weight.original].shape
-        if shape != weight.shape:
+        if (shape := start[weight.original].shape) != weight.shape:
             raise BertError(
                 f"the start weight {weight.original} has the shape {list(shape)}; by the config "
                 f"it is {list(weight.shape)}."
@@ -93,10 +86,7 @@ def assign_all(layers: BertLayers, start: Mapping[str, np.ndarray]) -> None:
 def copy_from(layers: BertLayers, model: keras.Model, whose: str) -> None:
     """Sets the weights of built layers to copies of a model's; see `Bert.take_weights`.
 
-    Args:
-        layers: to change.
-        model: whose layers are called as these.
-        whose: what the layers belong to, for messages.
+    `whose` says what the layers belong to, for messages.
     """
     theirs = {layer.name: layer for layer in model.layers}
     found = []
@@ -121,29 +111,25 @@ def copy_from(layers: BertLayers, model: keras.Model, whose: str) -> None:
 
 
 def variable_at(layer: Any, path: str) -> Any:
-    """The `keras.Variable` behind a dotted path such as `attention.query.kernel`.
+    """The `keras.Variable` at a dotted path such as `attention.query.kernel`.
 
-    `Dense.kernel` and `Embedding.embeddings` are properties that add LoRA's product to the
-    variable; this gives the variable itself.
+    (`Dense.kernel` and `Embedding.embeddings` are properties that add LoRA's product to it.)
     """
     *owners, name = path.split(".")
-    for owner in owners:
-        layer = getattr(layer, owner)
-    hidden = getattr(layer, f"_{name}", None)
-    return getattr(layer, name) if hidden is None else hidden
+    owner = functools.reduce(getattr, owners, layer)
+    hidden = getattr(owner, f"_{name}", None)
+    return getattr(owner, name) if hidden is None else hidden
 
 
 def value_at(layer: Any, path: str) -> np.ndarray:
-    """The effective value behind a dotted path, LoRA's part merged in, as a numpy array."""
+    """The value at such a path, LoRA's product added."""
     return keras.ops.convert_to_numpy(operator.attrgetter(path)(layer))
 
 
 def assign(variable: Any, value: np.ndarray) -> None:
-    """Assigns `value`; the variable takes its memory over, so do not write to it afterwards.
+    """Assigns a C-contiguous array of the variable's shape, cast if it is of another type.
 
-    Args:
-        variable: a Keras variable.
-        value: C-contiguous array of the variable's shape; cast if it is of another type.
+    The variable takes its memory over, so do not write to it afterwards.
     """
     dtype = buffers.numpy_dtype(keras.backend.standardize_dtype(variable.dtype))
     variable.assign(buffers.adopt(value.astype(dtype, copy=False)))

@@ -26,29 +26,21 @@ def folder() -> str | None:
 
 
 def key(kind: str, parts: Iterable[object]) -> str:
-    """A file name that changes with everything the content depends on.
-
-    Args:
-        kind: what it is, the beginning of the name.
-        parts: what the content depends on; their `repr` counts.
-    """
+    """A file name of this kind that changes with the `repr` of what the content depends on."""
     digest = hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()
     return f"{kind}-{digest[:32]}"
 
 
 def load(name: str) -> bytes | None:
     """The content kept under a name; None if there is none or it is damaged."""
-    place = folder()
-    if place is None:
+    if (where := folder()) is None:
         return None
-    found = read_sealed(os.path.join(place, name), _MAGIC)
+    found = read_sealed(os.path.join(where, name), _MAGIC)
     return None if found is None else bytes(found)
 
 
 def save(name: str, content: bytes) -> None:
     """Keeps content under a name, atomically; a cache that cannot be written is done without."""
-    place = folder()
-    if place is None:
-        return
-    with contextlib.suppress(BertError):
-        write_sealed(os.path.join(place, name), _MAGIC, content)
+    if (where := folder()) is not None:
+        with contextlib.suppress(BertError):
+            write_sealed(os.path.join(where, name), _MAGIC, content)

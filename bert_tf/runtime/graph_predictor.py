@@ -1,18 +1,16 @@
 """`GraphPredictor`: an OpenVINO graph kept without its weights, filled in and compiled.
 
-Keras's OpenVINO backend builds the graph; building it needs Keras, and that takes longer to
-import than all the rest of a start. The graph does not depend on the weights' values, so it is
-kept in a file of about a megabyte with a hole for each weight. Where that file is there, a
-checkpoint's tensors go straight into the holes and Keras is not imported at all.
-(Keeping OpenVINO's compiled form instead was tried: for multi_cased it has 713 MB, and importing
-it takes as long, 0.75 s, as compiling the filled graph.)
+Building the graph needs Keras, whose import takes longer than all the rest of a start. It does not
+depend on the weights' values, so it is kept in a file of about a megabyte with a hole for each
+weight. From then on a checkpoint's tensors go straight into the holes, without Keras.
+(OpenVINO's compiled form has 713 MB for multi_cased, and importing it takes as long, 0.75 s, as
+compiling the filled graph.)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
@@ -39,8 +37,8 @@ class GraphPredictor(Predictor):
         recipe: what `build` does, in words that change with it.
         config: the architecture.
         heads: the heads that the model has.
-        weights: arrays by the original's names, laid out as Keras has them. They are shared with
-            the compiled model, not copied.
+        weights: arrays by the original's names, laid out as Keras has them, which the compiled
+            model shares.
         values: further weights, by `layer.attribute`, e.g. `top.blocked`.
         precision: what matrix products run in.
 
@@ -60,14 +58,14 @@ class GraphPredictor(Predictor):
     ) -> None:
         check_precision(precision)
         self.precision = precision
-        # Dropout and the initial deviation do not show in a graph for prediction, yet counting
-        # them in is simpler than listing what does.
+        # Dropout and the initial deviation do not show in a graph for prediction, but listing what
+        # does is harder than counting them in.
         parts = (recipe, config.to_json(), heads, sorted(values), _versions())
         name = cache.key("openvino-graph", parts)
         with profile.phase("build"):
             kept = _unpack(cache.load(name))
             if kept is None:
-                content = _pack(*_template(build, config, heads, values))
+                content = _template(build, config, heads, values)
                 cache.save(name, content)
                 kept = _unpack(content)
             assert kept is not None
@@ -97,8 +95,8 @@ def _template(
     config: BertConfig,
     heads: Heads,
     values: Mapping[str, np.ndarray],
-) -> tuple[dict[str, Any], bytes, bytes]:
-    """The model with a parameter in the place of each weight: header, XML and constants."""
+) -> bytes:
+    """The model with a parameter for each weight: a line of header, then XML and constants."""
     import openvino as ov
     import openvino.opset13 as ops
     from keras.src.backend.openvino.core import OpenVINOKerasTensor
@@ -120,19 +118,11 @@ def _template(
         holes.append(hole)
     graph = trace(model, holes)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [os.path.join(folder, name) for name in ("graph.xml", "graph.bin")]
-        ov.serialize(graph, *paths)
-        contents = []
-        for path in paths:
-            with open(path, "rb") as file:
-                contents.append(file.read())
+        paths = [pathlib.Path(folder, name) for name in ("graph.xml", "graph.bin")]
+        ov.serialize(graph, *map(str, paths))
+        xml, constants = [path.read_bytes() for path in paths]
     head = {"inputs": [t.name for t in model.inputs], "outputs": structure_of(model)}
-    return head, contents[0], contents[1]
-
-
-def _pack(head: Mapping[str, Any], xml: bytes, constants: bytes) -> bytes:
-    line = json.dumps({**head, "xml": len(xml)}).encode()
-    return line + b"\n" + xml + constants
+    return json.dumps({**head, "xml": len(xml)}).encode() + b"\n" + xml + constants
 
 
 def _unpack(content: bytes | None) -> tuple[dict[str, Any], Any] | None:

@@ -20,12 +20,10 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 def compile_graph(
     graph: Any, precision: str | None
 ) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
-    """Compiles a graph with open shapes: one compilation serves every batch size and length.
+    """Compiles an `openvino.Model` with open shapes: one compilation for every batch and length.
 
-    Args:
-        graph: an `openvino.Model`.
-        precision: what matrix products run in; float32 when left out. OpenVINO's own default is
-            bfloat16 wherever the processor has it.
+    The precision of matrix products is float32 when left out. OpenVINO's own default is bfloat16
+    wherever the processor has it.
     """
     import openvino as ov
 
@@ -33,8 +31,7 @@ def compile_graph(
         "INFERENCE_PRECISION_HINT": _HINTS[precision or "float32"],
         "PERFORMANCE_HINT": "LATENCY",
     }
-    threads = os.environ.get(THREADS_VARIABLE)
-    if threads:
+    if threads := os.environ.get(THREADS_VARIABLE):
         properties["INFERENCE_NUM_THREADS"] = int(threads)
     compiled = ov.Core().compile_model(graph, "CPU", properties)
     request = compiled.create_infer_request()
@@ -48,11 +45,9 @@ def compile_graph(
 
 
 def trace(model: keras.Model, holes: list[Any] | None = None) -> Any:
-    """The graph of a functional Keras model as an `openvino.Model`.
+    """The graph of a functional Keras model with int32 inputs (batch, length): `openvino.Model`.
 
-    Args:
-        model: with int32 inputs of shape (batch, length).
-        holes: parameter nodes that the model's variables stand for, if they are to be inputs.
+    `holes` are parameter nodes that the model's variables stand for, if they are to be inputs.
     """
     import keras
     import openvino as ov

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,21 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def check_precision(precision: str | None) -> None:
-    """Refuses a precision that is not known.
+    """Refuses a precision that is neither None nor one of `PRECISIONS`.
 
     Raises:
-        BertError: it is neither None nor one of `PRECISIONS`.
+        BertError: it is.
     """
-    if precision is not None and precision not in PRECISIONS:
+    if precision not in (None, *PRECISIONS):
         raise BertError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}.")
 
 
 class Predictor:
     """A compiled functional Keras model: numpy arrays in, numpy arrays out.
 
-    `model.predict` would do, but: on OpenVINO it compiles with default properties, which on
-    processors with bfloat16 units means bfloat16 (hidden states off by 0.1 and more), and anew
-    for every shape; on TensorFlow it makes a data set and a callback list for every call.
+    `model.predict` would do, but on OpenVINO it compiles again for every shape, and in bfloat16 on
+    processors that have it (hidden states off by 0.1 and more); on TensorFlow it makes a data set
+    and a callback list for every call.
 
     On OpenVINO the weights are those at the first call; on the others they stay the model's.
 
@@ -56,7 +57,7 @@ class Predictor:
 
     @property
     def fixed_shapes(self) -> bool:
-        """Whether every new shape is compiled anew, so that only a few should be used."""
+        """Whether every new shape is compiled, so that only a few should be used."""
         return backend.current() == "jax"
 
     def __init__(self, model: keras.Model, precision: str | None = None) -> None:
@@ -119,10 +120,7 @@ def structure_of(model: keras.Model) -> Structure:
 
 def _check_policy(model: keras.Model, precision: str | None) -> None:
     """On TensorFlow and JAX the layers fix the precision, so it can only be confirmed."""
-    if precision is None:
-        return
-    made = model.get_layer("transformer_layer_0").compute_dtype
-    if precision != made:
+    if precision and precision != (made := model.get_layer("transformer_layer_0").compute_dtype):
         raise BertError(
             f"precision={precision!r}, but the model computes in {made}; load it with "
             f"bert_tf.load(path, precision={precision!r})."
@@ -149,8 +147,15 @@ def _compile_jax(model: keras.Model, precision: str | None) -> Run:
     import jax
     import keras
 
+    from bert_tf.runtime import cache
+
     _check_policy(model, precision)
-    _keep_compiled_jax()
+    # Kept on disk; JAX's own cache is keyed by the computation.
+    folder = cache.folder()
+    if folder is not None and not jax.config.values.get("jax_compilation_cache_dir"):
+        jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
     @jax.jit
     def run(trainable, non_trainable, arrays):
@@ -160,7 +165,7 @@ def _compile_jax(model: keras.Model, precision: str | None) -> Run:
     def call(arrays: list[np.ndarray]) -> list[np.ndarray]:
         trainable = [variable.value for variable in model.trainable_variables]
         non_trainable = [variable.value for variable in model.non_trainable_variables]
-        # Every shape is compiled anew, so the number of rows is rounded up to a power of two.
+        # Every shape is compiled by itself: the number of rows is rounded up to a power of two.
         rows = len(arrays[0])
         spare = (1 << (rows - 1).bit_length()) - rows
         padded = [np.pad(array, ((0, spare), (0, 0))) for array in arrays]
@@ -168,21 +173,6 @@ def _compile_jax(model: keras.Model, precision: str | None) -> Run:
         return [_numpy(np.asarray(output))[:rows] for output in outputs]
 
     return call
-
-
-def _keep_compiled_jax() -> None:
-    """Has JAX keep what it compiles on disk; its own cache is keyed by the computation."""
-    import os
-
-    import jax
-
-    from bert_tf.runtime import cache
-
-    place = cache.folder()
-    if place is not None and not jax.config.values.get("jax_compilation_cache_dir"):
-        jax.config.update("jax_compilation_cache_dir", os.path.join(place, "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def _compile_openvino(model: keras.Model, precision: str | None) -> Run:
@@ -196,8 +186,4 @@ def _numpy(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-_COMPILERS: dict[str, Callable[[keras.Model, str | None], Run]] = {
-    "tensorflow": _compile_tensorflow,
-    "jax": _compile_jax,
-    "openvino": _compile_openvino,
-}
+_COMPILERS = {"tensorflow": _compile_tensorflow, "jax": _compile_jax, "openvino": _compile_openvino}

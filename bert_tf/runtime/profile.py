@@ -17,12 +17,7 @@ def phase(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        add(name, time.perf_counter() - start)
-
-
-def add(name: str, seconds: float) -> None:
-    """Adds seconds to a phase."""
-    _seconds[name] = _seconds.get(name, 0.0) + seconds
+        _seconds[name] = _seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def since_start() -> float | None:

@@ -22,12 +22,9 @@ def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras
     if heads.layout.pooling == "mean":
         made["mean_pooling"] = MeanPooling(dtype=dtype, name="mean_pooling")
     if heads.has("classifier_hidden"):
-        made["classifier_hidden_dropout"] = Dropout(
-            rate, dtype=dtype, name="classifier_hidden_dropout"
-        )
-        hidden = dense(config.hidden_size, "classifier_hidden", std, dtype)
-        hidden.activation = keras.activations.tanh
-        made["classifier_hidden"] = hidden
+        name = "classifier_hidden"
+        made[f"{name}_dropout"] = Dropout(rate, dtype=dtype, name=f"{name}_dropout")
+        made[name] = dense(config.hidden_size, name, std, dtype, "tanh")
     made["classifier_dropout"] = Dropout(rate, dtype=dtype, name="classifier_dropout")
     made["classifier_dense"] = dense(heads.classifier, "classifier_logits", std, dtype)
     return made
@@ -51,13 +48,8 @@ def build_classifier(
 ) -> keras.Model:
     """A classifier; by default as `run_classifier.py` makes it: one dense layer on the pooler.
 
-    Args:
-        source: a config or existing layers.
-        num_labels: how many labels (1 for a regression); existing layers know it.
-        layout: of a new classifier; existing layers have theirs.
-        logits: give the scores before softmax or sigmoid.
-        attention_mask: add the input `attention_mask`.
-        dtype: dtype policy, for new layers.
+    The number of labels (1 for a regression) and the layout are those of a new classifier; existing
+    layers have theirs. With `logits` it gives the scores before softmax or sigmoid.
 
     Returns:
         A model from `token_input`, `seg_input` to `classifier`, (batch, num_labels): for classes
@@ -77,10 +69,8 @@ def build_classifier(
     else:
         layers = layers_of(source, dtype, "classifier")
         if num_labels not in (None, layers.heads.classifier):
-            raise BertError(
-                f"num_labels={num_labels}, but this model's head has {layers.heads.classifier} "
-                f"labels."
-            )
+            known = layers.heads.classifier
+            raise BertError(f"num_labels={num_labels}, but this model's head has {known} labels.")
         if layout not in (None, layers.heads.layout):
             raise BertError(f"this model's classifier has another layout: {layers.heads.layout}.")
     trunk = layers.trunk(attention_mask)
@@ -92,17 +82,10 @@ def build_classifier(
 def build_sentence_model(
     source: Source, *, pooling: str = "pooled", attention_mask: bool = False, dtype: Any = None
 ) -> keras.Model:
-    """One vector for each text, what a classifier's head stands on.
+    """One vector for each text, (batch, hidden): what a classifier's head stands on.
 
-    Args:
-        source: a config or existing layers.
-        pooling: `"pooled"`, the pooler's output, or `"mean"` of the last layer's outputs at all
-            pieces that are not padding, [CLS] and [SEP] counted.
-        attention_mask: add the input `attention_mask`.
-        dtype: dtype policy, for new layers.
-
-    Returns:
-        A model from `token_input`, `seg_input` to `(batch, hidden)`.
+    The pooling is `"pooled"`, the pooler's output, or `"mean"` of the last layer's outputs at all
+    tokens that are not padding, [CLS] and [SEP] counted. The inputs are `token_input`, `seg_input`.
 
     Raises:
         BertError: there is no such pooling, or the source lacks the pooler.
@@ -118,9 +101,8 @@ def build_sentence_model(
 def build_head_model(layers: BertLayers) -> keras.Model:
     """The classifier's head alone, for vectors that `build_sentence_model` gave.
 
-    Returns:
-        A model from `feature_input`, float32 (batch, hidden), to the head's scores,
-        (batch, num_labels), before softmax or sigmoid.
+    From `feature_input`, float32 (batch, hidden), to scores, (batch, num_labels), before softmax or
+    sigmoid.
 
     Raises:
         BertError: the layers have no classifier.

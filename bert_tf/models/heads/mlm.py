@@ -50,33 +50,26 @@ def build_mlm_model(
 ) -> keras.Model:
     """Masked words at the asked positions alone: gathers them before the vocabulary projection.
 
-    Args:
-        source: a config or existing layers.
-        max_predictions: asked positions a row at most, in order; a row may ask for fewer. 20 is
-            the original's default `max_predictions_per_seq`. With None the positions are an
-            input instead: `position_input`, (batch, n), takes the place of `mask_input`, and n
-            may differ from call to call (the original's `masked_lm_positions`).
-        output: `"probabilities"`, `"logits"`, `"top_k"` or `"scores"`.
-        top_k: how many pieces a position, for `"top_k"`.
-        attention_mask: add the input `attention_mask`.
-        dtype: dtype policy, for new layers.
+    Of a row at most `max_predictions` positions are asked for, in order; 20 is the original's
+    `max_predictions_per_seq`. With None the positions are an input: `position_input`, (batch, n),
+    instead of `mask_input`, n free at each call (the original's `masked_lm_positions`).
 
     Returns:
-        A model from `token_input`, `seg_input`, `mask_input` to `mlm`,
-        (batch, max_predictions, vocab), zero where a row asks for fewer. For `"top_k"` to a
-        dict of `top_ids` int32 and `top_log_probabilities` float32,
-        (batch, max_predictions, top_k), most probable first; pieces whose entry in the weight
-        `blocked` of the layer `top` is 1 are skipped. For `"scores"`, with one position a row,
-        there is one more input, `piece_input`, (batch, count), and the output is the
-        log-probability of each of these pieces there, (batch, count).
+        A model from `token_input`, `seg_input`, `mask_input` to what `output` says:
+
+        - `"probabilities"` or `"logits"`: `mlm`, (batch, max_predictions, vocab), zero where a row
+          asks for fewer;
+        - `"top_k"`: a dict of `top_ids` int32 and `top_log_probabilities` float32,
+          (batch, max_predictions, top_k), most probable first, without tokens whose entry in the
+          weight `blocked` of the layer `top` is 1;
+        - `"scores"`: for one position a row and one more input, `piece_input`, (batch, count),
+          the log-probability of each of these tokens there, (batch, count).
 
     Raises:
         BertError: the source has no masked-word head, or `output` is not one of the four.
     """
-    if output not in ("probabilities", "logits", "top_k", "scores"):
-        raise BertError(
-            f"output={output!r} is not one of 'probabilities', 'logits', 'top_k', 'scores'."
-        )
+    if output not in (known := ("probabilities", "logits", "top_k", "scores")):
+        raise BertError(f"output={output!r} is not one of {', '.join(known)}.")
     layers = layers_of(source, dtype, "mlm")
     asked = "position_input" if max_predictions is None else "mask_input"
     trunk = layers.trunk(attention_mask)

@@ -13,7 +13,6 @@ from bert_tf.models.layout import Heads
 
 def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras.layers.Layer]:
     """The head's layers, by their attribute of `BertLayers`."""
-    pooled = dense(config.hidden_size, "pooled_dense", config.initializer_range, dtype)
     # Always tanh, whatever hidden_act says (google-research/bert, modeling.py).
-    pooled.activation = keras.activations.tanh
+    pooled = dense(config.hidden_size, "pooled_dense", config.initializer_range, dtype, "tanh")
     return {"first_token": FirstToken(dtype=dtype, name="first_token"), "pooled_dense": pooled}

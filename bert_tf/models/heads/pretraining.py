@@ -6,12 +6,7 @@ from typing import Any
 
 import keras
 
-from bert_tf.models.head_layers import (
-    ClsAndPositions,
-    DropFirst,
-    MaskedProbabilities,
-    softmax,
-)
+from bert_tf.models.head_layers import ClsAndPositions, DropFirst, MaskedProbabilities, softmax
 from bert_tf.models.heads.mlm import predict_masked
 from bert_tf.models.parts import Source, layers_of, with_input
 
@@ -22,13 +17,8 @@ def build_pretraining_model(
     """Masked words and next sentence at once, as the Keras wrappers of 2018 gave them.
 
     The dense first output is large: 245 MB a text of 512 pieces with 119,547 vocabulary entries.
-    `build_mlm_model` gives the same numbers at the asked positions alone.
-
-    Args:
-        source: a config or existing layers.
-        logits: give logits instead of probabilities, at every position.
-        attention_mask: add the input `attention_mask`.
-        dtype: dtype policy, for new layers.
+    `build_mlm_model` gives the same numbers at the asked positions alone. With `logits` the outputs
+    are logits instead of probabilities, at every position.
 
     Returns:
         A model from `token_input`, `seg_input`, `mask_input` to two outputs:
@@ -56,11 +46,6 @@ def build_gathered_pretraining_model(
 
     The last layer is computed at [CLS] and the asked positions alone, the vocabulary projection
     at the asked positions: of 128 positions with 20 asked for, that is a sixth of both.
-
-    Args:
-        source: a config or existing layers.
-        attention_mask: add the input `attention_mask`.
-        dtype: dtype policy, for new layers.
 
     Returns:
         A model from `token_input`, `seg_input` and `position_input`, (batch, n) int32, the
