@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from bert_tf.errors import BertError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def sklearn_metrics() -> types.ModuleType:
@@ -21,10 +20,7 @@ def sklearn_metrics() -> types.ModuleType:
     try:
         from sklearn import metrics
     except ImportError as error:
-        raise BertError(
-            "metrics are computed by scikit-learn, which is not installed; "
-            "type: pip install 'bert_tf[train]'."
-        ) from error
+        raise BertError("metrics need scikit-learn; type: pip install 'bert_tf[train]'.") from error
     return metrics
 
 
@@ -39,33 +35,27 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     Raises:
         BertError: they are no numbers, have another shape, are empty, or are not all finite.
     """
-    import numpy as np
-
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise BertError(f"{what} must be numbers: {error}.") from error
-    fits = len(array.shape) == len(shape) and all(
-        wanted in (None, length) for wanted, length in zip(shape, array.shape)
-    )
-    if not fits:
+    if len(array.shape) != len(shape) or any(
+        wanted not in (None, length) for wanted, length in zip(shape, array.shape)
+    ):
         wanted = ", ".join("examples" if length is None else str(length) for length in shape)
         raise BertError(f"{what} have the shape {array.shape}; it must be ({wanted}).")
     if array.size == 0:
         raise BertError("there is no example to evaluate.")
-    if not np.isfinite(array).all():
-        place = int(np.argwhere(~np.isfinite(array))[0][0])
+    if len(wrong := np.argwhere(~np.isfinite(array))):
         raise BertError(
-            f"{what} hold {array.ravel()[~np.isfinite(array.ravel())][0]} in example {place} "
-            "(counted from 0); if a training gave them, it diverged: lower the learning rate."
+            f"{what} hold {array[tuple(wrong[0])]} in example {wrong[0][0]} (counted from 0); "
+            "if a training gave them, it diverged: lower the learning rate."
         )
     return array
 
 
 def column(values: Any) -> Any:
     """Of (examples, 1) the one column; anything else as it is."""
-    import numpy as np
-
     if np.ndim(values) == 2 and np.shape(values)[1] == 1:
         return np.asarray(values)[:, 0]
     return values
@@ -77,8 +67,6 @@ def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
     Raises:
         BertError: their number is another, or one is not in [0, classes).
     """
-    import numpy as np
-
     numbers = finite(labels, "labels", (examples,))
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
     if wrong.any():
@@ -117,8 +105,6 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
     Raises:
         BertError: a row sums to something else, or holds what is no probability.
     """
-    import numpy as np
-
     sums = shares(probabilities).sum(axis=1, keepdims=True)
     if (np.abs(sums - 1) > 0.02).any():
         place = int(np.argmax(np.abs(sums - 1)))
@@ -143,8 +129,6 @@ def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.nda
         right: bool (examples, labels).
         probabilities: float64 (examples, labels).
     """
-    import numpy as np
-
     said = np.where(right, probabilities, 1 - probabilities)
     return -np.log(np.maximum(said, np.finfo(np.float64).eps))
 
@@ -162,8 +146,6 @@ def of_labels(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with any number of labels: the right ones, all probabilities, those predicted."""
-    import numpy as np
-
     given = finite(outputs, "outputs", (None, len(label_names)))
     probabilities = (sigmoid if from_logits else shares)(given)
     numbers = finite(labels, "labels", given.shape)

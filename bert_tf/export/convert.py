@@ -81,10 +81,7 @@ def convert_checkpoint(
     target = os.path.expanduser(os.fspath(target))
     if not overwrite:
         release.refuse_to_overwrite(target)  # before a large archive is unpacked
-    with (
-        locate(source, config_path, vocab_path) as files,
-        CheckpointReader(files.prefix) as reader,
-    ):
+    with locate(source, config_path, vocab_path) as files, CheckpointReader(files.prefix) as reader:
         assert files.config_path is not None
         assert files.vocab_path is not None
         BertConfig.from_file(files.config_path)  # what is copied had better be one

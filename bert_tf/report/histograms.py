@@ -14,11 +14,7 @@ _TAIL = 0.995  # of the texts are shown each in its place; the rest in the last 
 
 
 def draw_lengths(
-    counts: np.ndarray,
-    max_seq_length: int,
-    path: str | os.PathLike[str],
-    *,
-    title: str = "",
+    counts: np.ndarray, max_seq_length: int, path: str | os.PathLike[str], *, title: str = ""
 ) -> None:
     """Writes a PNG (1200 x 675) of a histogram of lengths, with the place where texts are cut.
 

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 Numbers = Mapping[str, Any]
 
-PREDICTORS = {
-    "model": "model",
-    "trigram": "3-gram",
-    "trigram_left": "left",
-    "unigram": "unigram",
-}
+PREDICTORS = {"model": "model", "trigram": "3-gram", "trigram_left": "left", "unigram": "unigram"}
 KINDS = {"single": "single pieces masked", "whole_word": "whole words masked"}
 _DRAWN = {"model": BLUE, "trigram": ORANGE, "unigram": GREY}
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
