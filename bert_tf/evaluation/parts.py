@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bert_tf.evaluation.inputs import sklearn_metrics
 from bert_tf.evaluation.results import (
@@ -14,9 +15,6 @@ from bert_tf.evaluation.results import (
     LabelScores,
     TwoClasses,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _CURVE_POINTS = 501
 _BINS = 10
@@ -63,14 +61,14 @@ def averages(right: np.ndarray, predicted: np.ndarray) -> dict[str, Average]:
         predicted: likewise.
     """
     metrics = sklearn_metrics()
+    # A single column would be taken for two classes, of which "not this label" is one.
+    single = right.ndim == 2 and right.shape[1] == 1
     found = {}
     for name in ("macro", "weighted", "micro"):
-        # A single column would be taken for two classes, of which "not this label" is one.
-        single = right.ndim == 2 and right.shape[1] == 1
-        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        scores = metrics.precision_recall_fscore_support(
             right, predicted, average="binary" if single else name, zero_division=0.0
         )
-        found[name] = Average(float(precision), float(recall), float(f1))
+        found[name] = Average(*map(float, scores[:3]))
     return found
 
 
@@ -85,8 +83,6 @@ def two_classes(
         probability: float (examples,), of the second class.
         names: of both.
     """
-    import numpy as np
-
     metrics = sklearn_metrics()
     hits = int((right & predicted).sum())
     either = int(right.sum() + predicted.sum())
@@ -110,8 +106,6 @@ def two_classes(
 
 def _curve(x: np.ndarray, y: np.ndarray, thresholds: np.ndarray) -> Curve:
     """The points, or so many of them, evenly chosen, as a picture can show."""
-    import numpy as np
-
     count = min(len(x), _CURVE_POINTS)
     kept = np.unique(np.linspace(0, len(x) - 1, count).round().astype(int))
     return Curve(*(tuple(map(float, values[kept])) for values in (x, y, thresholds)))
@@ -126,23 +120,16 @@ def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
         confidence: float (examples,), the highest probability of each.
         is_right: bool (examples,).
     """
-    import numpy as np
-
     edges = np.arange(_BINS + 1) / _BINS
     places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
-    counts = np.bincount(places, minlength=_BINS)
-    confidences = np.bincount(places, confidence, minlength=_BINS)
-    hits = np.bincount(places, is_right, minlength=_BINS)
+    counts, confidences, hits = (
+        np.bincount(places, weights, _BINS) for weights in (None, confidence, is_right)
+    )
+    bins = zip(*(one.tolist() for one in (edges[:-1], edges[1:], counts, confidences, hits)))
     return Calibration(
         error=float(np.abs(confidences - hits).sum() / len(confidence)),
         bins=tuple(
-            CalibrationBin(
-                low=float(edges[place]),
-                high=float(edges[place + 1]),
-                examples=int(count),
-                confidence=float(confidences[place] / count) if count else None,
-                accuracy=float(hits[place] / count) if count else None,
-            )
-            for place, count in enumerate(counts)
+            CalibrationBin(low, high, n, *((total / n, right / n) if n else (None, None)))
+            for low, high, n, total, right in bins
         ),
     )

@@ -33,7 +33,7 @@ def write_result_json(path: _Path, result: Result, **more: Any) -> None:
 
 
 def write_json(path: _Path, values: Mapping[str, Any]) -> None:
-    """Writes values by name as JSON, UTF-8, two spaces of indent, undefined as null.
+    """Writes values by name, as `write_result_json`.
 
     Raises:
         BertError: the file cannot be written.
@@ -56,11 +56,8 @@ def eval_results(
         loss: the mean over batches of their mean losses, as the original's `loss`; the mean over
             examples where it is not given. They differ in a last batch that is not full.
     """
-    return {
-        **{f"eval_{name}": value for name, value in result.original().items()},
-        "global_step": global_step,
-        "loss": result.loss if loss is None else loss,
-    }
+    values = {f"eval_{name}": value for name, value in result.original().items()}
+    return {**values, "global_step": global_step, "loss": result.loss if loss is None else loss}
 
 
 def write_eval_results(path: _Path, values: Mapping[str, float | int | None]) -> None:
@@ -84,8 +81,7 @@ def write_test_results(path: _Path, batches: Iterable[np.ndarray]) -> int:
 
     Args:
         path: the file.
-        batches: each float (rows, classes), or (rows,) of numbers; taken one after the other, so
-            that memory stays constant.
+        batches: each float (rows, classes), or (rows,) of numbers; taken one at a time.
 
     Returns:
         The number of lines.
@@ -96,8 +92,7 @@ def write_test_results(path: _Path, batches: Iterable[np.ndarray]) -> int:
     lines = 0
     with whole_file(path) as file:
         for batch in batches:
-            text = prediction_lines(batch)
-            file.write(text)
+            file.write(text := prediction_lines(batch))
             lines += text.count("\n")
     return lines
 

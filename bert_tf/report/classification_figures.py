@@ -24,17 +24,17 @@ from bert_tf.report.tables import width
 _Path = str | os.PathLike[str]
 
 _WRITTEN = 40
-"""Up to so many classes the cells of a confusion matrix are written in."""
+"""With up to so many classes, numbers are written into the cells of a confusion matrix."""
 _MOST = 200
 
 
 def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> None:
-    """Draws the confusion matrix: counts, and as colour and number the share of the row.
+    """Draws the confusion matrix: counts, and as colour and number the fraction of the row.
 
     Args:
         result: of classes, as its JSON.
         path: of the PNG.
-        title: above the picture; a word of its own if empty.
+        title: above the picture; how many examples there are if empty.
 
     Raises:
         BertError: there are more classes than can be drawn, matplotlib or scikit-learn is not
@@ -59,7 +59,7 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     figure = new_figure(side + longest + 2.2, side + longest + 1.5)
     from matplotlib.colors import PowerNorm
 
-    # Layout that knows of square cells; the plain one pushes labels over the edge.
+    # A layout that knows of square cells; the plain one pushes labels over the edge.
     figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
     axes = figure.add_subplot()
     # Among many classes what is wrong is spread thin: the root makes 1 % visible.

@@ -1,6 +1,6 @@
-"""Shows how a pretrained model was judged: tables for the terminal, and a bar chart.
+"""Shows the evaluation of a pretrained model: tables for the terminal, and a bar chart.
 
-Both take the judgement as JSON has it: `groups`, `weighted_mean`, `plain_mean`, `settings`.
+Both take its JSON: `groups`, `weighted_mean`, `plain_mean`, `settings`.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def judgement_text(judgement: Numbers) -> str:
 def draw_judgement(
     judgement: Numbers, path: str | os.PathLike[str], title: str = "Text that was held out"
 ) -> None:
-    """Writes a bar chart as PNG: masked pieces and words, and next sentence, by group.
+    """Writes a bar chart as PNG: masked tokens and words, and next sentence, by group.
 
     Args:
-        judgement: see above.
+        judgement: the JSON.
         path: of the picture.
         title: above it.
 
@@ -89,10 +89,8 @@ def draw_judgement(
     axes[0].set_yticks(places, names.shown, fontsize=10)
     axes[0].invert_yaxis()
     handles = [Patch(color=colour, label=PREDICTORS[name]) for name, colour in drawn.items()]
-    handles += [
-        Patch(color="#444444", label="top-1"),
-        Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"),
-    ]
+    handles.append(Patch(color="#444444", label="top-1"))
+    handles.append(Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10
     )
@@ -118,9 +116,7 @@ def _masked_table(rows: Sequence[Numbers], kind: str) -> str:
         scores = [row[kind][name] for name in predictors]
         line = [printable(row["name"]), f"{scores[0]['positions']:,}"]
         for what in ("top1", "top5"):
-            first, *others = scores
-            line.append(_share(first[what], first[f"{what}_half_width"]))
-            line += [_share(score[what]) for score in others]
+            line += [_share(score, what, not place) for place, score in enumerate(scores)]
         line += [_number(score["perplexity"]) for score in scores]
         cells.append(line)
     return table(cells, "<" + ">" * (len(cells[0]) - 1), indent="")
@@ -133,24 +129,17 @@ def _pairs_table(rows: Sequence[Numbers]) -> str:
     ]
     for row in rows:
         score = row["next_sentence"]
-        cells.append(
-            [
-                printable(row["name"]),
-                f"{score['pairs']:,}",
-                f"{score['random_pairs']:,}",
-                _share(score["balanced"], score["balanced_half_width"]),
-                _share(score["on_true"]),
-                _share(score["on_random"]),
-                _share(score["as_drawn"], score["as_drawn_half_width"]),
-            ]
-        )
+        shares = [_share(score, name) for name in ("balanced", "on_true", "on_random", "as_drawn")]
+        counts = [f"{score[name]:,}" for name in ("pairs", "random_pairs")]
+        cells.append([printable(row["name"]), *counts, *shares])
     return table(cells, "<>>>>>>", indent="")
 
 
-def _share(share: float | None, half_width: float | None = None) -> str:
-    if share is None:
+def _share(score: Numbers, what: str, with_width: bool = True) -> str:
+    if score[what] is None:
         return "-"
-    return f"{100 * share:.1f}" + ("" if half_width is None else f" ±{100 * half_width:.1f}")
+    width = score.get(f"{what}_half_width") if with_width else None
+    return f"{100 * score[what]:.1f}" + ("" if width is None else f" ±{100 * width:.1f}")
 
 
 def _number(value: float | None) -> str:
