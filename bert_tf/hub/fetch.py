@@ -7,6 +7,7 @@ an answer's headers, and what breaks is the body.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import http.client
@@ -28,10 +29,10 @@ TIMEOUT_SECONDS = 30.0
 """Without a byte for so long, a connection counts as cut."""
 
 DELAYS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each further try; from the first again when one got further than any."""
+"""Seconds to wait before each further try; from the first again when one got more than any."""
 
 _LONGEST_DELAY = 60.0
-"""A server that asks for more patience (Retry-After) gets this much."""
+"""The most that a server can ask us to wait (Retry-After)."""
 
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _BLOCK = 1 << 18
@@ -48,21 +49,22 @@ class _BrokenError(Exception):
 
 
 def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
-    """Fetches a .zip, from where an earlier call was broken off if that is possible.
+    """Fetches a .zip, resuming what an earlier call left if that is possible.
 
     Args:
         url: http or https; proxies and certificates are those of the environment.
-        part: the file to write. When an exception breaks the call off, what has come stays there,
-            to go on from; `partial.discard` removes it.
+        part: the file to write. When an exception ends the call, what has come stays there to be
+            resumed; `partial.discard` removes it.
         limit: the most bytes to take.
-        progress: shows how it goes on.
+        progress: shows how far it is.
 
     Returns:
         What the server said of the file.
 
     Raises:
         BertError: the server refuses, has no such file, sends something else or too much; it
-            cannot be reached, or the connection broke too often; the disk is full.
+            cannot be reached, or the connection broke too often.
+        OSError: the disk is full, or `part` cannot be written.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise BertError(f"{url} is no address to download from: it has to start with https://.")
@@ -75,26 +77,18 @@ def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
             if partial.size(part) > furthest:
                 furthest, failures = partial.size(part), 0
             if failures == len(DELAYS):
+                have = partial.kept(url, part)[1]
+                advice = "Check the network, and HTTPS_PROXY if there is a proxy."
+                if have:
+                    advice = f"What has come ({have / 1e6:,.1f} MB) is kept for the next try."
                 raise BertError(
-                    f"could not download {url}: {failure}. {_what_to_do(url, part)}"
+                    f"could not download {url}: {failure}. {advice} Or download it in another "
+                    "way, and pass the .zip with --checkpoint."
                 ) from None
             delay = max(DELAYS[failures], min(failure.delay, _LONGEST_DELAY))
             failures += 1
             progress.say(f"{failure}; trying again in {delay:.0f} s")
             time.sleep(delay)
-
-
-def _what_to_do(url: str, part: str) -> str:
-    first = _what_is_kept(url, part) or "Check the network, and HTTPS_PROXY if there is a proxy."
-    return f"{first} Or download it in another way, and pass the .zip with --checkpoint."
-
-
-def _what_is_kept(url: str, part: str) -> str:
-    """A sentence on what has come, if it can be gone on with; else nothing."""
-    have = partial.kept(url, part)[1]
-    if not have:
-        return ""
-    return f"What has come ({have / 1e6:,.1f} MB) is kept: the same command goes on from there."
 
 
 def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
@@ -132,10 +126,11 @@ def _receive(
 
     Raises:
         _BrokenError: the connection was cut.
-        BertError: it is no .zip, too long, or the disk is full.
+        BertError: it is no .zip, or too long.
+        OSError: it cannot be written.
     """
-    file = None
-    try:
+    with contextlib.ExitStack() as opened:
+        file = None
         while remote.size is None or have < remote.size:
             try:
                 block = response.read1(_BLOCK)
@@ -150,7 +145,7 @@ def _receive(
                     _check_start(block, response)
                     partial.discard(part)  # not before: a login page must not cost what has come
                     partial.write_note(part, remote)
-                file = open(part, "ab", buffering=0)  # noqa: SIM115
+                file = opened.enter_context(open(part, "ab", buffering=0))
             have += len(block)
             if have > limit:
                 file.close()
@@ -159,21 +154,11 @@ def _receive(
                     f"{remote.url} sends more than this release can have ({limit / 1e6:,.0f} MB). "
                     "Nothing of it was kept."
                 )
-            _write(file, block)
+            rest = memoryview(block)
+            while rest:  # unbuffered, so that nothing is left to fail when closing
+                rest = rest[file.write(rest) :]
             progress.add(len(block))
-    except OSError as error:
-        raise _disk_error(remote.url, part, error) from error
-    finally:
-        if file is not None:
-            file.close()
     return have
-
-
-def _write(file: Any, block: bytes) -> None:
-    """Writes all of a block; unbuffered, so that nothing is left to fail when closing."""
-    view = memoryview(block)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
@@ -265,19 +250,8 @@ def _check_start(block: bytes, response: http.client.HTTPResponse) -> None:
     page = kind == "text/html" or block.lstrip()[:1] == b"<"
     raise BertError(
         f"{response.url} sent {'a web page' if page else f'something else ({kind})'} instead of a "
-        ".zip. A proxy or the login page of a network often does that: open the address in a "
-        "browser to see it."
+        ".zip, perhaps the login page of a proxy or network: open the address in a browser."
     )
-
-
-def _disk_error(url: str, part: str, error: OSError) -> BertError:
-    folder, kept = os.path.dirname(part), _what_is_kept(url, part)
-    if error.errno in DISK_FULL:
-        return BertError(
-            f"the disk is full: no more can be written to {folder} ({error.strerror}). Make room, "
-            f"or set BERT_TF_HOME to another folder. {kept}".rstrip()
-        )
-    return BertError(f"cannot write {part}: {error.strerror}. {kept}".rstrip())
 
 
 def _cut(have: int, remote: Remote, reason: str) -> str:

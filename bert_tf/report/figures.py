@@ -57,7 +57,9 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise BertError("pictures need matplotlib; type: pip install 'bert_tf[train]'.") from error
+        raise BertError(
+            "matplotlib is not installed; type: pip install 'bert_tf[train]'."
+        ) from error
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
