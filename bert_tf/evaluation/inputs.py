@@ -1,4 +1,4 @@
-"""Labels and a model's outputs as the metrics take them, checked."""
+"""Labels and a model's outputs as the metrics take them; `BertError` if they do not fit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from bert_tf.errors import BertError
 
 
 def sklearn_metrics() -> types.ModuleType:
-    """`sklearn.metrics`, imported when it is first needed.
-
-    Raises:
-        BertError: scikit-learn is not installed.
-    """
+    """`sklearn.metrics`, imported when it is first needed."""
     try:
         from sklearn import metrics
     except ImportError as error:
@@ -31,9 +27,6 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
         values: numbers.
         what: their name in a message.
         shape: with None for any length above 0.
-
-    Raises:
-        BertError: they are no numbers, have another shape, are empty, or are not all finite.
     """
     try:
         array = np.asarray(values, np.float64)
@@ -62,11 +55,7 @@ def column(values: Any) -> Any:
 
 
 def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
-    """Labels as int64 (examples,).
-
-    Raises:
-        BertError: their number is another, or one is not in [0, classes).
-    """
+    """Labels, whole numbers in [0, classes), as int64 (examples,)."""
     numbers = finite(labels, "labels", (examples,))
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
     if wrong.any():
@@ -86,11 +75,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def shares(values: np.ndarray) -> np.ndarray:
-    """The values, if all are in [0, 1].
-
-    Raises:
-        BertError: one is not.
-    """
+    """The values, all in [0, 1]."""
     outside = (values < 0) | (values > 1)
     if outside.any():
         raise BertError(
@@ -100,11 +85,7 @@ def shares(values: np.ndarray) -> np.ndarray:
 
 
 def normalized(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves.
-
-    Raises:
-        BertError: a row sums to something else, or holds what is no probability.
-    """
+    """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves."""
     sums = shares(probabilities).sum(axis=1, keepdims=True)
     if (np.abs(sums - 1) > 0.02).any():
         place = int(np.argmax(np.abs(sums - 1)))

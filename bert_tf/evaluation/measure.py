@@ -1,6 +1,5 @@
 """From labels and what a model says about them to all metrics, computed by scikit-learn.
 
-One function for each kind of task: `measure_classes`, `measure_multilabel`, `measure_regression`.
 Correlations are SciPy's, which scikit-learn brings along. What is undefined, such as the area under
 the ROC curve where only one class occurs, is None, never NaN.
 """

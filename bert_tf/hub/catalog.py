@@ -183,8 +183,7 @@ def get(name: str) -> Release:
     Raises:
         BertError: none; the message has the names most like it.
     """
-    release = lookup(name)
-    if release is None:
+    if (release := lookup(name)) is None:
         raise BertError(
             f"there is no release named {name!r}.{suggestion(name)} All names: "
             "`python -m bert_tf list`."

@@ -107,7 +107,9 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
                 raise
             # What an earlier call left may have been spoilt by a crash of the machine.
             shown.say(f"put together from parts, it is damaged; starting anew ({error})")
-    _record(home, release, url, sha256, os.path.getsize(part))
+    today = datetime.date.today().isoformat()
+    record = {"url": url, "size": os.path.getsize(part), "sha256": sha256, "date": today}
+    write_json(store.record_path(home, release), record)  # to compare later downloads with
     partial.discard(part)
     return target
 
@@ -126,7 +128,7 @@ def _limit(release: Release) -> int:
 
 
 def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
-    """Checks the archive against what its server and an earlier download say; returns its SHA-256.
+    """Checks the archive by what its server and an earlier download say; returns its SHA-256.
 
     Raises:
         DamagedArchiveError: it differs.
@@ -209,13 +211,6 @@ def _check_replaceable(target: str) -> None:
 
 
 _OURS = (CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME)
-
-
-def _record(home: str, release: Release, url: str, sha256: str, size: int) -> None:
-    """Notes what came, to compare later downloads with."""
-    today = datetime.date.today().isoformat()
-    record = {"url": url, "size": size, "sha256": sha256, "date": today}
-    write_json(store.record_path(home, release), record)
 
 
 @contextlib.contextmanager

@@ -183,7 +183,16 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
                 wait = error.headers.get("Retry-After", "")
                 delay = float(wait) if wait.isdecimal() else 0.0
                 raise _BrokenError(f"the server answered {said}", delay) from None
-        raise BertError(_refused(url, status, said)) from None
+        if status in (404, 410):
+            said = f"there is no file at {url} ({said}). If BERT_TF_URL is set, check it."
+        elif status == 407:
+            said = f"the proxy wants a login ({said}): HTTPS_PROXY=http://user:password@host:port."
+        else:
+            said = (
+                f"the server refuses to give {url} ({said}). A proxy may be the reason. Try the "
+                "address in a browser, and pass the .zip with --checkpoint."
+            )
+        raise BertError(said) from None
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -207,17 +216,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
             raise BertError(f"{req.full_url} leads to {newurl}, which is not secure.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _refused(url: str, status: int, said: str) -> str:
-    if status in (404, 410):
-        return f"there is no file at {url} ({said}). If BERT_TF_URL is set, check it."
-    if status == 407:
-        return f"the proxy wants a login ({said}): HTTPS_PROXY=http://user:password@host:port."
-    return (
-        f"the server refuses to give {url} ({said}). A proxy may be the reason. Try the address "
-        "in a browser, and pass the .zip with --checkpoint."
-    )
 
 
 def _check_size(remote: Remote, have: int, limit: int, part: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
+import itertools
 import os
 import re
 import textwrap
@@ -180,7 +181,9 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
     if not prefixes:
         if advice := foreign.describe(folder):
             raise BertError(f"{folder} {advice}")
-        below = {sub: found for sub in _subfolders(folder) if (found := _prefixes(sub))}
+        with os.scandir(folder) as entries:
+            subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+        below = {sub: found for sub in subs if (found := _prefixes(sub))}
         if not below:
             raise BertError(
                 f"there is no checkpoint in the folder {folder}: no file that ends in .index. "
@@ -189,18 +192,15 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
         if len(below) > 1:
             names = ", ".join(sorted(map(os.path.basename, below)))
             raise BertError(
-                f"the folder {folder} has several with a checkpoint in them ({names}). Pass the "
-                "one that you mean."
+                f"the folder {folder} has several with a checkpoint ({names}). Pass one of them."
             )
         folder, prefixes = below.popitem()
     noted = _noted(folder)
     if noted in prefixes:
         return noted
     if noted is not None:
-        remarks.append(
-            f"The file {os.path.join(folder, STATE_NAME)} names {os.path.basename(noted)}, which "
-            "is not there."
-        )
+        noted_in, name = os.path.join(folder, STATE_NAME), os.path.basename(noted)
+        remarks.append(f"The file {noted_in} names {name}, which is not there.")
     chosen = max(prefixes, key=_age)
     if len(prefixes) > 1:
         names = ", ".join(os.path.basename(p) for p in sorted(prefixes) if p != chosen)
@@ -220,11 +220,6 @@ def _prefixes(folder: str) -> list[str]:
     if "saved_model.pb" in names or os.path.basename(os.path.abspath(folder)) == "variables":
         stems.discard("variables")
     return [os.path.join(folder, stem) for stem in sorted(stems)]
-
-
-def _subfolders(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
 
 
 def _age(prefix: str) -> tuple[int, float]:
@@ -262,8 +257,8 @@ def _check_parts(prefix: str) -> None:
     shards = _shards(prefix)
     if not os.path.isfile(prefix + ".index"):
         raise BertError(
-            f"{prefix}.index is missing; there is only {os.path.basename(min(shards))}. The index "
-            "says which weight lies where: copy or download it too."
+            f"{prefix}.index is missing; there is only {os.path.basename(min(shards))}. Copy or "
+            "download the index too: it says which weight is where."
         )
     for part in (prefix + ".index", *shards):
         advice = foreign.describe(part)
@@ -273,7 +268,7 @@ def _check_parts(prefix: str) -> None:
             raise BertError(f"{part} is empty (0 bytes): copy or download it again.")
     if not shards:
         raise BertError(
-            f"the weights are missing: beside {prefix}.index there is no "
+            f"the weights are missing: next to {prefix}.index there is no "
             f"{os.path.basename(prefix)}.data-00000-of-00001. Copy or download it too."
         )
 
@@ -298,10 +293,10 @@ def _companion(
                 raise BertError(f"there is no {name} at {given}.{_suggestion(given)}")
             return _genuine(given)
         folder, needed = given, True
-    if os.path.isfile(os.path.join(folder, name)):
-        return _genuine(os.path.join(folder, name))
-    escaped = glob.escape(folder)
-    found = sorted({p for pattern in patterns for p in glob.glob(os.path.join(escaped, pattern))})
+    found = [os.path.join(folder, name)]
+    if not os.path.isfile(found[0]):
+        every = (glob.glob(os.path.join(glob.escape(folder), pattern)) for pattern in patterns)
+        found = sorted(set(itertools.chain.from_iterable(every)))
     if len(found) == 1:
         return _genuine(found[0])
     if not needed:

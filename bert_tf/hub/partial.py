@@ -39,16 +39,12 @@ class Remote:
         etag = headers.get("ETag", "")
         # A weak one ("W/...") may stand for two files that differ.
         validator = etag if etag.startswith('"') else headers.get("Last-Modified")
-        crc = re.search(r"crc32c=([A-Za-z0-9+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
-        raw = b""
+        sums = ",".join(headers.get_all("x-goog-hash", []))
+        crc, raw = re.search(r"crc32c=([A-Za-z0-9+/]+=*)", sums), b""
         with contextlib.suppress(ValueError):
             raw = base64.b64decode(crc[1]) if crc else b""
-        return cls(
-            url,
-            int(length) if length.isdecimal() else None,
-            validator,
-            int.from_bytes(raw, "big") if len(raw) == 4 else None,
-        )
+        crc32c = int.from_bytes(raw, "big") if len(raw) == 4 else None
+        return cls(url, int(length) if length.isdecimal() else None, validator, crc32c)
 
     def continues(self, headers: email.message.Message, have: int) -> bool:
         """Whether a partial answer (206) is the rest of this file, from byte `have` on."""

@@ -115,9 +115,9 @@ def installed() -> list[Installed]:
     found: dict[str, Installed] = {}
     by_folder = {release.folder: release for release in RELEASES}
     for store in homes():
-        for folder in _folders(store):
+        for folder in sorted(_list(store)):
             path = os.path.join(store, folder)
-            if folder not in found and has_checkpoint(path):
+            if folder[0] != "." and folder not in found and has_checkpoint(path):
                 release = by_folder.get(folder)
                 found[folder] = Installed(release.name if release else folder, path, release)
     order = {folder: place for place, folder in enumerate(by_folder)}
@@ -125,14 +125,7 @@ def installed() -> list[Installed]:
 
 
 def find(name: str) -> str | None:
-    """The folder of a checkpoint that is here.
-
-    Args:
-        name: of a release, or of a folder in one of the places to look in.
-
-    Returns:
-        Its path, or None.
-    """
+    """The folder of a checkpoint that is here, by the name of its release or folder; or None."""
     from bert_tf.hub.catalog import lookup
 
     release = lookup(name)
@@ -199,10 +192,6 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
             if isinstance(record.get("sha256"), str):
                 return path, record
     return None
-
-
-def _folders(store: str) -> list[str]:
-    return sorted(name for name in _list(store) if name[0] != ".")
 
 
 def _list(folder: str) -> list[str]:

@@ -98,9 +98,7 @@ def _most_confused(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
     rows = [["right", "predicted", "times", "of these"]]
     for count, share, right, predicted in wrong[:_CONFUSIONS]:
         rows.append([names[right], names[predicted], str(count), percent(share)])
-    if not wrong:
-        return "  no class is taken for another"
-    return table(rows, "<<>>")
+    return table(rows, "<<>>") if wrong else "  no class is taken for another"
 
 
 def _scores(of: Mapping[str, Any]) -> list[str]:

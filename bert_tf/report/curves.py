@@ -23,7 +23,7 @@ class Panel(NamedTuple):
     Attributes:
         column: of the rows; what evaluations found is in `eval_<column>`.
         title: what it shows, with its unit.
-        percent: whether the number is a share, shown in percent.
+        percent: whether the number is a fraction, shown in percent.
         chance: what guessing gives, if that is known.
         scientific: whether numbers are written as 5e-5.
     """
@@ -108,17 +108,10 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
         axes.axhline(panel.chance * scale, color=GREY, **style)
     axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
     if found:
-        axes.annotate(
-            f"last: {', '.join(found)}",
-            (1, 0),
-            xycoords="axes fraction",
-            xytext=(0, -20),  # level with the name of the axis
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=9,
-            color=GREY,
-        )
+        style = {"ha": "right", "va": "top", "fontsize": 9, "color": GREY}
+        text = f"last: {', '.join(found)}"
+        # Level with the name of the axis.
+        axes.annotate(text, (1, 0), (0, -20), "axes fraction", "offset points", **style)
     axes.set_xlabel("step", loc="left", fontsize=9, color=GREY)
     axes.tick_params(labelsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))

@@ -66,24 +66,22 @@ def draw_lengths(
     axes.annotate(
         f"max_seq_length {max_seq_length}",
         (max_seq_length + 0.5, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-6 if near else 6, -4),
-        textcoords="offset points",
+        (-6 if near else 6, -4),
+        ("data", "axes fraction"),
+        "offset points",
         ha="right" if near else "left",
         va="top",
         color=GREY,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     if end < longest:
+        style = {"ha": "right", "color": GREY, "fontsize": 8, "textcoords": "offset points"}
         axes.annotate(
             f"last bar: all longer ones,\nup to {longest:,}",
             (starts[-1] + step / 2, heights[-1]),
-            xytext=(0, 14),
-            textcoords="offset points",
-            ha="right",
-            color=GREY,
-            fontsize=8,
+            (0, 14),
             arrowprops={"arrowstyle": "-", "color": GREY},
+            **style,
         )
     axes.set(xlim=(-0.5, right), ylim=(0, 1.12 * max(int(heights.max()), 1)), ylabel="texts")
     axes.set_xlabel("pieces, [CLS] and [SEP] counted" + (f"; {step} a bar" if step > 1 else ""))

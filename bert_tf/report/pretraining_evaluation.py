@@ -9,15 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    drawable_names,
-    new_figure,
-    plain_axes,
-    save_figure,
-)
+from bert_tf.report import figures
 from bert_tf.report.tables import printable, table
 
 if TYPE_CHECKING:
@@ -27,7 +19,7 @@ Numbers = Mapping[str, Any]
 
 PREDICTORS = {"model": "model", "trigram": "3-gram", "trigram_left": "left", "unigram": "unigram"}
 KINDS = {"single": "single pieces masked", "whole_word": "whole words masked"}
-_DRAWN = {"model": BLUE, "trigram": ORANGE, "unigram": GREY}
+_DRAWN = {"model": figures.BLUE, "trigram": figures.ORANGE, "unigram": figures.GREY}
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
 _NOTES = """\
@@ -71,11 +63,11 @@ def draw_judgement(
     from matplotlib.patches import Patch
 
     rows = _rows(judgement)
-    names = drawable_names([row["name"] for row in rows])
+    names = figures.drawable_names([row["name"] for row in rows])
     groups = len(judgement["groups"])
     # The means stand apart from the groups.
     places = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
-    figure = new_figure(12.5, 1.9 + 0.62 * len(rows))
+    figure = figures.new_figure(12.5, 1.9 + 0.62 * len(rows))
     axes = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1, 0.62]})
     drawn = {name: colour for name, colour in _DRAWN.items() if name in rows[0]["single"]}
     # One scale for both, to be compared.
@@ -91,13 +83,12 @@ def draw_judgement(
     handles = [Patch(color=colour, label=PREDICTORS[name]) for name, colour in drawn.items()]
     handles.append(Patch(color="#444444", label="top-1"))
     handles.append(Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10
-    )
+    style: dict[str, Any] = {"ncols": len(handles), "frameon": False, "fontsize": 10}
+    figure.legend(handles=handles, loc="outside lower center", **style)
     figure.suptitle(title, fontsize=13, x=0.01, ha="left")
     if names.remark:
         figure.supxlabel(names.remark, fontsize=8)
-    save_figure(figure, path)
+    figures.save_figure(figure, path)
 
 
 def _rows(judgement: Numbers) -> list[Numbers]:
@@ -155,7 +146,7 @@ def _draw_masked(
     drawn: Mapping[str, str],
     most: float,
 ) -> None:
-    plain_axes(ax, "x")
+    figures.plain_axes(ax, "x")
     height = 0.8 / len(drawn)
     for number, (name, colour) in enumerate(drawn.items()):
         ys = [place + (number - (len(drawn) - 1) / 2) * height for place in places]
@@ -171,15 +162,15 @@ def _draw_masked(
 
 
 def _draw_pairs(ax: Axes, scores: Sequence[Numbers], places: Sequence[float]) -> None:
-    plain_axes(ax, "x")
+    figures.plain_axes(ax, "x")
     shares = [100 * (score["balanced"] or 0) for score in scores]
     widths = [100 * (score["balanced_half_width"] or 0) for score in scores]
     error: dict[str, Any] = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
-    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, color=BLUE, linewidth=0)
+    style: dict[str, Any] = {"color": figures.BLUE, "linewidth": 0}
+    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, **style)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, fontweight="bold", color="#333333")
-    ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
-    ax.set_xlim(0, 115)
-    ax.set_xticks(range(0, 101, 25))
+    ax.axvline(50, color=figures.GREY, linewidth=1, linestyle="--")
+    ax.set(xlim=(0, 115), xticks=range(0, 101, 25))
     ax.tick_params(axis="y", length=0)
     ax.set_title("Next sentence, balanced pairs", fontsize=11, loc="left")
     ax.set_xlabel("right, % (chance: 50)", fontsize=9)

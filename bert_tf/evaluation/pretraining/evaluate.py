@@ -14,6 +14,7 @@ from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES
 from bert_tf.errors import BertError
+from bert_tf.evaluation.pretraining import results
 from bert_tf.evaluation.pretraining.baselines import (
     BASELINES,
     Answers,
@@ -22,13 +23,7 @@ from bert_tf.evaluation.pretraining.baselines import (
     contexts_of,
     ranks,
 )
-from bert_tf.evaluation.pretraining.results import (
-    GroupJudgement,
-    Judgement,
-    judged_masks,
-    judged_pairs,
-    means,
-)
+from bert_tf.evaluation.pretraining.results import Judgement
 from bert_tf.files.progress import Progress
 from bert_tf.options import COUNT, FRACTION, ROWS, SEED
 from bert_tf.text import Packed, Vocabulary
@@ -112,9 +107,8 @@ def judge_pretraining(
     from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
 
     run = bert.predictor(build_gathered_pretraining_model(bert.layers))
-    return judge_predictions(
-        run, bert.vocab, corpus, held_out, max_seq_length=max_seq_length, **options
-    )
+    options["max_seq_length"] = max_seq_length
+    return judge_predictions(run, bert.vocab, corpus, held_out, **options)
 
 
 def judge_predictions(
@@ -192,13 +186,13 @@ def judge_predictions(
                     lot |= counted
             in_single, in_words = (
                 {
-                    predictor: judged_masks(found.loss, found.rank, questions.places // STRETCH)
+                    predictor: results.judged_masks(*found, questions.places // STRETCH)
                     for predictor, found in lot.items()
                 }
                 for lot, questions in zip(answers, asked)
             )
-            next_sentence = judged_pairs(said_random, pairs.is_random, pairs.a_start // STRETCH)
-            judged.append(GroupJudgement(name, share, in_single, in_words, next_sentence))
+            follows = results.judged_pairs(said_random, pairs.is_random, pairs.a_start // STRETCH)
+            judged.append(results.GroupJudgement(name, share, in_single, in_words, follows))
     settings = {
         "max_seq_length": max_seq_length,
         "short_seq_prob": pair_rules.short_seq_prob,
@@ -213,8 +207,8 @@ def judge_predictions(
     }
     return Judgement(
         tuple(judged),
-        means("mean as in training", judged, shares),
-        means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
+        results.means("mean as in training", judged, shares),
+        results.means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
         settings,
     )
 
@@ -289,9 +283,8 @@ def _answer(
     run: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
 ) -> tuple[Answers, np.ndarray]:
     """The model's answers for the masked tokens, and of each pair whether it is random, bool."""
-    count = len(questions.lengths)
-    loss, rank = np.empty(len(questions.ids)), np.empty(len(questions.ids), np.int64)
-    random = np.empty(count, bool)
+    count, asked = len(questions.lengths), len(questions.ids)
+    loss, rank, random = np.empty(asked), np.empty(asked, np.int64), np.empty(count, bool)
     tokens, segments, positions = questions.inputs.values()
     each = zip(tokens.tolist(), segments.tolist(), questions.lengths)
     rows = PackedRows([Packed(t[:length], s[:length]) for t, s, length in each], tokens.shape[1])

@@ -148,17 +148,16 @@ def judged_pairs(
 ) -> NextSentenceScore:
     """The metrics of predictions of next sentences; bool (n,), bool (n,) and integers (n,)."""
     right = (said_random == is_random).astype(np.float64)
-    accuracy, widths = [], []
-    for kind in (~is_random, is_random):
-        accuracy.append(float(right[kind].mean()) if kind.any() else math.nan)
-        widths.append(half_width(right[kind], clusters[kind]))
+    kinds = (~is_random, is_random)
+    on_true, on_random = (float(right[k].mean()) if k.any() else math.nan for k in kinds)
+    widths = [half_width(right[kind], clusters[kind]) for kind in kinds]
     return NextSentenceScore(
         pairs=len(right),
         random_pairs=int(is_random.sum()),
-        balanced=sum(accuracy) / 2,
+        balanced=(on_true + on_random) / 2,
         balanced_half_width=math.hypot(*widths) / 2,
-        on_true=accuracy[0],
-        on_random=accuracy[1],
+        on_true=on_true,
+        on_random=on_random,
         as_drawn=float(right.mean()),
         as_drawn_half_width=half_width(right, clusters),
     )
