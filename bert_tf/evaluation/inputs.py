@@ -49,9 +49,7 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
 
 def column(values: Any) -> Any:
     """Of (examples, 1) the one column; anything else as it is."""
-    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
-        return np.asarray(values)[:, 0]
-    return values
+    return np.asarray(values)[:, 0] if np.shape(values)[1:] == (1,) else values
 
 
 def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
@@ -65,13 +63,6 @@ def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
             f"labels are whole numbers from 0 to {classes - 1}."
         )
     return numbers.astype(np.int64)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (examples, classes) of logits."""
-    from scipy import special
-
-    return special.softmax(logits, axis=1)
 
 
 def shares(values: np.ndarray) -> np.ndarray:
@@ -96,13 +87,6 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
     return probabilities / sums
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, each for itself."""
-    from scipy import special
-
-    return special.expit(logits)
-
-
 def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """In nats, float64 (examples, labels); bounded by float64's step below 1, as log loss is.
 
@@ -118,8 +102,10 @@ def of_classes(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with one class each: the right class, all probabilities, the predicted class."""
+    from scipy import special
+
     given = finite(outputs, "outputs", (None, len(label_names)))
-    probabilities = (softmax if from_logits else normalized)(given)
+    probabilities = special.softmax(given, axis=1) if from_logits else normalized(given)
     return class_numbers(labels, *given.shape), probabilities, given.argmax(axis=1)
 
 
@@ -127,8 +113,10 @@ def of_labels(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with any number of labels: the right ones, all probabilities, those predicted."""
+    from scipy import special
+
     given = finite(outputs, "outputs", (None, len(label_names)))
-    probabilities = (sigmoid if from_logits else shares)(given)
+    probabilities = special.expit(given) if from_logits else shares(given)
     numbers = finite(labels, "labels", given.shape)
     if not np.isin(numbers, (0, 1)).all():
         raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")

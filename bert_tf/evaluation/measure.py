@@ -47,6 +47,7 @@ def measure_classes(
         raise BertError(f"a classification needs at least 2 classes; {classes} given.")
     right, probabilities, predicted = inputs.of_classes(labels, outputs, label_names, from_logits)
     confusion = sklearn.confusion_matrix(right, predicted, labels=range(classes))
+    counts = (confusion.diagonal(), confusion.sum(1), confusion.sum(0))
     hits = int(confusion.trace())
     statistics = {"macro_f1": resampled.macro_f1, "matthews": resampled.matthews}
     two = None
@@ -67,9 +68,7 @@ def measure_classes(
         intervals=found,
         accuracy=hits / len(right),
         matthews=matthews,
-        labels=parts.label_scores(
-            label_names, confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-        ),
+        labels=parts.label_scores(label_names, *counts),
         averages=parts.averages(right, predicted),
         confusion=tuple(map(tuple, confusion.tolist())),
         calibration=parts.calibration(probabilities.max(axis=1), right == predicted),

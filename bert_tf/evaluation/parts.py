@@ -49,9 +49,7 @@ def label_scores(
 def averages(right: np.ndarray, predicted: np.ndarray) -> dict[str, results.Average]:
     """Macro, weighted and micro averaged precision, recall and F1.
 
-    Args:
-        right: classes (examples,), or 0 and 1 (examples, labels).
-        predicted: likewise.
+    `right` and `predicted` are classes (examples,), or 0 and 1 (examples, labels).
     """
     metrics = sklearn_metrics()
     # A single column would be taken for two classes, of which "not this label" is one.
@@ -70,11 +68,7 @@ def two_classes(
 ) -> results.TwoClasses:
     """What only two classes have.
 
-    Args:
-        right: int (examples,).
-        predicted: int (examples,).
-        probability: float (examples,), of the second class.
-        names: of both.
+    `right` and `predicted` are int, `probability`, of the second class, is float (examples,).
     """
     metrics = sklearn_metrics()
     hits = int((right & predicted).sum())

@@ -118,9 +118,7 @@ def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
     spreadsheets and pandas read it; several labels are joined by ", "; undefined is empty.
     """
     with whole_file(path) as file:
-        if not rows:
-            return
-        for cells in ([*rows[0]], *(row.values() for row in rows)):
+        for cells in (*map(list, rows[:1]), *(row.values() for row in rows)):
             file.write("\t".join(map(_cell, cells)) + "\n")
 
 

@@ -89,9 +89,7 @@ class Release:
         return f"{base.rstrip('/')}/{self.archive}.zip"
 
     def _size(self, letter: str) -> int:
-        found = re.search(rf"_{letter}-(\d+)", self.archive)
-        assert found, self.archive
-        return int(found[1])
+        return int(re.findall(rf"_{letter}-(\d+)", self.archive)[0])
 
 
 def _english(name: str, archive: str, about: str, *aliases: str, folder: str = "") -> Release:

@@ -115,12 +115,7 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
 
 
 def _receive(
-    response: http.client.HTTPResponse,
-    remote: Remote,
-    part: str,
-    have: int,
-    limit: int,
-    progress: Progress,
+    body: http.client.HTTPResponse, remote: Remote, part: str, have: int, limit: int, bar: Progress
 ) -> int:
     """Appends what comes to the part; returns its size at the end.
 
@@ -133,7 +128,7 @@ def _receive(
         file = None
         while remote.size is None or have < remote.size:
             try:
-                block = response.read1(_BLOCK)
+                block = body.read1(_BLOCK)
             except (OSError, http.client.HTTPException) as error:
                 raise _BrokenError(_cut(have, remote, _reason(error))) from None
             if not block:
@@ -142,7 +137,7 @@ def _receive(
                 raise _BrokenError(_cut(have, remote, "the other end closed it"))
             if file is None:
                 if not have:
-                    _check_start(block, response)
+                    _check_start(block, body)
                     partial.discard(part)  # not before: a login page must not cost what has come
                     partial.write_note(part, remote)
                 file = opened.enter_context(open(part, "ab", buffering=0))
@@ -157,7 +152,7 @@ def _receive(
             rest = memoryview(block)
             while rest:  # unbuffered, so that nothing is left to fail when closing
                 rest = rest[file.write(rest) :]
-            progress.add(len(block))
+            bar.add(len(block))
     return have
 
 

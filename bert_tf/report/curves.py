@@ -122,12 +122,10 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
     plain_axes(axes)
 
 
-def _series(
-    rows: Sequence[Mapping[str, float]], column: str, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> np.ndarray:
+    """Steps and values, (2, n)."""
     pairs = [(row["step"], scale * row[column]) for row in rows if column in row]
-    steps, values = np.array(pairs, float).reshape(-1, 2).T
-    return steps, values
+    return np.array(pairs, float).reshape(-1, 2).T
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -140,11 +140,7 @@ def _number(value: float | None) -> str:
 
 
 def _draw_masked(
-    ax: Axes,
-    scores: Sequence[Numbers],
-    places: Sequence[float],
-    drawn: Mapping[str, str],
-    most: float,
+    ax: Axes, scores: Sequence[Numbers], places: list[float], drawn: dict[str, str], most: float
 ) -> None:
     figures.plain_axes(ax, "x")
     height = 0.8 / len(drawn)

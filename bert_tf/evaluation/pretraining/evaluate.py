@@ -167,8 +167,7 @@ def judge_predictions(
     with Progress(progress, unit=" examples") as bar:
         bar.start(None)
         for number, share in zip(numbers.tolist(), shares.tolist()):
-            name = corpus.group_names[number]
-            bar.label(name)
+            bar.label(name := corpus.group_names[number])
             documents = np.flatnonzero(held_out & (corpus.groups == number))
             rng = [np.random.default_rng([seed, number, use]) for use in (_PAIRS, _SINGLE, _WORDS)]
             pairs = _draw(corpus, documents, pair_rules, single, positions, rng[0])
@@ -176,9 +175,8 @@ def judge_predictions(
                 _ask(corpus, vocab, pairs, max_seq_length, rules, one)
                 for rules, one in zip((single, words), rng[1:])
             ]
-            first, said_random = _answer(predict, asked[0], batch_size, bar.add)
-            second, _ = _answer(predict, asked[1], batch_size, bar.add)
-            answers: list[dict[str, Answers]] = [{"model": first}, {"model": second}]
+            said = [_answer(predict, questions, batch_size, bar.add) for questions in asked]
+            answers = [{"model": found} for found, _ in said]
             if baselines:
                 bar.label(f"{name}, counting")
                 chosen = training & (corpus.groups == number)
@@ -191,7 +189,7 @@ def judge_predictions(
                 }
                 for lot, questions in zip(answers, asked)
             )
-            follows = results.judged_pairs(said_random, pairs.is_random, pairs.a_start // STRETCH)
+            follows = results.judged_pairs(said[0][1], pairs.is_random, pairs.a_start // STRETCH)
             judged.append(results.GroupJudgement(name, share, in_single, in_words, follows))
     settings = {
         "max_seq_length": max_seq_length,
