@@ -135,7 +135,7 @@ def test_a_part_that_a_crash_spoilt(loopback, home, no_patience, caplog) -> None
     part.write_bytes(part.read_bytes()[:-100] + bytes(100))
     assert is_whole(download("tiny"))
     assert loopback.asked == [None, f"bytes={CUT}-", None]
-    assert "starting anew" in caplog.text
+    assert "starting over" in caplog.text
 
 
 def test_a_note_that_a_crash_spoilt(loopback, home, no_patience) -> None:

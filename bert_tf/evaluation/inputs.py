@@ -1,30 +1,22 @@
-"""Labels and a model's outputs as the metrics take them, checked."""
+"""Labels and a model's outputs as the metrics take them; `BertError` if they do not fit."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from bert_tf.errors import BertError
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 def sklearn_metrics() -> types.ModuleType:
-    """`sklearn.metrics`, imported when it is first needed.
-
-    Raises:
-        BertError: scikit-learn is not installed.
-    """
+    """`sklearn.metrics`, imported when it is first needed."""
     try:
         from sklearn import metrics
     except ImportError as error:
-        raise BertError(
-            "metrics are computed by scikit-learn, which is not installed; "
-            "type: pip install 'bert_tf[train]'."
-        ) from error
+        raise BertError("metrics need scikit-learn; type: pip install 'bert_tf[train]'.") from error
     return metrics
 
 
@@ -35,50 +27,33 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
         values: numbers.
         what: their name in a message.
         shape: with None for any length above 0.
-
-    Raises:
-        BertError: they are no numbers, have another shape, are empty, or are not all finite.
     """
-    import numpy as np
-
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise BertError(f"{what} must be numbers: {error}.") from error
-    fits = len(array.shape) == len(shape) and all(
-        wanted in (None, length) for wanted, length in zip(shape, array.shape)
-    )
-    if not fits:
+    if len(array.shape) != len(shape) or any(
+        wanted not in (None, length) for wanted, length in zip(shape, array.shape)
+    ):
         wanted = ", ".join("examples" if length is None else str(length) for length in shape)
         raise BertError(f"{what} have the shape {array.shape}; it must be ({wanted}).")
     if array.size == 0:
         raise BertError("there is no example to evaluate.")
-    if not np.isfinite(array).all():
-        place = int(np.argwhere(~np.isfinite(array))[0][0])
+    if len(wrong := np.argwhere(~np.isfinite(array))):
         raise BertError(
-            f"{what} hold {array.ravel()[~np.isfinite(array.ravel())][0]} in example {place} "
-            "(counted from 0); if a training gave them, it diverged: lower the learning rate."
+            f"{what} hold {array[tuple(wrong[0])]} in example {wrong[0][0]} (counted from 0); "
+            "if a training gave them, it diverged: lower the learning rate."
         )
     return array
 
 
 def column(values: Any) -> Any:
     """Of (examples, 1) the one column; anything else as it is."""
-    import numpy as np
-
-    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
-        return np.asarray(values)[:, 0]
-    return values
+    return np.asarray(values)[:, 0] if np.shape(values)[1:] == (1,) else values
 
 
 def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
-    """Labels as int64 (examples,).
-
-    Raises:
-        BertError: their number is another, or one is not in [0, classes).
-    """
-    import numpy as np
-
+    """Labels, whole numbers in [0, classes), as int64 (examples,)."""
     numbers = finite(labels, "labels", (examples,))
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
     if wrong.any():
@@ -90,19 +65,8 @@ def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (examples, classes) of logits."""
-    from scipy import special
-
-    return special.softmax(logits, axis=1)
-
-
 def shares(values: np.ndarray) -> np.ndarray:
-    """The values, if all are in [0, 1].
-
-    Raises:
-        BertError: one is not.
-    """
+    """The values, all in [0, 1]."""
     outside = (values < 0) | (values > 1)
     if outside.any():
         raise BertError(
@@ -112,13 +76,7 @@ def shares(values: np.ndarray) -> np.ndarray:
 
 
 def normalized(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves.
-
-    Raises:
-        BertError: a row sums to something else, or holds what is no probability.
-    """
-    import numpy as np
-
+    """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves."""
     sums = shares(probabilities).sum(axis=1, keepdims=True)
     if (np.abs(sums - 1) > 0.02).any():
         place = int(np.argmax(np.abs(sums - 1)))
@@ -129,13 +87,6 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
     return probabilities / sums
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits, each for itself."""
-    from scipy import special
-
-    return special.expit(logits)
-
-
 def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """In nats, float64 (examples, labels); bounded by float64's step below 1, as log loss is.
 
@@ -143,8 +94,6 @@ def binary_cross_entropy(right: np.ndarray, probabilities: np.ndarray) -> np.nda
         right: bool (examples, labels).
         probabilities: float64 (examples, labels).
     """
-    import numpy as np
-
     said = np.where(right, probabilities, 1 - probabilities)
     return -np.log(np.maximum(said, np.finfo(np.float64).eps))
 
@@ -153,8 +102,10 @@ def of_classes(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with one class each: the right class, all probabilities, the predicted class."""
+    from scipy import special
+
     given = finite(outputs, "outputs", (None, len(label_names)))
-    probabilities = (softmax if from_logits else normalized)(given)
+    probabilities = special.softmax(given, axis=1) if from_logits else normalized(given)
     return class_numbers(labels, *given.shape), probabilities, given.argmax(axis=1)
 
 
@@ -162,10 +113,10 @@ def of_labels(
     labels: Any, outputs: Any, label_names: Sequence[str], from_logits: bool, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with any number of labels: the right ones, all probabilities, those predicted."""
-    import numpy as np
+    from scipy import special
 
     given = finite(outputs, "outputs", (None, len(label_names)))
-    probabilities = (sigmoid if from_logits else shares)(given)
+    probabilities = special.expit(given) if from_logits else shares(given)
     numbers = finite(labels, "labels", given.shape)
     if not np.isin(numbers, (0, 1)).all():
         raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")

@@ -1,10 +1,10 @@
 """95 % confidence intervals of metrics: Wilson's for fractions, the bootstrap's for all others.
 
-Wilson's score interval needs no drawing and, other than the mean plus or minus two standard
-errors, stays inside [0, 1] and has a width at 0 and 1. No such formula exists for F1, Matthews and
-rank correlation: there the test set is drawn again 1,000 times with replacement and the middle 95 %
-of the values are taken (the percentile method, Efron and Tibshirani 1993, chapter 13). Both tell
-how far another test set of this size would fall from this one; how far another training run would,
+Wilson's score interval needs no drawing and, unlike the mean plus or minus two standard errors,
+stays inside [0, 1] and has a width at 0 and 1. No such formula exists for F1, Matthews and rank
+correlation: there the test set is drawn again 1,000 times with replacement and the middle 95 % of
+the values are taken (the percentile method, Efron and Tibshirani 1993, chapter 13). Both tell how
+far another test set of this size would fall from this one; how far another training run would,
 only several seeds tell.
 """
 
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 Interval = tuple[float, float]
 
@@ -48,8 +46,6 @@ def bootstrap_confusion(
         confusion: int (classes, classes).
         metrics: each takes float64 (draws, classes, classes) and gives float64 (draws,).
     """
-    import numpy as np
-
     total = int(confusion.sum())
     # The cells in use: thousands of empty ones cost memory and draw nothing.
     cells = np.flatnonzero(confusion)
@@ -75,7 +71,6 @@ def bootstrap_rows(
         rows: how many there are.
         metrics: each takes how often each row was drawn, float64 (rows,).
     """
-    import numpy as np
     from scipy import stats
 
     def values(drawn: np.ndarray, axis: int) -> np.ndarray:
@@ -100,8 +95,6 @@ def bootstrap_rows(
 
 def _middle(values: np.ndarray) -> Interval | None:
     """Of the draws in which the metric is defined; None where that is not most of them."""
-    import numpy as np
-
     values = values[np.isfinite(values)]
     if len(values) < 0.9 * DRAWS:
         return None

@@ -1,6 +1,5 @@
 """From labels and what a model says about them to all metrics, computed by scikit-learn.
 
-One function for each kind of task: `measure_classes`, `measure_multilabel`, `measure_regression`.
 Correlations are SciPy's, which scikit-learn brings along. What is undefined, such as the area under
 the ROC curve where only one class occurs, is None, never NaN.
 """
@@ -8,16 +7,15 @@ the ROC curve where only one class occurs, is None, never NaN.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from bert_tf.errors import BertError
 from bert_tf.evaluation import inputs, names, parts, resampled
 from bert_tf.evaluation.intervals import Interval, bootstrap_confusion, bootstrap_rows, wilson
 from bert_tf.evaluation.results import ClassesResult, MultilabelResult, RegressionResult
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def measure_classes(
@@ -36,8 +34,8 @@ def measure_classes(
             predicted class is the first of the highest.
         label_names: of the classes, at least two. Of two, the second is the positive one.
         from_logits: whether `outputs` are logits.
-        intervals: whether to compute confidence intervals, a second or so for large sets; they
-            are of no use while a training is merely watched.
+        intervals: whether to compute confidence intervals: a second or so for large sets, of no
+            use while a training is only watched.
 
     Raises:
         BertError: shapes do not fit, there is no example, a label is no class, an output is not
@@ -49,16 +47,13 @@ def measure_classes(
         raise BertError(f"a classification needs at least 2 classes; {classes} given.")
     right, probabilities, predicted = inputs.of_classes(labels, outputs, label_names, from_logits)
     confusion = sklearn.confusion_matrix(right, predicted, labels=range(classes))
+    counts = (confusion.diagonal(), confusion.sum(1), confusion.sum(0))
     hits = int(confusion.trace())
+    statistics = {"macro_f1": resampled.macro_f1, "matthews": resampled.matthews}
     two = None
-    statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "macro_f1": resampled.macro_f1,
-        "matthews": resampled.matthews,
-    }
     if classes == 2:
         two = parts.two_classes(right, predicted, probabilities[:, 1], label_names)
-        statistics["f1"] = resampled.second_f1
-        statistics["f1_accuracy"] = resampled.second_f1_accuracy
+        statistics |= {"f1": resampled.second_f1, "f1_accuracy": resampled.second_f1_accuracy}
     found: dict[str, Interval | None] = {}
     if intervals:
         found = {"accuracy": wilson(hits, len(right))}
@@ -73,9 +68,7 @@ def measure_classes(
         intervals=found,
         accuracy=hits / len(right),
         matthews=matthews,
-        labels=parts.label_scores(
-            label_names, confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-        ),
+        labels=parts.label_scores(label_names, *counts),
         averages=parts.averages(right, predicted),
         confusion=tuple(map(tuple, confusion.tolist())),
         calibration=parts.calibration(probabilities.max(axis=1), right == predicted),
@@ -140,8 +133,6 @@ def measure_regression(
     Labels are float (examples,); outputs float (examples,) or (examples, 1). Label names and logits
     have no meaning here. The rest is as in `measure_classes`.
     """
-    import numpy as np
-
     sklearn = inputs.sklearn_metrics()
     from scipy import stats
 
@@ -150,8 +141,8 @@ def measure_regression(
     if np.ptp(right) > 0 and np.ptp(given) > 0:
         with warnings.catch_warnings():  # of numbers that differ by no more than rounding
             warnings.simplefilter("ignore")
-            pearson = _defined(stats.pearsonr(right, given).statistic)
-            spearman = _defined(stats.spearmanr(right, given).statistic)
+            both = (stats.pearsonr(right, given), stats.spearmanr(right, given))
+        pearson, spearman = (None if np.isnan(r.statistic) else float(r.statistic) for r in both)
     found: dict[str, Interval | None] = {}
     if intervals:
         found = bootstrap_rows(len(right), resampled.correlations(right, given))
@@ -167,8 +158,3 @@ def measure_regression(
         mae=float(sklearn.mean_absolute_error(right, given)),
         r2=float(sklearn.r2_score(right, given)) if np.ptp(right) > 0 else None,
     )
-
-
-def _defined(value: float) -> float | None:
-    """None for NaN."""
-    return float(value) if value == value else None

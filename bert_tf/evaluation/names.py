@@ -84,8 +84,7 @@ def main_metric(kind: str, task_name: str | None = None) -> str:
 
     Args:
         kind: one of `KINDS`.
-        task_name: of GLUE or XNLI, in any case. Any other name, or none, gets what is usual for
-            the kind.
+        task_name: of GLUE or XNLI, in any case; another, or none, gets the kind's usual metric.
 
     Raises:
         BertError: there is no such kind.
@@ -127,8 +126,8 @@ def metric_for(
 def is_better(metric: str | Metric, new: float | None, best: float | None) -> bool:
     """Whether a value is strictly better than the best so far.
 
-    A value that is undefined (None, or no number) is never better, and any other is better than
-    none: a correlation is undefined while all predictions are the same.
+    An undefined value (None or NaN) is never better, and any other is better than it: a correlation
+    is undefined while all predictions are the same.
 
     >>> is_better("loss", 0.4, 0.5), is_better("accuracy", 0.4, 0.5), is_better("f1", None, None)
     (True, False, False)

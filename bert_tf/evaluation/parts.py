@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bert_tf.evaluation import results
 from bert_tf.evaluation.inputs import sklearn_metrics
-from bert_tf.evaluation.results import (
-    Average,
-    Calibration,
-    CalibrationBin,
-    Curve,
-    LabelScores,
-    TwoClasses,
-)
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _CURVE_POINTS = 501
 _BINS = 10
@@ -28,7 +19,7 @@ def label_scores(
     examples: Iterable[int],
     predicted: Iterable[int],
     average_precisions: Sequence[float | None] | None = None,
-) -> tuple[LabelScores, ...]:
+) -> tuple[results.LabelScores, ...]:
     """Precision, recall and F1 of each label from its counts.
 
     Args:
@@ -40,7 +31,7 @@ def label_scores(
     """
     counts = [tuple(map(int, row)) for row in zip(hits, examples, predicted, strict=True)]
     return tuple(
-        LabelScores(
+        results.LabelScores(
             label=str(name),
             precision=hit / given if given else None,
             recall=hit / have if have else None,
@@ -55,49 +46,41 @@ def label_scores(
     )
 
 
-def averages(right: np.ndarray, predicted: np.ndarray) -> dict[str, Average]:
+def averages(right: np.ndarray, predicted: np.ndarray) -> dict[str, results.Average]:
     """Macro, weighted and micro averaged precision, recall and F1.
 
-    Args:
-        right: classes (examples,), or 0 and 1 (examples, labels).
-        predicted: likewise.
+    `right` and `predicted` are classes (examples,), or 0 and 1 (examples, labels).
     """
     metrics = sklearn_metrics()
+    # A single column would be taken for two classes, of which "not this label" is one.
+    single = right.ndim == 2 and right.shape[1] == 1
     found = {}
     for name in ("macro", "weighted", "micro"):
-        # A single column would be taken for two classes, of which "not this label" is one.
-        single = right.ndim == 2 and right.shape[1] == 1
-        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        scores = metrics.precision_recall_fscore_support(
             right, predicted, average="binary" if single else name, zero_division=0.0
         )
-        found[name] = Average(float(precision), float(recall), float(f1))
+        found[name] = results.Average(*map(float, scores[:3]))
     return found
 
 
 def two_classes(
     right: np.ndarray, predicted: np.ndarray, probability: np.ndarray, names: Sequence[str]
-) -> TwoClasses:
+) -> results.TwoClasses:
     """What only two classes have.
 
-    Args:
-        right: int (examples,).
-        predicted: int (examples,).
-        probability: float (examples,), of the second class.
-        names: of both.
+    `right` and `predicted` are int, `probability`, of the second class, is float (examples,).
     """
-    import numpy as np
-
     metrics = sklearn_metrics()
     hits = int((right & predicted).sum())
     either = int(right.sum() + predicted.sum())
     f1 = 2 * hits / either if either else None
     if right.min() == right.max():
-        return TwoClasses(str(names[1]), f1, None, None, None, None)
+        return results.TwoClasses(str(names[1]), f1, None, None, None, None)
     false_alarms, found, thresholds = metrics.roc_curve(right, probability)
     precision, recall, cuts = metrics.precision_recall_curve(
         right, probability, drop_intermediate=True
     )
-    return TwoClasses(
+    return results.TwoClasses(
         positive=str(names[1]),
         f1=f1,
         roc_auc=float(metrics.roc_auc_score(right, probability)),
@@ -108,16 +91,14 @@ def two_classes(
     )
 
 
-def _curve(x: np.ndarray, y: np.ndarray, thresholds: np.ndarray) -> Curve:
+def _curve(x: np.ndarray, y: np.ndarray, thresholds: np.ndarray) -> results.Curve:
     """The points, or so many of them, evenly chosen, as a picture can show."""
-    import numpy as np
-
     count = min(len(x), _CURVE_POINTS)
     kept = np.unique(np.linspace(0, len(x) - 1, count).round().astype(int))
-    return Curve(*(tuple(map(float, values[kept])) for values in (x, y, thresholds)))
+    return results.Curve(*(tuple(map(float, values[kept])) for values in (x, y, thresholds)))
 
 
-def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
+def calibration(confidence: np.ndarray, is_right: np.ndarray) -> results.Calibration:
     """Confidence and accuracy in ten bins of equal width (Guo et al. 2017, section 2).
 
     Scikit-learn's `calibration_curve` counts no bins, so that no error can be computed from it.
@@ -126,23 +107,16 @@ def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
         confidence: float (examples,), the highest probability of each.
         is_right: bool (examples,).
     """
-    import numpy as np
-
     edges = np.arange(_BINS + 1) / _BINS
     places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
-    counts = np.bincount(places, minlength=_BINS)
-    confidences = np.bincount(places, confidence, minlength=_BINS)
-    hits = np.bincount(places, is_right, minlength=_BINS)
-    return Calibration(
+    counts, confidences, hits = (
+        np.bincount(places, weights, _BINS) for weights in (None, confidence, is_right)
+    )
+    bins = zip(*(one.tolist() for one in (edges[:-1], edges[1:], counts, confidences, hits)))
+    return results.Calibration(
         error=float(np.abs(confidences - hits).sum() / len(confidence)),
         bins=tuple(
-            CalibrationBin(
-                low=float(edges[place]),
-                high=float(edges[place + 1]),
-                examples=int(count),
-                confidence=float(confidences[place] / count) if count else None,
-                accuracy=float(hits[place] / count) if count else None,
-            )
-            for place, count in enumerate(counts)
+            results.CalibrationBin(low, high, n, *((total / n, right / n) if n else (None, None)))
+            for low, high, n, total, right in bins
         ),
     )

@@ -5,45 +5,35 @@ Ours, since scikit-learn takes a hundred times as long, and SciPy has no weighte
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-Statistic = Callable[["np.ndarray"], "float | None"]
+Statistic = Callable[[np.ndarray], float | None]
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
     """Of float64 (draws, classes, classes); classes neither drawn nor predicted do not count."""
-    import numpy as np
-
     hits = np.diagonal(confusion, axis1=1, axis2=2)
     either = confusion.sum(1) + confusion.sum(2)
-    scores = 2 * hits / np.maximum(either, 1)
-    return scores.sum(1) / (either > 0).sum(1)
+    return (2 * hits / np.maximum(either, 1)).sum(1) / (either > 0).sum(1)
 
 
 def second_f1(confusion: np.ndarray) -> np.ndarray:
     """F1 of the second class of two, float64 (draws, 2, 2); NaN where there is none of it."""
-    import numpy as np
-
     either = confusion[:, 1].sum(1) + confusion[:, :, 1].sum(1)
     return np.where(either > 0, 2 * confusion[:, 1, 1] / np.maximum(either, 1), np.nan)
 
 
 def second_f1_accuracy(confusion: np.ndarray) -> np.ndarray:
     """The mean of `second_f1` and accuracy."""
-    import numpy as np
-
     accuracy = np.trace(confusion, axis1=1, axis2=2) / confusion.sum((1, 2))
     return (second_f1(confusion) + accuracy) / 2
 
 
 def matthews(confusion: np.ndarray) -> np.ndarray:
     """Of several classes (Gorodkin 2004), float64 (draws, classes, classes); 0 if undefined."""
-    import numpy as np
-
     total = confusion.sum((1, 2))
     right, predicted = confusion.sum(2), confusion.sum(1)
     covariance = np.trace(confusion, axis1=1, axis2=2) * total - (right * predicted).sum(1)
@@ -53,8 +43,6 @@ def matthews(confusion: np.ndarray) -> np.ndarray:
 
 def multilabel_f1(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Statistic]:
     """Micro and macro F1 by draw, from bool (examples, labels) each."""
-    import numpy as np
-
     hits = (truth & predicted).astype(np.float64)
     either = truth.astype(np.float64) + predicted
 
@@ -71,18 +59,15 @@ def multilabel_f1(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Statist
 def correlations(right: np.ndarray, given: np.ndarray) -> dict[str, Statistic]:
     """Pearson, Spearman and their mean by draw, from float64 (examples,) each.
 
-    Ranks are those within the draw, with ties sharing their mean, without sorting anew.
+    Ranks are those within the draw, ties sharing their mean, without sorting again.
     """
-    import numpy as np
-
     places = [np.unique(values, return_inverse=True)[1] for values in (right, given)]
 
     def ranks(place: np.ndarray, times: np.ndarray) -> np.ndarray:
         counts = np.bincount(place, times)
         return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
-    def pearson(times: np.ndarray) -> float | None:
-        return _correlation(right, given, times)
+    pearson = functools.partial(_correlation, right, given)
 
     def spearman(times: np.ndarray) -> float | None:
         return _correlation(ranks(places[0], times), ranks(places[1], times), times)
@@ -95,8 +80,6 @@ def correlations(right: np.ndarray, given: np.ndarray) -> dict[str, Statistic]:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, times: np.ndarray) -> float | None:
-    import numpy as np
-
     drawn = times > 0
     if np.ptp(x[drawn]) == 0 or np.ptp(y[drawn]) == 0:
         return None

@@ -1,4 +1,7 @@
-"""The files of evaluation and prediction: those of Google's `run_classifier.py`, JSON, and more."""
+"""The files of evaluation and prediction: those of Google's `run_classifier.py`, JSON, and more.
+
+A `BertError` is raised if a file cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,12 @@ def write_result_json(path: _Path, result: Result, **more: Any) -> None:
         path: the file.
         result: the evaluation.
         more: further keys, before those of the result, such as what was evaluated on what.
-
-    Raises:
-        BertError: the file cannot be written.
     """
     write_json(path, {**more, **result.to_json()})
 
 
 def write_json(path: _Path, values: Mapping[str, Any]) -> None:
-    """Writes values by name as JSON, UTF-8, two spaces of indent, undefined as null.
-
-    Raises:
-        BertError: the file cannot be written.
-    """
+    """Writes values by name, as `write_result_json`."""
     whole.write_json(path, plain(values))
 
 
@@ -56,11 +52,8 @@ def eval_results(
         loss: the mean over batches of their mean losses, as the original's `loss`; the mean over
             examples where it is not given. They differ in a last batch that is not full.
     """
-    return {
-        **{f"eval_{name}": value for name, value in result.original().items()},
-        "global_step": global_step,
-        "loss": result.loss if loss is None else loss,
-    }
+    values = {f"eval_{name}": value for name, value in result.original().items()}
+    return {**values, "global_step": global_step, "loss": result.loss if loss is None else loss}
 
 
 def write_eval_results(path: _Path, values: Mapping[str, float | int | None]) -> None:
@@ -68,9 +61,6 @@ def write_eval_results(path: _Path, values: Mapping[str, float | int | None]) ->
 
     Numbers that are not whole have the shortest digits that give the same float32, as the
     original's; one that is undefined is `nan`.
-
-    Raises:
-        BertError: the file cannot be written.
     """
     with whole_file(path) as file:
         for key in sorted(values):
@@ -84,20 +74,15 @@ def write_test_results(path: _Path, batches: Iterable[np.ndarray]) -> int:
 
     Args:
         path: the file.
-        batches: each float (rows, classes), or (rows,) of numbers; taken one after the other, so
-            that memory stays constant.
+        batches: each float (rows, classes), or (rows,) of numbers; taken one at a time.
 
     Returns:
         The number of lines.
-
-    Raises:
-        BertError: the file cannot be written.
     """
     lines = 0
     with whole_file(path) as file:
         for batch in batches:
-            text = prediction_lines(batch)
-            file.write(text)
+            file.write(text := prediction_lines(batch))
             lines += text.count("\n")
     return lines
 
@@ -131,14 +116,9 @@ def write_worst_tsv(path: _Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     A cell with a tab, a line break or a double quote is quoted, and its quotes are doubled, as
     spreadsheets and pandas read it; several labels are joined by ", "; undefined is empty.
-
-    Raises:
-        BertError: the file cannot be written.
     """
     with whole_file(path) as file:
-        if not rows:
-            return
-        for cells in ([*rows[0]], *(row.values() for row in rows)):
+        for cells in (*map(list, rows[:1]), *(row.values() for row in rows)):
             file.write("\t".join(map(_cell, cells)) + "\n")
 
 

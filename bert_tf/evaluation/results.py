@@ -146,17 +146,11 @@ class ClassesResult(Result):
 
     def metrics(self) -> dict[str, float | None]:
         """All numbers by name; those that only two classes have are left out with more."""
-        found: dict[str, float | None] = {
-            "accuracy": self.accuracy,
-            "loss": self.loss,
-            "matthews": self.matthews,
-        }
-        found |= _averages(self.averages)
-        if self.two_classes is not None:
-            found["f1"] = self.two_classes.f1
-            found["f1_accuracy"] = mean_of(self.two_classes.f1, self.accuracy)
-            found["roc_auc"] = self.two_classes.roc_auc
-            found["average_precision"] = self.two_classes.average_precision
+        found: dict[str, float | None] = {"accuracy": self.accuracy, "loss": self.loss}
+        found |= {"matthews": self.matthews, **_averages(self.averages)}
+        if two := self.two_classes:
+            found |= {"f1": two.f1, "f1_accuracy": mean_of(two.f1, self.accuracy)}
+            found |= {"roc_auc": two.roc_auc, "average_precision": two.average_precision}
         return found
 
 
@@ -212,9 +206,9 @@ def mean_of(one: float | None, other: float | None) -> float | None:
 
 
 def _averages(averages: Mapping[str, Average]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    for part in ("precision", "recall", "f1"):
-        for name, average in averages.items():
-            if part == "f1" or name == "macro":
-                found[f"{name}_{part}"] = getattr(average, part)
-    return found
+    return {
+        f"{name}_{part}": getattr(average, part)
+        for part in ("precision", "recall", "f1")
+        for name, average in averages.items()
+        if part == "f1" or name == "macro"
+    }

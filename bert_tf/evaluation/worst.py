@@ -1,23 +1,21 @@
 """The examples that a model predicts worst, to be read by somebody: wrong labels show up here.
 
-Labels, outputs and the keywords `from_logits` and `threshold` are those of the functions in
+Labels, outputs and the keywords `from_logits` and `threshold` are those of
 `bert_tf.evaluation.measure`. Further keywords are `pairs`, the second texts if there are any,
 and `limit`, how many rows at most (None for all). Rows are dicts by falling loss, of equal ones the
 first in the data first: `example` (counted from 0), `text`, `text_pair` (only of pairs), `label`,
-`prediction`, and at last `loss`. `BertError` is raised where shapes do not fit, or values are not
-what they should be.
+`prediction`, and at last `loss`. `BertError` is raised where shapes or values do not fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from bert_tf.errors import BertError
 from bert_tf.evaluation import inputs
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Row = dict[str, Any]
 
@@ -34,8 +32,6 @@ def worst_classes(
 
     The loss is the cross-entropy in nats.
     """
-    import numpy as np
-
     right, probabilities, predicted = inputs.of_classes(labels, outputs, label_names, from_logits)
     said = probabilities[np.arange(len(right)), right]
     losses = -np.log(np.maximum(said, np.finfo(np.float64).eps)) + 0.0
@@ -66,8 +62,6 @@ def worst_multilabel(
     `probability` is that of just the right labels, if they are independent; the loss is the mean
     over the labels.
     """
-    import numpy as np
-
     right, probabilities, predicted = inputs.of_labels(
         labels, outputs, label_names, from_logits, threshold
     )
@@ -106,8 +100,6 @@ def _rows(
     pairs: Sequence[str] | None = None,
     limit: int | None = 100,
 ) -> list[Row]:
-    import numpy as np
-
     for what, given in (("texts", texts), ("second texts", pairs)):
         if given is not None and len(given) != len(losses):
             raise BertError(f"there are {len(given)} {what} and {len(losses)} outputs; one each.")

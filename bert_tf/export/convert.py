@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-
-import numpy as np
 
 from bert_tf.checkpoint import dtypes, release, slots
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
@@ -58,7 +55,7 @@ def convert_checkpoint(
     num_shards: int = 1,
     overwrite: bool = False,
 ) -> ConvertReport:
-    """Writes a checkpoint anew into the folder `target`, a tensor at a time and without Keras.
+    """Rewrites a checkpoint into the folder `target`, a tensor at a time and without Keras.
 
     Values keep their bits unless `dtype` changes their type. Config and vocabulary are copied
     byte for byte. `target` may be the folder of `source`.
@@ -66,7 +63,7 @@ def convert_checkpoint(
     Args:
         source: anything that `locate` takes.
         target: folder for bert_config.json, vocab.txt and bert_model.ckpt.*.
-        config_path: of the config, if it does not lie beside the checkpoint.
+        config_path: of the config, if it is not next to the checkpoint.
         vocab_path: of the vocabulary; likewise.
         keep_slots: whether to keep the optimizer's slots and `global_step`, to train on.
         dtype: "float32", "float16" or "bfloat16" for the weights; None keeps the type of each.
@@ -82,32 +79,27 @@ def convert_checkpoint(
     target = os.path.expanduser(os.fspath(target))
     if not overwrite:
         release.refuse_to_overwrite(target)  # before a large archive is unpacked
-    with (
-        locate(source, config_path, vocab_path) as files,
-        CheckpointReader(files.prefix) as reader,
-    ):
+    with locate(source, config_path, vocab_path) as files, CheckpointReader(files.prefix) as reader:
         assert files.config_path is not None
         assert files.vocab_path is not None
-        BertConfig.from_file(files.config_path)  # what is copied had better be one
+        BertConfig.from_file(files.config_path)  # check what is copied
         with open(files.config_path, "rb") as file:
             config = file.read()
         infos = [ClassifierInfo.beside(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
         kept, dropped = _sort_out(reader, keep_slots)
-        types = {
-            name: release.stored_type(name, reader.tensors[name].dtype, wanted) for name in kept
-        }
+        tensors = {name: reader.tensors[name] for name in kept}
+        types = {name: release.stored_type(name, t.dtype, wanted) for name, t in tensors.items()}
         prefix = release.write_release(
             target,
             config,
             files.vocab_path,
-            _tensors(reader, kept),
+            ((name, reader.read(name)) for name in kept),  # each a view of the file
             dtype=dtype,
             num_shards=num_shards,
             overwrite=overwrite,
             files={info.file_name: info.to_json() for info in infos if info},
         )
-        sizes = {n: reader.tensors[n].nbytes // reader.tensors[n].dtype.itemsize for n in kept}
-        narrow = sorted({types[n].name for n in kept if types[n] in _NARROW})
+        narrow = sorted({stored.name for stored in types.values() if stored in _NARROW})
         remarks = (*files.remarks, *(_NARROWED.format(type=name) for name in narrow))
         for remark in remarks:
             LOGGER.warning(remark)
@@ -115,8 +107,8 @@ def convert_checkpoint(
             prefix,
             tuple(kept),
             tuple(dropped),
-            tuple(name for name in kept if types[name] != reader.tensors[name].dtype),
-            sum(sizes[name] * types[name].itemsize for name in kept),
+            tuple(name for name, t in tensors.items() if types[name] != t.dtype),
+            sum(t.nbytes // t.dtype.itemsize * types[n].itemsize for n, t in tensors.items()),
             num_shards,
             remarks,
         )
@@ -140,9 +132,3 @@ def _sort_out(reader: CheckpointReader, keep_slots: bool) -> tuple[list[str], li
     if not kept:
         raise BertError(f"there are no weights in {reader.prefix}.index.")
     return kept, dropped
-
-
-def _tensors(reader: CheckpointReader, names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each tensor as a checked view of the file: none is held in memory."""
-    for name in names:
-        yield name, reader.read(name)

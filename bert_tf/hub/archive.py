@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tempfile
+import textwrap
 import zipfile
 import zlib
 
@@ -13,11 +15,10 @@ from bert_tf.errors import BertError
 
 _SUFFIXES = (".index", ".json", ".txt")
 """With `.data-*` and the `checkpoint` file, all that is taken from an archive: the `.meta` file, a
-graph of up to 1 GB, is needed by nobody here."""
-
+graph of up to 1 GB, is not needed here."""
 
 _MOST_FILES = 1000
-"""A release has four files; an archive with so many wants to fill the disk with their names."""
+"""A release has four files; an archive with so many would fill the disk with their names."""
 
 
 class DamagedArchiveError(BertError):
@@ -42,14 +43,12 @@ def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
             folder, or is larger unpacked than the disk has room for.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="bert_tf_")
-        try:
-            extract(
-                path, folder.name, advice="Unpack it elsewhere and pass the folder, or set TMPDIR"
-            )
-        except BaseException:
-            folder.cleanup()
-            raise
+        with contextlib.ExitStack() as after_error:
+            folder = tempfile.TemporaryDirectory(prefix="bert_tf_")
+            after_error.callback(folder.cleanup)
+            advice = "Unpack it elsewhere and pass the folder, or set TMPDIR"
+            extract(path, folder.name, advice=advice)
+            after_error.pop_all()
         return folder
     except OSError as error:
         raise BertError(f"cannot unpack the archive {path}: {error.strerror}.") from error
@@ -78,7 +77,7 @@ def extract(
             if not any(m.filename.endswith(".index") for m in members):
                 raise BertError(
                     f"the archive {path} holds no checkpoint: no bert_model.ckpt.index. It has "
-                    f"{_some(archive.namelist())}."
+                    f"{textwrap.shorten(', '.join(archive.namelist()) or 'nothing', 200)}."
                 )
             targets = [_safe_name(path, m) for m in members]
             if len(set(targets)) < len(targets):
@@ -113,11 +112,7 @@ def _wanted(member: zipfile.ZipInfo) -> bool:
 
 
 def _safe_name(path: str, member: zipfile.ZipInfo) -> str:
-    """The member's name as a path that stays in the folder.
-
-    Raises:
-        BertError: it would not.
-    """
+    """The member's name as a path that stays in the folder; `BertError` if it would not."""
     name = member.filename.replace("\\", "/")
     pieces = [piece for piece in name.split("/") if piece not in ("", ".")]
     link = stat.S_ISLNK(member.external_attr >> 16)
@@ -135,9 +130,8 @@ def _check_room(
     size = sum(member.file_size for member in members)
     if len(members) > _MOST_FILES or (limit is not None and size > limit):
         raise BertError(
-            f"the archive {path} is not safe: it has {len(members):,} files and "
-            f"{size / 1e6:,.0f} MB unpacked, far more than a checkpoint of its kind. Nothing was "
-            "unpacked."
+            f"the archive {path} is not safe: it has {len(members):,} files and {size / 1e6:,.0f} "
+            "MB unpacked, far more than a checkpoint of its kind. Nothing was unpacked."
         )
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -145,9 +139,3 @@ def _check_room(
             f"the archive {path} needs {size / 1e6:.0f} MB unpacked, and {os.path.dirname(folder)} "
             f"has {free / 1e6:.0f} MB left. {advice}."
         )
-
-
-def _some(names: list[str]) -> str:
-    """A few names for a message."""
-    shown = ", ".join(names[:5]) or "nothing"
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""The table of the checkpoints that Google released in the original format.
+"""The checkpoints that Google released in the original format.
 
 Names, dates and addresses are those of the README.md and multilingual.md of google-research/bert.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Iterator
 
 from bert_tf.errors import BertError
 
@@ -23,12 +24,12 @@ class Release:
         name: the short name, e.g. `multi_cased`.
         archive: of the .zip below `BASE_URL`, without `.zip`, e.g.
             `2018_11_23/multi_cased_L-12_H-768_A-12`.
-        vocab_size: pieces in its `vocab.txt`.
+        vocab_size: tokens in its `vocab.txt`.
         lower_case: whether its text is lower-cased and stripped of accents.
         languages: which, in words.
         about: what it is, in a line.
         aliases: further names that mean it.
-        folder: the name of its folder here; the archive's, unless two releases share that.
+        folder: the name of its folder here; the archive's, unless two releases have the same.
     """
 
     name: str
@@ -88,36 +89,32 @@ class Release:
         return f"{base.rstrip('/')}/{self.archive}.zip"
 
     def _size(self, letter: str) -> int:
-        found = re.search(rf"_{letter}-(\d+)", self.archive)
-        assert found, self.archive
-        return int(found[1])
+        return int(re.findall(rf"_{letter}-(\d+)", self.archive)[0])
 
 
-_ENGLISH, _UNCASED, _CASED = "English", 30522, 28996
+def _english(name: str, archive: str, about: str, *aliases: str, folder: str = "") -> Release:
+    """An English one: these have two vocabularies in common, one for each casing."""
+    uncased = "uncased" in archive
+    vocab_size = 30522 if uncased else 28996
+    return Release(name, archive, vocab_size, uncased, "English", about, aliases, folder)
 
 
-def _small() -> list[Release]:
+def _small() -> Iterator[Release]:
     """The 24 small ones of 2020: all pairs of six depths and four widths."""
     named = {(2, 128): "tiny", (4, 256): "mini", (4, 512): "small", (8, 512): "medium"}
-    releases = []
     for layers in (2, 4, 6, 8, 10, 12):
         for hidden, heads in ((128, 2), (256, 4), (512, 8), (768, 12)):
             plain = f"uncased_L-{layers}_H-{hidden}"
             folder = f"{plain}_A-{heads}"
-            name, about = plain, "small"
-            aliases: tuple[str, ...] = ()
-            if (layers, hidden) in named:
-                name, aliases = named[layers, hidden], (plain,)
-                about = f"small, called BERT-{name.capitalize()}"
+            archive = f"2020_02_20/{folder}"
+            if name := named.get((layers, hidden)):
+                yield _english(name, archive, f"small, called BERT-{name.capitalize()}", plain)
             elif (layers, hidden) == (12, 768):
                 # Other weights under the folder name of 2018: it needs a name of its own.
                 name, about = "base_uncased_2020", "base_uncased, trained anew"
-                folder = f"{folder}_2020"
-            archive = f"2020_02_20/{plain}_A-{heads}"
-            releases.append(
-                Release(name, archive, _UNCASED, True, _ENGLISH, about, aliases, folder)
-            )
-    return releases
+                yield _english(name, archive, about, folder=f"{folder}_2020")
+            else:
+                yield _english(plain, archive, "small")
 
 
 RELEASES: tuple[Release, ...] = (
@@ -148,50 +145,18 @@ RELEASES: tuple[Release, ...] = (
         "simplified and traditional",
         ("base_chinese",),
     ),
-    Release(
-        "base_uncased",
-        "2018_10_18/uncased_L-12_H-768_A-12",
-        _UNCASED,
-        True,
-        _ENGLISH,
-        "the usual one for English",
-    ),
-    Release(
-        "base_cased",
-        "2018_10_18/cased_L-12_H-768_A-12",
-        _CASED,
-        False,
-        _ENGLISH,
-        "capitals kept, for names",
-    ),
-    Release(
-        "large_uncased", "2018_10_18/uncased_L-24_H-1024_A-16", _UNCASED, True, _ENGLISH, "large"
-    ),
-    Release(
-        "large_cased",
-        "2018_10_18/cased_L-24_H-1024_A-16",
-        _CASED,
-        False,
-        _ENGLISH,
-        "large, capitals kept",
-    ),
-    Release(
-        "large_uncased_wwm",
-        "2019_05_30/wwm_uncased_L-24_H-1024_A-16",
-        _UNCASED,
-        True,
-        _ENGLISH,
-        "large, whole words masked",
-        ("large_uncased_whole_word_masking",),
-    ),
-    Release(
-        "large_cased_wwm",
-        "2019_05_30/wwm_cased_L-24_H-1024_A-16",
-        _CASED,
-        False,
-        _ENGLISH,
-        "large, whole words masked",
-        ("large_cased_whole_word_masking",),
+    _english("base_uncased", "2018_10_18/uncased_L-12_H-768_A-12", "the usual one for English"),
+    _english("base_cased", "2018_10_18/cased_L-12_H-768_A-12", "capitals kept, for names"),
+    _english("large_uncased", "2018_10_18/uncased_L-24_H-1024_A-16", "large"),
+    _english("large_cased", "2018_10_18/cased_L-24_H-1024_A-16", "large, capitals kept"),
+    *(
+        _english(
+            f"large_{casing}_wwm",
+            f"2019_05_30/wwm_{casing}_L-24_H-1024_A-16",
+            "large, whole words masked",
+            f"large_{casing}_whole_word_masking",
+        )
+        for casing in ("uncased", "cased")
     ),
     *_small(),
 )
@@ -216,8 +181,7 @@ def get(name: str) -> Release:
     Raises:
         BertError: none; the message has the names most like it.
     """
-    release = lookup(name)
-    if release is None:
+    if (release := lookup(name)) is None:
         raise BertError(
             f"there is no release named {name!r}.{suggestion(name)} All names: "
             "`python -m bert_tf list`."

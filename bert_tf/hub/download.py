@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
+from bert_tf.files.whole import write_json
 from bert_tf.hub import archive, catalog, partial, store
 from bert_tf.hub.archive import DamagedArchiveError
 from bert_tf.hub.catalog import Release
@@ -42,14 +42,14 @@ def download(
 ) -> str:
     """Makes sure that a released checkpoint is here; downloads it if it is not.
 
-    Safe to break off at any time: a later call goes on from there. Safe to call twice at once: the
-    second waits for the first.
+    Safe to break off at any time: a later call resumes. Safe to call twice at once: the second
+    waits for the first.
 
     Args:
         name: of a release, as `bert_tf.checkpoint.RELEASES` has them, e.g. "multi_cased".
         folder: to put the checkpoint's folder into; the usual store when left out.
         force: download it again, in place of what is there.
-        progress: show on stderr how it goes on.
+        progress: show the progress on stderr.
         url: of a mirror with the same paths as Google's; `$BERT_TF_URL`, else Google's.
 
     Returns:
@@ -57,7 +57,7 @@ def download(
 
     Raises:
         BertError: the name is unknown, it cannot be downloaded, what came is damaged, unsafe or
-            not what came before, or the disk is full. What was there before is there still.
+            not what came before, or the disk is full. What was there before is still there.
     """
     release = catalog.get(name)
     address = release.url(url or os.environ.get(URL_VARIABLE) or catalog.BASE_URL)
@@ -75,8 +75,8 @@ def download(
         if error.errno in DISK_FULL:
             raise BertError(
                 f"the disk is full: no more can be written to {home} ({error.strerror}). Make "
-                f"room, or set {store.HOME_VARIABLE} to another folder. Nothing half-written is "
-                "left, and what was downloaded is kept."
+                f"room, or set {store.HOME_VARIABLE} to another folder. What was downloaded is "
+                "kept: the same command resumes."
             ) from error
         raise BertError(
             f"cannot write to {error.filename or home}: {error.strerror}. Set "
@@ -107,8 +107,10 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
             if not resumed:
                 raise
             # What an earlier call left may have been spoilt by a crash of the machine.
-            LOGGER.warning(f"put together from parts, it is damaged; starting anew ({error})")
-    _record(home, release, url, sha256, os.path.getsize(part))
+            LOGGER.warning(f"put together from parts, it is damaged; starting over ({error})")
+    today = datetime.date.today().isoformat()
+    record = {"url": url, "size": os.path.getsize(part), "sha256": sha256, "date": today}
+    write_json(store.record_path(home, release), record)  # to compare later downloads with
     partial.discard(part)
     return target
 
@@ -127,7 +129,7 @@ def _limit(release: Release) -> int:
 
 
 def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
-    """Checks the archive against what its server and an earlier download say; returns its SHA-256.
+    """Checks the archive by what its server and an earlier download say; returns its SHA-256.
 
     Raises:
         DamagedArchiveError: it differs.
@@ -148,9 +150,8 @@ def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
         raise DamagedArchiveError(
             f"what came from {remote.url} is not what came before: its SHA-256 is "
             f"{sha256.hexdigest()}, and that of {record.get('date', 'an earlier download')} is "
-            f"{record['sha256']} ({path}). It is damaged, or somebody changed it. Nothing of it "
-            "was kept. Download it again; if it stays so and you trust the new one, delete that "
-            "file first."
+            f"{record['sha256']} ({path}). It is damaged, or somebody changed it; nothing of it "
+            "was kept. Download it again; if it stays so and you trust it, delete that file first."
         )
     return sha256.hexdigest()
 
@@ -158,13 +159,8 @@ def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
 def _unpacked(release: Release, url: str, part: str, scratch: str) -> str:
     """Unpacks into an empty folder; returns the one of the checkpoint: that, or one in it."""
     try:
-        archive.extract(
-            part,
-            scratch,
-            advice=f"Make room, or set {store.HOME_VARIABLE} to another folder",
-            limit=_limit(release),
-            durable=True,
-        )
+        advice = f"Make room, or set {store.HOME_VARIABLE} to another folder"
+        archive.extract(part, scratch, advice=advice, limit=_limit(release), durable=True)
         with locate(scratch) as files:
             return os.path.dirname(files.prefix)
     except BertError as error:
@@ -203,11 +199,7 @@ def _restore(home: str, release: Release) -> None:
 
 
 def _check_replaceable(target: str) -> None:
-    """Refuses to replace what was not downloaded: a user's own files.
-
-    Raises:
-        BertError: there are such files.
-    """
+    """Raises a `BertError` where something would be replaced that no download put there."""
     if not os.path.lexists(target) or os.path.islink(target):
         return
     names = os.listdir(target) if os.path.isdir(target) else [os.path.basename(target)]
@@ -220,16 +212,6 @@ def _check_replaceable(target: str) -> None:
 
 
 _OURS = (CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME)
-
-
-def _record(home: str, release: Release, url: str, sha256: str, size: int) -> None:
-    """Notes what came, to compare later downloads with."""
-    path = store.record_path(home, release)
-    today = datetime.date.today().isoformat()
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump({"url": url, "size": size, "sha256": sha256, "date": today}, file, indent=1)
-        file.write("\n")
-    os.replace(path + ".new", path)
 
 
 @contextlib.contextmanager
@@ -259,5 +241,5 @@ def _target(home: str, release: Release) -> str:
 
 
 def _hidden(home: str, release: Release, kind: str) -> str:
-    """A file or folder of ours beside the checkpoint, on the same disk."""
+    """A file or folder of ours next to the checkpoint, on the same disk."""
     return os.path.join(home, f".{release.folder}.{kind}")

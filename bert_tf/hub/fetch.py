@@ -7,6 +7,7 @@ an answer's headers, and what breaks is the body.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import http.client
@@ -29,10 +30,10 @@ TIMEOUT_SECONDS = 30.0
 """Without a byte for so long, a connection counts as cut."""
 
 DELAYS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each further try; from the first again when one got further than any."""
+"""Seconds to wait before each further try; from the first again when one got more than any."""
 
 _LONGEST_DELAY = 60.0
-"""A server that asks for more patience (Retry-After) gets this much."""
+"""The most that a server can ask us to wait (Retry-After)."""
 
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _BLOCK = 1 << 18
@@ -49,21 +50,22 @@ class _BrokenError(Exception):
 
 
 def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
-    """Fetches a .zip, from where an earlier call was broken off if that is possible.
+    """Fetches a .zip, resuming what an earlier call left if that is possible.
 
     Args:
         url: http or https; proxies and certificates are those of the environment.
-        part: the file to write. When an exception breaks the call off, what has come stays there,
-            to go on from; `partial.discard` removes it.
+        part: the file to write. When an exception ends the call, what has come stays there to be
+            resumed; `partial.discard` removes it.
         limit: the most bytes to take.
-        progress: shows how it goes on.
+        progress: shows how far it is.
 
     Returns:
         What the server said of the file.
 
     Raises:
         BertError: the server refuses, has no such file, sends something else or too much; it
-            cannot be reached, or the connection broke too often; the disk is full.
+            cannot be reached, or the connection broke too often.
+        OSError: the disk is full, or `part` cannot be written.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise BertError(f"{url} is no address to download from: it has to start with https://.")
@@ -76,26 +78,18 @@ def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
             if partial.size(part) > furthest:
                 furthest, failures = partial.size(part), 0
             if failures == len(DELAYS):
+                have = partial.kept(url, part)[1]
+                advice = "Check the network, and HTTPS_PROXY if there is a proxy."
+                if have:
+                    advice = f"What has come ({have / 1e6:,.1f} MB) is kept for the next try."
                 raise BertError(
-                    f"could not download {url}: {failure}. {_what_to_do(url, part)}"
+                    f"could not download {url}: {failure}. {advice} Or download it in another "
+                    "way, and pass the .zip with --checkpoint."
                 ) from None
             delay = max(DELAYS[failures], min(failure.delay, _LONGEST_DELAY))
             failures += 1
             LOGGER.warning(f"{failure}; trying again in {delay:.0f} s")
             time.sleep(delay)
-
-
-def _what_to_do(url: str, part: str) -> str:
-    first = _what_is_kept(url, part) or "Check the network, and HTTPS_PROXY if there is a proxy."
-    return f"{first} Or download it in another way, and pass the .zip with --checkpoint."
-
-
-def _what_is_kept(url: str, part: str) -> str:
-    """A sentence on what has come, if it can be gone on with; else nothing."""
-    have = partial.kept(url, part)[1]
-    if not have:
-        return ""
-    return f"What has come ({have / 1e6:,.1f} MB) is kept: the same command goes on from there."
 
 
 def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
@@ -122,24 +116,20 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
 
 
 def _receive(
-    response: http.client.HTTPResponse,
-    remote: Remote,
-    part: str,
-    have: int,
-    limit: int,
-    progress: Progress,
+    body: http.client.HTTPResponse, remote: Remote, part: str, have: int, limit: int, bar: Progress
 ) -> int:
     """Appends what comes to the part; returns its size at the end.
 
     Raises:
         _BrokenError: the connection was cut.
-        BertError: it is no .zip, too long, or the disk is full.
+        BertError: it is no .zip, or too long.
+        OSError: it cannot be written.
     """
-    file = None
-    try:
+    with contextlib.ExitStack() as opened:
+        file = None
         while remote.size is None or have < remote.size:
             try:
-                block = response.read1(_BLOCK)
+                block = body.read1(_BLOCK)
             except (OSError, http.client.HTTPException) as error:
                 raise _BrokenError(_cut(have, remote, _reason(error))) from None
             if not block:
@@ -148,10 +138,10 @@ def _receive(
                 raise _BrokenError(_cut(have, remote, "the other end closed it"))
             if file is None:
                 if not have:
-                    _check_start(block, response)
+                    _check_start(block, body)
                     partial.discard(part)  # not before: a login page must not cost what has come
                     partial.write_note(part, remote)
-                file = open(part, "ab", buffering=0)  # noqa: SIM115
+                file = opened.enter_context(open(part, "ab", buffering=0))
             have += len(block)
             if have > limit:
                 file.close()
@@ -160,21 +150,11 @@ def _receive(
                     f"{remote.url} sends more than this release can have ({limit / 1e6:,.0f} MB). "
                     "Nothing of it was kept."
                 )
-            _write(file, block)
-            progress.add(len(block))
-    except OSError as error:
-        raise _disk_error(remote.url, part, error) from error
-    finally:
-        if file is not None:
-            file.close()
+            rest = memoryview(block)
+            while rest:  # unbuffered, so that nothing is left to fail when closing
+                rest = rest[file.write(rest) :]
+            bar.add(len(block))
     return have
-
-
-def _write(file: Any, block: bytes) -> None:
-    """Writes all of a block; unbuffered, so that nothing is left to fail when closing."""
-    view = memoryview(block)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
@@ -199,7 +179,16 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
                 wait = error.headers.get("Retry-After", "")
                 delay = float(wait) if wait.isdecimal() else 0.0
                 raise _BrokenError(f"the server answered {said}", delay) from None
-        raise BertError(_refused(url, status, said)) from None
+        if status in (404, 410):
+            said = f"there is no file at {url} ({said}). If BERT_TF_URL is set, check it."
+        elif status == 407:
+            said = f"the proxy wants a login ({said}): HTTPS_PROXY=http://user:password@host:port."
+        else:
+            said = (
+                f"the server refuses to give {url} ({said}). A proxy may be the reason. Try the "
+                "address in a browser, and pass the .zip with --checkpoint."
+            )
+        raise BertError(said) from None
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -223,17 +212,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
             raise BertError(f"{req.full_url} leads to {newurl}, which is not secure.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _refused(url: str, status: int, said: str) -> str:
-    if status in (404, 410):
-        return f"there is no file at {url} ({said}). If BERT_TF_URL is set, check it."
-    if status == 407:
-        return f"the proxy wants a login ({said}): HTTPS_PROXY=http://user:password@host:port."
-    return (
-        f"the server refuses to give {url} ({said}). A proxy may be the reason. Try the address "
-        "in a browser, and pass the .zip with --checkpoint."
-    )
 
 
 def _check_size(remote: Remote, have: int, limit: int, part: str) -> None:
@@ -266,19 +244,8 @@ def _check_start(block: bytes, response: http.client.HTTPResponse) -> None:
     page = kind == "text/html" or block.lstrip()[:1] == b"<"
     raise BertError(
         f"{response.url} sent {'a web page' if page else f'something else ({kind})'} instead of a "
-        ".zip. A proxy or the login page of a network often does that: open the address in a "
-        "browser to see it."
+        ".zip, perhaps the login page of a proxy or network: open the address in a browser."
     )
-
-
-def _disk_error(url: str, part: str, error: OSError) -> BertError:
-    folder, kept = os.path.dirname(part), _what_is_kept(url, part)
-    if error.errno in DISK_FULL:
-        return BertError(
-            f"the disk is full: no more can be written to {folder} ({error.strerror}). Make room, "
-            f"or set BERT_TF_HOME to another folder. {kept}".rstrip()
-        )
-    return BertError(f"cannot write {part}: {error.strerror}. {kept}".rstrip())
 
 
 def _cut(have: int, remote: Remote, reason: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import glob
+import itertools
 import os
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from bert_tf.checkpoint import foreign
@@ -38,7 +40,7 @@ class CheckpointFiles:
         step: the number that a training checkpoint has in its name, or None.
         display_name: name of the folder or archive, for example `multi_cased_L-12_H-768_A-12`:
             Google's names tell the casing.
-        remarks: choices that were made and that the user may want to know of, a sentence each.
+        remarks: choices that were made and that the user may want to know, a sentence each.
     """
 
     prefix: str
@@ -78,7 +80,7 @@ def locate(
             file, the `checkpoint` file, or a `.zip` as Google ships it. With several checkpoints
             in a folder the `checkpoint` file decides, else the highest step, else the newest.
             What is no path may be the name of a downloaded release, e.g. "multi_cased".
-        config_path: of the config, if it does not lie beside the checkpoint; or its folder.
+        config_path: of the config, if it is not next to the checkpoint; or its folder.
         vocab_path: of the vocabulary; likewise.
         need_config: whether a missing config is an error.
         need_vocab: whether a missing vocabulary is an error.
@@ -89,23 +91,24 @@ def locate(
     path = os.path.expanduser(os.fspath(path))
     if not path or "://" in path:
         raise BertError(
-            f"{path!r} is no path on this machine. Copy or download the checkpoint, then pass its "
-            "folder or .zip."
+            f"{path!r} is no path on this machine. Download the checkpoint, then pass its folder "
+            "or .zip."
         )
     if not os.path.exists(path) and not os.path.exists(path + ".index"):
         path = store.by_name(path) or path
+    given = (config_path, vocab_path, need_config, need_vocab)
     if not _is_zip(path):
-        return _located(path, config_path, vocab_path, need_config, need_vocab)
+        return _located(path, *given)
     from bert_tf.hub import archive
 
     unpacked = archive.unpack(path)
     try:
-        files = _located(unpacked.name, config_path, vocab_path, need_config, need_vocab)
+        files = _located(unpacked.name, *given)
     except BaseException as error:
         inside = unpacked.name
         unpacked.cleanup()
         if isinstance(error, BertError):
-            # The user knows the archive, not where it was unpacked for a moment.
+            # The user knows the archive, not the temporary folder.
             raise BertError(str(error).replace(inside, path)) from None
         raise
     remarks = tuple(remark.replace(unpacked.name, path) for remark in files.remarks)
@@ -131,11 +134,13 @@ def _located(
         vocab = _companion("vocab", prefix, vocab_path, need_vocab)
     except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
         raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
-    step = _STEP.search(prefix)
     name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
-    return CheckpointFiles(
-        prefix, config, vocab, int(step[1]) if step else None, name, tuple(remarks)
-    )
+    return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(remarks))
+
+
+def _step(prefix: str) -> int | None:
+    found = _STEP.search(prefix)
+    return int(found[1]) if found else None
 
 
 def _is_zip(path: str) -> bool:
@@ -158,8 +163,7 @@ def _prefix_of(path: str, remarks: list[str]) -> str:
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
     if os.path.isfile(path) and (stem != path or not os.path.isfile(path + ".index")):
-        advice = foreign.describe(path)
-        if advice:
+        if advice := foreign.describe(path):
             raise BertError(f"{path} {advice}")
         if stem == path:
             raise BertError(
@@ -175,11 +179,11 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
     """The checkpoint of a folder that may have several; looks one level down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
-        advice = foreign.describe(folder)
-        if advice:
+        if advice := foreign.describe(folder):
             raise BertError(f"{folder} {advice}")
-        below = {sub: _prefixes(sub) for sub in _subfolders(folder)}
-        below = {sub: found for sub, found in below.items() if found}
+        with os.scandir(folder) as entries:
+            subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
+        below = {sub: found for sub in subs if (found := _prefixes(sub))}
         if not below:
             raise BertError(
                 f"there is no checkpoint in the folder {folder}: no file that ends in .index. "
@@ -188,24 +192,21 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
         if len(below) > 1:
             names = ", ".join(sorted(map(os.path.basename, below)))
             raise BertError(
-                f"the folder {folder} has several with a checkpoint in them ({names}). Pass the "
-                "one that you mean."
+                f"the folder {folder} has several with a checkpoint ({names}). Pass one of them."
             )
         folder, prefixes = below.popitem()
     noted = _noted(folder)
     if noted in prefixes:
-        return str(noted)
+        return noted
     if noted is not None:
-        remarks.append(
-            f"The file {os.path.join(folder, STATE_NAME)} names {os.path.basename(noted)}, which "
-            "is not there."
-        )
+        noted_in, name = os.path.join(folder, STATE_NAME), os.path.basename(noted)
+        remarks.append(f"The file {noted_in} names {name}, which is not there.")
     chosen = max(prefixes, key=_age)
     if len(prefixes) > 1:
         names = ", ".join(os.path.basename(p) for p in sorted(prefixes) if p != chosen)
         remarks.append(
             f"Of {len(prefixes)} checkpoints in {folder}, {os.path.basename(chosen)} was taken as "
-            f"the newest (besides: {names}). Pass a prefix to take another."
+            f"the newest (others: {names}). Pass a prefix to take another."
         )
     return chosen
 
@@ -221,24 +222,16 @@ def _prefixes(folder: str) -> list[str]:
     return [os.path.join(folder, stem) for stem in sorted(stems)]
 
 
-def _subfolders(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
-
-
 def _age(prefix: str) -> tuple[int, float]:
     """What sorts the newest checkpoint last: its step, and where there is none its time."""
-    step = _STEP.search(prefix)
-    index = prefix + ".index"
-    time = os.path.getmtime(index) if os.path.exists(index) else 0.0
-    return int(step[1]) if step else -1, time
+    step, index = _step(prefix), prefix + ".index"
+    return -1 if step is None else step, os.path.getmtime(index) if os.path.exists(index) else 0.0
 
 
 def _noted(folder: str) -> str | None:
     """The checkpoint that the `checkpoint` file of the folder names, looked for in the folder.
 
-    It often holds an absolute path of the machine where the model was trained: only its last part
-    counts.
+    That file often has an absolute path of another machine: only its last part counts.
     """
     try:
         with open(os.path.join(folder, STATE_NAME), encoding="utf-8", errors="replace") as file:
@@ -248,8 +241,7 @@ def _noted(folder: str) -> str | None:
     found = re.search(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
     if not found:
         return None
-    noted = re.sub(r"\\(.)", r"\1", found[1])
-    return os.path.join(folder, re.split(r"[/\\]", noted)[-1])
+    return os.path.join(folder, re.split(r"[/\\]", re.sub(r"\\(.)", r"\1", found[1]))[-1])
 
 
 def _shards(prefix: str) -> list[str]:
@@ -265,8 +257,8 @@ def _check_parts(prefix: str) -> None:
     shards = _shards(prefix)
     if not os.path.isfile(prefix + ".index"):
         raise BertError(
-            f"{prefix}.index is missing; there is only {os.path.basename(min(shards))}. The index "
-            "says which weight lies where: copy or download it too."
+            f"{prefix}.index is missing; there is only {os.path.basename(min(shards))}. Copy or "
+            "download the index too: it says which weight is where."
         )
     for part in (prefix + ".index", *shards):
         advice = foreign.describe(part)
@@ -276,7 +268,7 @@ def _check_parts(prefix: str) -> None:
             raise BertError(f"{part} is empty (0 bytes): copy or download it again.")
     if not shards:
         raise BertError(
-            f"the weights are missing: beside {prefix}.index there is no "
+            f"the weights are missing: next to {prefix}.index there is no "
             f"{os.path.basename(prefix)}.data-00000-of-00001. Copy or download it too."
         )
 
@@ -285,7 +277,7 @@ _COMPANIONS = {
     "config": (CONFIG_NAME, ("bert_config*.json",), "config= (--config)"),
     "vocab": (VOCAB_NAME, ("vocab*.txt", "*vocab.txt"), "vocab= (--vocab)"),
 }
-"""The name in a release, patterns of other names in use, and the argument to pass instead."""
+"""The name in a release, patterns of other common names, and the argument to pass instead."""
 
 
 def _companion(
@@ -301,10 +293,10 @@ def _companion(
                 raise BertError(f"there is no {name} at {given}.{_suggestion(given)}")
             return _genuine(given)
         folder, needed = given, True
-    if os.path.isfile(os.path.join(folder, name)):
-        return _genuine(os.path.join(folder, name))
-    escaped = glob.escape(folder)
-    found = sorted({p for pattern in patterns for p in glob.glob(os.path.join(escaped, pattern))})
+    found = [os.path.join(folder, name)]
+    if not os.path.isfile(found[0]):
+        every = (glob.glob(os.path.join(glob.escape(folder), pattern)) for pattern in patterns)
+        found = sorted(set(itertools.chain.from_iterable(every)))
     if len(found) == 1:
         return _genuine(found[0])
     if not needed:
@@ -312,8 +304,7 @@ def _companion(
     if found:
         names = ", ".join(map(os.path.basename, found))
         raise BertError(
-            f"{folder} has no {name}, but several that it could be ({names}). Pass one with "
-            f"{argument}."
+            f"{folder} has no {name}, but several that may be it ({names}). Pass one: {argument}."
         )
     hint = ""
     if kind == "config" and os.path.isfile(os.path.join(folder, "config.json")):
@@ -322,8 +313,8 @@ def _companion(
             'bert_config.json calls "gelu_exact".'
         )
     raise BertError(
-        f"{name} is missing: it was looked for beside the checkpoint, in {folder}. Copy it there, "
-        f"or pass its path with {argument}.{hint}"
+        f"{name} is missing next to the checkpoint, in {folder}. Copy it there, or pass its path: "
+        f"{argument}.{hint}"
     )
 
 
@@ -346,12 +337,9 @@ def _suggestion(path: str) -> str:
     from bert_tf.hub import catalog
 
     released = "" if os.path.dirname(path) else catalog.suggestion(path)
-    if released:
-        return released
-    return f" The folder {parent} has {_listing(parent)}."
+    return released or f" The folder {parent} has {_listing(parent)}."
 
 
 def _listing(folder: str) -> str:
-    names = sorted(n for n in os.listdir(folder) if not n.startswith("."))
-    shown = ", ".join(names[:6]) or "nothing in it"
-    return shown + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    names = ", ".join(sorted(name for name in os.listdir(folder) if not name.startswith(".")))
+    return textwrap.shorten(names or "nothing in it", 200)

@@ -6,14 +6,17 @@ import base64
 import contextlib
 import dataclasses
 import email.message
-import json
 import os
 import re
+
+from bert_tf.errors import BertError
+from bert_tf.files.reading import read_object
+from bert_tf.files.whole import write_json
 
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """The file at the other end, as its server describes it; noted beside the `.part`.
+    """The file at the other end, as its server describes it; noted next to the `.part`.
 
     Args:
         url: its address.
@@ -36,24 +39,18 @@ class Remote:
         etag = headers.get("ETag", "")
         # A weak one ("W/...") may stand for two files that differ.
         validator = etag if etag.startswith('"') else headers.get("Last-Modified")
-        crc = re.search(r"crc32c=([A-Za-z0-9+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
-        raw = b""
+        sums = ",".join(headers.get_all("x-goog-hash", []))
+        crc, raw = re.search(r"crc32c=([A-Za-z0-9+/]+=*)", sums), b""
         with contextlib.suppress(ValueError):
             raw = base64.b64decode(crc[1]) if crc else b""
-        return cls(
-            url,
-            int(length) if length.isdecimal() else None,
-            validator,
-            int.from_bytes(raw, "big") if len(raw) == 4 else None,
-        )
+        crc32c = int.from_bytes(raw, "big") if len(raw) == 4 else None
+        return cls(url, int(length) if length.isdecimal() else None, validator, crc32c)
 
     def continues(self, headers: email.message.Message, have: int) -> bool:
         """Whether a partial answer (206) is the rest of this file, from byte `have` on."""
         given = headers.get("Content-Range", "").strip()
-        piece = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given)
-        if piece is None or int(piece[1]) != have:
-            return False
-        if self.size is not None and piece[3] not in ("*", str(self.size)):
+        piece = re.fullmatch(rf"bytes {have}-\d+/(\d+|\*)", given)
+        if piece is None or (self.size is not None and piece[1] not in ("*", str(self.size))):
             return False
         etag = headers.get("ETag")
         return etag is None or not str(self.validator).startswith('"') or etag == self.validator
@@ -62,14 +59,12 @@ class Remote:
 def kept(url: str, part: str) -> tuple[Remote | None, int]:
     """What an earlier try left, if it can be gone on with, and how many bytes that are."""
     try:
-        with open(_note_path(part), encoding="utf-8") as file:
-            remote = Remote(**json.load(file))
-    except (OSError, ValueError, TypeError):
+        remote = Remote(**read_object(_note_path(part)))
+    except (BertError, TypeError):
         return None, 0
     have = size(part)
-    if remote.url != url or (remote.size is not None and have > remote.size):
-        return None, 0
-    if not remote.validator and have != remote.size:
+    fits = remote.size is None or have <= remote.size
+    if remote.url != url or not fits or (not remote.validator and have != remote.size):
         return None, 0
     return remote, have
 
@@ -78,16 +73,13 @@ def write_note(part: str, remote: Remote) -> None:
     """Notes what the part is a part of; whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        BertError: it cannot be written.
     """
-    path = _note_path(part)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(remote), file)
-    os.replace(path + ".new", path)
+    write_json(_note_path(part), dataclasses.asdict(remote))
 
 
 def discard(part: str) -> None:
-    """Removes what has come, so that the next try starts anew."""
+    """Removes what has come, so that the next try starts over."""
     for path in (_note_path(part), part):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)

@@ -1,9 +1,9 @@
-"""Where downloaded checkpoints lie, and which are there.
+"""Where downloaded checkpoints are, and which ones.
 
 A store is a folder with a folder for each checkpoint, named as the release: Google's names tell
-the casing. Besides there may be `<folder>.download.json`, the checksum of what was downloaded.
-One small checkpoint comes along: in `checkpoints` of a source checkout, and in the package where
-that is installed.
+the casing. Next to it may be `<folder>.download.json`, the checksum of what was downloaded. One
+small checkpoint comes with the package: in `checkpoints` of a source checkout, and in the package
+where that is installed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # most commands get paths, and need no table of names
 HOME_VARIABLE = "BERT_TF_HOME"
 
 EMBEDDED = "demo_multi_cased"
-"""Name and folder of the small checkpoint for demonstration that comes along."""
+"""Name and folder of the small checkpoint for demonstration that comes with the package."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +58,18 @@ def homes() -> list[str]:
 
 def _stores() -> list[tuple[str, bool]]:
     """The folders to look in, and whether each is for downloading into."""
-    stores = []
-    moved = os.environ.get(HOME_VARIABLE)
-    if moved:
-        stores.append((os.path.abspath(os.path.expanduser(moved)), True))
-    checkout = _checkout()
+    moved, checkout, packaged = _moved(), _checkout(), _packaged()
+    stores = [(moved, True)] if moved else []
     if checkout is not None:
         stores.append((os.path.join(checkout, "checkpoints"), os.access(checkout, os.W_OK)))
     stores.append((_cache(), True))
-    packaged = _packaged()
     return [*stores, (packaged, False)] if os.path.isdir(packaged) else stores
+
+
+def _moved() -> str | None:
+    """The folder that the user set, if any."""
+    moved = os.environ.get(HOME_VARIABLE)
+    return os.path.abspath(os.path.expanduser(moved)) if moved else None
 
 
 def _checkout() -> str | None:
@@ -76,7 +79,7 @@ def _checkout() -> str | None:
 
 
 def _packaged() -> str:
-    """Where setup.py puts the checkpoint that comes along; not there in a checkout."""
+    """Where setup.py puts the checkpoint of the package; not there in a checkout."""
     return os.path.join(_package(), "embedded")
 
 
@@ -87,8 +90,8 @@ def _package() -> str:
 def _cache() -> str:
     """The user's cache folder for us.
 
-    By the XDG base directory specification, which has relative paths ignored, and by what is usual
-    on Windows and macOS.
+    By the XDG base directory specification, which ignores relative paths, and by what is usual on
+    Windows and macOS.
     """
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
@@ -102,10 +105,7 @@ def _cache() -> str:
 
 def compiled_folder() -> str:
     """The folder for what was compiled: in `$BERT_TF_HOME`, else in the user's cache folder."""
-    moved = os.environ.get(HOME_VARIABLE)
-    return os.path.join(
-        os.path.abspath(os.path.expanduser(moved)) if moved else _cache(), ".compiled"
-    )
+    return os.path.join(_moved() or _cache(), ".compiled")
 
 
 def installed() -> list[Installed]:
@@ -115,9 +115,9 @@ def installed() -> list[Installed]:
     found: dict[str, Installed] = {}
     by_folder = {release.folder: release for release in RELEASES}
     for store in homes():
-        for folder in _folders(store):
+        for folder in sorted(_list(store)):
             path = os.path.join(store, folder)
-            if folder not in found and has_checkpoint(path):
+            if folder[0] != "." and folder not in found and has_checkpoint(path):
                 release = by_folder.get(folder)
                 found[folder] = Installed(release.name if release else folder, path, release)
     order = {folder: place for place, folder in enumerate(by_folder)}
@@ -125,51 +125,41 @@ def installed() -> list[Installed]:
 
 
 def find(name: str) -> str | None:
-    """The folder of a checkpoint that is here.
-
-    Args:
-        name: of a release, or of a folder in one of the places to look in.
-
-    Returns:
-        Its path, or None.
-    """
+    """The folder of a checkpoint that is here, by the name of its release or folder; or None."""
     from bert_tf.hub.catalog import lookup
 
     release = lookup(name)
     folder = release.folder if release else name
     if folder in ("", ".", "..") or os.path.basename(folder) != folder:
         return None
-    paths = (os.path.join(store, folder) for store in homes())
-    return next((path for path in paths if has_checkpoint(path)), None)
+    return _first(homes(), folder)
 
 
 def embedded() -> str | None:
-    """The folder of the small checkpoint that comes along.
+    """The folder of the small checkpoint of the package; None if somebody removed it.
 
     Never one of the same name that a user keeps elsewhere.
-
-    Returns:
-        Its path; None if somebody took it away.
     """
     checkout = _checkout()
     stores = [] if checkout is None else [os.path.join(checkout, "checkpoints")]
-    paths = (os.path.join(store, EMBEDDED) for store in (*stores, _packaged()))
+    return _first([*stores, _packaged()], EMBEDDED)
+
+
+def _first(stores: Iterable[str], folder: str) -> str | None:
+    """The path of a checkpoint's folder in the first store that has it."""
+    paths = (os.path.join(store, folder) for store in stores)
     return next((path for path in paths if has_checkpoint(path)), None)
 
 
 def by_name(name: str) -> str | None:
-    """What `find` says, for callers that need the checkpoint.
-
-    Returns:
-        The folder, or None if the name is that of nothing known.
+    """What `find` gives, or None if the name is unknown.
 
     Raises:
         BertError: it is known, but not here; the message has the command that fetches it.
     """
     from bert_tf.hub.catalog import lookup
 
-    path = find(name)
-    release = lookup(name)
+    path, release = find(name), lookup(name)
     if path is None and release is not None:
         raise BertError(
             f"{name} is not here yet. Download it (about {release.nbytes / 1e6:,.0f} MB) with "
@@ -193,8 +183,7 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
     """What is known of an earlier download: from this store, else from any other.
 
     Returns:
-        The path of the record and what it holds, with at least `sha256`; None if there is none
-        that can be read.
+        The path of the record and what it holds, with at least `sha256`; None if none can be read.
     """
     for place in dict.fromkeys([store, *homes()]):
         path = record_path(place, release)
@@ -203,10 +192,6 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
             if isinstance(record.get("sha256"), str):
                 return path, record
     return None
-
-
-def _folders(store: str) -> list[str]:
-    return sorted(name for name in _list(store) if name[0] != ".")
 
 
 def _list(folder: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Tables of a classification's result for the screen.
 
 All take the dict that is saved as JSON, so that an old evaluation can be shown again; None is a
-value that is not defined there, and shown as a dash.
+value that is undefined there, and shown as a dash.
 """
 
 from __future__ import annotations
@@ -35,33 +35,25 @@ _TITLES = {
 }
 """The metrics of the summary, in its order."""
 _SAME = {"micro_f1": "accuracy", "loss": "mse"}
-"""Those that are another one where an evaluation has both."""
+"""Those that equal another one, and are left out where an evaluation has both."""
 _OF_ONE = ("f1", "average_precision")
-"""Of two classes these are the second's; without its name nobody could know."""
+"""Of two classes these are the second's, and shown with its name."""
 _SHARES = ("accuracy", "subset_accuracy")
 
 
 def summary_table(result: Mapping[str, Any]) -> str:
-    """The main numbers, each with its 95 % interval where there is one.
-
-    Args:
-        result: of any kind of task.
-    """
+    """The main numbers of any kind of task, each with its 95 % interval where there is one."""
     rows, metrics = [], result["metrics"]
     for name, title in _TITLES.items():
         if name not in metrics or _SAME.get(name) in metrics:
             continue
-        interval = result["intervals"].get(name)
-        shown = ""
-        if interval is not None:
-            shown = " to ".join(_number(end, name in _SHARES) for end in interval)
-            shown = f"95 %: {shown}"
-        value = _number(metrics[name], name in _SHARES)
+        shown, percents = "", name in _SHARES
+        if interval := result["intervals"].get(name):
+            shown = "95 %: " + " to ".join(_number(end, percents) for end in interval)
         if name in _OF_ONE and "two_classes" in result:
             title += f" of {_name(result['labels'][-1]['label'])}"
-        rows.append([title, value, shown])
-    rows.append(["examples", str(result["examples"]), ""])
-    return table(rows, "<><")
+        rows.append([title, _number(metrics[name], percents), shown])
+    return table([*rows, ["examples", str(result["examples"]), ""]], "<><")
 
 
 def labels_table(result: Mapping[str, Any]) -> str:
@@ -71,29 +63,21 @@ def labels_table(result: Mapping[str, Any]) -> str:
         result: of classes or of several labels at once.
     """
     several = any(label.get("average_precision") is not None for label in result["labels"])
-    head = ["label", "precision", "recall", "F1", "examples", "predicted"]
-    rows = [head + ["average precision"] * several]
+    rows = [["label", "precision", "recall", "F1", "examples", "predicted"]]
+    rows[0] += ["average precision"] * several
     for label in result["labels"]:
-        cells = [_name(label["label"])]
-        cells += [_number(label[key]) for key in ("precision", "recall", "f1")]
+        cells = [_name(label["label"]), *_scores(label)]
         cells += [str(label["examples"]), str(label["predicted"])]
         rows.append(cells + ([_number(label["average_precision"])] if several else []))
-    rows.append([""] * len(rows[0]))
+    blank = [""] * len(rows[0])
+    rows.append(blank)
     for name, average in result["averages"].items():
-        cells = [
-            f"{name} average",
-            *(_number(average[key]) for key in ("precision", "recall", "f1")),
-        ]
-        rows.append(cells + [""] * (len(rows[0]) - len(cells)))
+        rows.append([f"{name} average", *_scores(average), *blank[4:]])
     return table(rows, "<" + ">" * 6)
 
 
 def confusion_table(result: Mapping[str, Any]) -> str:
-    """Counts by right and predicted class; of many classes the most frequent confusions.
-
-    Args:
-        result: of classes.
-    """
+    """Counts by right and predicted class; of many classes the most frequent confusions."""
     names = [_name(label["label"]) for label in result["labels"]]
     if len(names) > _MATRIX_CLASSES:
         return _most_confused(names, result["confusion"])
@@ -114,9 +98,11 @@ def _most_confused(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
     rows = [["right", "predicted", "times", "of these"]]
     for count, share, right, predicted in wrong[:_CONFUSIONS]:
         rows.append([names[right], names[predicted], str(count), percent(share)])
-    if not wrong:
-        return "  no class is taken for another"
-    return table(rows, "<<>>")
+    return table(rows, "<<>>") if wrong else "  no class is taken for another"
+
+
+def _scores(of: Mapping[str, Any]) -> list[str]:
+    return [_number(of[key]) for key in ("precision", "recall", "f1")]
 
 
 def _name(label: str) -> str:

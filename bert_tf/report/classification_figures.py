@@ -1,4 +1,9 @@
-"""Pictures of a classification's result: confusion matrix, curves, calibration, scatter."""
+"""Pictures of a classification's result: confusion matrix, curves, calibration, scatter.
+
+Each takes `result`, the JSON of an evaluation of its kind, `path`, the PNG to write, and `title`,
+what stands above the picture (by default its facts). `BertError` is raised if matplotlib or
+scikit-learn is not installed, or the file cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +12,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bert_tf.errors import BertError
-from bert_tf.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    SKY,
-    VERMILION,
-    display,
-    drawable_names,
-    new_figure,
-    plain_axes,
-    save_figure,
-)
+from bert_tf.report import figures
+from bert_tf.report.figures import save_figure
 from bert_tf.report.tables import width
 
 _Path = str | os.PathLike[str]
 
 _WRITTEN = 40
-"""Up to so many classes the cells of a confusion matrix are written in."""
+"""With up to so many classes, numbers are written into the cells of a confusion matrix."""
 _MOST = 200
 
 
 def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> None:
-    """Draws the confusion matrix: counts, and as colour and number the share of the row.
-
-    Args:
-        result: of classes, as its JSON.
-        path: of the PNG.
-        title: above the picture; a word of its own if empty.
+    """Draws the confusion matrix: counts, and as colour and number the fraction of the row.
 
     Raises:
-        BertError: there are more classes than can be drawn, matplotlib or scikit-learn is not
-            installed, or the file cannot be written.
+        BertError: there are more classes than can be drawn.
     """
     import numpy as np
 
@@ -46,26 +35,26 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     classes = len(counts)
     if classes > _MOST:
         raise BertError(
-            f"a confusion matrix of {classes} classes cannot be read; up to {_MOST} are drawn."
+            f"a confusion matrix of {classes} classes is too large; the most is {_MOST}."
         )
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = drawable_names([label["label"] for label in result["labels"]])
+    names = figures.drawable_names([label["label"] for label in result["labels"]])
     written, sparse = classes <= _WRITTEN, classes > 12
     cell = 0.85 if classes <= 6 else 0.62 if not sparse else 0.5 if written else 0.17
     size = 10 if classes <= 6 else 9 if written else 6
     # The room that names take: about 0.6 of the letter's height for each cell of width.
     longest = max(width(name) for name in names.shown) * 0.6 * (size + 1) / 72
     side = max(cell * classes, 2.4)
-    figure = new_figure(side + longest + 2.2, side + longest + 1.5)
+    figure = figures.new_figure(side + longest + 2.2, side + longest + 1.5)
     from matplotlib.colors import PowerNorm
 
-    # Layout that knows of square cells; the plain one pushes labels over the edge.
+    # A layout that knows of square cells; the plain one pushes labels over the edge.
     figure.set_layout_engine("compressed", w_pad=0.1, h_pad=0.1)
     axes = figure.add_subplot()
     # Among many classes what is wrong is spread thin: the root makes 1 % visible.
     norm = PowerNorm(0.5 if sparse else 1.0, vmin=0, vmax=1)
     steep = 90 if sparse else 45 if classes > 6 or longest > 0.9 * cell else 0
-    drawn = display("ConfusionMatrixDisplay")(fractions, display_labels=names.shown).plot(
+    drawn = figures.display("ConfusionMatrixDisplay")(fractions, display_labels=names.shown).plot(
         ax=axes,
         cmap="Blues",
         im_kw={"norm": norm},
@@ -94,48 +83,39 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     axes.tick_params(which="minor", length=0)
     axes.set_title(title or f"Confusion matrix, {counts.sum():,} examples", fontsize=12, pad=12)
     if names.remark:
-        figure.supxlabel(names.remark, fontsize=8, color=GREY)
+        figure.supxlabel(names.remark, fontsize=8, color=figures.GREY)
     save_figure(figure, path)
 
 
 def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool:
-    """Draws the ROC curve and precision by recall, beside each other.
-
-    Args:
-        result: of two classes, as its JSON.
-        path: of the PNG.
-        title: above the picture.
+    """Draws the ROC curve and precision by recall, next to each other.
 
     Returns:
         Whether there was something to draw: two classes, and both occur.
-
-    Raises:
-        BertError: matplotlib or scikit-learn is not installed, or the file cannot be written.
     """
     two = result.get("two_classes")
     if two is None or two["roc"] is None:
         return False
     import numpy as np
 
-    figure = new_figure(10, 5)
+    figure = figures.new_figure(10, 5)
     left, right = figure.subplots(1, 2)
-    roc, points = (
-        {axis: np.array(two[name][axis]) for axis in "xy"} for name in ("roc", "precision_recall")
+    (fpr, tpr), (recall, precision) = (
+        [np.array(two[name][axis]) for axis in "xy"] for name in ("roc", "precision_recall")
     )
     examples = result["labels"][1]["examples"]
-    chance = {"color": GREY, "linewidth": 1, "label": "by chance"}
+    chance = {"color": figures.GREY, "linewidth": 1, "label": "by chance"}
+    common = examples / result["examples"]
     curves = (
-        display("RocCurveDisplay")(fpr=roc["x"], tpr=roc["y"]),
+        figures.display("RocCurveDisplay")(fpr=fpr, tpr=tpr),
         # From the greatest recall to the least, as scikit-learn has them.
-        display("PrecisionRecallDisplay")(
-            precision=points["y"][::-1],
-            recall=points["x"][::-1],
-            prevalence_pos_label=examples / result["examples"],
+        figures.display("PrecisionRecallDisplay")(
+            precision=precision[::-1], recall=recall[::-1], prevalence_pos_label=common
         ),
     )
     for curve, axes in zip(curves, (left, right)):
         curve.plot(ax=axes, name="model", plot_chance_level=True, chance_level_kw=chance)
-        curve.line_.set(color=BLUE, linewidth=2)
+        curve.line_.set(color=figures.BLUE, linewidth=2)
     average = two["average_precision"]
     left.set_title(f"ROC curve: area {two['roc_auc']:.4f}", fontsize=12)
     left.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -143,14 +123,13 @@ def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool
     right.set(xlabel="recall", ylabel="precision")
     right.get_legend().remove()
     for axes in (left, right):
-        plain_axes(axes)
+        figures.plain_axes(axes)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), aspect="equal")
     left.legend(loc="lower right", frameon=False)
-    names = drawable_names([two["positive"]], 40)
-    note = f"positive class: {names.shown[0]}" if not names.remark else "positive class: the second"
-    figure.supxlabel(
-        f"{note}, {examples:,} of {result['examples']:,} examples", fontsize=9, color=GREY
-    )
+    names = figures.drawable_names([two["positive"]], 40)
+    positive = "the second" if names.remark else names.shown[0]
+    note = f"positive class: {positive}, {examples:,} of {result['examples']:,} examples"
+    figure.supxlabel(note, fontsize=9, color=figures.GREY)
     if title:
         figure.suptitle(title, fontsize=13)
     save_figure(figure, path)
@@ -158,46 +137,31 @@ def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool
 
 
 def draw_calibration(result: Mapping[str, Any], path: _Path, title: str = "") -> None:
-    """Draws how often the model is right where it is how sure, and how often it is that sure.
-
-    Args:
-        result: of classes, as its JSON.
-        path: of the PNG.
-        title: above the picture; a word of its own if empty.
-
-    Raises:
-        BertError: matplotlib or scikit-learn is not installed, or the file cannot be written.
-    """
+    """Draws how often the model is right where it is how sure, and how often it is that sure."""
     calibration = result["calibration"]
     bins = [entry for entry in calibration["bins"] if entry["examples"]]
-    figure = new_figure(6, 7)
+    figure = figures.new_figure(6, 7)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     middles = [(entry["low"] + entry["high"]) / 2 for entry in bins]
     wide = 0.092
-    top.bar(middles, [entry["accuracy"] for entry in bins], wide, color=SKY, label="share right")
-    display("CalibrationDisplay")(
-        [entry["accuracy"] for entry in bins], [entry["confidence"] for entry in bins], None
-    ).plot(
-        ax=top,
-        name="at the mean probability",
-        linestyle="",
-        marker="o",
-        color=ORANGE,
-        markeredgecolor="black",
-        markersize=7,
+    accuracies = [entry["accuracy"] for entry in bins]
+    top.bar(middles, accuracies, wide, color=figures.SKY, label="share right")
+    confidences = [entry["confidence"] for entry in bins]
+    style = {"color": figures.ORANGE, "markeredgecolor": "black", "markersize": 7}
+    figures.display("CalibrationDisplay")(accuracies, confidences, None).plot(
+        ax=top, name="at the mean probability", linestyle="", marker="o", **style
     )
     top.lines[0].set_label("well calibrated")
     top.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="", ylabel="share of right predictions")
     top.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
     error = 100 * calibration["error"]
     top.set_title(title or f"Calibration: expected error {error:.1f} %", fontsize=12)
-    bottom.bar(
-        middles, [entry["examples"] / result["examples"] for entry in bins], wide, color=GREY
-    )
+    fractions = [entry["examples"] / result["examples"] for entry in bins]
+    bottom.bar(middles, fractions, wide, color=figures.GREY)
     bottom.set(ylabel="share of\nexamples", xlabel="probability of the predicted class")
     bottom.set_xticks([place / 10 for place in range(11)])
-    plain_axes(top, "y")
-    plain_axes(bottom, "y")
+    figures.plain_axes(top, "y")
+    figures.plain_axes(bottom, "y")
     save_figure(figure, path)
 
 
@@ -208,29 +172,17 @@ def draw_scatter(
     path: _Path,
     title: str = "",
 ) -> None:
-    """Draws predicted by right numbers with the line on which they are equal.
-
-    Args:
-        labels: float (examples,).
-        outputs: float (examples,).
-        result: of a regression, as its JSON.
-        path: of the PNG.
-        title: above the picture.
-
-    Raises:
-        BertError: matplotlib is not installed, or the file cannot be written.
-    """
-    figure = new_figure(6, 6.2)
+    """Draws predicted by right numbers, float (examples,), with the line where they are equal."""
+    figure = figures.new_figure(6, 6.2)
     axes = figure.add_subplot()
-    low = float(min(min(labels), min(outputs)))
-    high = float(max(max(labels), max(outputs)))
+    low, high = float(min(*labels, *outputs)), float(max(*labels, *outputs))
     margin = 0.04 * (high - low) or 0.5
     limits = (low - margin, high + margin)
     alpha = min(0.8, max(0.08, 40 / len(labels) ** 0.7))
-    axes.scatter(labels, outputs, s=18, color=BLUE, alpha=alpha, linewidths=0)
-    axes.plot(limits, limits, color=VERMILION, linestyle="--", linewidth=1.5)
+    axes.scatter(labels, outputs, s=18, color=figures.BLUE, alpha=alpha, linewidths=0)
+    axes.plot(limits, limits, color=figures.VERMILION, linestyle="--", linewidth=1.5)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="right", ylabel="predicted")
-    plain_axes(axes)
+    figures.plain_axes(axes)
     parts = [
         f"{name} {_three(result[key])}"
         for name, key in (("Pearson", "pearson"), ("Spearman", "spearman"), ("MAE", "mae"))

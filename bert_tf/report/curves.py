@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SMOOTH_FROM = 60
-"""Rows from which on a running mean is drawn over the numbers themselves."""
+"""With so many rows and more, a running mean is drawn over the numbers themselves."""
 
 
 class Panel(NamedTuple):
@@ -23,7 +23,7 @@ class Panel(NamedTuple):
     Attributes:
         column: of the rows; what evaluations found is in `eval_<column>`.
         title: what it shows, with its unit.
-        percent: whether the number is a share, shown in percent.
+        percent: whether the number is a fraction, shown in percent.
         chance: what guessing gives, if that is known.
         scientific: whether numbers are written as 5e-5.
     """
@@ -51,7 +51,7 @@ def draw_curves(
 ) -> None:
     """Draws numbers over steps and writes a PNG.
 
-    Of many rows a running mean is drawn, and the numbers themselves lightly behind it.
+    Of many rows a running mean is drawn, and under it the numbers themselves in a light colour.
 
     Args:
         rows: each with `step` and some of the panels' columns, in the order of the steps.
@@ -61,34 +61,23 @@ def draw_curves(
     Raises:
         BertError: matplotlib is not installed, or the file cannot be written.
     """
-    wanted = [
-        panel
-        for panel in panels
-        if any(panel.column in row or f"eval_{panel.column}" in row for row in rows)
-    ]
+    columns = {column for row in rows for column in row}
+    wanted = [panel for panel in panels if {panel.column, f"eval_{panel.column}"} & columns]
     lines = max(1, (len(wanted) + 1) // 2)
     figure = new_figure(11, 3.3 * lines + 0.5)
-    grid = figure.subplots(lines, 2, squeeze=False)
-    places = list(grid.flat)
-    for axes in places[len(wanted) :]:
-        axes.remove()
     end = max((row["step"] for row in rows), default=1)
-    for panel, axes in zip(wanted, places):
-        _draw(axes, panel, rows)
-        axes.set_xlim(0, 1.02 * end)
     handles: dict[str, Any] = {}
-    for axes in places[: len(wanted)]:
+    for place, axes in enumerate(figure.subplots(lines, 2, squeeze=False).flat):
+        if place >= len(wanted):
+            axes.remove()
+            continue
+        _draw(axes, wanted[place], rows)
+        axes.set_xlim(0, 1.02 * end)
         for handle, label in zip(*axes.get_legend_handles_labels()):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(
-            list(handles.values()),
-            list(handles),
-            loc="outside upper left",
-            ncols=len(handles),
-            frameon=False,
-            fontsize=10,
-        )
+        style: dict[str, Any] = {"ncols": len(handles), "frameon": False, "fontsize": 10}
+        figure.legend(list(handles.values()), list(handles), loc="outside upper left", **style)
     save_figure(figure, path)
 
 
@@ -97,42 +86,32 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
 
     scale = 100.0 if panel.percent else 1.0
     found = []
+    style: dict[str, Any]
     steps, values = _series(rows, panel.column, scale)
     if len(steps):
-        line: dict[str, Any] = {"color": BLUE, "linewidth": 1.8, "label": "training"}
         # A point alone would be no line.
-        line["marker"] = "o" if len(steps) == 1 else ""
+        style = {"marker": "o" if len(steps) == 1 else "", "linewidth": 1.8, "label": "training"}
+        shown = values
         if len(steps) >= _SMOOTH_FROM and not panel.scientific:
             axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=0.9)
-            smooth = _running_mean(values, max(3, len(values) // 40))
-            axes.plot(steps, smooth, **line)
-        else:
-            axes.plot(steps, values, **line)
+            shown = _running_mean(values, max(3, len(values) // 40))
+        axes.plot(steps, shown, color=BLUE, **style)
         if not panel.scientific:
             found.append(f"training {_number(panel, values[-1])}")
     steps, judged = _series(rows, f"eval_{panel.column}", scale)
     if len(steps):
-        axes.plot(
-            steps, judged, "o-", color=VERMILION, markersize=4.5, linewidth=1.4, label="evaluation"
-        )
+        style = {"markersize": 4.5, "linewidth": 1.4, "label": "evaluation"}
+        axes.plot(steps, judged, "o-", color=VERMILION, **style)
         found.append(f"evaluation {_number(panel, judged[-1])}")
     if panel.chance is not None:
-        axes.axhline(
-            panel.chance * scale, color=GREY, linestyle=(0, (4, 3)), linewidth=1, label="guessing"
-        )
+        style = {"linestyle": (0, (4, 3)), "linewidth": 1, "label": "guessing"}
+        axes.axhline(panel.chance * scale, color=GREY, **style)
     axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold")
     if found:
-        axes.annotate(
-            "last: " + ", ".join(found),
-            xy=(1, 0),
-            xycoords="axes fraction",
-            xytext=(0, -20),  # beside the name of the axis
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=9,
-            color=GREY,
-        )
+        style = {"ha": "right", "va": "top", "fontsize": 9, "color": GREY}
+        text = f"last: {', '.join(found)}"
+        # Level with the name of the axis.
+        axes.annotate(text, (1, 0), (0, -20), "axes fraction", "offset points", **style)
     axes.set_xlabel("step", loc="left", fontsize=9, color=GREY)
     axes.tick_params(labelsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
@@ -143,12 +122,10 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
     plain_axes(axes)
 
 
-def _series(
-    rows: Sequence[Mapping[str, float]], column: str, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> np.ndarray:
+    """Steps and values, (2, n)."""
     pairs = [(row["step"], scale * row[column]) for row in rows if column in row]
-    steps, values = np.array(pairs, float).reshape(-1, 2).T
-    return steps, values
+    return np.array(pairs, float).reshape(-1, 2).T
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bert_tf.errors import BertError
 from bert_tf.files.whole import whole_file
@@ -26,45 +26,29 @@ SKY = "#56B4E9"
 GREY = "#6B6B6B"
 """Colours of Okabe and Ito (jfly.uni-koeln.de/color), which colour-blind people can tell apart."""
 
-# DejaVu comes with matplotlib. The others have what it lacks, where they are installed.
 _FAMILIES = (
-    "DejaVu Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Zen Hei",
-    "Droid Sans Fallback",
-    "IPAGothic",
-    "Microsoft YaHei",
-    "Yu Gothic",
-    "Malgun Gothic",
-    "PingFang SC",
-    "Hiragino Sans",
-    "Arial Unicode MS",
-    "Noto Sans Devanagari",
-    "Noto Sans Bengali",
-    "Noto Sans Tamil",
-    "Noto Sans Thai",
-    "Nirmala UI",
-    "FreeSerif",
+    "DejaVu Sans, Noto Sans CJK SC, Noto Sans CJK JP, Source Han Sans SC, WenQuanYi Zen Hei, "
+    "Droid Sans Fallback, IPAGothic, Microsoft YaHei, Yu Gothic, Malgun Gothic, PingFang SC, "
+    "Hiragino Sans, Arial Unicode MS, Noto Sans Devanagari, Noto Sans Bengali, Noto Sans Tamil, "
+    "Noto Sans Thai, Nirmala UI, FreeSerif"
 )
+"""DejaVu comes with matplotlib. The others have what it lacks, where they are installed."""
 
 
 class Names(NamedTuple):
-    """Labels as a picture can show them."""
+    """Labels as a picture can show them.
+
+    Attributes:
+        shown: one for each label, all different; `$` is escaped, so that nothing is a formula.
+        remark: what to say under the picture about labels shown by their number, or "".
+    """
 
     shown: tuple[str, ...]
-    """One for each label, all different; `$` is escaped, so nothing is taken for a formula."""
     remark: str
-    """What to say beside the picture about labels shown by their number; "" if there are none."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure on an Agg canvas, whose parts are kept apart by constrained layout.
-
-    Args:
-        width: in inches.
-        height: in inches.
+    """An empty figure on an Agg canvas in constrained layout; width and height are in inches.
 
     Raises:
         BertError: matplotlib is not installed.
@@ -74,8 +58,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise BertError(
-            "a picture was asked for, and matplotlib is not installed; "
-            "type: pip install 'bert_tf[train]'."
+            "matplotlib is not installed; type: pip install 'bert_tf[train]'."
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
@@ -83,10 +66,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def display(name: str) -> Any:
-    """A class of scikit-learn that draws a known diagram.
-
-    Args:
-        name: such as "RocCurveDisplay".
+    """A class of scikit-learn that draws a known diagram, such as "RocCurveDisplay".
 
     Raises:
         BertError: scikit-learn is not installed.
@@ -95,23 +75,16 @@ def display(name: str) -> Any:
         from sklearn import calibration, metrics
     except ImportError as error:
         raise BertError(
-            "this picture is drawn by scikit-learn, which is not installed; "
-            "type: pip install 'bert_tf[train]'."
+            "this picture needs scikit-learn; type: pip install 'bert_tf[train]'."
         ) from error
     return getattr(metrics, name, None) or getattr(calibration, name)
 
 
-def plain_axes(axes: Axes, grid: str | None = "both") -> None:
-    """Takes the frame's upper and right side away and draws a light grid behind the data.
-
-    Args:
-        axes: where.
-        grid: lines of which axis: "x", "y", "both", or None.
-    """
+def plain_axes(axes: Axes, grid: Literal["x", "y", "both"] = "both") -> None:
+    """Removes the frame's upper and right side; draws light grid lines of one axis or both."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    if grid is not None:
-        axes.grid(axis=grid, color="#E3E3E3", linewidth=0.8)  # type: ignore[arg-type]
+    axes.grid(axis=grid, color="#E3E3E3", linewidth=0.8)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) -> None:
@@ -145,8 +118,7 @@ def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
         if not name.strip():
             name = f"label {number} (blank)"
         elif not _has_glyphs(name):
-            name = f"label {number}"
-            numbered.append(name)
+            numbered.append(name := f"label {number}")
         if name in shown:  # cut to the same beginning
             name = f"{shorten(name, max(cells - 2 - len(str(number)), 4))} #{number}"
         shown.append(name)
@@ -170,11 +142,10 @@ def _installed() -> dict[str, Any]:
     """The families that are there, with the characters of each."""
     from matplotlib import font_manager
 
-    there = {entry.name for entry in font_manager.fontManager.ttflist}
+    names = {entry.name for entry in font_manager.fontManager.ttflist}
     found = {}
-    for family in _FAMILIES:
-        if family in there:
-            properties = font_manager.FontProperties(family=[family])
-            font = font_manager.get_font(font_manager.findfont(properties))
-            found[family] = frozenset(font.get_charmap())
+    for family in filter(names.__contains__, _FAMILIES.split(", ")):
+        properties = font_manager.FontProperties(family=[family])
+        font = font_manager.get_font(font_manager.findfont(properties))
+        found[family] = frozenset(font.get_charmap())
     return found

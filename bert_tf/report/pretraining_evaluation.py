@@ -1,6 +1,6 @@
-"""Shows how a pretrained model was judged: tables for the terminal, and a bar chart.
+"""Shows the evaluation of a pretrained model: tables for the terminal, and a bar chart.
 
-Both take the judgement as JSON has it: `groups`, `weighted_mean`, `plain_mean`, `settings`.
+Both take its JSON: `groups`, `weighted_mean`, `plain_mean`, `settings`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    drawable_names,
-    new_figure,
-    plain_axes,
-    save_figure,
-)
+from bert_tf.report import figures
 from bert_tf.report.tables import printable, table
 
 if TYPE_CHECKING:
@@ -25,14 +17,9 @@ if TYPE_CHECKING:
 
 Numbers = Mapping[str, Any]
 
-PREDICTORS = {
-    "model": "model",
-    "trigram": "3-gram",
-    "trigram_left": "left",
-    "unigram": "unigram",
-}
+PREDICTORS = {"model": "model", "trigram": "3-gram", "trigram_left": "left", "unigram": "unigram"}
 KINDS = {"single": "single pieces masked", "whole_word": "whole words masked"}
-_DRAWN = {"model": BLUE, "trigram": ORANGE, "unigram": GREY}
+_DRAWN = {"model": figures.BLUE, "trigram": figures.ORANGE, "unigram": figures.GREY}
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
 _NOTES = """\
@@ -63,10 +50,10 @@ def judgement_text(judgement: Numbers) -> str:
 def draw_judgement(
     judgement: Numbers, path: str | os.PathLike[str], title: str = "Text that was held out"
 ) -> None:
-    """Writes a bar chart as PNG: masked pieces and words, and next sentence, by group.
+    """Writes a bar chart as PNG: masked tokens and words, and next sentence, by group.
 
     Args:
-        judgement: see above.
+        judgement: the JSON.
         path: of the picture.
         title: above it.
 
@@ -76,11 +63,11 @@ def draw_judgement(
     from matplotlib.patches import Patch
 
     rows = _rows(judgement)
-    names = drawable_names([row["name"] for row in rows])
+    names = figures.drawable_names([row["name"] for row in rows])
     groups = len(judgement["groups"])
     # The means stand apart from the groups.
     places = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
-    figure = new_figure(12.5, 1.9 + 0.62 * len(rows))
+    figure = figures.new_figure(12.5, 1.9 + 0.62 * len(rows))
     axes = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1, 0.62]})
     drawn = {name: colour for name, colour in _DRAWN.items() if name in rows[0]["single"]}
     # One scale for both, to be compared.
@@ -94,17 +81,14 @@ def draw_judgement(
     axes[0].set_yticks(places, names.shown, fontsize=10)
     axes[0].invert_yaxis()
     handles = [Patch(color=colour, label=PREDICTORS[name]) for name, colour in drawn.items()]
-    handles += [
-        Patch(color="#444444", label="top-1"),
-        Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"),
-    ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10
-    )
+    handles.append(Patch(color="#444444", label="top-1"))
+    handles.append(Patch(color="#444444", alpha=_LIGHTER, label="up to top-5"))
+    style: dict[str, Any] = {"ncols": len(handles), "frameon": False, "fontsize": 10}
+    figure.legend(handles=handles, loc="outside lower center", **style)
     figure.suptitle(title, fontsize=13, x=0.01, ha="left")
     if names.remark:
         figure.supxlabel(names.remark, fontsize=8)
-    save_figure(figure, path)
+    figures.save_figure(figure, path)
 
 
 def _rows(judgement: Numbers) -> list[Numbers]:
@@ -123,9 +107,7 @@ def _masked_table(rows: Sequence[Numbers], kind: str) -> str:
         scores = [row[kind][name] for name in predictors]
         line = [printable(row["name"]), f"{scores[0]['positions']:,}"]
         for what in ("top1", "top5"):
-            first, *others = scores
-            line.append(_share(first[what], first[f"{what}_half_width"]))
-            line += [_share(score[what]) for score in others]
+            line += [_share(score, what, not place) for place, score in enumerate(scores)]
         line += [_number(score["perplexity"]) for score in scores]
         cells.append(line)
     return table(cells, "<" + ">" * (len(cells[0]) - 1), indent="")
@@ -138,24 +120,17 @@ def _pairs_table(rows: Sequence[Numbers]) -> str:
     ]
     for row in rows:
         score = row["next_sentence"]
-        cells.append(
-            [
-                printable(row["name"]),
-                f"{score['pairs']:,}",
-                f"{score['random_pairs']:,}",
-                _share(score["balanced"], score["balanced_half_width"]),
-                _share(score["on_true"]),
-                _share(score["on_random"]),
-                _share(score["as_drawn"], score["as_drawn_half_width"]),
-            ]
-        )
+        shares = [_share(score, name) for name in ("balanced", "on_true", "on_random", "as_drawn")]
+        counts = [f"{score[name]:,}" for name in ("pairs", "random_pairs")]
+        cells.append([printable(row["name"]), *counts, *shares])
     return table(cells, "<>>>>>>", indent="")
 
 
-def _share(share: float | None, half_width: float | None = None) -> str:
-    if share is None:
+def _share(score: Numbers, what: str, with_width: bool = True) -> str:
+    if score[what] is None:
         return "-"
-    return f"{100 * share:.1f}" + ("" if half_width is None else f" ±{100 * half_width:.1f}")
+    width = score.get(f"{what}_half_width") if with_width else None
+    return f"{100 * score[what]:.1f}" + ("" if width is None else f" ±{100 * width:.1f}")
 
 
 def _number(value: float | None) -> str:
@@ -165,13 +140,9 @@ def _number(value: float | None) -> str:
 
 
 def _draw_masked(
-    ax: Axes,
-    scores: Sequence[Numbers],
-    places: Sequence[float],
-    drawn: Mapping[str, str],
-    most: float,
+    ax: Axes, scores: Sequence[Numbers], places: list[float], drawn: dict[str, str], most: float
 ) -> None:
-    plain_axes(ax, "x")
+    figures.plain_axes(ax, "x")
     height = 0.8 / len(drawn)
     for number, (name, colour) in enumerate(drawn.items()):
         ys = [place + (number - (len(drawn) - 1) / 2) * height for place in places]
@@ -187,15 +158,15 @@ def _draw_masked(
 
 
 def _draw_pairs(ax: Axes, scores: Sequence[Numbers], places: Sequence[float]) -> None:
-    plain_axes(ax, "x")
+    figures.plain_axes(ax, "x")
     shares = [100 * (score["balanced"] or 0) for score in scores]
     widths = [100 * (score["balanced_half_width"] or 0) for score in scores]
     error: dict[str, Any] = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
-    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, color=BLUE, linewidth=0)
+    style: dict[str, Any] = {"color": figures.BLUE, "linewidth": 0}
+    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, **style)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, fontweight="bold", color="#333333")
-    ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
-    ax.set_xlim(0, 115)
-    ax.set_xticks(range(0, 101, 25))
+    ax.axvline(50, color=figures.GREY, linewidth=1, linestyle="--")
+    ax.set(xlim=(0, 115), xticks=range(0, 101, 25))
     ax.tick_params(axis="y", length=0)
     ax.set_title("Next sentence, balanced pairs", fontsize=11, loc="left")
     ax.set_xlabel("right, % (chance: 50)", fontsize=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Sequence
 
@@ -16,15 +17,12 @@ def width(text: str) -> int:
     >>> width("дом"), width("東京"), width("é")
     (3, 4, 1)
     """
-    return sum(_cells(character) for character in text)
+    return sum(map(_cells, text))
 
 
 def _cells(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    if (
-        "\u1160" <= character <= "\u11ff"
-    ):  # the rest of a Hangul syllable in jamo, drawn with its start
+    # U+1160 to U+11FF: the rest of a Hangul syllable in jamo, drawn with its start.
+    if unicodedata.category(character) in ("Mn", "Me", "Cf") or "\u1160" <= character <= "\u11ff":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
@@ -52,13 +50,8 @@ def shorten(text: str, cells: int) -> str:
     """
     if width(text) <= cells:
         return text
-    kept, used = [], 1
-    for character in text:
-        used += _cells(character)
-        if used > cells:
-            break
-        kept.append(character)
-    return "".join(kept).rstrip() + "…"
+    kept = itertools.takewhile(lambda used: used < cells, itertools.accumulate(map(_cells, text)))
+    return text[: len(list(kept))].rstrip() + "…"
 
 
 def percent(share: float) -> str:
@@ -96,8 +89,8 @@ def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "  ") ->
     lines = []
     for row in rows:
         cells = []
-        for place, (cell, cells_wide) in enumerate(zip(row, widths, strict=True)):
-            gap = " " * (cells_wide - width(cell))
-            cells.append(gap + cell if align[place : place + 1] == ">" else cell + gap)
+        for cell, wide, side in itertools.zip_longest(row, widths, align[: len(row)]):
+            gap = " " * (wide - width(cell))
+            cells.append(gap + cell if side == ">" else cell + gap)
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)

@@ -1,21 +1,21 @@
-"""What counting alone predicts for masked pieces: unigrams and 3-grams, to judge a model beside.
+"""What counting alone predicts for masked tokens: unigrams and 3-grams, to compare a model with.
 
 All are counted on the training documents of one group, such as a language, and smoothed by
 interpolated absolute discounting (Ney, Essen and Kneser 1994) with the discount d = 0.75 at every
-level. With c counts, N their sum and T how many different pieces there are:
+level. With c counts, N their sum and T how many different tokens there are:
 
     P(x)    = max(c(x) - d, 0) / N      +  d T / N         / vocabulary size
     P(x|h)  = max(c(h, x) - d, 0) / c(h)  +  d T(h) / c(h)  * lower(x)
 
-- `unigram`: P(x), whatever stands around.
-- `trigram`: h is the piece before and the one behind, which is what the model sees too; lower(x) is
-  the mean of P(x | before) and P(x | behind), each of these with P(x) for its lower(x). Of the two
-  only the one whose context is known stands there if the other's is not.
-- `trigram_left`: h are the two pieces before; lower(x) is P(x | before).
+- `unigram`: P(x), whatever the context.
+- `trigram`: h is the token before and the one after, which the model sees too; lower(x) is the
+  mean of P(x | before) and P(x | after), each of these with P(x) for its lower(x). If only one of
+  the two contexts is known, lower(x) is that one alone.
+- `trigram_left`: h are the two tokens before; lower(x) is P(x | before).
 
-A context that was not seen in training, or that holds an unknown piece, takes no part: what is
-below it answers. Neighbours are those that the model is shown: masked ones are unknown, replaced
-ones are what they were replaced by. Nothing is counted across the border of a document.
+A context that was not seen in training, or holds an unknown token, is skipped: the level below it
+answers. Neighbours are those that the model is shown: masked ones are unknown, replaced ones are
+what they were replaced by. Nothing is counted across the border of a document.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _ENTRIES = 1 << 22  # probabilities at a time in each thread: 16 MB an array
 
 
 class Answers(NamedTuple):
-    """How the right pieces of n places fared.
+    """How the right tokens of n positions fared.
 
     Attributes:
         loss: minus the logarithm of their probability, in nats; float64 (n,).
-        rank: how many pieces were held more probable; of equally probable ones the lower id
+        rank: how many tokens were held more probable; of equally probable ones the lower id
             comes first, as with argmax. int64 (n,).
     """
 
@@ -50,13 +50,7 @@ class Answers(NamedTuple):
 
 
 class Contexts(NamedTuple):
-    """What stands around n places, as ids; -1 where it is not known. int64 (n,) each.
-
-    Attributes:
-        second_before: two places before.
-        before: right before.
-        behind: right behind.
-    """
+    """Ids around n positions: two before, right before, right after; int64 (n,), -1 if unknown."""
 
     second_before: np.ndarray
     before: np.ndarray
@@ -66,28 +60,25 @@ class Contexts(NamedTuple):
 def contexts_of(
     token_input: np.ndarray, rows: np.ndarray, columns: np.ndarray, unknown: Collection[int]
 ) -> Contexts:
-    """The neighbours of some places in the model's input.
+    """The neighbours of some positions in the model's input.
 
     Args:
         token_input: ids as the model sees them, (batch, length).
-        rows: of the places, (n,).
-        columns: of the places, (n,); neither the first nor the last column.
+        rows: of the positions, (n,).
+        columns: of the positions, (n,); neither the first nor the last column.
         unknown: ids that tell nothing: [MASK], [CLS], [SEP], [PAD].
     """
-
-    def at(shift: int) -> np.ndarray:
-        ids = token_input[rows, np.maximum(columns + shift, 0)].astype(np.int64)
-        return np.where(np.isin(ids, list(unknown)), -1, ids)
-
-    return Contexts(at(-2), at(-1), at(1))
+    shown = (token_input[rows, np.maximum(columns + shift, 0)] for shift in (-2, -1, 1))
+    uninformative = list(unknown)
+    return Contexts(*(np.where(np.isin(ids, uninformative), -1, ids.astype(int)) for ids in shown))
 
 
 def ranks(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """How many pieces score higher than the right ones; see `Answers.rank`.
+    """How many tokens score higher than the right ones; see `Answers.rank`.
 
     Args:
         scores: probabilities or logits, (n, vocab).
-        ids: the right pieces, (n,).
+        ids: the right tokens, (n,).
     """
     own = scores[np.arange(len(ids)), ids][:, None]
     rank = (scores > own).sum(axis=1)
@@ -99,15 +90,15 @@ def ranks(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
 def answer_by_counting(
     corpus: TokenArrays, documents: np.ndarray, contexts: Contexts, ids: np.ndarray
 ) -> dict[str, Answers]:
-    """Predicts masked pieces of a group from the counts of its training documents.
+    """Predicts masked tokens of a group from the counts of its training documents.
 
-    Memory is some 40 bytes for each piece counted.
+    Memory is some 40 bytes for each token counted.
 
     Args:
         corpus: the arrays.
         documents: which documents to count; bool, (documents,).
-        contexts: of the n masked places.
-        ids: the pieces that were there, (n,).
+        contexts: of the n masked positions.
+        ids: the tokens that were there, (n,).
 
     Returns:
         The answers of each of `BASELINES`.
@@ -119,27 +110,22 @@ def answer_by_counting(
     if not len(tokens):
         raise BertError(
             "the baselines have nothing to count: no document of this group is for training. "
-            "Hold fewer out, or judge without baselines."
+            "Hold fewer out, or evaluate without baselines."
         )
     size = corpus.vocab_size
     ids = np.asarray(ids, np.int64)
     frequencies = np.bincount(tokens, minlength=size)
     lowest = _unigram(frequencies)
     second, before, behind = contexts
-    both = _joined(before, behind, size)
-    two = _joined(second, before, size)
-    # Of each place i: whether i + 1, and whether i + 1 and i + 2, are in the same document.
+    # Of each position i: whether i + 1, and whether i + 1 and i + 2, are in the same document.
     follows = ~begins[1:-1]
     follow = follows[:-1] & follows[1:]
-    left = _Table(_keys(tokens, (0, 1), follows, size), before, size)
-    right = _Table(_keys(tokens, (1, 0), follows, size), behind, size)
-    around = _Table(_keys(tokens, (0, 2, 1), follow, size), both, size)
-    history = _Table(_keys(tokens, (0, 1, 2), follow, size), two, size)
-
-    found = [
-        table.find(asked)
-        for table, asked in ((left, before), (right, behind), (around, both), (history, two))
+    asked = (before, behind, _joined(before, behind, size), _joined(second, before, size))
+    shifts = (((0, 1), follows), ((1, 0), follows), ((0, 2, 1), follow), ((0, 1, 2), follow))
+    left, right, around, history = tables = [
+        _Table(_keys(tokens, *which, size), keys, size) for which, keys in zip(shifts, asked)
     ]
+    found = [table.find(keys) for table, keys in zip(tables, asked)]
     order = np.lexsort((found[1], found[0]))  # so that equal contexts meet in a part
     step = max(1, _ENTRIES // size)
     parts = [order[start : start + step] for start in range(0, len(order), step)]
@@ -156,16 +142,13 @@ def answer_by_counting(
             _answers(history.probabilities(on_two, by_left), ids[part]),
         )
 
-    results = {
-        name: Answers(np.empty(len(ids)), np.empty(len(ids), np.int64)) for name in BASELINES
-    }
+    results = {name: Answers(np.empty(len(ids)), np.empty(len(ids), int)) for name in BASELINES}
     with ThreadPoolExecutor(available_cores()) as pool:
         for part, pair in zip(parts, pool.map(answer, parts)):
             for name, some in zip(BASELINES, pair):
                 results[name].loss[part], results[name].rank[part] = some
-    by_frequency = np.argsort(-frequencies, kind="stable")
     rank = np.empty(size, np.int64)
-    rank[by_frequency] = np.arange(size)
+    rank[np.argsort(-frequencies, kind="stable")] = np.arange(size)
     results["unigram"] = Answers(-np.log(lowest.astype(np.float64))[ids], rank[ids])
     return results
 
@@ -183,7 +166,7 @@ def _unigram(frequencies: np.ndarray) -> np.ndarray:
 
 
 def _text(corpus: TokenArrays, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pieces of the chosen documents, int32 (n,), and where one begins, bool (n + 1,)."""
+    """The tokens of the chosen documents, int32 (n,), and where one begins, bool (n + 1,)."""
     where = np.flatnonzero(documents)
     starts, ends = (
         np.asarray(corpus.sentences)[np.asarray(corpus.documents)[where + side]] for side in (0, 1)
@@ -197,26 +180,25 @@ def _text(corpus: TokenArrays, documents: np.ndarray) -> tuple[np.ndarray, np.nd
 def _keys(
     tokens: np.ndarray, shifts: tuple[int, ...], together: np.ndarray, size: int
 ) -> np.ndarray:
-    """The pieces at i + shift of each place i as digits of a number; -1 where not `together`."""
-    places = len(together)
-    keys = np.zeros(places, np.int64)
+    """The tokens at i + shift of each position i as digits of a number; -1 if not `together`."""
+    keys = np.zeros(len(together), np.int64)
     for shift in shifts:
         keys *= size
-        keys += tokens[shift : shift + places]
+        keys += tokens[shift : shift + len(keys)]
     keys[~together] = -1
     return keys
 
 
 def _joined(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
-    """A number for each pair of pieces; -1 where one of them is unknown."""
+    """A number for each pair of tokens; -1 where one of them is unknown."""
     return np.where((first < 0) | (second < 0), -1, first * size + second)
 
 
 class _Table:
-    """How probable pieces are in the contexts asked for, apart from what the level below gives.
+    """How probable tokens are in the contexts asked for, without the level below.
 
     Args:
-        keys: `context * size + piece` of each place of the text, -1 for none; int64, and sorted
+        keys: `context * size + token` of each position of the text, -1 for none; int64, sorted
             in place.
         asked: contexts that will be asked for; -1 is none.
         size: of the vocabulary.
@@ -233,7 +215,6 @@ class _Table:
         kinds = (high - low)[seen]
         where = _ranges(low[seen], kinds)
         counts = counts[where]
-        self.size = size
         self._contexts = contexts[seen]
         self._pieces = keys[where] % size
         # One more of each for a context that is not there, at the index -1.
@@ -252,14 +233,11 @@ class _Table:
         return np.where(self._contexts[index] == asked, index, -1)
 
     def probabilities(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """P(x|h) of all pieces in some contexts.
+        """P(x|h) of all tokens in some contexts, float32 (n, vocab).
 
         Args:
             found: the contexts as `find` gives them, (n,).
-            lower: of the level below, float32 (vocab,) or (n, vocab).
-
-        Returns:
-            float32 (n, vocab).
+            lower: P of the level below, float32 (vocab,) or (n, vocab).
         """
         result = self._rest[found][:, None] * lower
         kinds = self._kinds[found]
@@ -268,13 +246,11 @@ class _Table:
         return result
 
     def often(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """The same for one level below all, each context that occurs more than once made once."""
+        """The same, each context that occurs more than once computed once."""
         different, which = np.unique(found, return_inverse=True)
         return self.probabilities(different, lower)[which]
 
 
 def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """start, start + 1, ... of each range, one after the other."""
-    ends = np.cumsum(sizes)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
+    return np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)

@@ -14,6 +14,7 @@ from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES
 from bert_tf.errors import BertError
+from bert_tf.evaluation.pretraining import results
 from bert_tf.evaluation.pretraining.baselines import (
     BASELINES,
     Answers,
@@ -22,13 +23,7 @@ from bert_tf.evaluation.pretraining.baselines import (
     contexts_of,
     ranks,
 )
-from bert_tf.evaluation.pretraining.results import (
-    GroupJudgement,
-    Judgement,
-    judged_masks,
-    judged_pairs,
-    means,
-)
+from bert_tf.evaluation.pretraining.results import Judgement
 from bert_tf.files.progress import Progress
 from bert_tf.options import COUNT, FRACTION, ROWS, SEED
 from bert_tf.text import Packed, Vocabulary
@@ -38,22 +33,22 @@ Predict = Callable[[Mapping[str, np.ndarray]], Any]
 (batch, 2), as `build_gathered_pretraining_model` gives them."""
 
 STRETCH = 500
-"""Pieces of running text whose places count as one draw when confidence is reckoned."""
+"""Tokens of running text whose positions count as one draw in confidence intervals."""
 
-# What a random generator is for stands behind the seed in its key.
+# The last number of a random generator's key: what it is for.
 _PAIRS, _SINGLE, _WORDS = range(3)
 
 
 class Questions(NamedTuple):
-    """Masked pieces of one group.
+    """Masked tokens of one group.
 
     Attributes:
         inputs: `token_input`, `seg_input`, `position_input` of the examples, int32.
-        lengths: pieces of each example.
-        rows: the example of each masked piece, (n,), ascending.
-        slots: its place among those of its example, (n,).
-        ids: the piece that was there, (n,).
-        places: where it lies in `TokenCorpus.tokens`, (n,).
+        lengths: tokens of each example.
+        rows: the example of each masked token, (n,), ascending.
+        slots: its index among those of its example, (n,).
+        ids: the token that was there, (n,).
+        places: its index in `TokenCorpus.tokens`, (n,).
     """
 
     inputs: dict[str, np.ndarray]
@@ -72,20 +67,20 @@ def judge_pretraining(
     max_seq_length: int = 128,
     **options: Any,
 ) -> Judgement:
-    """Judges a BERT by masked words and next sentences on held-out documents.
+    """Evaluates a BERT by masked words and next sentences on held-out documents.
 
     For each group (language) examples are drawn from its held-out documents by the rules of
     pretraining, with random second segments from other held-out sources of the group. They are
-    masked twice: piece by piece, and by whole words; 15 % of the pieces each time, of which 80 %
-    become [MASK], 10 % a random piece and 10 % stay, as in training. All of these are asked for.
-    Next sentence is asked on the same pairs with the single pieces masked, again as in training.
-    The baselines answer for exactly the same places; they are counted on `training` alone.
+    masked twice, by single tokens and by whole words: 15 % of the tokens each time, of which 80 %
+    become [MASK], 10 % a random token and 10 % stay, as in training. All of these are asked for.
+    Next sentence is asked on the same pairs with single tokens masked, again as in training.
+    The baselines answer for exactly the same positions; they are counted on `training` alone.
 
     Args:
         model: a `Bert` with both heads, or what `bert_tf.load` takes.
         corpus: tokenized with the model's vocabulary.
-        held_out: documents to judge on; bool, (documents,). See `split_by_source`.
-        max_seq_length: pieces of an example.
+        held_out: documents to evaluate on; bool, (documents,). See `split_by_source`.
+        max_seq_length: tokens of an example.
         options: see `judge_predictions`.
 
     Raises:
@@ -107,14 +102,13 @@ def judge_pretraining(
     if max_seq_length > bert.config.max_position_embeddings:
         raise BertError(
             f"max_seq_length is {max_seq_length}, but {bert.name} takes "
-            f"{bert.config.max_position_embeddings} pieces at most; give that or less."
+            f"{bert.config.max_position_embeddings} tokens at most."
         )
     from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
 
     run = bert.predictor(build_gathered_pretraining_model(bert.layers))
-    return judge_predictions(
-        run, bert.vocab, corpus, held_out, max_seq_length=max_seq_length, **options
-    )
+    options["max_seq_length"] = max_seq_length
+    return judge_predictions(run, bert.vocab, corpus, held_out, **options)
 
 
 def judge_predictions(
@@ -133,22 +127,22 @@ def judge_predictions(
     batch_size: int = 32,
     progress: bool = False,
 ) -> Judgement:
-    """Judges whatever predicts; see `judge_pretraining`.
+    """Evaluates whatever predicts; see `judge_pretraining`.
 
     Args:
         predict: see `Predict`.
         vocab: of the corpus and of what predicts.
         corpus: the texts.
-        held_out: documents to judge on; bool, (documents,).
-        max_seq_length: pieces of an example.
-        masked_lm_prob: share of an example's pieces that is masked.
-        positions: masked pieces of each group, at least; where the held-out text has fewer, it is
-            gone through again, with other pairs and masks.
+        held_out: documents to evaluate on; bool, (documents,).
+        max_seq_length: tokens of an example.
+        masked_lm_prob: fraction of an example's tokens that is masked.
+        positions: masked tokens of each group, at least; a shorter held-out text is gone through
+            again, with other pairs and masks.
         seed: of everything drawn.
-        training: documents that the baselines are counted on, and whose sizes give the groups
-            their share in training; all that are not held out if left out.
-        smoothing: a group's share in training goes with its pieces to this power.
-        baselines: whether to judge them too.
+        training: documents that the baselines are counted on, and whose sizes give the groups'
+            weights; all that are not held out if left out.
+        smoothing: a group's weight is its number of training tokens to this power.
+        baselines: whether to evaluate them too.
         batch_size: examples at a time.
         progress: whether to show a progress bar on a terminal.
 
@@ -173,8 +167,7 @@ def judge_predictions(
     with Progress(progress, unit=" examples") as bar:
         bar.start(None)
         for number, share in zip(numbers.tolist(), shares.tolist()):
-            name = corpus.group_names[number]
-            bar.label(name)
+            bar.label(name := corpus.group_names[number])
             documents = np.flatnonzero(held_out & (corpus.groups == number))
             rng = [np.random.default_rng([seed, number, use]) for use in (_PAIRS, _SINGLE, _WORDS)]
             pairs = _draw(corpus, documents, pair_rules, single, positions, rng[0])
@@ -182,9 +175,8 @@ def judge_predictions(
                 _ask(corpus, vocab, pairs, max_seq_length, rules, one)
                 for rules, one in zip((single, words), rng[1:])
             ]
-            first, said_random = _answer(predict, asked[0], batch_size, bar.add)
-            second, _ = _answer(predict, asked[1], batch_size, bar.add)
-            answers: list[dict[str, Answers]] = [{"model": first}, {"model": second}]
+            said = [_answer(predict, questions, batch_size, bar.add) for questions in asked]
+            answers = [{"model": found} for found, _ in said]
             if baselines:
                 bar.label(f"{name}, counting")
                 chosen = training & (corpus.groups == number)
@@ -192,13 +184,13 @@ def judge_predictions(
                     lot |= counted
             in_single, in_words = (
                 {
-                    predictor: judged_masks(found.loss, found.rank, questions.places // STRETCH)
+                    predictor: results.judged_masks(*found, questions.places // STRETCH)
                     for predictor, found in lot.items()
                 }
                 for lot, questions in zip(answers, asked)
             )
-            next_sentence = judged_pairs(said_random, pairs.is_random, pairs.a_start // STRETCH)
-            judged.append(GroupJudgement(name, share, in_single, in_words, next_sentence))
+            follows = results.judged_pairs(said[0][1], pairs.is_random, pairs.a_start // STRETCH)
+            judged.append(results.GroupJudgement(name, share, in_single, in_words, follows))
     settings = {
         "max_seq_length": max_seq_length,
         "short_seq_prob": pair_rules.short_seq_prob,
@@ -213,8 +205,8 @@ def judge_predictions(
     }
     return Judgement(
         tuple(judged),
-        means("mean as in training", judged, shares),
-        means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
+        results.means("mean as in training", judged, shares),
+        results.means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
         settings,
     )
 
@@ -231,13 +223,10 @@ def _sides(
                 f"{name} must be {len(corpus)} booleans, one for each document, not "
                 f"{chosen.dtype} of shape {chosen.shape}."
             )
-    if (held_out & training).any():
-        raise BertError(
-            f"{(held_out & training).sum():,} documents are in held_out and in training; what a "
-            "model is judged on, nothing may have been trained or counted on."
-        )
+    if both := int((held_out & training).sum()):
+        raise BertError(f"{both:,} documents are in held_out and in training.")
     if not held_out.any():
-        raise BertError("no document is held out, so there is nothing to judge on.")
+        raise BertError("no document is held out, so there is nothing to evaluate on.")
     return held_out, training
 
 
@@ -249,16 +238,15 @@ def _draw(
     positions: int,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Pairs of a group's held-out documents in random order, for so many masked pieces."""
+    """Pairs of a group's held-out documents in random order, for so many masked tokens."""
     columns: list[np.ndarray] = []
     missing = positions
     while missing > 0:
         drawn = np.stack(draw_pairs(corpus, documents, documents, rules, rng), axis=1)
         drawn = rng.permutation(drawn.astype(np.int64))
         lengths = drawn[:, 1] - drawn[:, 0] + drawn[:, 3] - drawn[:, 2] + SPECIAL_PIECES
-        upto = np.cumsum(
-            np.clip(np.rint(lengths * masks.masked_lm_prob), 1, masks.max_predictions_per_seq)
-        )
+        masked = np.rint(lengths * masks.masked_lm_prob).clip(1, masks.max_predictions_per_seq)
+        upto = np.cumsum(masked)
         columns.append(drawn[: np.searchsorted(upto, missing) + 1])
         missing -= int(upto[-1])
     a_start, a_end, b_start, b_end, random = np.concatenate(columns).T
@@ -292,15 +280,13 @@ def _ask(
 def _answer(
     run: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
 ) -> tuple[Answers, np.ndarray]:
-    """What the model says: of the masked pieces, and of each pair whether it is random, bool."""
-    count = len(questions.lengths)
-    loss, rank = np.empty(len(questions.ids)), np.empty(len(questions.ids), np.int64)
-    random = np.empty(count, bool)
-    inputs = questions.inputs
-    each = zip(inputs["token_input"].tolist(), inputs["seg_input"].tolist(), questions.lengths)
-    packed = [Packed(tokens[:length], segments[:length]) for tokens, segments, length in each]
-    rows = PackedRows(packed, inputs["token_input"].shape[1])
-    extra = {"position_input": inputs["position_input"]}
+    """The model's answers for the masked tokens, and of each pair whether it is random, bool."""
+    count, asked = len(questions.lengths), len(questions.ids)
+    loss, rank, random = np.empty(asked), np.empty(asked, np.int64), np.empty(count, bool)
+    tokens, segments, positions = questions.inputs.values()
+    each = zip(tokens.tolist(), segments.tolist(), questions.lengths)
+    rows = PackedRows([Packed(t[:length], s[:length]) for t, s, length in each], tokens.shape[1])
+    extra = {"position_input": positions}
     for batch, (mlm, nsp) in predict(run, rows, batch_size=batch_size, extra=extra):
         which = np.flatnonzero(np.isin(questions.rows, batch))
         row_of = np.empty(count, np.int64)
@@ -311,7 +297,7 @@ def _answer(
         if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
             raise BertError(
                 "the model's predictions are not all numbers: its weights hold NaN or are too "
-                "large. Judge an earlier checkpoint."
+                "large. Evaluate an earlier checkpoint."
             )
         advance(len(batch))
     return Answers(loss, rank), random
@@ -333,17 +319,14 @@ def _count(
     unknown = (vocab.pad_id, vocab.cls_id, vocab.sep_id, vocab.mask_id)
     contexts = []
     for questions in asked:
-        columns = questions.inputs["position_input"][questions.rows, questions.slots]
-        tokens = questions.inputs["token_input"]
+        tokens, _, positions = questions.inputs.values()
+        columns = positions[questions.rows, questions.slots]
         contexts.append(contexts_of(tokens, questions.rows, columns, unknown))
     together = Contexts(*map(np.concatenate, zip(*contexts)))
     ids = np.concatenate([questions.ids for questions in asked])
-    found = answer_by_counting(corpus, training, together, ids)
     cuts = np.cumsum([len(questions.ids) for questions in asked])[:-1]
-    lots: list[dict[str, Answers]] = [{} for _ in asked]
-    for name, answers in found.items():
-        for lot, loss, rank in zip(
-            lots, np.split(answers.loss, cuts), np.split(answers.rank, cuts)
-        ):
-            lot[name] = Answers(loss, rank)
-    return lots
+    split = {
+        name: list(map(Answers, *(np.split(values, cuts) for values in answers)))
+        for name, answers in answer_by_counting(corpus, training, together, ids).items()
+    }
+    return [{name: parts[i] for name, parts in split.items()} for i in range(len(asked))]

@@ -17,15 +17,15 @@ Z = 1.96
 
 @dataclasses.dataclass(frozen=True)
 class MaskedScore:
-    """How well masked pieces were predicted.
+    """How well masked tokens were predicted.
 
     Attributes:
         positions: how many there were.
         loss: mean cross entropy in nats.
         perplexity: its exponential.
-        top1: share whose piece was the most probable one.
+        top1: fraction whose token was the most probable one.
         top1_half_width: 95 % confidence is +- this; see `half_width`.
-        top5: share whose piece was among the five most probable ones.
+        top5: fraction whose token was among the five most probable ones.
         top5_half_width: likewise.
     """
 
@@ -40,7 +40,7 @@ class MaskedScore:
 
 @dataclasses.dataclass(frozen=True)
 class NextSentenceScore:
-    """How well it was told whether a second segment follows or is random.
+    """How well second segments that follow were distinguished from random ones.
 
     Attributes:
         pairs: how many there were.
@@ -66,12 +66,12 @@ class NextSentenceScore:
 
 @dataclasses.dataclass(frozen=True)
 class GroupJudgement:
-    """The figures of a group, or the means over groups.
+    """The metrics of a group, or the means over groups.
 
     Attributes:
         name: of the group, such as a language.
         share: its weight in the mean as in training; of a mean, 1.
-        single: masks on single pieces: `model`, and the baselines by their names.
+        single: masks on single tokens: `model`, and the baselines by their names.
         whole_word: masks on whole words, likewise.
         next_sentence: of the model.
     """
@@ -89,10 +89,10 @@ class Judgement:
 
     Attributes:
         groups: each group, in the corpus's order.
-        weighted_mean: over the groups, each with its share in training.
-        plain_mean: over the groups, each with the same weight. In both means a perplexity is
-            that of the mean loss.
-        settings: what the figures were taken with.
+        weighted_mean: over the groups, each with its `share`.
+        plain_mean: over the groups with equal weights. In both, a perplexity is that of the mean
+            loss.
+        settings: what the metrics were computed with.
     """
 
     groups: tuple[GroupJudgement, ...]
@@ -108,7 +108,7 @@ class Judgement:
 def half_width(values: np.ndarray, clusters: np.ndarray) -> float:
     """Half of the 95 % confidence interval of a mean, for values that come in clusters.
 
-    Pieces of one stretch of text have much in common, and some are asked for more than once. So
+    Tokens of one stretch of text have much in common, and some are asked for more than once. So
     the variance is that of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977,
     section 6.3). It tells how the mean would vary with other stretches of such texts; not with
     texts of another kind.
@@ -120,22 +120,19 @@ def half_width(values: np.ndarray, clusters: np.ndarray) -> float:
     Returns:
         NaN if there are fewer than two clusters.
     """
-    if not len(values):
+    different, index = np.unique(clusters, return_inverse=True)
+    if (m := len(different)) < 2:
         return math.nan
-    _, index = np.unique(clusters, return_inverse=True)
     residuals = np.bincount(index, weights=values - values.mean())
-    m = len(residuals)
-    if m < 2:
-        return math.nan
     return float(Z * math.sqrt(m / (m - 1) * (residuals**2).sum()) / len(values))
 
 
 def judged_masks(loss: np.ndarray, rank: np.ndarray, clusters: np.ndarray) -> MaskedScore:
-    """The figures of predictions of masked pieces.
+    """The metrics of predictions of masked tokens.
 
     Args:
         loss: cross entropy of each in nats, (n,).
-        rank: how many pieces were held more probable than the right one, (n,).
+        rank: how many tokens were held more probable than the right one, (n,).
         clusters: see `half_width`.
     """
     if not len(loss):
@@ -149,19 +146,18 @@ def judged_masks(loss: np.ndarray, rank: np.ndarray, clusters: np.ndarray) -> Ma
 def judged_pairs(
     said_random: np.ndarray, is_random: np.ndarray, clusters: np.ndarray
 ) -> NextSentenceScore:
-    """The figures of predictions of next sentences; bool (n,), bool (n,) and integers (n,)."""
+    """The metrics of predictions of next sentences; bool (n,), bool (n,) and integers (n,)."""
     right = (said_random == is_random).astype(np.float64)
-    accuracy, widths = [], []
-    for kind in (~is_random, is_random):
-        accuracy.append(float(right[kind].mean()) if kind.any() else math.nan)
-        widths.append(half_width(right[kind], clusters[kind]))
+    kinds = (~is_random, is_random)
+    on_true, on_random = (float(right[k].mean()) if k.any() else math.nan for k in kinds)
+    widths = [half_width(right[kind], clusters[kind]) for kind in kinds]
     return NextSentenceScore(
         pairs=len(right),
         random_pairs=int(is_random.sum()),
-        balanced=sum(accuracy) / 2,
+        balanced=(on_true + on_random) / 2,
         balanced_half_width=math.hypot(*widths) / 2,
-        on_true=accuracy[0],
-        on_random=accuracy[1],
+        on_true=on_true,
+        on_random=on_random,
         as_drawn=float(right.mean()),
         as_drawn_half_width=half_width(right, clusters),
     )
@@ -176,8 +172,8 @@ def means(name: str, groups: Sequence[GroupJudgement], weights: np.ndarray) -> G
         weights: (groups), with the sum 1.
     """
     single, whole = (
-        {one: _mean([getattr(group, kind)[one] for group in groups], weights) for one in predictors}
-        for kind, predictors in (("single", groups[0].single), ("whole_word", groups[0].whole_word))
+        {one: _mean([scores[one] for scores in kind], weights) for one in kind[0]}
+        for kind in zip(*((group.single, group.whole_word) for group in groups))
     )
     pairs = _mean([group.next_sentence for group in groups], weights)
     return GroupJudgement(name, 1.0, single, whole, pairs)
@@ -187,12 +183,9 @@ Score = TypeVar("Score", MaskedScore, NextSentenceScore)
 
 
 def _mean(scores: Sequence[Score], weights: np.ndarray) -> Score:
-    columns = {
-        field.name: np.array([getattr(score, field.name) for score in scores])
-        for field in dataclasses.fields(scores[0])
-    }
     found: dict[str, Any] = {}
-    for name, column in columns.items():
+    for name in (field.name for field in dataclasses.fields(scores[0])):
+        column = np.array([getattr(score, name) for score in scores])
         if column.dtype.kind == "i":
             found[name] = int(column.sum())
         elif name.endswith("_half_width"):  # the groups' texts are independent
