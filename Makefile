@@ -32,7 +32,7 @@ wheel: setup
 
 setup: $(READY)
 
-# Installed anew when a requirement changes. The mark is made last, so a broken install is repeated.
+# Installed again when a requirement changes. The mark is made last, so a broken install is repeated.
 $(READY): setup.cfg setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"

@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: a checkpoint that lies beside the package is installed inside it."""
+"""What setup.cfg cannot say: a checkpoint that lies next to the package is installed inside it."""
 
 import os
 

@@ -16,7 +16,7 @@ LIMITS = {
 }
 TOP_K = 5
 _SPARE = 150
-"""Asked for besides: Hugging Face also offers special tokens and [unused...], which ours never
+"""Also asked for: Hugging Face also offers special tokens and [unused...], which ours never
 does. The original's vocabularies have about 104 of them."""
 
 

@@ -1,4 +1,4 @@
-"""What `run_classifier.py` achieves on real texts, beside counting words and a random start.
+"""What `run_classifier.py` achieves on real texts, next to counting words and a random start.
 
 python benchmarks/classification.py --data_dir sets --out out
 

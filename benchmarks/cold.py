@@ -25,7 +25,7 @@ class Start:
         title: for tables.
         precision: `"float32"` or `"bfloat16"`.
         command: what a user would type.
-        environment: set for it besides.
+        environment: set for it in addition.
     """
 
     name: str

@@ -196,7 +196,7 @@ def start(
 
     Args:
         contenders: whose.
-        settings: for all of them, beside `kind`, `backend` and `precision`.
+        settings: for all of them, with `kind`, `backend` and `precision`.
         logs: folder for what they say on stderr.
         worker: the command; takes the settings as JSON in the last place.
 

@@ -1,4 +1,4 @@
-"""How fast classifiers are fine-tuned, and how fast they predict, beside Hugging Face's Trainer.
+"""How fast classifiers are fine-tuned, and how fast they predict, next to Hugging Face's Trainer.
 
     python benchmarks/finetuning.py --data train.tsv
     python benchmarks/finetuning.py --data train.tsv --sizes 2x128,6x384 --parts predict
@@ -7,7 +7,7 @@
 
 Both get the same rows of pieces, weights, batch, dropout, optimizer and precision. Writes
 results-finetuning.json, .md and .png to --out and prints the table; with --accuracy
-results-finetuning-accuracy.json and .md. README.md beside this file tells what the figures mean.
+results-finetuning-accuracy.json and .md. README.md in this folder says what the figures mean.
 """
 
 from __future__ import annotations
@@ -278,7 +278,7 @@ def run_case(
 def _note(
     case: Case, rows: Rows, attention: dict[str, dict[str, float]], once: dict[Contender, float]
 ) -> str:
-    """What stands beside the title of a table."""
+    """What stands next to the title of a table."""
     places = places_of(rows, case.batch)
     plain, ours = places["random"], places["ours" if case.part == "train" else "sorted"]
     ways = [

@@ -1,4 +1,4 @@
-"""The shortest script that fills masks with Hugging Face; beside `run_mask.py` in the cold start.
+"""The shortest script that fills masks with Hugging Face; next to `run_mask.py` in the cold start.
 
     python benchmarks/hf_mask.py FOLDER "Paris is the [MASK] of France."
 

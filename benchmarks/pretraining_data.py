@@ -5,7 +5,7 @@
 
 Three ways, on the same text and vocabulary, each in a process of its own that may use one core:
 
-- plain: the original's way, written here anew in plain Python: the tokenizer in Python, lists of
+- plain: the original's way, written here again in plain Python: the tokenizer in Python, lists of
   pieces, a loop over pieces to mask, and `tf.train.Example` through TensorFlow;
 - records: `create_pretraining_data` with one worker, to shuffled TFRecord files;
 - stream: tokenized once, then batches with pairs and masks drawn afresh from `PretrainingStream`.

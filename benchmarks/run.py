@@ -1,4 +1,4 @@
-"""Everything that is promised about speed, measured in one run beside the others.
+"""Everything that is promised about speed, measured in one run next to the others.
 
     python benchmarks/run.py                 # 15 to 30 minutes, a model of multi_cased's size
     python benchmarks/run.py --quick         # a tiny model: only shows that everything works

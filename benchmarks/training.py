@@ -1,4 +1,4 @@
-"""How many pieces a second pretraining takes in, beside Hugging Face's BertForPreTraining.
+"""How many pieces a second pretraining takes in, next to Hugging Face's BertForPreTraining.
 
     python benchmarks/training.py
     python benchmarks/training.py --quick       # a tiny model: only shows that everything works
@@ -6,7 +6,7 @@
 
 A step is forward, backward, clipping and Adam on masked words and next sentence; the same config,
 weights, batches, dropout and precision for all. Writes results-training.json, .md and .png to
---out and prints the table. README.md beside this file tells what the figures mean.
+--out and prints the table. README.md in this folder says what the figures mean.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser, runs: int, backends: str) -> 
     parser.add_argument(
         "--update-readme",
         action="store_true",
-        help="put the tables into benchmarks/README.md, the figures and the picture beside it",
+        help="put the tables into benchmarks/README.md, the figures and the picture next to it",
     )
 
 

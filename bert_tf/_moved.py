@@ -17,7 +17,8 @@ from typing import Any
 
 import lazy_loader
 
-# "module -> module", "module: names -> module", or "package.*: modules -> package.*".
+# "module -> module", "module: names -> module", or "package.*: modules -> package.*"; "old=new" is
+# a name that was also renamed.
 _TABLE = """
 bert_tf.checkpoint.*: archive catalog download fetch locate partial store -> bert_tf.hub.*
 bert_tf.checkpoint.convert -> bert_tf.export.convert
@@ -78,7 +79,11 @@ bert_tf.training.finetuning.judging -> bert_tf.training.finetuning.evaluate_spli
 bert_tf.training.finetuning.remarks -> bert_tf.training.objectives.classifier
 bert_tf.training.judging -> bert_tf.evaluation.pretraining
 bert_tf.training.judging.judge -> bert_tf.evaluation.pretraining.evaluate
+bert_tf.training.judging.judge: judge_pretraining=evaluate_pretraining
+    judge_predictions=evaluate_predictions -> bert_tf.evaluation.pretraining.evaluate
 bert_tf.training.judging.judgement -> bert_tf.evaluation.pretraining.results
+bert_tf.training.judging.judgement: Judgement=PretrainingEvaluation
+    GroupJudgement=GroupEvaluation -> bert_tf.evaluation.pretraining.results
 bert_tf.training.metrics -> bert_tf.evaluation
 bert_tf.training.result_files -> bert_tf.evaluation.result_files
 """
@@ -90,7 +95,8 @@ def _read(table: str) -> dict[str, str]:
         old, _, new = line.partition(" -> ")
         module, _, names = old.partition(": ")
         home, moved, dot = (module[:-2], new[:-2], ".") if new.endswith("*") else (module, new, ":")
-        found |= {f"{home}{dot}{x}": f"{moved}{dot}{x}" for x in names.split()} or {old: new}
+        pairs = (name.partition("=")[::2] for name in names.split())
+        found |= {f"{home}{dot}{x}": f"{moved}{dot}{y or x}" for x, y in pairs} or {old: new}
     return found
 
 

@@ -109,7 +109,7 @@ class Bert:
         copy: False lets the model take over the memory of the arrays, and change it.
         report: the `LoadReport` of a checkpoint that the weights come from.
         stored_dtypes: the types by name in which `save` writes weights that have not changed.
-        carried: tensors that `save` writes besides the weights, by their original name.
+        carried: tensors that `save` writes in addition to the weights, by their original name.
 
     Attributes:
         config, vocab, heads, name, lower_case, classifier, task, precision, report, carried: as

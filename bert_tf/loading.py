@@ -63,7 +63,7 @@ def load(
         new_heads: heads to make with random weights: `"pooler"`, `"mlm"`, `"nsp"`,
             `"classifier"` (and with it `"classifier_hidden"`, for two dense layers), `"span"`.
         num_labels: labels of a new classifier, which are called by their numbers.
-        parts: read only these parts besides the encoder; all that the file holds when left out.
+        parts: read the encoder and only these parts; all that the file holds when left out.
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
         extra: likewise keep the tensors that the model has no place for.
         verify: check each tensor's checksum.

@@ -148,7 +148,7 @@ def test_interrupted_it_resumes_to_the_same_bytes(command, form, monkeypatch, ca
         assert not os.path.exists("out")
     assert ask(command, *form) == 3
     out, err = capsys.readouterr()
-    assert f"goes on behind row {5 * CHUNK}" in err
+    assert f"resumes after row {5 * CHUNK}" in err
     assert ", line " not in err  # an earlier run has named them
     assert "2 could not be answered" in out or json.loads(out)["failed"] == 2
     assert OUT.read_bytes() == pathlib.Path("unbroken").read_bytes()
@@ -183,7 +183,7 @@ def test_a_disk_that_fills_loses_nothing(command, capsys):
     assert "cannot write out: " in capsys.readouterr().err
     assert sorted(os.listdir()) == ["in.txt", "out.part", "out.part.json", "unbroken"]
     assert ask(command) == 3
-    assert "goes on behind row" in capsys.readouterr().err
+    assert "resumes after row" in capsys.readouterr().err
     assert OUT.read_bytes() == pathlib.Path("unbroken").read_bytes()
 
 

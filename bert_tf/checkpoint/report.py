@@ -14,7 +14,7 @@ class LoadReport:
     Args:
         checkpoint: the prefix that was read.
         read: names of the tensors that are in the model now.
-        slots: optimizer slots and the step counter that the file holds besides.
+        slots: optimizer slots and the step counter that the file also holds.
         unused: other tensors that this model has no place for, such as other heads.
         missing: heads that the file lacks and that were not asked for; the model does without.
         fresh: heads that start from random weights because the caller asked for them.

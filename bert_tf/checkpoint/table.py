@@ -25,7 +25,7 @@ FOOTER_SIZE = 48
 """Two block handles padded to 40 bytes, and the magic number."""
 
 PLAIN, SNAPPY = 0, 1
-"""The compression byte behind a block."""
+"""The compression byte after a block."""
 
 _TRAILER_SIZE = 5  # the compression byte and the checksum of block and byte
 _BLOCK_SIZE = 262144  # a block is closed when it has grown to this (TensorFlow's default)

@@ -53,7 +53,7 @@ class CheckpointWriter:
         self._folder = folder
         self._entries: dict[bytes, proto.BundleEntry] = {}
         self._offsets = [0] * num_shards
-        self._files: list[BinaryIO] = []  # the data files, then what is to lie beside them
+        self._files: list[BinaryIO] = []  # the data files, then what is to lie next to them
         self._renames: list[tuple[str, str]] = []  # temporary name, final name
         with self._writing():
             for shard in range(num_shards):
@@ -98,7 +98,7 @@ class CheckpointWriter:
         self._offsets[shard] += size
 
     def add_file(self, name: str, data: bytes) -> None:
-        """Writes a file of any content beside the checkpoint, to appear together with it.
+        """Writes a file of any content next to the checkpoint, to appear together with it.
 
         Raises:
             BertError: the disk is full.

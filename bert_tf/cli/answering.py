@@ -105,7 +105,7 @@ def answer_into_file(
         total = count() if bar.shown else None
 
         def resume(rows: int) -> None:
-            say(f"goes on behind row {rows:,}")
+            say(f"resumes after row {rows:,}")
             bar.start(total, rows)
 
         bar.start(total)

@@ -17,7 +17,7 @@ from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
-    from bert_tf.training.finetuning.evaluate_splits import Judged
+    from bert_tf.training.finetuning.evaluate_splits import EvaluatedSplit
     from bert_tf.training.finetuning.fine_tune import FineTuned
     from bert_tf.training.finetuning.job import ClassifierJob
     from bert_tf.training.finetuning.plan import FineTuningPlan
@@ -89,11 +89,11 @@ def answer(args: argparse.Namespace) -> int:
             return STOPPED
         if args.keras:
             found["keras"] = session.save_keras()
-    results: list[Judged] = []
+    results: list[EvaluatedSplit] = []
     if job.do_eval:
         results = session.evaluate()
-        for judged in results:
-            judged.files.update(output.draw_judged(judged, session))
+        for evaluated in results:
+            evaluated.files.update(output.draw_split(evaluated, session))
         found["evaluation"] = {
             one.split: {"metrics": one.result.metrics(), "files": one.files} for one in results
         }

@@ -16,7 +16,7 @@ from bert_tf.report.classification import confusion_table, labels_table, summary
 from bert_tf.report.curves import Panel
 from bert_tf.report.histograms import draw_lengths
 from bert_tf.report.tables import table
-from bert_tf.training.finetuning.evaluate_splits import FOLDER, Judged
+from bert_tf.training.finetuning.evaluate_splits import FOLDER, EvaluatedSplit
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned
 from bert_tf.training.finetuning.session import ClassifierSession
 from bert_tf.training.objectives.base import Objective
@@ -33,7 +33,7 @@ def before(session: ClassifierSession) -> list[str]:
         f"training, mode {plan.mode}: {_counted(session.steps, 'step')} of {plan.batch_size} rows",
         f"{_epochs(session)}, learning rate {plan.learning_rate:g}",
     ]
-    if plan.keep_best and "validation" in session.judged_on:
+    if plan.keep_best and "validation" in session.evaluated_on:
         parts.append(f"the weights that are best by {plan.metric} are kept")
     return [*lines, ", ".join(parts)]
 
@@ -77,9 +77,9 @@ def row_text(row: Mapping[str, float], metric: str) -> str:
     parts = [f"step {row['step']:,}", _numbers(row, ("loss", "accuracy", "label_accuracy"))]
     if "examples_per_second" in row:
         parts.append(f"{row['examples_per_second']:,.1f} rows/s")
-    judged = _numbers(row, tuple(dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}"))))
-    if judged:
-        parts.append(f"evaluation: {judged}")
+    names = dict.fromkeys(("eval_loss", "eval_accuracy", f"eval_{metric}"))
+    if evaluated := _numbers(row, tuple(names)):
+        parts.append(f"evaluation: {evaluated}")
     return " | ".join(filter(None, parts))
 
 
@@ -97,16 +97,16 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
     return {**found, **{name: getattr(trained, name) for name in names}, **places(session.folder)}
 
 
-def draw_judged(judged: Judged, session: ClassifierSession) -> dict[str, str]:
+def draw_split(evaluated: EvaluatedSplit, session: ClassifierSession) -> dict[str, str]:
     """Draws an evaluation, and reports what cannot be drawn; gives the paths by kind."""
-    result, name = judged.result.to_json(), judged.split.replace("_", " ")
+    result, name = evaluated.result.to_json(), evaluated.split.replace("_", " ")
     title = f"{name.capitalize()} rows"
     made: dict[str, str] = {}
 
     def draw(kind: str, path: str) -> Any:
         match kind:
             case "scatter":
-                labels, outputs = judged.labels.tolist(), judged.outputs[:, 0].tolist()
+                labels, outputs = evaluated.labels.tolist(), evaluated.outputs[:, 0].tolist()
                 return figures.draw_scatter(labels, outputs, result, path, title)
             case "confusion":
                 return figures.draw_confusion(result, path, f"Confusion matrix, {name} rows")
@@ -116,12 +116,12 @@ def draw_judged(judged: Judged, session: ClassifierSession) -> dict[str, str]:
         return figures.draw_calibration(result, path, f"Calibration, {name} rows: {error}")
 
     for kind in session.objective.pictures:
-        path = os.path.join(session.folder, FOLDER, f"{judged.split}_{kind}.png")
+        path = os.path.join(session.folder, FOLDER, f"{evaluated.split}_{kind}.png")
         try:
             if draw(kind, path) is not False:
                 made[kind] = path
         except BertError as error:
-            say(f"{kind} of {judged.split} is not drawn: {error}")
+            say(f"{kind} of {evaluated.split} is not drawn: {error}")
     return made
 
 
@@ -135,7 +135,9 @@ def draw_text_lengths(session: ClassifierSession) -> None:
         say(f"the lengths are not drawn: {error}")
 
 
-def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mapping[str, Any]) -> str:
+def text_of(
+    session: ClassifierSession, results: Sequence[EvaluatedSplit], found: Mapping[str, Any]
+) -> str:
     """What came out, and how to ask the model, as text for people."""
     plan, trained = session.plan, "step" in found
     parts = []
@@ -147,7 +149,7 @@ def text_of(session: ClassifierSession, results: Sequence[Judged], found: Mappin
         if plan and plan.keep_best and found["best_step"]:
             ended += f"; the weights of step {found['best_step']:,} are kept"
         parts.append(ended)
-    parts += map(_judged_text, results)
+    parts += map(_split_text, results)
     rows = [["model", session.folder]] if trained else []
     if results:
         rows.append(["evaluation", os.path.join(session.folder, FOLDER)])
@@ -174,9 +176,9 @@ def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _judged_text(judged: Judged) -> str:
-    result = judged.result.to_json()
-    lines = [f"{judged.split.replace('_', ' ')}:", summary_table(result)]
+def _split_text(evaluated: EvaluatedSplit) -> str:
+    result = evaluated.result.to_json()
+    lines = [f"{evaluated.split.replace('_', ' ')}:", summary_table(result)]
     for key, show in (("labels", labels_table), ("confusion", confusion_table)):
         if key in result:
             lines += ["", show(result)]

@@ -131,7 +131,7 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
 
     Args:
         args: the arguments; `task_name`, `data_dir` and `xnli_language` too.
-        path: of the classifier; when left out, the one in `output_dir`, as the original's, else
+        path: of the classifier; when left out, the one in `output_dir`, as in the original, else
             `init_checkpoint`.
 
     Returns:

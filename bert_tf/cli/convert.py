@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HELP = "rewrite a checkpoint: other type, other shards, without the optimizer's slots"
 DESCRIPTION = """\
 Reads a checkpoint in the original format and writes bert_config.json, vocab.txt and
-bert_model.ckpt.* into a folder. The optimizer's slots, two thirds of what training leaves behind,
+bert_model.ckpt.* into a folder. The optimizer's slots, two thirds of what training leaves,
 are left out. No weight changes unless --dtype asks for it.
 """
 EXAMPLES = """\

@@ -8,19 +8,19 @@ import json
 from bert_tf.cli.options import Parser, add_model_options, check_checkpoint, load_bert
 from bert_tf.data.pretraining.rules import MaskRules, PairRules
 from bert_tf.options import COUNT, FRACTION, SEED
-from bert_tf.report.pretraining_evaluation import draw_judgement, judgement_text
+from bert_tf.report.pretraining_evaluation import draw_evaluation, evaluation_text
 
 HELP = "evaluate a pretrained model on text that was held out"
 DESCRIPTION = """\
-Judges a model by masked words and next sentences on held-out documents of a tokenized corpus, for
-each group (language), beside unigrams and 3-grams counted on the other documents. The documents
-held out are whole sources; the same --held_out_pieces and --held_out_seed hold out the same ones.
+Evaluates a model by masked words and next sentences on held-out documents of a tokenized corpus,
+for each group (language), next to unigrams and 3-grams counted on the other documents. Whole
+sources are held out; the same --held_out_pieces and --held_out_seed hold out the same ones.
 """
 EXAMPLES = """\
 examples:
   bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000
-  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --plot judged.png
-  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --json > judged.json
+  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --plot plot.png
+  bert_tf evaluate --checkpoint output --corpus tokens --held_out_pieces 60000 --json > found.json
 """
 
 
@@ -54,13 +54,13 @@ def answer(args: argparse.Namespace) -> int:
     if args.lower_case is None:
         args.lower_case = corpus.lower_case  # the text is tokenized already
     bert = load_bert(args)
-    from bert_tf.evaluation.pretraining.evaluate import judge_pretraining
+    from bert_tf.evaluation.pretraining.evaluate import evaluate_pretraining
 
     names = ("max_seq_length", "masked_lm_prob", "positions", "seed", "smoothing", "baselines")
     options = {name: getattr(args, name) for name in (*names, "batch_size")}
-    found = judge_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
-    judgement = {"model": bert.name, **found}
-    print(json.dumps(judgement, ensure_ascii=False) if args.json else judgement_text(judgement))
+    found = evaluate_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
+    evaluation = {"model": bert.name, **found}
+    print(json.dumps(evaluation, ensure_ascii=False) if args.json else evaluation_text(evaluation))
     if args.plot:
-        draw_judgement(judgement, args.plot, f"{bert.name} on text that was held out")
+        draw_evaluation(evaluation, args.plot, f"{bert.name} on text that was held out")
     return 0

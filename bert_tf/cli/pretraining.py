@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = "pretrain on masked pairs, or go on with it"
 DESCRIPTION = """\
-Trains a model to fill masks and to judge pairs, as the original's run_pretraining.py does, with
+Trains a model on masked words and next sentences, like the original run_pretraining.py, with
 its flags and their meaning, on TensorFlow or JAX. The data are TFRecord files, or a corpus that
 "bert_tf tokenize" made, whose pairs and masks are drawn afresh in each epoch. Started again with
 the same --output_dir, it resumes where it was stopped or killed.
@@ -140,9 +140,9 @@ def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
 
 def row_text(row: dict[str, float]) -> str:
     """A row as a line for people."""
-    judged = f" | evaluation: {_numbers(row, 'eval_')}" if "eval_loss" in row else ""
+    evaluated = f" | evaluation: {_numbers(row, 'eval_')}" if "eval_loss" in row else ""
     speed = f"{row['pieces_per_second']:,.0f} pieces/s"
-    return f"step {row['step']:,} | {_numbers(row, '')} | {speed}{judged}"
+    return f"step {row['step']:,} | {_numbers(row, '')} | {speed}{evaluated}"
 
 
 def _numbers(row: dict[str, float], kind: str) -> str:

@@ -1,4 +1,4 @@
-"""The names of metrics, which way each is better, and the one that each task is judged by."""
+"""The names of metrics, which way each is better, and the one that each task is evaluated by."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def metrics_of(kind: str, labels: int | None = None) -> dict[str, Metric]:
 
 
 def main_metric(kind: str, task_name: str | None = None) -> str:
-    """The metric that a task is judged by.
+    """The metric that a task is evaluated by.
 
     Args:
         kind: one of `KINDS`.

@@ -49,7 +49,7 @@ def eval_results(
     Args:
         result: the evaluation.
         global_step: of the weights evaluated.
-        loss: the mean over batches of their mean losses, as the original's `loss`; the mean over
+        loss: the mean over batches of their mean losses, like `loss` in the original; the mean over
             examples where it is not given. They differ in a last batch that is not full.
     """
     values = {f"eval_{name}": value for name, value in result.original().items()}

@@ -111,7 +111,7 @@ def _small() -> Iterator[Release]:
                 yield _english(name, archive, f"small, called BERT-{name.capitalize()}", plain)
             elif (layers, hidden) == (12, 768):
                 # Other weights under the folder name of 2018: it needs a name of its own.
-                name, about = "base_uncased_2020", "base_uncased, trained anew"
+                name, about = "base_uncased_2020", "base_uncased, trained again"
                 yield _english(name, archive, about, folder=f"{folder}_2020")
             else:
                 yield _english(plain, archive, "small")

@@ -44,7 +44,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         class_weight: None, `"balanced"`, or weights by class (by number of the column where
             several hold at once, without `"balanced"`).
         label_smoothing: from 0 to below 1.
-        validation_fraction: of the texts, held out to judge by, for the best weights and for
+        validation_fraction: of the texts, held out to evaluate on, for the best weights and for
             `patience`; None trains on all and keeps the last weights.
         random_state: a number, a `RandomState` or None; of the head, the order of the texts,
             dropout and what is held out.

@@ -109,7 +109,7 @@ class BertEstimator(BaseEstimator):
             shares = {"train": 1 - fraction, "validation": fraction}
             parts = list(split_labelled(data, shares, seed=seed)[0].values())
         elif params["patience"] is not None:
-            raise BertError("patience needs texts to judge by; pass validation_fraction=0.1, say.")
+            raise BertError("patience needs texts to evaluate on; pass validation_fraction=0.1.")
         plan = self._plan(params, seed, targets)
         half = plan.kind == "frozen" and plan.precision == "bfloat16"
         options = {"lower_case": params["lower_case"], "precision": "bfloat16" if half else None}

@@ -30,7 +30,7 @@ ACTIVATIONS = {
 
 
 def activation_function(name: str):
-    """The function behind a config's `hidden_act`.
+    """The function that a config's `hidden_act` names.
 
     Raises:
         BertError: the name is not one of `bert_tf.config.HIDDEN_ACTS`.
@@ -110,7 +110,7 @@ def layer_norm(name: str, dtype: Any = None) -> LayerNorm:
 
 
 def dense(units: int, name: str, std: float, dtype: Any = None, activation: Any = None):
-    """A `Dense` that starts as the original's: truncated normal kernel, zero bias."""
+    """A `Dense` that starts like the original: truncated normal kernel, zero bias."""
     start = BertInitializer(std)
     return keras.layers.Dense(units, activation, kernel_initializer=start, dtype=dtype, name=name)
 

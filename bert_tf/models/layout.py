@@ -67,7 +67,7 @@ _VALUES: Any = dataclasses.make_dataclass("_VALUES", _FIELDS, frozen=True)
 
 
 class Heads(_VALUES):
-    """Which heads a model has beside the encoder; immutable.
+    """Which heads a model has in addition to the encoder; immutable.
 
     Args:
         pooler: tanh layer on [CLS]; next sentence and, as a rule, classification stand on it.

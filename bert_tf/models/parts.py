@@ -115,7 +115,7 @@ class BertLayers:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def build(self, fresh: Collection[str] = ()) -> None:
-        """Makes all variables now: zeros without memory behind them, to be assigned.
+        """Makes all variables now: zeros that take no memory, to be assigned.
 
         Args:
             fresh: names of heads that start from random weights instead.

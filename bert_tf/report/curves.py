@@ -98,11 +98,11 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
         axes.plot(steps, shown, color=BLUE, **style)
         if not panel.scientific:
             found.append(f"training {_number(panel, values[-1])}")
-    steps, judged = _series(rows, f"eval_{panel.column}", scale)
+    steps, evaluated = _series(rows, f"eval_{panel.column}", scale)
     if len(steps):
         style = {"markersize": 4.5, "linewidth": 1.4, "label": "evaluation"}
-        axes.plot(steps, judged, "o-", color=VERMILION, **style)
-        found.append(f"evaluation {_number(panel, judged[-1])}")
+        axes.plot(steps, evaluated, "o-", color=VERMILION, **style)
+        found.append(f"evaluation {_number(panel, evaluated[-1])}")
     if panel.chance is not None:
         style = {"linestyle": (0, (4, 3)), "linewidth": 1, "label": "guessing"}
         axes.axhline(panel.chance * scale, color=GREY, **style)

@@ -23,7 +23,7 @@ _DRAWN = {"model": figures.BLUE, "trigram": figures.ORANGE, "unigram": figures.G
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
 _NOTES = """\
-3-gram: from the piece before and the one behind; left: 3-gram from the two pieces before. These and
+3-gram: from the token before and the one after; left: 3-gram from the two pieces before. These and
 unigrams are counted on the language's training documents, and asked at the same places.
 balanced: as many pairs whose second part follows as random ones, of another source.
 ±: half of the 95 % confidence interval, over stretches of these texts.
@@ -31,10 +31,10 @@ mean as in training: a language weighs what it weighs in training, pieces**{smoo
 Perplexities of means are those of the mean loss."""
 
 
-def judgement_text(judgement: Numbers) -> str:
-    """The judgement as tables with what they mean."""
-    settings = judgement["settings"]
-    rows = _rows(judgement)
+def evaluation_text(evaluation: Numbers) -> str:
+    """The evaluation as tables with what they mean."""
+    settings = evaluation["settings"]
+    rows = _rows(evaluation)
     lines = [
         f"held out: {settings['held_out_documents']:,} documents, "
         f"{settings['held_out_pieces']:,} pieces; examples of {settings['max_seq_length']} pieces",
@@ -47,13 +47,13 @@ def judgement_text(judgement: Numbers) -> str:
     return "\n".join(lines)
 
 
-def draw_judgement(
-    judgement: Numbers, path: str | os.PathLike[str], title: str = "Text that was held out"
+def draw_evaluation(
+    evaluation: Numbers, path: str | os.PathLike[str], title: str = "Text that was held out"
 ) -> None:
     """Writes a bar chart as PNG: masked tokens and words, and next sentence, by group.
 
     Args:
-        judgement: the JSON.
+        evaluation: the JSON.
         path: of the picture.
         title: above it.
 
@@ -62,9 +62,9 @@ def draw_judgement(
     """
     from matplotlib.patches import Patch
 
-    rows = _rows(judgement)
+    rows = _rows(evaluation)
     names = figures.drawable_names([row["name"] for row in rows])
-    groups = len(judgement["groups"])
+    groups = len(evaluation["groups"])
     # The means stand apart from the groups.
     places = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
     figure = figures.new_figure(12.5, 1.9 + 0.62 * len(rows))
@@ -91,8 +91,8 @@ def draw_judgement(
     figures.save_figure(figure, path)
 
 
-def _rows(judgement: Numbers) -> list[Numbers]:
-    return [*judgement["groups"], judgement["weighted_mean"], judgement["plain_mean"]]
+def _rows(evaluation: Numbers) -> list[Numbers]:
+    return [*evaluation["groups"], evaluation["weighted_mean"], evaluation["plain_mean"]]
 
 
 def _masked_table(rows: Sequence[Numbers], kind: str) -> str:

@@ -18,7 +18,7 @@ labels it. Many expect the reverse."""
 
 
 class NextSentence(Task[Pair, NextSentenceResult]):
-    """Judges whether a second text follows a first.
+    """Predicts whether a second text follows a first.
 
     A pair longer than the model takes is cut at the end of its longer text, as in pretraining; the
     result says so.
@@ -52,7 +52,7 @@ class NextSentence(Task[Pair, NextSentenceResult]):
     def __call__(self, first: Iterable[Pair]) -> list[NextSentenceResult]: ...
 
     def __call__(self, first, second=None):
-        """Judges one pair, `(first, second)`, or a list of such pairs.
+        """Predicts for one pair, `(first, second)`, or a list of such pairs.
 
         Raises:
             BertError: a text is empty, or what was passed are no pairs of texts.
@@ -64,7 +64,7 @@ class NextSentence(Task[Pair, NextSentenceResult]):
         return self._answer([self._prepare(pair) for pair in first])
 
     def stream(self, pairs, errors="raise"):
-        """Judges pairs of texts, (first, second), as they come: see `Task.stream`."""
+        """Predicts for pairs of texts, (first, second), as they come: see `Task.stream`."""
         return super().stream(pairs, errors)
 
     def _prepare(self, pair: Pair) -> PackedTexts:

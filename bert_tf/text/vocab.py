@@ -171,7 +171,7 @@ class Vocabulary:
 
 
 def _read_lines(raw: bytes, source: str) -> list[str]:
-    """Splits the file as the original's reader does: only LF ends a line, CR vanishes anywhere."""
+    """Splits the file like the original reader: only LF ends a line, CR vanishes anywhere."""
     if not raw.strip():
         raise BertError(f"{source} is empty; copy vocab.txt from the model's release again.")
     if raw.startswith(_LFS_POINTER):

@@ -176,7 +176,7 @@ def _train(
         if devices.leads:
             hooks.on_row(row)
 
-    def judge() -> Row:
+    def evaluation() -> Row:
         assert hooks.evaluate is not None
         step.sync()
         return {f"eval_{name}": value for name, value in hooks.evaluate().items()}
@@ -185,7 +185,7 @@ def _train(
     stopped = hooks.should_stop()
     if owed and hooks.evaluate and not stopped:
         begun = {} if window is None else hooks.metrics(window)
-        report({"step": done, **begun, **judge()})
+        report({"step": done, **begun, **evaluation()})
         owed, window, saved, stopped = False, None, None, hooks.should_stop()
     with (
         _interruption() as came,
@@ -214,7 +214,7 @@ def _train(
                 row |= {f"{name}_per_second": n / passed for name, n in work.items() if n}
                 row["steps_per_second"] = (done - since) / passed
                 if due:
-                    row |= judge()
+                    row |= evaluation()
                     stopped = hooks.should_stop()
                 report(row)
                 bar.note(", ".join(f"{name} {row[name]:.4g}" for name in _SHOWN if name in row))

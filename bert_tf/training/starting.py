@@ -23,7 +23,7 @@ from bert_tf.text import Vocabulary
 from bert_tf.training.pretraining.spectral import random_start
 
 BASE = "model.ckpt"
-"""Checkpoints are called `model.ckpt-<step>`, as the original's Estimator called them."""
+"""Checkpoints are called `model.ckpt-<step>`, like those of the original."""
 
 POSITIONS = "bert/embeddings/position_embeddings"
 

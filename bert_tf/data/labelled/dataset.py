@@ -175,6 +175,6 @@ def _finish(
     names: tuple[str, ...] = ()
     if first.labels is not None and first.task != "regression":
         # Of all splits: a class that training lacks is there only if the user allowed it.
-        judged = [data for data in splits.values() if data.labels is not None]
-        names = order_labels(judged, label_names)
+        evaluated = [data for data in splits.values() if data.labels is not None]
+        names = order_labels(evaluated, label_names)
     return LabelledSplits(splits, names, first.task, problems, remarks, layout)

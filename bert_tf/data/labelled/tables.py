@@ -185,7 +185,7 @@ class Table:
 
     def _rows(self) -> Iterator[Row]:
         if self._format in _SPLIT:
-            yield from self._judged()
+            yield from self._complete()
         elif self._format == "parquet":
             yield from map(Row, count(1), parquet_rows(self.path))
         else:
@@ -263,7 +263,7 @@ class Table:
                 self.remarks.append(f"{quotes}; to remove them, say --quoting csv")
         self._skip_first = bool(header)
 
-    def _judged(self) -> Iterator[Row]:
+    def _complete(self) -> Iterator[Row]:
         """The rows after the header, with what is wrong about each."""
         skip = self._skip_first
         for row in self._split():

@@ -90,8 +90,8 @@ def create_pretraining_data(
             documents. Random second segments come from the same group.
         outputs: the TFRecord files to write; example i goes to file i modulo their number.
         tokenizer: splits the text.
-        pair_rules: how long examples are; by default as the original's.
-        mask_rules: what is masked in them; by default as the original's.
+        pair_rules: how long examples are; by default as in the original.
+        mask_rules: what is masked in them; by default as in the original.
         seed: decides all that is random.
         dupe_factor: passes over the corpus, each with pairs and masks of its own.
         num_workers: processes that work at once; None for one on each core.

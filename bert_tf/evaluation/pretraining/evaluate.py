@@ -1,4 +1,4 @@
-"""`judge_pretraining`: how well a BERT knows text that it was not trained on, group by group."""
+"""`evaluate_pretraining`: how well a BERT knows text that it was not trained on, group by group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bert_tf.evaluation.pretraining.baselines import (
     contexts_of,
     ranks,
 )
-from bert_tf.evaluation.pretraining.results import Judgement
+from bert_tf.evaluation.pretraining.results import PretrainingEvaluation
 from bert_tf.files.progress import Progress
 from bert_tf.options import COUNT, FRACTION, ROWS, SEED
 from bert_tf.text import Packed, Vocabulary
@@ -59,14 +59,14 @@ class Questions(NamedTuple):
     places: np.ndarray
 
 
-def judge_pretraining(
+def evaluate_pretraining(
     model: Bert | str | os.PathLike[str],
     corpus: TokenCorpus,
     held_out: np.ndarray,
     *,
     max_seq_length: int = 128,
     **options: Any,
-) -> Judgement:
+) -> PretrainingEvaluation:
     """Evaluates a BERT by masked words and next sentences on held-out documents.
 
     For each group (language) examples are drawn from its held-out documents by the rules of
@@ -81,16 +81,16 @@ def judge_pretraining(
         corpus: tokenized with the model's vocabulary.
         held_out: documents to evaluate on; bool, (documents,). See `split_by_source`.
         max_seq_length: tokens of an example.
-        options: see `judge_predictions`.
+        options: see `evaluate_predictions`.
 
     Raises:
         BertError: the corpus has another vocabulary, the model lacks a head or takes no such
-            length, and what `judge_predictions` raises.
+            length, and what `evaluate_predictions` raises.
 
     Example:
         >>> from bert_tf.data import split_by_source
         >>> held_out = split_by_source(corpus, 1000, seed=1)
-        >>> found = judge_pretraining(bert, corpus, held_out, positions=100, baselines=False)
+        >>> found = evaluate_pretraining(bert, corpus, held_out, positions=100, baselines=False)
         >>> 0 < found.plain_mean.single["model"].top1 < 1
         True
     """
@@ -108,10 +108,10 @@ def judge_pretraining(
 
     run = bert.predictor(build_gathered_pretraining_model(bert.layers))
     options["max_seq_length"] = max_seq_length
-    return judge_predictions(run, bert.vocab, corpus, held_out, **options)
+    return evaluate_predictions(run, bert.vocab, corpus, held_out, **options)
 
 
-def judge_predictions(
+def evaluate_predictions(
     predict: Predict,
     vocab: Vocabulary,
     corpus: TokenCorpus,
@@ -126,8 +126,8 @@ def judge_predictions(
     baselines: bool = True,
     batch_size: int = 32,
     progress: bool = False,
-) -> Judgement:
-    """Evaluates whatever predicts; see `judge_pretraining`.
+) -> PretrainingEvaluation:
+    """Evaluates whatever predicts; see `evaluate_pretraining`.
 
     Args:
         predict: see `Predict`.
@@ -163,7 +163,7 @@ def judge_predictions(
     shown = training if training.any() else held_out  # a corpus of nothing but held-out text
     pieces = np.array([sizes[shown & (corpus.groups == number)].sum() for number in numbers], float)
     shares = pieces**smoothing / (pieces**smoothing).sum()
-    judged = []
+    evaluated = []
     with Progress(progress, unit=" examples") as bar:
         bar.start(None)
         for number, share in zip(numbers.tolist(), shares.tolist()):
@@ -184,13 +184,13 @@ def judge_predictions(
                     lot |= counted
             in_single, in_words = (
                 {
-                    predictor: results.judged_masks(*found, questions.places // STRETCH)
+                    predictor: results.masked_score(*found, questions.places // STRETCH)
                     for predictor, found in lot.items()
                 }
                 for lot, questions in zip(answers, asked)
             )
-            follows = results.judged_pairs(said[0][1], pairs.is_random, pairs.a_start // STRETCH)
-            judged.append(results.GroupJudgement(name, share, in_single, in_words, follows))
+            follows = results.pair_score(said[0][1], pairs.is_random, pairs.a_start // STRETCH)
+            evaluated.append(results.GroupEvaluation(name, share, in_single, in_words, follows))
     settings = {
         "max_seq_length": max_seq_length,
         "short_seq_prob": pair_rules.short_seq_prob,
@@ -203,10 +203,10 @@ def judge_predictions(
         "training_pieces": int(sizes[training].sum()),
         "baselines": list(BASELINES) if baselines else [],
     }
-    return Judgement(
-        tuple(judged),
-        results.means("mean as in training", judged, shares),
-        results.means("plain mean", judged, np.full(len(judged), 1 / len(judged))),
+    return PretrainingEvaluation(
+        tuple(evaluated),
+        results.means("mean as in training", evaluated, shares),
+        results.means("plain mean", evaluated, np.full(len(evaluated), 1 / len(evaluated))),
         settings,
     )
 

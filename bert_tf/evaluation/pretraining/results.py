@@ -1,4 +1,4 @@
-"""The figures of a judgement: accuracies, losses, their confidence, and their means over groups."""
+"""Figures of an evaluation: accuracies, losses, their confidence, and means over groups."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class NextSentenceScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupJudgement:
+class GroupEvaluation:
     """The metrics of a group, or the means over groups.
 
     Attributes:
@@ -84,8 +84,8 @@ class GroupJudgement:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgement:
-    """What `judge_pretraining` found.
+class PretrainingEvaluation:
+    """What `evaluate_pretraining` found.
 
     Attributes:
         groups: each group, in the corpus's order.
@@ -95,9 +95,9 @@ class Judgement:
         settings: what the metrics were computed with.
     """
 
-    groups: tuple[GroupJudgement, ...]
-    weighted_mean: GroupJudgement
-    plain_mean: GroupJudgement
+    groups: tuple[GroupEvaluation, ...]
+    weighted_mean: GroupEvaluation
+    plain_mean: GroupEvaluation
     settings: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def half_width(values: np.ndarray, clusters: np.ndarray) -> float:
     return float(Z * math.sqrt(m / (m - 1) * (residuals**2).sum()) / len(values))
 
 
-def judged_masks(loss: np.ndarray, rank: np.ndarray, clusters: np.ndarray) -> MaskedScore:
+def masked_score(loss: np.ndarray, rank: np.ndarray, clusters: np.ndarray) -> MaskedScore:
     """The metrics of predictions of masked tokens.
 
     Args:
@@ -143,7 +143,7 @@ def judged_masks(loss: np.ndarray, rank: np.ndarray, clusters: np.ndarray) -> Ma
     return MaskedScore(len(loss), mean, _exp(mean), *shares)
 
 
-def judged_pairs(
+def pair_score(
     said_random: np.ndarray, is_random: np.ndarray, clusters: np.ndarray
 ) -> NextSentenceScore:
     """The metrics of predictions of next sentences; bool (n,), bool (n,) and integers (n,)."""
@@ -163,7 +163,7 @@ def judged_pairs(
     )
 
 
-def means(name: str, groups: Sequence[GroupJudgement], weights: np.ndarray) -> GroupJudgement:
+def means(name: str, groups: Sequence[GroupEvaluation], weights: np.ndarray) -> GroupEvaluation:
     """The means over groups; numbers of positions and pairs are added up.
 
     Args:
@@ -176,7 +176,7 @@ def means(name: str, groups: Sequence[GroupJudgement], weights: np.ndarray) -> G
         for kind in zip(*((group.single, group.whole_word) for group in groups))
     )
     pairs = _mean([group.next_sentence for group in groups], weights)
-    return GroupJudgement(name, 1.0, single, whole, pairs)
+    return GroupEvaluation(name, 1.0, single, whole, pairs)
 
 
 Score = TypeVar("Score", MaskedScore, NextSentenceScore)

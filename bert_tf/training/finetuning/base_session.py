@@ -21,7 +21,11 @@ from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
 from bert_tf.training.finetuning.batches import LabelledRows
-from bert_tf.training.finetuning.evaluate_splits import Judged, judge_split, write_judged
+from bert_tf.training.finetuning.evaluate_splits import (
+    EvaluatedSplit,
+    evaluate_split,
+    write_evaluation,
+)
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune, is_begun
 from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.plan import FineTuningPlan
@@ -67,7 +71,7 @@ class FineTuningSession:
         self._tell = tell
         self._told: set[str] = set()
         self._trained: str | None = None
-        self._judged_last = False
+        self._evaluated_last = False
         self._known: ClassifierInfo | None = None
         if not job.do_train:
             self._trained = trained_classifier(job)
@@ -122,7 +126,7 @@ class FineTuningSession:
         return record["last_step"] if record.get("stopped_early") else None
 
     @property
-    def judged_on(self) -> list[str]:
+    def evaluated_on(self) -> list[str]:
         """Names of the splits that `evaluate` takes: those with labels, but for training's."""
         splits = self.data.splits.items()
         return [name for name, x in splits if name != "train" and x.labels is not None and len(x)]
@@ -136,7 +140,7 @@ class FineTuningSession:
         """
         if self.job.do_train:
             self._bert = start_bert(self.job)
-        shown = ["train"] if self.job.do_train else self._to_judge()
+        shown = ["train"] if self.job.do_train else self._to_evaluate()
         self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
         self._say(self.lengths.remark())
@@ -164,11 +168,11 @@ class FineTuningSession:
             self.prepare()
         assert self.plan is not None
         assert self._bert is not None
-        judges = self._judges_in_training()
+        evaluates = self._evaluates_in_training()
         found = fine_tune(
             self._bert,
             self._rows("train"),
-            self._rows("validation") if judges else None,
+            self._rows("validation") if evaluates else None,
             self.plan,
             self.folder,
             objective=self.objective,
@@ -182,17 +186,17 @@ class FineTuningSession:
             self._say(remark)
         if not found.interrupted:
             self._trained = self.folder
-            self._judged_last = judges
+            self._evaluated_last = evaluates
             if leads():
                 self._write_record(found)
             self._bert = None
         return found
 
     @hears("tell")
-    def evaluate(self) -> list[Judged]:
-        """Judges the model in the folder, loaded again, or else the job's checkpoint.
+    def evaluate(self) -> list[EvaluatedSplit]:
+        """Evaluates the model in the folder, loaded again, or else the job's checkpoint.
 
-        On every split that has labels, of each writing what `write_judged` writes.
+        On every split that has labels, of each writing what `write_evaluation` writes.
 
         Raises:
             BertError: there is no trained model, no split has labels, or a file cannot be written.
@@ -203,20 +207,20 @@ class FineTuningSession:
             self.prepare()
         size, step = self.job.plan.eval_batch_size, self._step()
         results, told = [], False
-        for name in self._to_judge():
+        for name in self._to_evaluate():
             data = self.data.splits[name]
-            judged = judge_split(bert, objective, name, data, self._tokenized(name), size)
-            files = write_judged(judged, objective, self.folder, step, self.job.loss_batch)
-            # Of one split is enough; of validation it was told where training judged on it.
-            if not told and not (name == "validation" and self._judged_last):
-                for remark in judged.remarks:
+            evaluated = evaluate_split(bert, objective, name, data, self._tokenized(name), size)
+            files = write_evaluation(evaluated, objective, self.folder, step, self.job.loss_batch)
+            # Of one split is enough; of validation it was reported where training evaluated on it.
+            if not told and not (name == "validation" and self._evaluated_last):
+                for remark in evaluated.remarks:
                     self._say(remark)
-            told = told or bool(judged.remarks)
-            results.append(dataclasses.replace(judged, files=files))
+            told = told or bool(evaluated.remarks)
+            results.append(dataclasses.replace(evaluated, files=files))
         return results
 
-    def _to_judge(self) -> list[str]:
-        if names := self.judged_on:
+    def _to_evaluate(self) -> list[str]:
+        if names := self.evaluated_on:
             return names
         raise BertError(
             "no rows with labels to evaluate on; name some with --validation or --test, and their "
@@ -261,10 +265,10 @@ class FineTuningSession:
             objective = self.objective
             self._say(objective.remark_on_labels(objective.encode(self.data.splits["train"])))
 
-    def _judges_in_training(self) -> bool:
+    def _evaluates_in_training(self) -> bool:
         plan = self.job.plan
         wanted = self.job.do_eval or plan.keep_best or plan.patience is not None
-        return wanted and "validation" in self.judged_on
+        return wanted and "validation" in self.evaluated_on
 
     def _rows(self, split: str) -> LabelledRows:
         return LabelledRows(self._tokenized(split), self.objective.encode(self.data.splits[split]))

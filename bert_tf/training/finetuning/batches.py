@@ -1,4 +1,4 @@
-"""What `fine_tune` trains on and judges by: batches of rows, or of a frozen encoder's vectors."""
+"""What `fine_tune` trains and evaluates on: batches of rows, or of a frozen encoder's vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Batch = dict[str, np.ndarray]
 
 
 class LabelledRows(NamedTuple):
-    """Rows to train on or to judge by.
+    """Rows to train on or to evaluate on.
 
     Attributes:
         texts: from `bert_tf.batching.tokenize_texts`.
@@ -39,7 +39,7 @@ def open_batches(
     digest: str,
     progress: bool,
 ) -> tuple[LabelledStream, Rows | None]:
-    """The batches to train on, and the rows to judge by, if there are any.
+    """The batches to train on, and the rows to evaluate on, if there are any.
 
     Of a frozen encoder they are of vectors, which `bert` computes, with a progress bar if wanted,
     and which are kept in the folder under the `digest` of its weights.

@@ -17,7 +17,7 @@ PREFIX = "best/"
 
 
 class Evaluation(NamedTuple):
-    """Some weights as the validation rows judge them."""
+    """Some weights and their metrics on the validation rows."""
 
     step: int
     """Of the weights; 0 if nothing was evaluated."""

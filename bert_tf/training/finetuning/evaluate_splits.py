@@ -30,8 +30,8 @@ _WORST = 100
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Judged:
-    """A split as a model judged it.
+class EvaluatedSplit:
+    """An evaluation on a split.
 
     Attributes:
         split: its name: "validation", "test", ...
@@ -53,14 +53,14 @@ class Judged:
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def judge_split(
+def evaluate_split(
     bert: Bert,
     objective: Objective,
     split: str,
     data: LabelledTexts,
     texts: TokenizedTexts,
     batch_size: int = 64,
-) -> Judged:
+) -> EvaluatedSplit:
     """Evaluates a trained head on labelled rows, `batch_size` at once.
 
     `bert` has the head, `objective` its labels; `texts` are the rows of `data`, tokenized.
@@ -79,11 +79,16 @@ def judge_split(
         )
     remark = objective.remark_on_only(labels, objective.only(outputs), split)
     result = objective.measure(labels, outputs)
-    return Judged(split, data, labels, outputs, result, (remark,) if remark else ())
+    return EvaluatedSplit(split, data, labels, outputs, result, (remark,) if remark else ())
 
 
-def write_judged(
-    judged: Judged, objective: Objective, folder: str, step: int, loss_batch: int = 8, **more: Any
+def write_evaluation(
+    it: EvaluatedSplit,
+    objective: Objective,
+    folder: str,
+    step: int,
+    loss_batch: int = 8,
+    **more: Any,
 ) -> dict[str, str]:
     """Writes an evaluation's files; gives their paths, by "eval_results", "json" and "worst".
 
@@ -97,17 +102,17 @@ def write_judged(
     """
     inner = os.path.join(folder, FOLDER)
     make_folder(inner)
-    name = _TEXT_FILES.get(judged.split, f"eval_results_{judged.split}.txt")
+    name = _TEXT_FILES.get(it.split, f"eval_results_{it.split}.txt")
     paths = {
         "eval_results": os.path.join(folder, name),
-        "json": os.path.join(inner, f"{judged.split}.json"),
-        "worst": os.path.join(inner, f"{judged.split}_worst.tsv"),
+        "json": os.path.join(inner, f"{it.split}.json"),
+        "worst": os.path.join(inner, f"{it.split}_worst.tsv"),
     }
-    labels, outputs, data, result = judged.labels, judged.outputs, judged.data, judged.result
+    labels, outputs, data, result = it.labels, it.outputs, it.data, it.result
     loss = objective.mean_of_batches(labels, outputs, loss_batch)
     values = result_files.eval_results(result, step, loss)
     result_files.write_eval_results(paths["eval_results"], values)
-    more = {"split": judged.split, "global_step": step, **more}
+    more = {"split": it.split, "global_step": step, **more}
     result_files.write_result_json(paths["json"], result, **more)
     rows = objective.worst(labels, outputs, data.texts, pairs=data.pairs, limit=_WORST)
     # The line in the user's file says more than the number among the rows read.

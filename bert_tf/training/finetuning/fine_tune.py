@@ -87,7 +87,7 @@ def fine_tune(
     Args:
         bert: where the weights come from.
         train: rows to train on.
-        validation: rows to judge by, for the best weights and for early stopping.
+        validation: rows to evaluate on, for the best weights and for early stopping.
         plan: how to train.
         output_dir: the folder.
         labels: their names in the order of their numbers; none for a regression.
@@ -143,7 +143,7 @@ def fine_tune(
                 raise BertError(f"there are no {name} rows.")
             objective.check(rows.labels, len(rows.texts), name)
     if plan.patience is not None and validation is None:
-        raise BertError("patience needs validation rows to judge by; pass some, or no patience.")
+        raise BertError("patience needs validation rows to evaluate on; pass some, or no patience.")
     metric = objective.metric(plan.metric)
     objective = objective.fitted(train.labels, plan)
     if plan.deterministic:
@@ -156,7 +156,7 @@ def fine_tune(
         tuned = TunedModel(bert, info, plan, objective.scale)
     progress = progress and devices.leads
     vectors_dir = features_dir or training
-    stream, judged = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
+    stream, evaluated = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
     per_epoch = stream.steps_per_epoch()
     steps = max(1, round((plan.epochs or 0.0) * per_epoch))
     schedule = WarmUpLinearDecay(plan.learning_rate or 0.0, steps, round(plan.warmup * steps))
@@ -183,8 +183,8 @@ def fine_tune(
 
     def evaluate() -> Row:
         assert validation is not None
-        assert judged is not None
-        scores = all_scores(step, judged, objective, plan.eval_batch_size)
+        assert evaluated is not None
+        scores = all_scores(step, evaluated, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
         best.look(
             int(keras.ops.convert_to_numpy(optimizer.iterations)), row, objective.only(scores)

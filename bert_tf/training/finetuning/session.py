@@ -32,8 +32,8 @@ class ClassifierSession(FineTuningSession):
         >>> job = ClassifierJob("reviews", train=["reviews.csv"])  # doctest: +SKIP
         >>> session = ClassifierSession(job, print)  # doctest: +SKIP
         >>> session.prepare(); session.train()  # doctest: +SKIP
-        >>> for judged in session.evaluate():  # doctest: +SKIP
-        ...     print(judged.split, judged.result.metrics())
+        >>> for evaluated in session.evaluate():  # doctest: +SKIP
+        ...     print(evaluated.split, evaluated.result.metrics())
     """
 
     job: ClassifierJob
@@ -55,7 +55,7 @@ class ClassifierSession(FineTuningSession):
     def _read(self) -> LabelledSplits:
         job, known, layout = self.job, self._known, self.job.layout
         how: dict[str, Any] = {"label_names": job.label_names}
-        if known is not None:  # the model's labels, in its order, whatever is judged on
+        if known is not None:  # the model's labels, in its order, whatever is evaluated on
             how = {"label_names": known.labels or None}
             layout = dataclasses.replace(layout, task=known.task)  # type: ignore[arg-type]
         how |= {"seed": job.split_seed, "changes": job.problems}

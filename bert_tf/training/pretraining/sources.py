@@ -89,13 +89,13 @@ def open_source(
     if corpus_folder(eval_inputs):  # it is cut to the length trained on; files have their own
         length = settings.max_seq_length or opened.max_seq_length
         settings = dataclasses.replace(settings, max_seq_length=length)
-    judged = _open(eval_inputs, vocab, vocab_size, settings)
+    evaluated = _open(eval_inputs, vocab, vocab_size, settings)
     return dataclasses.replace(
         opened,
-        evaluation=judged.evaluation,
-        max_seq_length=max(opened.max_seq_length, judged.max_seq_length),
-        described=f"{opened.described}; to evaluate on: {judged.described}",
-        remarks=(*opened.remarks, *judged.remarks),
+        evaluation=evaluated.evaluation,
+        max_seq_length=max(opened.max_seq_length, evaluated.max_seq_length),
+        described=f"{opened.described}; to evaluate on: {evaluated.described}",
+        remarks=(*opened.remarks, *evaluated.remarks),
         same="",
     )
 
@@ -171,15 +171,15 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
     if len(stream.shares) > 1:
         groups = ", ".join(f"{name} {part:.0%}" for name, part in stream.shares.items())
         described += f" ({groups} of the examples)"
-    judged = ~held_out
+    evaluated = ~held_out
     same = "evaluations are on the texts that are trained on; --held_out_pieces holds some out."
     if held_out.any():
-        judged, same = held_out, ""
+        evaluated, same = held_out, ""
         described += f"; held out: {size_of(held_out)}"
     return Source(
         stream,
         # Pairs and masks of its own, the same each time, whatever the seed of training.
-        lambda: stream_of(judged, settings.eval_batch_size, settings.held_out_seed),
+        lambda: stream_of(evaluated, settings.eval_batch_size, settings.held_out_seed),
         length,
         corpus,
         ~held_out,

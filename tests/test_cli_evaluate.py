@@ -9,9 +9,9 @@ import bert_tf
 from bert_tf.cli.main import main
 from bert_tf.data import split_by_source, tokenize_corpus
 from bert_tf.errors import BertError
-from bert_tf.evaluation.pretraining.evaluate import judge_predictions, judge_pretraining
+from bert_tf.evaluation.pretraining.evaluate import evaluate_predictions, evaluate_pretraining
 from bert_tf.report import width
-from bert_tf.report.pretraining_evaluation import draw_judgement, judgement_text
+from bert_tf.report.pretraining_evaluation import draw_evaluation, evaluation_text
 from bert_tf.text import BertTokenizer, Vocabulary
 
 WORDS = ["the", "in", "to", "with", "that", "his", "was", "on", "L", "of"]
@@ -38,7 +38,7 @@ def corpus(tiny_ckpt, tmp_path_factory):
 def judged(corpus, tiny_ckpt):
     """The judgement that the command prints with `OPTIONS`."""
     held_out = split_by_source(corpus, 150, 1)
-    return judge_pretraining(
+    return evaluate_pretraining(
         tiny_ckpt, corpus, held_out, max_seq_length=32, positions=40, seed=1
     ).to_dict()
 
@@ -72,8 +72,8 @@ def test_the_model_that_gathers_is_judged_as_the_whole_one_would_be(corpus, tiny
 
     held_out = split_by_source(corpus, 150, 1)
     options = {"max_seq_length": 32, "positions": 40, "seed": 3, "baselines": False}
-    one = judge_predictions(pick, bert.vocab, corpus, held_out, **options).plain_mean
-    two = judge_pretraining(bert, corpus, held_out, **options).plain_mean
+    one = evaluate_predictions(pick, bert.vocab, corpus, held_out, **options).plain_mean
+    two = evaluate_pretraining(bert, corpus, held_out, **options).plain_mean
     for kind in ("single", "whole_word"):
         expected = vars(getattr(one, kind)["model"])
         assert vars(getattr(two, kind)["model"]) == pytest.approx(expected, rel=1e-4, nan_ok=True)
@@ -118,7 +118,7 @@ def test_figures_stand_in_their_columns():
     group["next_sentence"] = pairs
     settings = {"held_out_documents": 3, "held_out_pieces": 5000, "max_seq_length": 128}
     settings |= {"masked_lm_prob": 0.15, "smoothing": 0.7}
-    text = judgement_text(
+    text = evaluation_text(
         {"groups": [group], "weighted_mean": group, "plain_mean": group, "settings": settings}
     )
     lines = [line.split() for line in text.splitlines() if line.startswith("日本語")]
@@ -167,9 +167,9 @@ def test_another_vocabulary_is_refused(corpus, tiny_ckpt):
     vocab = Vocabulary.from_lines([*lines[:-1], "something"])
     bert = bert_tf.load(tiny_ckpt, vocab=vocab, lower_case=False)
     with pytest.raises(BertError, match="another vocabulary"):
-        judge_pretraining(bert, corpus, split_by_source(corpus, 150, 1))
+        evaluate_pretraining(bert, corpus, split_by_source(corpus, 150, 1))
 
 
 def test_a_picture_that_cannot_be_written_is_told(judged, tmp_path):
     with pytest.raises(BertError, match="cannot write"):
-        draw_judgement({"settings": {}, **judged}, tmp_path / "missing" / "a.png")
+        draw_evaluation({"settings": {}, **judged}, tmp_path / "missing" / "a.png")

@@ -9,15 +9,15 @@ from placed_corpora import FIRST, document_of, make_corpus, vocabulary_of
 
 from bert_tf.data.pretraining.tokens import vocabulary_sha256
 from bert_tf.errors import BertError
-from bert_tf.evaluation.pretraining.evaluate import judge_predictions
+from bert_tf.evaluation.pretraining.evaluate import evaluate_predictions
 from bert_tf.evaluation.pretraining.results import (
-    GroupJudgement,
+    GroupEvaluation,
     MaskedScore,
     NextSentenceScore,
     half_width,
-    judged_masks,
-    judged_pairs,
+    masked_score,
     means,
+    pair_score,
 )
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 
@@ -84,7 +84,7 @@ def test_planted_answers_give_exactly_their_figures():
     """
     corpus = letters_corpus({"en": [[[9, 5, 8, 6]]] * 12})
     predict = SlotPredictor()
-    judged = judge_predictions(
+    judged = evaluate_predictions(
         predict,
         LETTERS,
         corpus,
@@ -152,7 +152,7 @@ def test_answers_are_matched_with_their_questions():
     """An oracle is right everywhere, in whatever batches, lengths and order it is asked."""
     corpus = make_corpus({"en": [[[9, 11, 12, 9, 30]]] * 8, "de": [[[14, 9, 25]]] * 6})
     oracle = Oracle(corpus)
-    judged = judge_predictions(
+    judged = evaluate_predictions(
         oracle,
         vocabulary_of(corpus),
         corpus,
@@ -183,7 +183,7 @@ def test_held_out_text_is_not_counted():
     corpus = letters_corpus({"en": [[[10, 10, 10]]] * 12}, lambda place: PIECE_A + (place >= 240))
     arguments = {"max_seq_length": 40, "positions": 100}
     held_out = last_sources(corpus, 4)
-    judged = judge_predictions(SlotPredictor(), LETTERS, corpus, held_out, **arguments)
+    judged = evaluate_predictions(SlotPredictor(), LETTERS, corpus, held_out, **arguments)
     unigram = judged.groups[0].single["unigram"]
     assert unigram.loss == pytest.approx(-math.log(0.75 / 240 / SIZE), rel=1e-6)
     assert (unigram.top1, unigram.top5) == (0, 0)
@@ -198,7 +198,9 @@ def test_the_same_seed_gives_the_same_and_another_does_not():
     def run(seed):
         held_out = last_sources(corpus, 5)
         arguments = {"max_seq_length": 40, "positions": 90, "seed": seed}
-        return judge_predictions(SlotPredictor(), LETTERS, corpus, held_out, **arguments).to_dict()
+        return evaluate_predictions(
+            SlotPredictor(), LETTERS, corpus, held_out, **arguments
+        ).to_dict()
 
     assert run(1) == run(1) != run(2)
     json.dumps(run(1), allow_nan=False)
@@ -207,7 +209,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not():
 def test_shares_go_with_the_pieces_trained_on():
     """1,000 and 100 training pieces: 100**.7 = 25.12, 1000**.7 = 125.89; shares .8337 and .1663."""
     corpus = letters_corpus({"en": [[[25, 25]]] * 22, "de": [[[25, 25]]] * 4})
-    judged = judge_predictions(
+    judged = evaluate_predictions(
         SlotPredictor(),
         LETTERS,
         corpus,
@@ -241,7 +243,7 @@ def test_bad_arguments_are_told(change, message):
         "batch_size": 7,
     }
     with pytest.raises(BertError, match=message):
-        judge_predictions(**(values | change))
+        evaluate_predictions(**(values | change))
 
 
 def test_figures_of_masks_by_hand():
@@ -251,7 +253,7 @@ def test_figures_of_masks_by_hand():
     sums of hit - .75 are .5 and -.5: 1.96 * sqrt(2 * .5) / 4 = .49.
     """
     losses = np.log([2.0, 2.0, 8.0, 8.0])
-    score = judged_masks(losses, np.array([0, 0, 4, 5]), np.array([3, 3, 9, 9]))
+    score = masked_score(losses, np.array([0, 0, 4, 5]), np.array([3, 3, 9, 9]))
     expected = MaskedScore(4, math.log(4), 4, 0.5, 0.98, 0.75, 0.49)
     assert vars(score) == pytest.approx(vars(expected))
 
@@ -265,7 +267,7 @@ def test_figures_of_pairs_by_hand():
     """
     is_random = np.array([0, 0, 0, 1, 1, 1, 1, 1], bool)
     said_random = np.array([0, 0, 1, 1, 0, 0, 0, 0], bool)
-    score = judged_pairs(said_random, is_random, np.arange(8))
+    score = pair_score(said_random, is_random, np.arange(8))
     assert (score.pairs, score.random_pairs) == (8, 5)
     assert score.on_true == pytest.approx(2 / 3)
     assert score.on_random == pytest.approx(1 / 5)
@@ -299,7 +301,7 @@ def test_means_by_hand():
     for name, top1, loss, width in (("en", 0.2, 2, 0.04), ("de", 0.4, 32, 0.08)):
         score = MaskedScore(10, math.log(loss), loss, top1, width, 2 * top1, width)
         pairs = NextSentenceScore(6, 4, top1, width, top1, top1, top1, width)
-        groups.append(GroupJudgement(name, 0.5, {"model": score}, {"model": score}, pairs))
+        groups.append(GroupEvaluation(name, 0.5, {"model": score}, {"model": score}, pairs))
     mean = means("mean", groups, np.array([0.75, 0.25]))
     found = mean.whole_word["model"]
     assert (found.positions, mean.next_sentence.pairs, mean.next_sentence.random_pairs) == (
