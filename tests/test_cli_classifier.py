@@ -143,7 +143,7 @@ def test_a_file_alone_becomes_a_classifier_and_its_evaluation(trained):
     assert re.search(r"yes +\S+ +\S+ +\S+ +\d+ +\d+", result.out)
     assert f'--model {folder} "a text"' in result.out
     assert re.search(rf"lengths +{folder}/lengths.png", result.out)
-    assert re.search(rf"state +{folder}/training, to go on from", result.out)
+    assert re.search(rf"state +{folder}/training, to resume from", result.out)
     for line in ("rows: train 42, validation 9, test 9", "is split at random", "cuts 0 %"):
         assert line in result.err
     assert "mode full: 12 steps of 7 rows, 2 epochs, learning rate 0.02" in result.err
@@ -203,7 +203,7 @@ def test_what_stopped_early_is_not_said_to_go_on(here, tmp_path):
     again = classify(*command)
     assert again.code == 0, again.err
     assert "stopped early, after step 12 of 36, and nothing is trained again" in again.err
-    assert "goes on" not in again.err
+    assert "resumes" not in again.err
 
 
 def test_evaluation_alone_needs_no_training(here, trained, tmp_path):
@@ -464,8 +464,8 @@ def test_killed_and_started_again_the_same_command_ends_the_same(here, run_pytho
     ended = re.findall(r"ended: (-?\d+)", result.stdout)
     assert ended == ["0", "130", "-9", "0"], result.stderr[-2000:]
     assert "stopped after step 5, which is saved" in result.stdout
-    assert "goes on from step 5 of 12" in result.stderr
-    assert "goes on from step 8 of 12" in result.stderr
+    assert "resumes from step 5 of 12" in result.stderr
+    assert "resumes from step 8 of 12" in result.stderr
     whole, broken = tmp_path / "whole", tmp_path / "broken"
 
     def tensors(folder):

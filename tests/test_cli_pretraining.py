@@ -208,7 +208,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(trained, here, monkeypatch)
     (out / "log.csv").write_text((out / "log.csv").read_text() + "15,0.003,7")  # a half line
     result = command(*flags(here, out, **{**ON_CORPUS, "json": True}))
     assert result.code == 0, result.err
-    assert "goes on from step 10\n" in result.err
+    assert "resumes from step 10\n" in result.err
     assert "factorising" not in result.err  # no start is computed again
     *rows, end = map(json.loads, result.out.splitlines())
     assert [row["step"] for row in rows] == [15, 20]

@@ -287,7 +287,7 @@ def test_stopped_in_the_middle(loopback: Loopback, home: Path, start, how: int) 
     _, error = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert error == "bert_tf: stopped; the same command goes on from there.\n\n"
+        assert error == "bert_tf: stopped; the same command resumes there.\n\n"
         assert names(home) == [f".{TINY}.zip.part", f".{TINY}.zip.part.json"]
     else:
         assert f".{TINY}.lock" in names(home)  # a file that nobody holds any more

@@ -346,12 +346,12 @@ def test_training_goes_on_from_a_head_that_is_there(tune, bert, rows):
     before = bert_tf.load(first.folder)
     still = dataclasses.replace(plan, learning_rate=1e-12)
     second = tune(still, "second", data=data, bert=before, labels=(), task="regression")
-    assert any("goes on from the classifier" in remark for remark in second.remarks)
+    assert any("continues from the classifier" in remark for remark in second.remarks)
     np.testing.assert_allclose(
         scores_of(bert_tf.load(second.folder), rows[1]), scores_of(before, rows[1]), rtol=1e-4
     )
     third = tune(still, "third", bert=before)  # other labels
-    assert not any("goes on" in remark for remark in third.remarks)
+    assert not any("continues" in remark for remark in third.remarks)
 
 
 def test_class_weights():

@@ -56,7 +56,7 @@ def resumed(session: ClassifierSession, step: int) -> str:
             f"trained already; it stopped early, after step {step:,} of {total:,}, and nothing is "
             "trained again"
         )
-    return f"goes on from step {step:,} of {total:,}"
+    return f"resumes from step {step:,} of {total:,}"
 
 
 def panels(objective: Objective, metric: Metric) -> tuple[Panel, ...]:
@@ -160,7 +160,7 @@ def text_of(
         rows.append(["lengths", lengths])
     state = os.path.join(session.folder, CHECKPOINTS)
     if trained and os.path.isdir(state):
-        rows.append(["state", f"{state}, to go on from; not needed any more"])
+        rows.append(["state", f"{state}, to resume from; not needed any more"])
     parts.append(f"written:\n{table(rows)}")
     if trained:
         pairs = session.data.splits["train"].pairs is not None

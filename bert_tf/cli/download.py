@@ -10,7 +10,7 @@ HELP = "fetch one of Google's released checkpoints by its name"
 DESCRIPTION = """\
 Downloads a released checkpoint, checks it, and puts it where --checkpoint NAME finds it:
 $BERT_TF_HOME; else checkpoints/ of the source checkout; else a cache folder. Prints its folder.
-What is here already is not fetched again. Broken off, the same command goes on where it stopped.
+What is here already is not fetched again. After an interruption the same command resumes.
 """
 EXAMPLES = """\
 examples:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bert_tf.training.loop import Outcome
     from bert_tf.training.pretraining.session import PretrainingSession
 
-HELP = "pretrain on masked pairs, or go on with it"
+HELP = "pretrain on masked pairs, or resume it"
 DESCRIPTION = """\
 Trains a model on masked words and next sentences, like the original run_pretraining.py, with
 its flags and their meaning, on TensorFlow or JAX. The data are TFRecord files, or a corpus that
@@ -134,7 +134,7 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
 def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
     """Trains, with a log and a curve."""
     run = functools.partial(session.train, evaluate=args.do_eval)
-    resumed = "goes on from step {:,}".format
+    resumed = "resumes from step {:,}".format
     return watched(run, session.output_dir, args.json, row_text, resumed)
 
 

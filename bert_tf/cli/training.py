@@ -125,5 +125,5 @@ def stopped(step: int, steps: int, where: str) -> str:
     """What to say after a signal; `where` ends the phrase "which is saved"."""
     return (
         f"stopped after step {step:,}, which is saved{where}\n"
-        f"The same command goes on from there; {steps - step:,} steps are left."
+        f"The same command resumes there; {steps - step:,} steps are left."
     )

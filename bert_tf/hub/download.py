@@ -120,7 +120,7 @@ def _fetched(release: Release, url: str, part: str, shown: Progress) -> Remote:
         return fetch(url, part, _limit(release), shown)
     except KeyboardInterrupt:
         shown.close()
-        LOGGER.info("stopped; the same command goes on from there.")
+        LOGGER.info("stopped; the same command resumes there.")
         raise
 
 

@@ -57,7 +57,7 @@ class Remote:
 
 
 def kept(url: str, part: str) -> tuple[Remote | None, int]:
-    """What an earlier try left, if it can be gone on with, and how many bytes that are."""
+    """What an earlier try left, if it can be resumed, and how many bytes that are."""
     try:
         remote = Remote(**read_object(_note_path(part)))
     except (BertError, TypeError):

@@ -84,7 +84,7 @@ class TunedModel:
         loaded = known is not None and set(self._parts).isdisjoint(self._bert.report.fresh)
         same = loaded and of_head(known) == of_head(info)
         if same:
-            self.remarks.append(f"training goes on from the {info.head} that the checkpoint has.")
+            self.remarks.append(f"training continues from the {info.head} that the checkpoint has.")
         for name, value in self._bert.weights():
             is_head = name in missing and missing[name].weight.part in self._parts
             if name not in missing or (is_head and not same):
