@@ -111,26 +111,18 @@ def stream_labelled(
     rows: int = 8192,
     on_remark: Callable[[str], None] | None = None,
 ) -> Iterator[LabelledTexts]:
-    """The rows of a file of any size, some thousand at a time and in order, to predict on.
+    """The rows of a file of any size, `rows` at a time and in order, to predict on.
 
-    They have labels if a column was named for them, or has a usual name.
-
-    Args:
-        path: of the file.
-        layout: its columns.
-        policy: what is done about odd rows; that of prediction, which keeps all, if left out.
-        rows: at a time.
-        on_remark: is given what was inferred from the file, and the problems at its end.
-
-    Raises:
-        BertError: as `read_labelled`.
+    They have labels if a column was named for them, or has a usual name. All odd rows are kept if
+    `policy` is left out; `on_remark` is given what was inferred, and the problems at the end. A
+    `BertError` as from `read_labelled`.
     """
     layout, policy = layout or Layout(), policy or Policy("predict")
     remarks: list[str] = []
     opened = reading._open(path, layout, policy, remarks)
-    if on_remark is not None:
-        for remark in remarks:
-            on_remark(remark)
+    tell = on_remark or str
+    for remark in remarks:
+        tell(remark)
     first = [reading._record(row.fields, opened.columns, ("", 0)) for row in opened.table.sample]
     task = give_task(reading._as_data(first, opened.columns), layout, []).task
     layout = replace(layout, task=task)
@@ -140,5 +132,4 @@ def stream_labelled(
         data = give_task(reading._as_data(chunk, opened.columns), layout, [])
         yield clean(data, policy, tally)[0]
     for problem in tally.settle(opened.seen, opened.advice):
-        if on_remark is not None:
-            on_remark(f"{os.fspath(path)}: {problem}")
+        tell(f"{os.fspath(path)}: {problem}")

@@ -220,9 +220,7 @@ def _lacking_message(
         if "encoder" in parts
         else f"To start this head from random weights: new_heads={sorted(parts)!r}."
     )
-    return (
-        f"{prefix} lacks {len(lacking)} of the weights that its config promises: {some}. {advice}"
-    )
+    return f"{prefix} lacks {len(lacking)} of the weights its config promises: {some}. {advice}"
 
 
 def read_weights(

@@ -142,9 +142,7 @@ class _Bundle:
         if len(entry.shape) > _MAX_DIMS or math.prod(filter(None, entry.shape)) >= 1 << 59:
             raise BertError(f"the shape {entry.shape} is more than can be read.")
         if dtypes.is_number(dtype) and math.prod(entry.shape) * dtype.itemsize != entry.size:
-            raise BertError(
-                f"its shape {entry.shape} and type {dtype} do not make its {entry.size} bytes."
-            )
+            raise BertError(f"shape {entry.shape} and type {dtype} do not make {entry.size} bytes.")
         if entry.offset + entry.size > self.sizes[entry.shard]:
             raise BertError(
                 f"it ends at byte {entry.offset + entry.size} of "

@@ -74,9 +74,7 @@ def cast_into(out: np.ndarray, source: np.ndarray, name: str) -> None:
         np.copyto(out, source)
         return
     if not (is_float(out.dtype) and is_float(source.dtype)):
-        raise BertError(
-            f"the tensor {name!r} is stored as {source.dtype}; it cannot be read as {out.dtype}."
-        )
+        raise BertError(f"{name!r} is stored as {source.dtype}; it cannot be read as {out.dtype}.")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         np.copyto(out, source, casting="unsafe")
     if float(ml_dtypes.finfo(out.dtype).max) >= float(ml_dtypes.finfo(source.dtype).max):

@@ -128,15 +128,9 @@ class Parser(argparse.ArgumentParser):
     def _flag(
         self, names: str, help: str, default: Any, *, usual: str | None = None, **options: Any
     ) -> None:
-        """Adds a flag.
+        """Adds a flag; `names` without dashes, the first, with `_` for `-`, names its value.
 
-        Args:
-            names: without dashes; the first, with `_` for `-`, names its value, the others are
-                aliases.
-            help: what it is.
-            default: its value when left out.
-            usual: what is shown as the default, if not `default`.
-            options: of `argparse`.
+        `usual` is shown as the default, if not `default`; `options` are those of `argparse`.
         """
         usual = usual or (None if default is None else shown(default))
         self._to.add_argument(

@@ -69,9 +69,7 @@ def shares(values: np.ndarray) -> np.ndarray:
     """The values, all in [0, 1]."""
     outside = (values < 0) | (values > 1)
     if outside.any():
-        raise BertError(
-            f"{values[outside][0]:g} is no probability; pass from_logits=True if these are logits."
-        )
+        raise BertError(f"{values[outside][0]:g} is no probability; use from_logits=True.")
     return values
 
 
@@ -82,7 +80,7 @@ def normalized(probabilities: np.ndarray) -> np.ndarray:
         place = int(np.argmax(np.abs(sums - 1)))
         raise BertError(
             f"the probabilities of example {place} (counted from 0) sum to {sums[place, 0]:g}, "
-            "not to 1; pass from_logits=True if these are logits."
+            "not to 1; pass from_logits=True for logits."
         )
     return probabilities / sums
 

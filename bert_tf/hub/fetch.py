@@ -120,10 +120,7 @@ def _receive(
 ) -> int:
     """Appends what comes to the part; returns its size at the end.
 
-    Raises:
-        _BrokenError: the connection was cut.
-        BertError: it is no .zip, or too long.
-        OSError: it cannot be written.
+    A `_BrokenError` if the connection was cut, a `BertError` if it is no .zip, or too long.
     """
     with contextlib.ExitStack() as opened:
         file = None
@@ -158,11 +155,9 @@ def _receive(
 
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
-    """Sends a request.
+    """Sends a request; a `BertError` for an answer that will not change by itself.
 
-    Raises:
-        _BrokenError: no connection, or an error of the server that passes.
-        BertError: an answer that will not change by itself.
+    A `_BrokenError` if there is no connection, or the server has an error that passes.
     """
     url = request.full_url
     try:

@@ -191,9 +191,7 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
             )
         if len(below) > 1:
             names = ", ".join(sorted(map(os.path.basename, below)))
-            raise BertError(
-                f"the folder {folder} has several with a checkpoint ({names}). Pass one of them."
-            )
+            raise BertError(f"{folder} has several with a checkpoint ({names}). Pass one of them.")
         folder, prefixes = below.popitem()
     noted = _noted(folder)
     if noted in prefixes:

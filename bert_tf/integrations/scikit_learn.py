@@ -104,9 +104,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         column = column_or_1d(y, warn=True)
         classes, numbers = np.unique(column, return_inverse=True)
         if len(classes) < 2:
-            raise BertError(
-                f"y has one class only, {name_of(classes[0])}; a classifier needs at least two."
-            )
+            raise BertError(f"y has one class only, {name_of(classes[0])}; two are needed.")
         names = tuple(map(name_of, classes))
         return Targets("classes", [names[i] for i in numbers], names, classes)
 

@@ -34,9 +34,7 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     counts = np.array(result["confusion"])
     classes = len(counts)
     if classes > _MOST:
-        raise BertError(
-            f"a confusion matrix of {classes} classes is too large; the most is {_MOST}."
-        )
+        raise BertError(f"a confusion matrix of {classes} classes is too large; at most {_MOST}.")
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = figures.drawable_names([label["label"] for label in result["labels"]])
     written, sparse = classes <= _WRITTEN, classes > 12

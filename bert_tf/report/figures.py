@@ -74,9 +74,7 @@ def display(name: str) -> Any:
     try:
         from sklearn import calibration, metrics
     except ImportError as error:
-        raise BertError(
-            "this picture needs scikit-learn; type: pip install 'bert_tf[train]'."
-        ) from error
+        raise BertError("scikit-learn is missing; type: pip install 'bert_tf[train]'.") from error
     return getattr(metrics, name, None) or getattr(calibration, name)
 
 

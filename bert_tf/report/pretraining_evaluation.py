@@ -71,9 +71,7 @@ def draw_evaluation(
     axes = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1, 0.62]})
     drawn = {name: colour for name, colour in _DRAWN.items() if name in rows[0]["single"]}
     # One scale for both, to be compared.
-    most = max(
-        100 * (row[kind][name]["top5"] or 0) for row in rows for kind in KINDS for name in drawn
-    )
+    most = max(100 * (r[kind][n]["top5"] or 0) for r in rows for kind in KINDS for n in drawn)
     for kind, ax in zip(KINDS, axes):
         _draw_masked(ax, [row[kind] for row in rows], places, drawn, most)
         ax.set_title(KINDS[kind].capitalize(), fontsize=11, loc="left")

@@ -165,7 +165,7 @@ def windows(ids: Sequence[int], max_length: int, stride: int, *, reserved: int =
     room = max_length - reserved
     if room < 1:
         raise BertError(
-            f"max_length {max_length} leaves no room for the text: {reserved} positions are taken."
+            f"max_length {max_length} leaves no room for the text: {reserved} are taken."
         )
     if stride < 1:
         raise BertError(f"stride is {stride}; it must be at least 1.")

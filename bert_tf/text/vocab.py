@@ -164,9 +164,7 @@ class Vocabulary:
         if blank := self.pieces.count(""):
             remarks.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
         if twice := len(self.pieces) - len(self.ids) - max(blank - 1, 0):
-            remarks.append(
-                f"{self.source} lists {twice} piece(s) again; text gets the id of the last one."
-            )
+            remarks.append(f"{self.source} lists {twice} piece(s) again; the last id is used.")
         return tuple(remarks)
 
 

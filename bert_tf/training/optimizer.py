@@ -104,9 +104,7 @@ class BertAdam(keras.optimizers.Optimizer):
         **kwargs: Any,
     ) -> None:
         # Not Keras's decay, a factor before the step: here it is a summand of the update.
-        super().__init__(
-            learning_rate=learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs
-        )
+        super().__init__(learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs)
         self.decay, self.epsilon = float(weight_decay), float(epsilon)
         self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
         self.bias_correction = bool(bias_correction)

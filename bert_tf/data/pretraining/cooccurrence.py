@@ -188,11 +188,9 @@ def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray
 def _blocks(
     corpus: TokenArrays, starts: np.ndarray, chosen: np.ndarray, block: int, reach: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """The tokens of the chosen documents in blocks.
+    """The tokens of the chosen documents: ids int64, the document of each, and how many are new.
 
-    Yields:
-        Ids int64, the document of each, and how many of them are of this block: up to `reach`
-        further ones, which begin the next, are there as partners only.
+    Up to `reach` further ones, which begin the next block, are there as partners only.
     """
     where = np.flatnonzero(chosen)
     lengths = starts[where + 1] - starts[where]

@@ -185,13 +185,7 @@ class PretrainingStream:
 
 
 class _Group:
-    """The pairs of one group, window by window.
-
-    Attributes:
-        number: of the group.
-        pieces: in all documents used.
-        epoch, window, position: where it stands; `position` counts pairs taken of the window.
-    """
+    """The pairs of one group, window by window; `position` counts pairs taken of the window."""
 
     def __init__(
         self, corpus: TokenCorpus, number: int, documents: np.ndarray, rules: PairRules, seed: int

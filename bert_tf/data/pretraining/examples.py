@@ -201,7 +201,5 @@ def _values(payloads: list[bytes], kind: np.dtype, name: str) -> np.ndarray:
     counts = np.diff(upto, prepend=0)
     if counts.size and (counts != counts[0]).any():
         some = sorted({int(count) for count in counts})
-        raise BertError(
-            f"the feature {name!r} has {some[0]} values in one example and {some[-1]} in another"
-        )
+        raise BertError(f"{name!r} has {some[0]} values in one example and {some[-1]} in another")
     return numbers.astype(kind).reshape(len(payloads), -1)

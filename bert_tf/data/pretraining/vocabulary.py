@@ -275,12 +275,7 @@ def _drop_least_used(
 def _split(
     pieces: list[str], words: Sequence[str], counts: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Splits words into pieces.
-
-    Yields:
-        For a block of words: their counts, (words,); the ids of all their pieces in order,
-        (pieces,); the number of pieces of each, (words,).
-    """
+    """Of blocks of words: counts, (words,), the pieces of all in order, how many each has."""
     vocab = {piece: index for index, piece in enumerate(pieces)}
     # Neither normalizer nor pre-tokenizer: these are words already.
     model = models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)

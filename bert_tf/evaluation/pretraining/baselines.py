@@ -197,11 +197,8 @@ def _joined(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
 class _Table:
     """How probable tokens are in the contexts asked for, without the level below.
 
-    Args:
-        keys: `context * size + token` of each position of the text, -1 for none; int64, sorted
-            in place.
-        asked: contexts that will be asked for; -1 is none.
-        size: of the vocabulary.
+    `keys` are `context * size + token` of each position of the text, int64, sorted in place;
+    `asked` are contexts that will be asked for; -1 is none in both.
     """
 
     def __init__(self, keys: np.ndarray, asked: np.ndarray, size: int) -> None:

@@ -114,9 +114,7 @@ class FineTuningSession:
             BertError: it is not trained yet.
         """
         if self._trained is None:
-            raise BertError(
-                f"no fine-tuned model in {self.folder} yet; train it first (--do_train)"
-            )
+            raise BertError(f"no fine-tuned model in {self.folder} yet; train it (--do_train)")
         return self._trained
 
     @property

@@ -84,9 +84,6 @@ class ClassifierJob(FineTuningJob):
         shares: fractions of the split of a single file.
         split_seed: of that split.
         problems: kind of problem to what is done about it, see `data.labelled.problems.KINDS`.
-
-    Raises:
-        BertError: parts do not fit one another.
     """
 
     train: Sequence[str] = ()
@@ -103,21 +100,30 @@ class ClassifierJob(FineTuningJob):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        files, task = bool(self.train or self.validation or self.test), self.task_name is not None
-        for problem, is_there in {
+        task, folder = self.task_name is not None, self.data_dir is not None
+        files = bool(self.train or self.validation or self.test)
+        _refuse(
+            task and files,
             "--task_name reads a task's own files in --data_dir, and --train, --validation and "
-            "--test name files of yours; leave the one or the others out.": task and files,
-            f"--task_name={self.task_name} needs --data_dir, the folder with its files.": task
-            and self.data_dir is None,
+            "--test name files of yours; leave the one or the others out.",
+        )
+        flag = f"--task_name={self.task_name}"
+        _refuse(task and not folder, f"{flag} needs --data_dir, the folder with its files.")
+        _refuse(
+            folder and not task,
             "--data_dir needs --task_name, the task whose files are there; for a table of your own "
-            "pass --train FILE instead.": not task and self.data_dir is not None,
+            "pass --train FILE instead.",
+        )
+        _refuse(
+            not (task or files),
             "no data given: name at least a file to train on (--train data.csv), or a task and its "
-            "folder (--task_name MRPC --data_dir glue/MRPC).": not task and not files,
+            "folder (--task_name MRPC --data_dir glue/MRPC).",
+        )
+        _refuse(
+            self.do_train and not (task or self.train),
             "there is nothing to train on: name a file with --train, or pass --nodo_train to "
-            "evaluate a model that is trained already.": self.do_train and not (task or self.train),
-        }.items():
-            if is_there:
-                raise BertError(problem)
+            "evaluate a model that is trained already.",
+        )
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
         """See `FineTuningJob.plan_for`.
@@ -132,6 +138,11 @@ class ClassifierJob(FineTuningJob):
         epochs = steps / math.ceil(rows / plan.batch_size)
         warmup = int(steps * plan.warmup) / steps
         return dataclasses.replace(plan, epochs=epochs, warmup=warmup), steps
+
+
+def _refuse(wrong: bool, message: str) -> None:
+    if wrong:
+        raise BertError(message)
 
 
 def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: int) -> int:

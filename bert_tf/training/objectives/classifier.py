@@ -207,9 +207,7 @@ class Multilabel(_Classifier):
         return (len(self.labels),)
 
     def _balanced(self, labels: np.ndarray) -> np.ndarray:
-        raise BertError(
-            "class_weights='balanced' is for one class a row; give the weights by label instead."
-        )
+        raise BertError("class_weights='balanced' is for one class a row; give weights by label.")
 
     def losses(self, scores: Any, labels: Any) -> Any:
         """See `Objective.losses`."""
