@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes checkpoints/demo_multi_cased: vocabulary, piece ids, training, judgement, float16 release.
+# Makes checkpoints/demo_multi_cased: vocabulary, piece ids, training, evaluation, float16 release.
 #
 #   recipes/demo_multi_cased.sh CORPUS OUTPUT
 #
@@ -17,7 +17,7 @@ steps=${STEPS:-36000}  # fewer, and the warm-up with them, to try it out
 more=${MORE:-28000}
 warmup=${WARMUP:-1500}
 pieces=${PIECES:-16000}
-held_out=${HELD_OUT:-60000}  # pieces of each language that are kept for the judgement
+held_out=${HELD_OUT:-60000}  # pieces of each language that are kept for the evaluation
 bert_tf="${PYTHON:-python} -m bert_tf"
 here=$(cd "$(dirname "$0")" && pwd)
 
