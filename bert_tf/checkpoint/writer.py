@@ -57,7 +57,7 @@ class CheckpointWriter:
         self._renames: list[tuple[str, str]] = []  # temporary name, final name
         with self._writing():
             for shard in range(num_shards):
-                self._open(shard_path(self.prefix, shard, num_shards))
+                self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
 
     def __enter__(self) -> CheckpointWriter:
         return self
@@ -104,7 +104,8 @@ class CheckpointWriter:
             BertError: the disk is full.
         """
         with self._writing():
-            self._open(os.path.join(os.path.dirname(self.prefix), name)).write(data)
+            self._files.append(self._open(os.path.join(os.path.dirname(self.prefix), name)))
+            self._files[-1].write(data)
 
     def commit(self) -> None:
         """Writes the index and gives the files their names.
@@ -118,7 +119,8 @@ class CheckpointWriter:
         header = proto.encode_header(len(self._offsets))
         entries = sorted((key, proto.encode_entry(e)) for key, e in self._entries.items())
         with self._writing():
-            table.write_table(self._open(self.prefix + ".index"), [(b"", header), *entries])
+            self._files.append(self._open(self.prefix + ".index"))
+            table.write_table(self._files[-1], [(b"", header), *entries])
             for file in self._files:
                 file.flush()
                 os.fsync(file.fileno())
@@ -151,7 +153,6 @@ class CheckpointWriter:
     def _open(self, path: str) -> BinaryIO:
         temporary = temporary_name(path)
         file = open(temporary, "xb")  # noqa: SIM115  (closed by commit and abort)
-        self._files.append(file)
         self._renames.append((temporary, path))
         return file
 

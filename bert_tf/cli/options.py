@@ -90,7 +90,7 @@ class Parser(argparse.ArgumentParser):
 
         def remark(text: str) -> str:
             if text:
-                say(f"--{name} does nothing here: {why}")
+                print_remark(f"--{name} does nothing here: {why}")
             return text
 
         self.add_argument(f"--{name}", type=remark, help=argparse.SUPPRESS)
