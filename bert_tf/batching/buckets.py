@@ -106,7 +106,9 @@ def check_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:
     """The lengths as a tuple; a BertError if they do not ascend or end below the longest row."""
     lengths = tuple(map(int, buckets))
     if not lengths or list(lengths) != sorted(set(lengths)) or lengths[-1] < longest:
-        raise BertError(f"buckets are {list(buckets)}; must be ascending, up to {longest}")
+        raise BertError(
+            f"buckets are {list(buckets)}; they must be ascending, the last at least {longest}"
+        )
     return lengths
 
 

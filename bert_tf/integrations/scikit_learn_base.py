@@ -268,7 +268,7 @@ def _texts(X: Any) -> LabelledTexts:
         X = X.to_numpy()
     shape = np.shape(X) if isinstance(X, np.ndarray) else ()
     if len(shape) > 2 or shape[1:] not in ((), (1,), (2,)):
-        raise BertError(f"X has shape {list(shape)}; give texts, (n,), or pairs of texts, (n, 2).")
+        raise BertError(f"X has the shape {list(shape)}; give texts, (n,), or pairs, (n, 2).")
     data = labelled_rows(X[:, 0] if shape[1:] == (1,) else X)
     if not len(data):
         raise BertError("there are 0 texts in X; give at least one.")
