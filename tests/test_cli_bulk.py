@@ -269,6 +269,13 @@ def test_nothing_to_answer(capsys):
     assert OUT.read_bytes() == b""
 
 
+@pytest.mark.parametrize("line", ['{"first": "a"}', '{"first": 1, "second": "b"}', '["a"]'])
+def test_a_line_of_other_json_is_told_so(line):
+    IN.write_text(line + "\n")
+    assert ask("nsp", "--json") == 3
+    assert "this line has other JSON" in OUT.read_text()
+
+
 def test_a_line_of_deep_json_is_a_bad_line():
     IN.write_text("[" * 100_000 + "\n")
     assert ask("nsp", "--json") == 3

@@ -94,3 +94,13 @@ def test_a_reader_that_leaves_is_no_error(start):
         process.stdin.flush()
     assert process.wait(timeout=60) == 141
     assert process.stderr.read() == ""
+
+
+def test_a_full_standard_output_is_told(fresh_env):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "bert_tf", "list"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=fresh_env
+        )
+    assert done.returncode == 2
+    assert done.stderr == "bert_tf: error: cannot write the results: No space left on device.\n"

@@ -188,6 +188,12 @@ def test_excel_sheets_by_name_or_number(tmp_path):
             Table(path, TableOptions(sheet=sheet))
 
 
+def test_no_text_in_the_first_sheet_names_the_flag_for_another(tmp_path):
+    sheets = {"n": [("x", "y"), (1, 2)], "texts": [("text", "label"), ("one", "a")]}
+    with pytest.raises(BertError, match=r"no column of text.* 2 sheets .*'n' is read \(--sheet\)"):
+        read(workbook(tmp_path, sheets))
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\xd0\xcf\x11\xe0" * 200])
 def test_what_is_no_workbook_is_told(tmp_path, content):
     pytest.importorskip("openpyxl")

@@ -66,6 +66,11 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_full_device_is_told():
+    with pytest.raises(BertError, match=r"^cannot write /dev/full: No space left"):
+        write_whole("/dev/full", "x")
+
+
 def test_the_new_file_is_there_at_the_end_only(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")

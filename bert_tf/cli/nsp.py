@@ -85,6 +85,11 @@ def parse_pair(line: str) -> Pair:
         value = [value.get("first"), value.get("second")]
     if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
         return value[0], value[1]
+    if isinstance(value, list) and value is not columns:
+        raise BertError(
+            'a pair in JSON is ["first", "second"] or {"first": "...", "second": "..."}, and '
+            "this line has other JSON."
+        )
     raise BertError(
         f"a pair is two columns with one TAB between them, or JSON, and this line has "
         f"{len(columns)} column{'s' if len(columns) > 1 else ''}."

@@ -43,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
     parser.text("input_file", files, required=True)
     parser.text("output_file", "TFRecord files to write, comma separated", required=True)
     parser.text("vocab_file vocab", "the vocab.txt of the model", required=True)
-    parser.group("examples")
+    parser.group("what is made")
     add_lower_case(parser)
     parser.switch("do_whole_word_mask", "mask all tokens of a word or none")
     parser.plan(PairRules, "max_seq_length", FLAGS)

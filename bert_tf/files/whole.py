@@ -26,9 +26,14 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block into the `BertError` "cannot write PATH: reason."."""
+    """Turns an `OSError` of the block into the `BertError` "cannot write PATH: reason.".
+
+    That a pipe has no reader any more stays a `BrokenPipeError`.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise BertError(f"cannot write {os.fspath(path)}: {error.strerror or error}.") from error
 
@@ -92,9 +97,7 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
     if "b" not in mode:
         options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
     if is_special(path):
-        with writing(path):
-            file = open(path, mode, **options)  # noqa: SIM115  (closed by the next line)
-        with file:
+        with writing(path), open(path, mode, **options) as file:
             yield file
         return
     with replacing(path) as temporary, open(temporary, mode.replace("w", "x"), **options) as file:

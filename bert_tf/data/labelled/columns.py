@@ -90,7 +90,8 @@ def _longest(table: Table, taken: set[int]) -> int:
 
     rest = [index for index in range(table.width) if index not in taken]
     if not rest or not max(map(size, rest)):
-        raise BertError(f"{table.path} has no column of text; name it with --text")
+        remarks = "".join(f"; {remark}" for remark in table.remarks)
+        raise BertError(f"{table.path} has no column of text; name it with --text{remarks}")
     return max(rest, key=size)
 
 
