@@ -51,11 +51,7 @@ def is_float(dtype: np.dtype) -> bool:
 
 
 def float_type(name: str) -> np.dtype:
-    """The type of weights called `name`.
-
-    Raises:
-        BertError: it is none of `FLOATS`.
-    """
+    """The type of weights called `name`; a `BertError` if it is none of `FLOATS`."""
     if name not in FLOATS:
         raise BertError(f"the type {name!r} is not one of {', '.join(FLOATS)}.")
     return FLOATS[name]

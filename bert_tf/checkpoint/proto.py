@@ -135,11 +135,7 @@ def _integers(data: bytes, expected: dict[int, int] = _TWO_INTEGERS) -> dict[int
 
 
 def decode_header(data: bytes) -> BundleHeader:
-    """Decodes a `BundleHeaderProto`.
-
-    Raises:
-        BertError: the bytes are no such message.
-    """
+    """Decodes a `BundleHeaderProto`; a `BertError` if the bytes are no such message."""
     fields = dict(_known(data, _HEADER_FIELDS))
     version = _integers(fields.get(3, b""))
     return BundleHeader(_signed(fields.get(1, 0)), fields.get(2, 0) != 0, version.get(2, 0))

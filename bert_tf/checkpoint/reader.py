@@ -90,11 +90,7 @@ class CheckpointReader:
         return bundle.shard_path(self.prefix, shard, self.num_shards)
 
     def info(self, name: str) -> TensorInfo:
-        """What the index says about the tensor.
-
-        Raises:
-            BertError: there is no such tensor.
-        """
+        """What the index says about the tensor; a `BertError` if there is no such tensor."""
         if name not in self.tensors:
             raise BertError(f"there is no tensor {name!r} in {self.prefix}.index.")
         return self.tensors[name]

@@ -26,10 +26,7 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block into the `BertError` "cannot write PATH: reason.".
-
-    That a pipe has no reader any more stays a `BrokenPipeError`.
-    """
+    """Turns an `OSError`, but no `BrokenPipeError`, into "cannot write PATH: reason."."""
     try:
         yield
     except BrokenPipeError:

@@ -109,11 +109,7 @@ class Heads(_VALUES):
         return Heads(layout=layout, **values)
 
     def has(self, name: str) -> bool:
-        """Whether a head is there.
-
-        Raises:
-            BertError: there is no head of that name.
-        """
+        """Whether a head is there; a `BertError` if there is no head of that name."""
         check_names([name])
         row = HEADS[name]
         if row.of:

@@ -22,11 +22,7 @@ class NoCheckpoints(TrainingCheckpoints):
         yield
 
     def save(self, step: int, state: Mapping[str, Any]) -> str:
-        """Only checks that the weights are finite.
-
-        Raises:
-            BertError: one is not.
-        """
+        """Only checks that the weights are finite; a `BertError` if one is not."""
         for _ in self._tensors(step):
             pass
         return self.prefix(step)

@@ -17,11 +17,7 @@ OBJECTIVES = {task: path for row in HEADS.values() for task, path in row.objecti
 
 
 def objective_class(task: str) -> type[Objective]:
-    """The `Objective` of a task.
-
-    Raises:
-        BertError: there is no such task.
-    """
+    """The `Objective` of a task; a `BertError` if there is no such task."""
     if task not in OBJECTIVES:
         raise BertError(f"there is no task {task!r}; tasks are {', '.join(OBJECTIVES)}.")
     module, _, name = OBJECTIVES[task].partition(":")
