@@ -188,3 +188,16 @@ def test_version_and_help_import_nothing_heavy(run_python):
         "print(*sorted({'keras', 'numpy', 'tensorflow', 'jax'} & set(sys.modules)), 'heavy')\n"
     )
     assert run_python("-c", code).stdout.splitlines()[-1].strip() == "heavy"
+
+
+def test_a_mistyped_command_gives_the_nearest_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evalute", "--json"])
+    assert stop.value.code == 2
+    assert "no command 'evalute'; did you mean evaluate?" in capsys.readouterr().err
+
+
+def test_an_empty_name_of_the_output_is_refused_before_anything_is_loaded(capsys, tmp_path):
+    (tmp_path / "texts.txt").write_text("a [MASK]\n", encoding="utf-8")
+    assert main(["mask", "--input", str(tmp_path / "texts.txt"), "--output", ""]) == 2
+    assert "the output's name is empty" in capsys.readouterr().err

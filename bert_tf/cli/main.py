@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import os
@@ -88,8 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     arguments[:1] = [_OLD_NAMES.get(word, word) for word in arguments[:1]]
-    asked = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    args = build_parser(asked).parse_args(arguments)
+    word = arguments[0] if arguments else ""
+    parser = build_parser(word if word in COMMANDS else None)
+    if word not in COMMANDS and (near := difflib.get_close_matches(word, COMMANDS, 1)):
+        parser.error(f"there is no command {word!r}; did you mean {near[0]}?")
+    args = parser.parse_args(arguments)
     try:
         code = args.answer(args)
         sys.stdout.flush()

@@ -149,6 +149,8 @@ def check_output(
     """
     path = os.path.expanduser(os.fspath(path))
     folder = os.path.dirname(path) or "."
+    if not path:
+        raise BertError("the output's name is empty; name a file for the results")
     if not in_new_folder and not os.path.isdir(folder):
         raise BertError(f"cannot write {path}: there is no folder {folder}")
     if os.path.isdir(path):
