@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy as np
 
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
-from bert_tf.errors import BertError
+from bert_tf.errors import DISK_FULL, BertError
 from bert_tf.files.whole import temporary_name
 from bert_tf.options import SHARDS
 
@@ -165,7 +164,7 @@ class CheckpointWriter:
             self.abort()
             if not isinstance(error, OSError):
                 raise
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in DISK_FULL:
                 raise BertError(
                     f"the disk is full: {self.prefix} was not written, and nothing of it is left "
                     f"({error.strerror}). Free some space or choose another folder."

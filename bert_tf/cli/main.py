@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import importlib
 import os
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 
 import bert_tf
 from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_remark
-from bert_tf.errors import BertError
+from bert_tf.errors import DISK_FULL, BertError
 from bert_tf.files.log import told_to
 
 EXIT_CODES = """\
@@ -110,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return CLOSED_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in DISK_FULL:
             raise
         where = error.filename or "the results"
         print(f"bert_tf: error: cannot write {where}: {error.strerror}.", file=sys.stderr)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from bert_tf.checkpoint import crc
 from bert_tf.checkpoint.release import CHECKPOINT_NAME
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
-from bert_tf.errors import BertError
+from bert_tf.errors import DISK_FULL, BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
@@ -21,7 +21,7 @@ from bert_tf.files.whole import write_json
 from bert_tf.hub import archive, catalog, partial, store
 from bert_tf.hub.archive import DamagedArchiveError
 from bert_tf.hub.catalog import Release
-from bert_tf.hub.fetch import DISK_FULL, fetch
+from bert_tf.hub.fetch import fetch
 from bert_tf.hub.locate import locate
 from bert_tf.hub.partial import Remote
 

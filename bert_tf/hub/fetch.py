@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import http.client
 import os
 import shutil
@@ -37,8 +36,6 @@ _LONGEST_DELAY = 60.0
 
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _BLOCK = 1 << 18
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""The errors of a disk or quota that is used up."""
 
 
 class _BrokenError(Exception):
