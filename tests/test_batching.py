@@ -367,7 +367,7 @@ def digest_of(stream, batches):
 
 
 def test_streams_are_those_of_0_1_0():
-    """Batches and states as that version gave them: a training that it began goes on."""
+    """Batches and states as that version gave them: a training that it began resumes."""
     lengths = np.arange(103) * 37 % 62 + 3
     starts = np.concatenate([[0], np.cumsum(lengths)])
     pieces = np.repeat(np.arange(1, 104), lengths).astype(np.uint16)

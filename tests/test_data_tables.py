@@ -218,7 +218,7 @@ def test_text_behind_a_closing_quote_is_refused(tmp_path):
     path = written(tmp_path, 'text,label\na,x\n"b" c,y\n')
     with pytest.raises(BertError, match=r":3: this is no CSV .* --quoting none"):
         read(path, text=0, label=1)
-    # It is told even where another delimiter would let the quotes pass.
+    # It is reported even where another delimiter would let the quotes pass.
     path = written(tmp_path, "".join(f'x|y {i},"b" c\n' for i in range(9)), "late.csv")
     path.write_text("a b,x\n" * 5 + path.read_text())
     with pytest.raises(BertError, match=r":6: this is no CSV"):

@@ -108,7 +108,7 @@ def test_the_command_line_prints_above_a_bar(capsys):
     text = "".join(screen)
     before = text[: text.index("bert_tf: it is odd\n")]
     assert before.endswith("\r")  # the bar was cleared
-    assert "0/2" in text[len(before) + len("bert_tf: it is odd\n") :]  # and drawn anew
+    assert "0/2" in text[len(before) + len("bert_tf: it is odd\n") :]  # and drawn again
 
 
 def test_a_call_of_the_library_logs_and_prints_nothing(tmp_path, capsys):

@@ -27,7 +27,7 @@ def modules_with_examples() -> list[str]:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory) -> dict[str, Any]:
-    """What an example finds besides what its module has; the files lie in the folder `here`."""
+    """What an example finds in addition to its module; the files lie in the folder `here`."""
     here = tmp_path_factory.mktemp("examples")
     bert = bert_tf.load(DEMO, lower_case=False)
     (here / "new.csv").write_text("text\nA fine day.\nRain again.\n")

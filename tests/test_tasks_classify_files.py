@@ -293,7 +293,7 @@ def test_parquet(tmp_path):
 
 
 def test_excel(tmp_path):
-    """A row of the sheet is a row of results; blank ones are told unless they are the last."""
+    """A row of the sheet is a row of results; blank ones are reported unless they are the last."""
     openpyxl = pytest.importorskip("openpyxl")
     pytest.importorskip("pandas")
     source = tmp_path / "in.xlsx"

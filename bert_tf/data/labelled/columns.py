@@ -78,7 +78,7 @@ def choose_columns(
         label_at, by_content = _fewest(table, taken), True
         guessed.append(f"label {_name(table, label_at)}")
     how = "what they hold" if by_content else "their names"
-    remark = f"columns of {table.path}, told from {how}: {', '.join(guessed)}"
+    remark = f"columns of {table.path}, inferred from {how}: {', '.join(guessed)}"
     remarks = [f"{remark} (--text, --text_pair, --label)"] if guessed else []
     return Columns(text_at, pair_at, label_at), remarks
 
