@@ -7,7 +7,7 @@ import unicodedata
 
 from bert_tf.errors import BertError
 from bert_tf.text.exact import is_accent
-from bert_tf.text.vocab import SPECIAL_TOKENS, Vocabulary
+from bert_tf.text.vocab import Vocabulary
 
 # The order matters: "uncased" contains "cased", and a name like bert-base-multilingual-cased says
 # more than "multilingual". Google's multilingual_L-12 and chinese_L-12 are lower-cased models
@@ -93,13 +93,16 @@ def _cased_share(vocab: Vocabulary) -> tuple[float, int]:
     """Fraction of the pieces of letters that lower-casing would change, and how many they are."""
     letters = [
         piece
-        for piece in set(vocab.ids).difference(SPECIAL_TOKENS)
-        if not piece.startswith(("[", "<")) and any(map(str.isalpha, piece))
+        for piece in vocab.ids
+        if (piece.isalpha() or any(map(str.isalpha, piece)))
+        and not piece.startswith(("[", "<"))
     ]
     return sum(map(_is_changed, letters)) / max(len(letters), 1), len(letters)
 
 
 def _is_changed(piece: str) -> bool:
+    if piece.isascii():
+        return piece != piece.lower()
     # Hangul decomposes too but carries no accent, so marks are looked for, not a difference.
     return piece != piece.lower() or any(map(is_accent, unicodedata.normalize("NFD", piece)))
 
