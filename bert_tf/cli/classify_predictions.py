@@ -140,11 +140,11 @@ def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str,
     Raises:
         BertError: there is no classifier, or the task's test file is missing or damaged.
     """
-    from bert_tf.training.finetuning.start import classifier_at
+    from bert_tf.training.finetuning.start import trained_at
 
     if path is None:
         config, vocab = args.bert_config_file, args.vocab_file
-        path = classifier_at(args.output_dir, config, vocab) or args.init_checkpoint
+        path = trained_at(args.output_dir, config, vocab) or args.init_checkpoint
     if path is None:
         raise BertError("no classifier to predict with: train one into --output_dir first.")
     classify = load_classifier(args, path)

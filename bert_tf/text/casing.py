@@ -94,8 +94,7 @@ def _cased_share(vocab: Vocabulary) -> tuple[float, int]:
     letters = [
         piece
         for piece in vocab.ids
-        if (piece.isalpha() or any(map(str.isalpha, piece)))
-        and not piece.startswith(("[", "<"))
+        if (piece.isalpha() or any(map(str.isalpha, piece))) and not piece.startswith(("[", "<"))
     ]
     return sum(map(_is_changed, letters)) / max(len(letters), 1), len(letters)
 

@@ -29,7 +29,7 @@ from bert_tf.training.finetuning.evaluate_splits import (
 from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_tune, is_begun
 from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.plan import FineTuningPlan
-from bert_tf.training.finetuning.start import load_classifier, start_bert, trained_classifier
+from bert_tf.training.finetuning.start import load_trained, start_bert, trained_model
 from bert_tf.training.objectives.base import Objective
 from bert_tf.training.objectives.registry import objective_class, objective_of
 
@@ -74,7 +74,7 @@ class FineTuningSession:
         self._evaluated_last = False
         self._known: ClassifierInfo | None = None
         if not job.do_train:
-            self._trained = trained_classifier(job)
+            self._trained = trained_model(job)
             self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
         elif not job.overwrite and not is_begun(self.folder):
             refuse_to_overwrite(self.folder)  # before the data are read, which may take long
@@ -242,7 +242,7 @@ class FineTuningSession:
     def _loaded(self, path: str | None = None) -> Bert:
         """The BERT to train, or the trained one."""
         if self._bert is None:
-            self._bert = load_classifier(path or self.model, self.job)
+            self._bert = load_trained(path or self.model, self.job)
             if not self.job.do_train:
                 for remark in self._bert.report.remarks:
                     self._say(remark)

@@ -1,4 +1,4 @@
-"""Which BERT a classifier is trained from, and which trained classifier a folder holds."""
+"""Which BERT a fine-tuning starts from, and which fine-tuned model a folder holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER
+from bert_tf.heads import PARTS
 from bert_tf.hub.locate import locate
 from bert_tf.hub.store import embedded
 from bert_tf.loading import load
@@ -82,8 +83,8 @@ def _random_bert(job: FineTuningJob) -> Bert:
     return bert
 
 
-def classifier_at(path: str | None, config: str | None, vocab: str | None) -> str | None:
-    """The prefix of a fine-tuned classifier, ours or Google's script's; None if there is none.
+def trained_at(path: str | None, config: str | None, vocab: str | None) -> str | None:
+    """The prefix of a fine-tuned model, ours or Google's script's; None if there is none.
 
     The path is of a checkpoint or a folder; what is in a folder within it does not count. For
     `config` and `vocab` see `bert_tf.load`.
@@ -97,20 +98,20 @@ def classifier_at(path: str | None, config: str | None, vocab: str | None) -> st
                 os.path.dirname(os.path.abspath(files.prefix)), path
             )
             with CheckpointReader(files.prefix) as reader:
-                found = "classifier" in parts_in(reader.tensors)
+                found = any(PARTS[part].objectives for part in parts_in(reader.tensors))
             return files.prefix if found and not inner else None
     except BertError:
         return None
 
 
-def trained_classifier(job: FineTuningJob) -> str:
-    """Where the classifier to evaluate is: in the output folder, else the job's checkpoint.
+def trained_model(job: FineTuningJob) -> str:
+    """Where the model to evaluate is: in the output folder, else the job's checkpoint.
 
     Raises:
         BertError: there is none.
     """
     for path in (job.output_dir, job.checkpoint):
-        if path is not None and classifier_at(path, job.config, job.vocab) is not None:
+        if path is not None and trained_at(path, job.config, job.vocab) is not None:
             return os.path.expanduser(path)
     raise BertError(
         f"there is no fine-tuned model in {job.output_dir}"
@@ -119,8 +120,8 @@ def trained_classifier(job: FineTuningJob) -> str:
     )
 
 
-def load_classifier(path: str, job: FineTuningJob) -> Bert:
-    """A trained classifier, by folder or checkpoint, in the default precision of predictions.
+def load_trained(path: str, job: FineTuningJob) -> Bert:
+    """A fine-tuned model, by folder or checkpoint, in the default precision of predictions.
 
     The job's config and vocabulary are for a folder without, as Google's script leaves.
 
