@@ -66,6 +66,7 @@ bert_tf.models.heads: TITLES -> bert_tf.heads
 bert_tf.report.judgement -> bert_tf.report.pretraining_evaluation
 bert_tf.tasks.estimator -> bert_tf.integrations.scikit_learn
 bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
+bert_tf.tasks.estimator_base: Answers=FittedModel -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing
 bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
 bert_tf.text.batching -> bert_tf.batching.buckets

@@ -312,10 +312,10 @@ def test_switches_in_all_spellings(name):
 
 
 def test_the_help_names_what_can_be_odd():
-    from bert_tf.data.labelled.problems import KINDS
+    from bert_tf.data.labelled.problems import PROBLEMS
 
     shown = " ".join(classify("--help").out.split())
-    assert f"Kinds are {', '.join(KINDS)}; actions" in shown
+    assert f"Kinds are {', '.join(PROBLEMS)}; actions" in shown
 
 
 def test_do_lower_is_accepted():

@@ -253,7 +253,7 @@ def test_what_is_no_state_is_refused_and_changes_nothing(make):
         with pytest.raises(BertError, match="no state of a training stream"):
             stream.restore(wrong)
     for wrong in ([[0, 99, 0]] * 2, [[0, 0, 10**6]] * 2, [[-1, 0, 0]] * 2):
-        with pytest.raises(BertError, match="is no place in"):
+        with pytest.raises(BertError, match="is no position in"):
             stream.restore({**state, "groups": wrong})
     assert stream.state() == state
 

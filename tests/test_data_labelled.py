@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bert_tf.data.labelled.cleaning import across, clean, normal_text
-from bert_tf.data.labelled.problems import KINDS, Policy, Tally, describe
+from bert_tf.data.labelled.problems import PROBLEMS, Policy, Tally, describe
 from bert_tf.data.labelled.python_rows import labelled_rows
 from bert_tf.data.labelled.texts import LabelledTexts, encode_labels, join, order_labels
 from bert_tf.errors import BertError
@@ -145,7 +145,7 @@ def test_policies_are_checked():
     ):
         with pytest.raises(BertError, match=message):
             Policy.parse(text)
-    for name, kind in KINDS.items():
+    for name, kind in PROBLEMS.items():
         for role in ("train", "evaluate", "predict"):
             assert Policy(role)[name] in kind.actions()
         assert "{n}" in kind.text

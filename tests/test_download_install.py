@@ -70,7 +70,7 @@ def lying(size: int) -> bytes:
         (lambda: pack({**release_files(), "0.txt": bytes(150 << 20)}), r"not safe.*158 MB unpack"),
         (lambda: pack({f"{i}.index": b"" for i in range(1001)}), r"not safe.*1,001 files"),
         (lambda: lying(1 << 20), r"damaged"),
-        (lambda: pack({**release_files(), "vocab.txt/a.txt": b"x"}), r"two files in one place"),
+        (lambda: pack({**release_files(), "vocab.txt/a.txt": b"x"}), r"two files of one path"),
         (lambda: pack({"readme.txt": b"x"}), r"holds no checkpoint.*It has readme.txt"),
         (
             lambda: pack({k: v for k, v in release_files().items() if k != "vocab.txt"}),

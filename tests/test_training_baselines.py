@@ -9,8 +9,8 @@ from corpora import corpus_of
 from bert_tf.errors import BertError
 from bert_tf.evaluation.pretraining.baselines import (
     BASELINES,
-    Answers,
     Contexts,
+    TokenScores,
     answer_by_counting,
     contexts_of,
     ranks,
@@ -187,5 +187,5 @@ def test_no_questions_have_no_answers(toy):
     none = np.zeros(0, np.int64)
     found = answer_by_counting(toy, np.ones(2, bool), Contexts(none, none, none), none)
     for name in BASELINES:
-        assert isinstance(found[name], Answers)
+        assert isinstance(found[name], TokenScores)
         assert [len(column) for column in found[name]] == [0, 0]

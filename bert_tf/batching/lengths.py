@@ -36,10 +36,10 @@ class LengthHistogram:
         """The fraction of the rows that `max_seq_length` cuts."""
         return float(self.counts[self.max_seq_length + 1 :].sum() / self.counts.sum())
 
-    def quantile(self, share: float) -> int:
+    def quantile(self, fraction: float) -> int:
         """The least length that at least this fraction of the rows does not exceed."""
         reached = np.cumsum(self.counts)
-        return int(np.searchsorted(reached, share * reached[-1]))
+        return int(np.searchsorted(reached, fraction * reached[-1]))
 
     def __str__(self) -> str:
         return (
@@ -62,10 +62,10 @@ class LengthHistogram:
         )
 
 
-def _percent(share: float) -> str:
+def _percent(fraction: float) -> str:
     """Never 0 % for some, nor 100 % for not all."""
-    if 0 < share < 0.001:
+    if 0 < fraction < 0.001:
         return "less than 0.1 %"
-    if 0.999 < share < 1:
+    if 0.999 < fraction < 1:
         return "over 99.9 %"
-    return f"{100 * share:.1f} %" if 0 < share < 1 else f"{100 * share:.0f} %"
+    return f"{100 * fraction:.1f} %" if 0 < fraction < 1 else f"{100 * fraction:.0f} %"

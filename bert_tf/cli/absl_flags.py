@@ -70,9 +70,9 @@ def respell(
         spelled[name] = known, "true"
     plain: list[str] = []
     words = iter(enumerate(arguments))
-    for place, word in words:
+    for index, word in words:
         if word == "--":
-            return [*plain, *arguments[place:]]
+            return [*plain, *arguments[index:]]
         name, equals, value = word.partition("=")
         action, meant = spelled.get(_plain(name), (None, ""))
         if action is None or action.nargs == 0:
@@ -80,7 +80,7 @@ def respell(
             plain.append("--help" if asks else word)
             continue
         flag = action.option_strings[0]
-        following = arguments[place + 1] if place + 1 < len(arguments) else ""
+        following = arguments[index + 1] if index + 1 < len(arguments) else ""
         if action.type is truth:
             if guard and not equals and following.lower() in (*_TRUE, *_FALSE):
                 parser.error(f"{word} {following} is read as two things; write {flag}={following}")

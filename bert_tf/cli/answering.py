@@ -18,7 +18,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.whole import check_output, is_special
 
 if TYPE_CHECKING:
-    from bert_tf.tasks.bulk import Form, PredictedFile, Row, Stream
+    from bert_tf.tasks.bulk import Form, InputRow, PredictedFile, Stream
 
 
 def prepare(
@@ -127,7 +127,7 @@ def answer_into_file(
     return SOME_FAILED if found.failed else 0
 
 
-def print_answers(answers: Iterable[tuple[Row, Any]], output: Output) -> int:
+def print_answers(answers: Iterable[tuple[InputRow, Any]], output: Output) -> int:
     """Writes each answer as it comes, and what is wrong with a row to stderr; the exit code."""
     failed = False
     for row, result in answers:
@@ -153,7 +153,7 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
             bar.start(source.count() if bar.shown else None)
         done = 0
 
-        def counted(rows: Iterable[Row]) -> Iterable[tuple[Row, Any]]:
+        def counted(rows: Iterable[InputRow]) -> Iterable[tuple[InputRow, Any]]:
             nonlocal done
             for row, result in answered(stream, rows):
                 done += 1
@@ -167,5 +167,5 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
     return code
 
 
-def _tell(row: Row, error: BertError) -> None:
+def _tell(row: InputRow, error: BertError) -> None:
     say(f"error: {row[1][0]}, line {row[1][1]}: {error}")

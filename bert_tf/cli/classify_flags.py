@@ -5,7 +5,7 @@ from __future__ import annotations
 from bert_tf.cli.classify_predictions import add_prediction_arguments
 from bert_tf.cli.options import Parser, add_lower_case, add_release_options
 from bert_tf.cli.pretraining_flags import add_tpu
-from bert_tf.data.labelled.problems import KINDS
+from bert_tf.data.labelled.problems import PROBLEMS
 from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.options import LENGTH, ROWS, SEED
 from bert_tf.training.finetuning.plan import FineTuningPlan
@@ -94,7 +94,7 @@ def _add_table(parser: Parser) -> None:
     parser.plan(TableOptions, "header format delimiter quoting encoding sheet", {}, original={})
     parser.text(
         "problems",
-        f"what to do about odd rows, as leak=keep,duplicate=drop. Kinds are {', '.join(KINDS)}; "
+        f"what to do about odd rows, as leak=keep,duplicate=drop. Kinds are {', '.join(PROBLEMS)}; "
         "actions keep, drop, refuse",
     )
     parser.text("shares", "of the split into train, validation and test (0.7,0.15,0.15)")

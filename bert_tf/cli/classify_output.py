@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bert_tf.cli.options import say
-from bert_tf.cli.training import places
+from bert_tf.cli.training import paths_of
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
 from bert_tf.report import classification_figures as figures
@@ -94,7 +94,7 @@ def training_of(session: ClassifierSession, trained: FineTuned) -> dict[str, Any
     """How a training ended and where things lie, for JSON."""
     found = {"step": trained.step, "steps": session.steps}
     names = ("best_step", "stopped_early", "interrupted", "metrics")
-    return {**found, **{name: getattr(trained, name) for name in names}, **places(session.folder)}
+    return {**found, **{name: getattr(trained, name) for name in names}, **paths_of(session.folder)}
 
 
 def draw_split(evaluated: EvaluatedSplit, session: ClassifierSession) -> dict[str, str]:

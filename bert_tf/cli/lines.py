@@ -19,12 +19,12 @@ class Line(NamedTuple):
 
     Attributes:
         value: what it holds; None if that cannot be read.
-        place: the input's name, and the line's number from 1 up.
+        position: the input's name, and the line's number from 1 up.
         error: what is wrong with the line; "" if nothing is.
     """
 
     value: Any
-    place: tuple[str, int]
+    position: tuple[str, int]
     error: str = ""
 
 
@@ -99,17 +99,17 @@ class Source:
             return open(self.name, "rb")
         return contextlib.nullcontext(self._file) if self.is_stdin else self._file
 
-    def _line(self, place: tuple[str, int], raw: bytes) -> Line | None:
+    def _line(self, position: tuple[str, int], raw: bytes) -> Line | None:
         try:
-            text = raw.decode("utf-8-sig" if place[1] == 1 else "utf-8").rstrip("\r\n")
+            text = raw.decode("utf-8-sig" if position[1] == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
-            return Line(None, place, "this line is not UTF-8; convert the file to UTF-8.")
+            return Line(None, position, "this line is not UTF-8; convert the file to UTF-8.")
         if not text.strip():
             return None
         try:
-            return Line(self.parse(text), place)
+            return Line(self.parse(text), position)
         except BertError as error:
-            return Line(None, place, str(error))
+            return Line(None, position, str(error))
 
 
 def open_source(

@@ -13,9 +13,9 @@ from bert_tf.errors import BertError
 from bert_tf.files.whole import whole_file
 
 if TYPE_CHECKING:
-    from bert_tf.tasks.bulk import Form, Row
+    from bert_tf.tasks.bulk import Form, InputRow
 
-_TYPED: Row = (None, ("", 0), "")
+_TYPED: InputRow = (None, ("", 0), "")
 
 
 class TextForm:
@@ -37,7 +37,7 @@ class TextForm:
         """The line before all results."""
         return self._header
 
-    def line(self, row: Row, result: Any) -> str:
+    def line(self, row: InputRow, result: Any) -> str:
         """A result's text; nothing for an error, which is for stderr."""
         return "" if isinstance(result, BertError) else self._show(result) + "\n"
 
@@ -51,7 +51,7 @@ class JsonForm:
         """Nothing."""
         return ""
 
-    def line(self, row: Row, result: Any) -> str:
+    def line(self, row: InputRow, result: Any) -> str:
         """The object with the result's fields, or with the line's number and the error."""
         failed = isinstance(result, BertError)
         value = {"line": row[1][1], "error": str(result)} if failed else dataclasses.asdict(result)
@@ -65,7 +65,7 @@ class Output:
         self._file, self._form, self._begun = file, form, False
         self._write(form.header())
 
-    def result(self, result: Any, row: Row = _TYPED) -> None:
+    def result(self, result: Any, row: InputRow = _TYPED) -> None:
         """Writes a result, or the error of a row that has none."""
         self._write(self._form.line(row, result))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
-from bert_tf.cli.training import places, stopped, watched
+from bert_tf.cli.training import paths_of, stopped, watched
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def answer(args: argparse.Namespace) -> int:
             return STOPPED if outcome.interrupted else 0
         release = {} if outcome.interrupted else {"release": "release"}
         found = {"step": outcome.step, "interrupted": outcome.interrupted}
-        found |= {"checkpoint": outcome.prefix, **places(session.output_dir, **release)}
+        found |= {"checkpoint": outcome.prefix, **paths_of(session.output_dir, **release)}
         if outcome.interrupted:
             text = stopped(outcome.step, args.num_train_steps, f": {outcome.prefix}")
             print(json.dumps(found) if args.json else text)

@@ -12,12 +12,11 @@ from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
     from bert_tf.report.curves import Panel
-    from bert_tf.training.log import TrainingLog
+    from bert_tf.training.log import LogRow, TrainingLog
+
+    Show = Callable[[LogRow], str]
 
 CURVE = "curve.png"
-
-Row = dict[str, float]
-Show = Callable[[Row], str]
 
 
 class Watcher:
@@ -35,7 +34,7 @@ class Watcher:
         self._log, self._show, self._panels = log, show, panels
         self._draws = True
 
-    def row(self, row: Row) -> None:
+    def row(self, row: LogRow) -> None:
         """Takes a row, and shows it above the progress bar if there is one."""
         self._log.add(row)
         if self._show is not None:
@@ -112,7 +111,7 @@ def watched(
         watcher.close()
 
 
-def places(folder: str, **more: str) -> dict[str, Any]:
+def paths_of(folder: str, **more: str) -> dict[str, Any]:
     """The paths of what a training wrote into a folder, and `more` by name, of those that exist."""
     from bert_tf.training.log import EVENTS, NAME
 

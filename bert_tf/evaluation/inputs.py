@@ -57,15 +57,15 @@ def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
     numbers = finite(labels, "labels", (examples,))
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
     if wrong.any():
-        place = int(np.argmax(wrong))
+        index = int(np.argmax(wrong))
         raise BertError(
-            f"label {numbers[place]:g} of example {place} (counted from 0) is no class; "
+            f"label {numbers[index]:g} of example {index} (counted from 0) is no class; "
             f"labels are whole numbers from 0 to {classes - 1}."
         )
     return numbers.astype(np.int64)
 
 
-def shares(values: np.ndarray) -> np.ndarray:
+def fractions(values: np.ndarray) -> np.ndarray:
     """The values, all in [0, 1]."""
     outside = (values < 0) | (values > 1)
     if outside.any():
@@ -75,11 +75,11 @@ def shares(values: np.ndarray) -> np.ndarray:
 
 def normalized(probabilities: np.ndarray) -> np.ndarray:
     """Probabilities whose rows sum to 1 exactly; up to 2 % off is what bfloat16 leaves."""
-    sums = shares(probabilities).sum(axis=1, keepdims=True)
+    sums = fractions(probabilities).sum(axis=1, keepdims=True)
     if (np.abs(sums - 1) > 0.02).any():
-        place = int(np.argmax(np.abs(sums - 1)))
+        index = int(np.argmax(np.abs(sums - 1)))
         raise BertError(
-            f"the probabilities of example {place} (counted from 0) sum to {sums[place, 0]:g}, "
+            f"the probabilities of example {index} (counted from 0) sum to {sums[index, 0]:g}, "
             "not to 1; pass from_logits=True for logits."
         )
     return probabilities / sums
@@ -114,7 +114,7 @@ def of_labels(
     from scipy import special
 
     given = finite(outputs, "outputs", (None, len(label_names)))
-    probabilities = special.expit(given) if from_logits else shares(given)
+    probabilities = special.expit(given) if from_logits else fractions(given)
     numbers = finite(labels, "labels", given.shape)
     if not np.isin(numbers, (0, 1)).all():
         raise BertError("labels of a multi-label task are 0 or 1, one for each example and label.")

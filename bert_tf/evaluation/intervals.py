@@ -49,14 +49,14 @@ def bootstrap_confusion(
     total = int(confusion.sum())
     # The cells in use: thousands of empty ones cost memory and draw nothing.
     cells = np.flatnonzero(confusion)
-    shares = confusion.ravel()[cells] / total
+    fractions = confusion.ravel()[cells] / total
     rng = np.random.default_rng(SEED)
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     step = max(1, min(DRAWS, 4_000_000 // confusion.size))
     for start in range(0, DRAWS, step):
         count = min(step, DRAWS - start)
         drawn = np.zeros((count, confusion.size))
-        drawn[:, cells] = rng.multinomial(total, shares / shares.sum(), size=count)
+        drawn[:, cells] = rng.multinomial(total, fractions / fractions.sum(), size=count)
         for name, metric in metrics.items():
             values[name].append(metric(drawn.reshape(count, *confusion.shape)))
     return {name: _middle(np.concatenate(parts)) for name, parts in values.items()}

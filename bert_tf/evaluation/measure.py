@@ -29,7 +29,7 @@ def measure_classes(
     """Evaluates a task in which each example has one class.
 
     Args:
-        labels: int (examples,), places in `label_names`.
+        labels: int (examples,), indices into `label_names`.
         outputs: float (examples, classes), probabilities, whose rows sum to 1, or logits. The
             predicted class is the first of the highest.
         label_names: of the classes, at least two. Of two, the second is the positive one.

@@ -12,7 +12,7 @@ from bert_tf.errors import BertError
 CLASSES = "classes"
 MULTILABEL = "multilabel"
 REGRESSION = "regression"
-KINDS = (CLASSES, MULTILABEL, REGRESSION)
+TASKS = (CLASSES, MULTILABEL, REGRESSION)
 
 
 class Metric(NamedTuple):
@@ -32,8 +32,8 @@ _C, _M, _R = (CLASSES,), (MULTILABEL,), (REGRESSION,)
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", _C, True, "share of right answers"),
-        Metric("loss", KINDS, False, "mean cross-entropy in nats; for a number, mean square error"),
+        Metric("accuracy", _C, True, "fraction of right answers"),
+        Metric("loss", TASKS, False, "mean cross-entropy in nats; for a number, mean square error"),
         Metric("matthews", _C, True, "Matthews correlation"),
         Metric("macro_f1", _C + _M, True, "plain mean of the labels' F1"),
         Metric("weighted_f1", _C + _M, True, "mean of the labels' F1 by their frequency"),
@@ -44,13 +44,13 @@ METRICS: dict[str, Metric] = {
         Metric("f1_accuracy", _C, True, "mean of f1 and accuracy, for two classes", _C),
         Metric("roc_auc", _C, True, "area under the ROC curve, for two classes", _C),
         Metric("average_precision", _C + _M, True, "area under precision by recall", _C),
-        Metric("subset_accuracy", _M, True, "share of texts with all labels right"),
+        Metric("subset_accuracy", _M, True, "fraction of texts with all labels right"),
         Metric("pearson", _R, True, "Pearson correlation"),
         Metric("spearman", _R, True, "Spearman rank correlation"),
         Metric("pearson_spearman", _R, True, "mean of Pearson and Spearman"),
         Metric("mse", _R, False, "mean square error"),
         Metric("mae", _R, False, "mean absolute error"),
-        Metric("r2", _R, True, "share of the variance explained"),
+        Metric("r2", _R, True, "fraction of the variance explained"),
     )
 }
 
@@ -64,14 +64,14 @@ def metrics_of(kind: str, labels: int | None = None) -> dict[str, Metric]:
     """The metrics of a kind of task, by name.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `TASKS`.
         labels: how many there are; with three and more, without what only two classes have.
 
     Raises:
         BertError: there is no such kind.
     """
-    if kind not in KINDS:
-        raise BertError(f"there is no kind of task {kind!r}; take one of {', '.join(KINDS)}.")
+    if kind not in TASKS:
+        raise BertError(f"there is no kind of task {kind!r}; take one of {', '.join(TASKS)}.")
     return {
         name: metric
         for name, metric in METRICS.items()
@@ -83,7 +83,7 @@ def main_metric(kind: str, task_name: str | None = None) -> str:
     """The metric that a task is evaluated by.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `TASKS`.
         task_name: of GLUE or XNLI, in any case; another, or none, gets the kind's usual metric.
 
     Raises:

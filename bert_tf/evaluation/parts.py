@@ -108,9 +108,9 @@ def calibration(confidence: np.ndarray, is_right: np.ndarray) -> results.Calibra
         is_right: bool (examples,).
     """
     edges = np.arange(_BINS + 1) / _BINS
-    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
+    which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, _BINS - 1)
     counts, confidences, hits = (
-        np.bincount(places, weights, _BINS) for weights in (None, confidence, is_right)
+        np.bincount(which, weights, _BINS) for weights in (None, confidence, is_right)
     )
     bins = zip(*(one.tolist() for one in (edges[:-1], edges[1:], counts, confidences, hits)))
     return results.Calibration(

@@ -61,16 +61,16 @@ def correlations(right: np.ndarray, given: np.ndarray) -> dict[str, Statistic]:
 
     Ranks are those within the draw, ties sharing their mean, without sorting again.
     """
-    places = [np.unique(values, return_inverse=True)[1] for values in (right, given)]
+    levels = [np.unique(values, return_inverse=True)[1] for values in (right, given)]
 
-    def ranks(place: np.ndarray, times: np.ndarray) -> np.ndarray:
-        counts = np.bincount(place, times)
-        return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    def ranks(level: np.ndarray, times: np.ndarray) -> np.ndarray:
+        counts = np.bincount(level, times)
+        return (np.cumsum(counts) - (counts - 1) / 2)[level]
 
     pearson = functools.partial(_correlation, right, given)
 
     def spearman(times: np.ndarray) -> float | None:
-        return _correlation(ranks(places[0], times), ranks(places[1], times), times)
+        return _correlation(ranks(levels[0], times), ranks(levels[1], times), times)
 
     def mean(times: np.ndarray) -> float | None:
         one, other = pearson(times), spearman(times)

@@ -77,7 +77,7 @@ class TwoClasses:
     """None where only one class occurs, as all that follows."""
     average_precision: float | None
     roc: Curve | None
-    """x: share of false alarms among the first class; y: share found of the second."""
+    """x: fraction of false alarms among the first class; y: fraction found of the second."""
     precision_recall: Curve | None
     """x: recall; y: precision."""
 
@@ -95,7 +95,7 @@ class CalibrationBin:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How far probabilities are from shares of right answers."""
+    """How far probabilities are from fractions of right answers."""
 
     error: float
     """Expected calibration error: the bins' |accuracy - confidence|, weighted by examples."""

@@ -17,7 +17,7 @@ import numpy as np
 from bert_tf.errors import BertError
 from bert_tf.evaluation import inputs
 
-Row = dict[str, Any]
+Sample = dict[str, Any]
 
 
 def worst_classes(
@@ -27,7 +27,7 @@ def worst_classes(
     label_names: Sequence[str],
     from_logits: bool = False,
     **options: Any,
-) -> list[Row]:
+) -> list[Sample]:
     """Of one class each; with `probability`, of the right label, and `predicted_probability`.
 
     The loss is the cross-entropy in nats.
@@ -38,11 +38,11 @@ def worst_classes(
     return _rows(
         texts,
         losses,
-        lambda place: {
-            "label": str(label_names[right[place]]),
-            "prediction": str(label_names[predicted[place]]),
-            "probability": float(said[place]),
-            "predicted_probability": float(probabilities[place, predicted[place]]),
+        lambda index: {
+            "label": str(label_names[right[index]]),
+            "prediction": str(label_names[predicted[index]]),
+            "probability": float(said[index]),
+            "predicted_probability": float(probabilities[index, predicted[index]]),
         },
         **options,
     )
@@ -56,7 +56,7 @@ def worst_multilabel(
     from_logits: bool = False,
     threshold: float = 0.5,
     **options: Any,
-) -> list[Row]:
+) -> list[Sample]:
     """Of any number of labels each, `label` and `prediction` being lists.
 
     `probability` is that of just the right labels, if they are independent; the loss is the mean
@@ -70,10 +70,10 @@ def worst_multilabel(
     return _rows(
         texts,
         losses.mean(axis=1),
-        lambda place: {
-            "label": list(names[right[place]]),
-            "prediction": list(names[predicted[place]]),
-            "probability": float(np.exp(-losses[place].sum())),
+        lambda index: {
+            "label": list(names[right[index]]),
+            "prediction": list(names[predicted[index]]),
+            "probability": float(np.exp(-losses[index].sum())),
         },
         **options,
     )
@@ -81,13 +81,13 @@ def worst_multilabel(
 
 def worst_regression(
     texts: Sequence[str], labels: Any, outputs: Any, label_names: Sequence[str] = (), **options: Any
-) -> list[Row]:
+) -> list[Sample]:
     """Of a number each; the loss is the square error."""
     right, given = inputs.of_numbers(labels, outputs)
     return _rows(
         texts,
         (right - given) ** 2,
-        lambda place: {"label": float(right[place]), "prediction": float(given[place])},
+        lambda index: {"label": float(right[index]), "prediction": float(given[index])},
         **options,
     )
 
@@ -95,21 +95,21 @@ def worst_regression(
 def _rows(
     texts: Sequence[str],
     losses: np.ndarray,
-    columns: Callable[[int], Row],
+    columns: Callable[[int], Sample],
     *,
     pairs: Sequence[str] | None = None,
     limit: int | None = 100,
-) -> list[Row]:
+) -> list[Sample]:
     for what, given in (("texts", texts), ("second texts", pairs)):
         if given is not None and len(given) != len(losses):
             raise BertError(f"there are {len(given)} {what} and {len(losses)} outputs; one each.")
     return [
         {
-            "example": place,
-            "text": texts[place],
-            **({} if pairs is None else {"text_pair": pairs[place]}),
-            **columns(place),
-            "loss": float(losses[place]),
+            "example": index,
+            "text": texts[index],
+            **({} if pairs is None else {"text_pair": pairs[index]}),
+            **columns(index),
+            "loss": float(losses[index]),
         }
-        for place in np.argsort(-losses, kind="stable")[:limit].tolist()
+        for index in np.argsort(-losses, kind="stable")[:limit].tolist()
     ]

@@ -97,7 +97,7 @@ def extract(
             f"the archive {path} is damaged ({error}). Copy or download it again."
         ) from None
     except (FileExistsError, NotADirectoryError) as error:  # names that this disk takes for one
-        raise BertError(f"the archive {path} has two files in one place.") from error
+        raise BertError(f"the archive {path} has two files of one path.") from error
     except (RuntimeError, NotImplementedError) as error:
         # zipfile says so of encrypted members and of compressions that it does not know.
         raise BertError(f"the archive {path} cannot be unpacked: {error}.") from None

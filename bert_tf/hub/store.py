@@ -120,7 +120,7 @@ def installed() -> list[Installed]:
             if folder[0] != "." and folder not in found and has_checkpoint(path):
                 release = by_folder.get(folder)
                 found[folder] = Installed(release.name if release else folder, path, release)
-    order = {folder: place for place, folder in enumerate(by_folder)}
+    order = {folder: rank for rank, folder in enumerate(by_folder)}
     return [found[f] for f in sorted(found, key=lambda f: (order.get(f, len(order)), f))]
 
 
@@ -185,8 +185,8 @@ def recorded(store: str, release: Release) -> tuple[str, dict[str, Any]] | None:
     Returns:
         The path of the record and what it holds, with at least `sha256`; None if none can be read.
     """
-    for place in dict.fromkeys([store, *homes()]):
-        path = record_path(place, release)
+    for home in dict.fromkeys([store, *homes()]):
+        path = record_path(home, release)
         with contextlib.suppress(BertError):
             record = read_object(path)
             if isinstance(record.get("sha256"), str):

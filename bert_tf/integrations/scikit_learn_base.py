@@ -52,7 +52,7 @@ class Targets(NamedTuple):
     """As y has them; of several at once the numbers of the columns."""
 
 
-class Answers(Predicting):
+class FittedModel(Predicting):
     """What a fitted model says of texts."""
 
     def __call__(self, data: LabelledTexts, batch_size: int) -> np.ndarray:
@@ -136,7 +136,7 @@ class BertEstimator(BaseEstimator):
             if found.interrupted:
                 raise KeyboardInterrupt
             del bert
-            answers = Answers(load(folder))
+            answers = FittedModel(load(folder))
         self._answers = answers
         if targets.classes is not None:
             self.classes_ = targets.classes
@@ -189,7 +189,7 @@ class BertEstimator(BaseEstimator):
                 f"{os.fspath(folder)} holds {fit}, and {cls.__name__} is for "
                 f"{' or '.join(cls.tasks)}{other}."
             )
-        found._answers = Answers(bert)
+        found._answers = FittedModel(bert)
         if info is not None and info.pairs is not None:
             found.pairs_ = info.pairs
         found._know_folder(bert)

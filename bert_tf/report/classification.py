@@ -96,8 +96,8 @@ def _most_confused(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
     ]
     wrong.sort(key=lambda entry: (-entry[0], -entry[1], entry[2:]))
     rows = [["right", "predicted", "times", "of these"]]
-    for count, share, right, predicted in wrong[:_CONFUSIONS]:
-        rows.append([names[right], names[predicted], str(count), percent(share)])
+    for count, fraction, right, predicted in wrong[:_CONFUSIONS]:
+        rows.append([names[right], names[predicted], str(count), percent(fraction)])
     return table(rows, "<<>>") if wrong else "  no class is taken for another"
 
 
@@ -109,7 +109,7 @@ def _name(label: str) -> str:
     return shorten(printable(label), _NAME_CELLS)
 
 
-def _number(value: float | None, share: bool = False) -> str:
+def _number(value: float | None, fraction: bool = False) -> str:
     if value is None:
         return "–"
-    return percent(value) if share else f"{value:.4f}"
+    return percent(value) if fraction else f"{value:.4f}"

@@ -61,12 +61,12 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
         xticks_rotation=steep,
         colorbar=False,
     )
-    for place, text in np.ndenumerate(drawn.text_ if written else []):
-        shown = f"{counts[place]}\n{100 * fractions[place]:.0f} %"
-        text.set_text("" if sparse and not counts[place] else shown)
-        text.set_color("white" if norm(fractions[place]) > 0.55 else "#222222")
+    for at, text in np.ndenumerate(drawn.text_ if written else []):
+        shown = f"{counts[at]}\n{100 * fractions[at]:.0f} %"
+        text.set_text("" if sparse and not counts[at] else shown)
+        text.set_color("white" if norm(fractions[at]) > 0.55 else "#222222")
     bar = figure.colorbar(drawn.im_, ax=axes, fraction=0.05, pad=0.03, aspect=20 + classes / 2)
-    bar.set_label("share of the right class's examples")
+    bar.set_label("fraction of the right class's examples")
     bar.outline.set_visible(False)
     if steep:
         for text in axes.get_xticklabels():
@@ -143,21 +143,21 @@ def draw_calibration(result: Mapping[str, Any], path: _Path, title: str = "") ->
     middles = [(entry["low"] + entry["high"]) / 2 for entry in bins]
     wide = 0.092
     accuracies = [entry["accuracy"] for entry in bins]
-    top.bar(middles, accuracies, wide, color=figures.SKY, label="share right")
+    top.bar(middles, accuracies, wide, color=figures.SKY, label="fraction right")
     confidences = [entry["confidence"] for entry in bins]
     style = {"color": figures.ORANGE, "markeredgecolor": "black", "markersize": 7}
     figures.display("CalibrationDisplay")(accuracies, confidences, None).plot(
         ax=top, name="at the mean probability", linestyle="", marker="o", **style
     )
     top.lines[0].set_label("well calibrated")
-    top.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="", ylabel="share of right predictions")
+    top.set(xlim=(0, 1), ylim=(0, 1.04), xlabel="", ylabel="fraction of right predictions")
     top.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
     error = 100 * calibration["error"]
     top.set_title(title or f"Calibration: expected error {error:.1f} %", fontsize=12)
     fractions = [entry["examples"] / result["examples"] for entry in bins]
     bottom.bar(middles, fractions, wide, color=figures.GREY)
-    bottom.set(ylabel="share of\nexamples", xlabel="probability of the predicted class")
-    bottom.set_xticks([place / 10 for place in range(11)])
+    bottom.set(ylabel="fraction of\nexamples", xlabel="probability of the predicted class")
+    bottom.set_xticks([tenth / 10 for tenth in range(11)])
     figures.plain_axes(top, "y")
     figures.plain_axes(bottom, "y")
     save_figure(figure, path)

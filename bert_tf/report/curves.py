@@ -67,11 +67,11 @@ def draw_curves(
     figure = new_figure(11, 3.3 * lines + 0.5)
     end = max((row["step"] for row in rows), default=1)
     handles: dict[str, Any] = {}
-    for place, axes in enumerate(figure.subplots(lines, 2, squeeze=False).flat):
-        if place >= len(wanted):
+    for index, axes in enumerate(figure.subplots(lines, 2, squeeze=False).flat):
+        if index >= len(wanted):
             axes.remove()
             continue
-        _draw(axes, wanted[place], rows)
+        _draw(axes, wanted[index], rows)
         axes.set_xlim(0, 1.02 * end)
         for handle, label in zip(*axes.get_legend_handles_labels()):
             handles.setdefault(label, handle)
@@ -131,9 +131,9 @@ def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> n
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
     """The mean of the `width` values around each, of fewer at both ends."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    place = np.arange(len(values))
-    first = np.maximum(place - width // 2, 0)
-    last = np.minimum(place + width // 2 + 1, len(values))
+    index = np.arange(len(values))
+    first = np.maximum(index - width // 2, 0)
+    last = np.minimum(index + width // 2 + 1, len(values))
     return (sums[last] - sums[first]) / (last - first)
 
 

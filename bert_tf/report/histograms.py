@@ -53,12 +53,12 @@ def draw_lengths(
     plain_axes(axes, "y")
     handles = []
     bar_style: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 0}
-    for shown, share, what, color, hatch in (
+    for shown, fraction, what, color, hatch in (
         (~cut, 1 - cut_share, "whole", BLUE, ""),
         (cut, cut_share, "cut", VERMILION, "////"),
     ):
-        if share > 0:
-            style = {"color": color, "hatch": hatch, "label": _label(share, what), **bar_style}
+        if fraction > 0:
+            style = {"color": color, "hatch": hatch, "label": _label(fraction, what), **bar_style}
             handles.append(axes.bar(starts[shown] - 0.5, heights[shown], 0.92 * step, **style))
     axes.axvline(max_seq_length + 0.5, color=GREY, linestyle="--", linewidth=1.2)
     right = max(int(starts[-1]) + step, max_seq_length + 2) - 0.5
@@ -93,7 +93,7 @@ def draw_lengths(
     save_figure(figure, path)
 
 
-def _label(share: float, what: str) -> str:
-    if 0 < share < 0.001:
+def _label(fraction: float, what: str) -> str:
+    if 0 < fraction < 0.001:
         return f"{what}: less than 0.1 %"
-    return f"{what}: {min(100 * share, 99.9) if share < 1 else 100:.1f} %"
+    return f"{what}: {min(100 * fraction, 99.9) if fraction < 1 else 100:.1f} %"

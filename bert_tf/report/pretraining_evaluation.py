@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Numbers = Mapping[str, Any]
 
 PREDICTORS = {"model": "model", "trigram": "3-gram", "trigram_left": "left", "unigram": "unigram"}
-KINDS = {"single": "single pieces masked", "whole_word": "whole words masked"}
+MASKINGS = {"single": "single pieces masked", "whole_word": "whole words masked"}
 _DRAWN = {"model": figures.BLUE, "trigram": figures.ORANGE, "unigram": figures.GREY}
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
@@ -42,7 +42,7 @@ def evaluation_text(evaluation: Numbers) -> str:
         "of these are [MASK], 10 % any piece, 10 % unchanged",
         "",
     ]
-    lines += [f"{_masked_table(rows, kind)}\n" for kind in KINDS]
+    lines += [f"{_masked_table(rows, kind)}\n" for kind in MASKINGS]
     lines += [_pairs_table(rows), "", _NOTES.format(smoothing=settings["smoothing"])]
     return "\n".join(lines)
 
@@ -66,17 +66,17 @@ def draw_evaluation(
     names = figures.drawable_names([row["name"] for row in rows])
     groups = len(evaluation["groups"])
     # The means stand apart from the groups.
-    places = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
+    positions = [number + (0.4 if number >= groups else 0) for number in range(len(rows))]
     figure = figures.new_figure(12.5, 1.9 + 0.62 * len(rows))
     axes = figure.subplots(1, 3, sharey=True, gridspec_kw={"width_ratios": [1, 1, 0.62]})
     drawn = {name: colour for name, colour in _DRAWN.items() if name in rows[0]["single"]}
     # One scale for both, to be compared.
-    most = max(100 * (r[kind][n]["top5"] or 0) for r in rows for kind in KINDS for n in drawn)
-    for kind, ax in zip(KINDS, axes):
-        _draw_masked(ax, [row[kind] for row in rows], places, drawn, most)
-        ax.set_title(KINDS[kind].capitalize(), fontsize=11, loc="left")
-    _draw_pairs(axes[2], [row["next_sentence"] for row in rows], places)
-    axes[0].set_yticks(places, names.shown, fontsize=10)
+    most = max(100 * (r[kind][n]["top5"] or 0) for r in rows for kind in MASKINGS for n in drawn)
+    for kind, ax in zip(MASKINGS, axes):
+        _draw_masked(ax, [row[kind] for row in rows], positions, drawn, most)
+        ax.set_title(MASKINGS[kind].capitalize(), fontsize=11, loc="left")
+    _draw_pairs(axes[2], [row["next_sentence"] for row in rows], positions)
+    axes[0].set_yticks(positions, names.shown, fontsize=10)
     axes[0].invert_yaxis()
     handles = [Patch(color=colour, label=PREDICTORS[name]) for name, colour in drawn.items()]
     handles.append(Patch(color="#444444", label="top-1"))
@@ -98,14 +98,14 @@ def _masked_table(rows: Sequence[Numbers], kind: str) -> str:
     titles = [PREDICTORS[name] for name in predictors]
     blank = [""] * (len(predictors) - 1)
     cells = [
-        [KINDS[kind], "", "top-1 %", *blank, "top-5 %", *blank, "perplexity", *blank],
+        [MASKINGS[kind], "", "top-1 %", *blank, "top-5 %", *blank, "perplexity", *blank],
         ["", "positions", *titles * 3],
     ]
     for row in rows:
         scores = [row[kind][name] for name in predictors]
         line = [printable(row["name"]), f"{scores[0]['positions']:,}"]
         for what in ("top1", "top5"):
-            line += [_share(score, what, not place) for place, score in enumerate(scores)]
+            line += [_percent(score, what, not position) for position, score in enumerate(scores)]
         line += [_number(score["perplexity"]) for score in scores]
         cells.append(line)
     return table(cells, "<" + ">" * (len(cells[0]) - 1), indent="")
@@ -118,13 +118,15 @@ def _pairs_table(rows: Sequence[Numbers]) -> str:
     ]
     for row in rows:
         score = row["next_sentence"]
-        shares = [_share(score, name) for name in ("balanced", "on_true", "on_random", "as_drawn")]
+        percentages = [
+            _percent(score, name) for name in ("balanced", "on_true", "on_random", "as_drawn")
+        ]
         counts = [f"{score[name]:,}" for name in ("pairs", "random_pairs")]
-        cells.append([printable(row["name"]), *counts, *shares])
+        cells.append([printable(row["name"]), *counts, *percentages])
     return table(cells, "<>>>>>>", indent="")
 
 
-def _share(score: Numbers, what: str, with_width: bool = True) -> str:
+def _percent(score: Numbers, what: str, with_width: bool = True) -> str:
     if score[what] is None:
         return "-"
     width = score.get(f"{what}_half_width") if with_width else None
@@ -138,12 +140,12 @@ def _number(value: float | None) -> str:
 
 
 def _draw_masked(
-    ax: Axes, scores: Sequence[Numbers], places: list[float], drawn: dict[str, str], most: float
+    ax: Axes, scores: Sequence[Numbers], positions: list[float], drawn: dict[str, str], most: float
 ) -> None:
     figures.plain_axes(ax, "x")
     height = 0.8 / len(drawn)
     for number, (name, colour) in enumerate(drawn.items()):
-        ys = [place + (number - (len(drawn) - 1) / 2) * height for place in places]
+        ys = [position + (number - (len(drawn) - 1) / 2) * height for position in positions]
         top1, top5 = ([100 * (s[name][what] or 0) for s in scores] for what in ("top1", "top5"))
         bars = ax.barh(ys, top5, height * 0.88, color=colour, alpha=_LIGHTER, linewidth=0)
         ax.barh(ys, top1, height * 0.88, color=colour, linewidth=0)
@@ -155,13 +157,13 @@ def _draw_masked(
     ax.set_xlabel("right, % (top-1 / top-5)", fontsize=9)
 
 
-def _draw_pairs(ax: Axes, scores: Sequence[Numbers], places: Sequence[float]) -> None:
+def _draw_pairs(ax: Axes, scores: Sequence[Numbers], positions: Sequence[float]) -> None:
     figures.plain_axes(ax, "x")
-    shares = [100 * (score["balanced"] or 0) for score in scores]
+    percentages = [100 * (score["balanced"] or 0) for score in scores]
     widths = [100 * (score["balanced_half_width"] or 0) for score in scores]
     error: dict[str, Any] = {"ecolor": "#333333", "elinewidth": 1, "capsize": 2}
     style: dict[str, Any] = {"color": figures.BLUE, "linewidth": 0}
-    bars = ax.barh(places, shares, 0.5, xerr=widths, error_kw=error, **style)
+    bars = ax.barh(positions, percentages, 0.5, xerr=widths, error_kw=error, **style)
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8, fontweight="bold", color="#333333")
     ax.axvline(50, color=figures.GREY, linewidth=1, linestyle="--")
     ax.set(xlim=(0, 115), xticks=range(0, 101, 25))

@@ -54,22 +54,22 @@ def shorten(text: str, cells: int) -> str:
     return text[: len(list(kept))].rstrip() + "…"
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent with two decimals.
+def percent(fraction: float) -> str:
+    """A fraction of 1 in percent with two decimals.
 
     >>> percent(0.9912)
     '99.12 %'
     """
-    return f"{100 * share:.2f} %"
+    return f"{100 * fraction:.2f} %"
 
 
-def bar(share: float, cells: int = 20) -> str:
+def bar(fraction: float, cells: int = 20) -> str:
     """A bar that is `cells` long for 1, in steps of an eighth of a cell.
 
     >>> bar(0.5, 4)
     '██'
     """
-    eighths = round(8 * cells * min(max(share, 0.0), 1.0))
+    eighths = round(8 * cells * min(max(fraction, 0.0), 1.0))
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 

@@ -10,11 +10,7 @@ import numpy as np
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.tasks.base import Predicting
-from bert_tf.tasks.masked_text import Row
-
-KINDS = ("any", "whole", "continuation")
-"""Which pieces may be listed: all, those that start a word, those that continue one. Special
-tokens, [unused...] entries and ids without a piece are never listed."""
+from bert_tf.tasks.masked_text import MaskedRow
 
 
 class Top(NamedTuple):
@@ -45,10 +41,14 @@ class MaskedWordModel(Predicting):
         vocab = bert.vocab
         wanted = {"any": True, "whole": ~vocab.continuation, "continuation": vocab.continuation}
         padding = (0, bert.config.vocab_size - len(vocab))  # a table may be longer than that
-        self.allowed = {kind: np.pad(vocab.offerable & wanted[kind], padding) for kind in KINDS}
+        self.allowed = {k: np.pad(vocab.offerable & one, padding) for k, one in wanted.items()}
 
-    def top(self, rows: Sequence[Row], kind: str = "any") -> list[Top]:
-        """The best pieces of a kind (of `KINDS`) at each row's one or more positions."""
+    def top(self, rows: Sequence[MaskedRow], kind: str = "any") -> list[Top]:
+        """The best tokens at each row's one or more positions.
+
+        They are of a kind: `"any"`, `"whole"` (those that start a word) or `"continuation"`.
+        Special tokens, [unused...] entries and ids without a token are never among them.
+        """
         if not rows:
             return []
         k, blocked = min(self.k, int(self.allowed[kind].sum())), ~self.allowed[kind]
@@ -58,7 +58,9 @@ class MaskedWordModel(Predicting):
         found = zip(found["top_ids"], found["top_log_probabilities"], strict=True)
         return [Top(ids[:, :k], scores[:, :k]) for ids, scores in found]
 
-    def scores(self, rows: Sequence[Row], pieces: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    def scores(
+        self, rows: Sequence[MaskedRow], pieces: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
         """For each row, of one position, the log-probabilities of the ids in `pieces`, float32."""
         return self._asked("scores", "scores", {}, rows, pieces, piece_input=pieces)
 
@@ -67,7 +69,7 @@ class MaskedWordModel(Predicting):
         name: str,
         output: str,
         options: dict[str, Any],
-        rows: Sequence[Row],
+        rows: Sequence[MaskedRow],
         asked: Sequence[Sequence[int]],
         **extra: Sequence[Sequence[int]],
     ) -> Any:

@@ -17,7 +17,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.growing import Extent, GrowingFile, growing_file
 from bert_tf.tasks.streaming import CHUNK_BATCHES
 
-Row = tuple[Any, tuple[str, int], str]
+InputRow = tuple[Any, tuple[str, int], str]
 """A row of the input: what it asks (None if it is damaged), file and line, what is wrong or ""."""
 
 Stream = Callable[[Iterable[Any]], Iterable[Any]]
@@ -35,7 +35,7 @@ class Form(Protocol):
     def header(self) -> str:
         """Before all of them."""
 
-    def line(self, row: Row, result: Any) -> str:
+    def line(self, row: InputRow, result: Any) -> str:
         """The text of a row's result or `BertError`, with its end; "" for nothing."""
 
 
@@ -69,12 +69,12 @@ def settings_of(task: Any) -> dict[str, Any]:
     }
 
 
-def answered(stream: Stream, rows: Iterable[Row]) -> Iterator[tuple[Any, Any]]:
+def answered(stream: Stream, rows: Iterable[InputRow]) -> Iterator[tuple[Any, Any]]:
     """Each row with its result, or with the `BertError` of what is wrong with it, in order.
 
     Rows are taken at most two chunks (of 16 batches) ahead.
     """
-    taken: collections.deque[Row] = collections.deque()
+    taken: collections.deque[InputRow] = collections.deque()
 
     def asked() -> Iterator[Any]:
         for row in rows:
@@ -87,7 +87,7 @@ def answered(stream: Stream, rows: Iterable[Row]) -> Iterator[tuple[Any, Any]]:
 
 def answer_file(
     stream: Stream,
-    rows: Iterable[Row],
+    rows: Iterable[InputRow],
     form: Form,
     output: str | os.PathLike[str],
     settings: Mapping[str, Any],
@@ -95,7 +95,7 @@ def answer_file(
     overwrite: bool = False,
     on_rows: Callable[[int], None] = lambda rows: None,
     on_resume: Callable[[int], None] = lambda rows: None,
-    on_problem: Callable[[Row, BertError], None] = lambda row, error: None,
+    on_problem: Callable[[InputRow, BertError], None] = lambda row, error: None,
 ) -> PredictedFile:
     """Writes what each row gives, in memory that does not grow.
 
@@ -152,8 +152,8 @@ def _answer_rest(
     file: GrowingFile,
     size: int,
     on_rows: Callable[[int], None],
-    on_problem: Callable[[Row, BertError], None],
-    rows: Iterable[Row],
+    on_problem: Callable[[InputRow, BertError], None],
+    rows: Iterable[InputRow],
 ) -> int:
     """Answers what is not answered yet, and finishes the file; gives the number of rows."""
     noted, source, done = file.extent, iter(rows), 0
@@ -195,7 +195,7 @@ def _answer_rest(
     return done
 
 
-def _add(digest: Any, row: Row) -> None:
+def _add(digest: Any, row: InputRow) -> None:
     digest.update(repr((row[0], row[2])).encode("utf-8", "backslashreplace"))
 
 

@@ -15,7 +15,7 @@ from bert_tf.options import COUNT, check_choice
 from bert_tf.tasks import masked_text
 from bert_tf.tasks.asking import MaskedWordModel
 from bert_tf.tasks.base import Task
-from bert_tf.tasks.masked_text import MaskedText, Row
+from bert_tf.tasks.masked_text import MaskedRow, MaskedText
 from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
 
 MODES = ("independent", "sequential", "joint")
@@ -118,7 +118,9 @@ class FillMask(Task[str, FilledText]):
         self._rows(masked, [*masked.ids, *extra], {})
         return masked
 
-    def _rows(self, masked: MaskedText, ids: Sequence[int], asked: dict[int, int]) -> list[Row]:
+    def _rows(
+        self, masked: MaskedText, ids: Sequence[int], asked: dict[int, int]
+    ) -> list[MaskedRow]:
         return masked_text.rows_of(
             masked, ids, asked, vocab=self.bert.vocab, limit=self._model.limit, stride=self._stride
         )

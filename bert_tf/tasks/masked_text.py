@@ -43,7 +43,7 @@ class MaskedText:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class MaskedRow:
     """One input row, with [CLS] and [SEP], and the positions in it that are asked for."""
 
     packed: Packed
@@ -85,7 +85,7 @@ def rows_of(
     vocab: Vocabulary,
     limit: int,
     stride: int | None,
-) -> list[Row]:
+) -> list[MaskedRow]:
     """The rows that are needed to ask for some masks: one, or windows for a long text.
 
     Args:
@@ -103,11 +103,11 @@ def rows_of(
     first = ids.index(vocab.sep_id) if vocab.sep_id in ids else len(ids)
     segments = [int(i > first) for i in range(len(ids))]
 
-    def row(start: int, stop: int, chosen: Mapping[int, int]) -> Row:
+    def row(start: int, stop: int, chosen: Mapping[int, int]) -> MaskedRow:
         tokens = [vocab.cls_id, *ids[start:stop], vocab.sep_id]
         inner = segments[start:stop] or [0]
         packed = Packed(tokens, [inner[0], *segments[start:stop], inner[-1]])
-        return Row(packed, tuple(at - start + 1 for at in chosen.values()), tuple(chosen))
+        return MaskedRow(packed, tuple(at - start + 1 for at in chosen.values()), tuple(chosen))
 
     if len(ids) + 2 <= limit:
         return [row(0, len(ids), masks)]

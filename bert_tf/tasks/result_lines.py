@@ -11,7 +11,7 @@ import numpy as np
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.options import check_choice
-from bert_tf.tasks.bulk import Row
+from bert_tf.tasks.bulk import InputRow
 from bert_tf.tasks.results import FORMATS, ClassifyResult
 
 _SUFFIXES = {".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -75,13 +75,13 @@ class ResultLines:
         """The first line; nothing for JSON."""
         return "\t".join(self._columns) + "\n" if self.format == "tsv" else ""
 
-    def line(self, row: Row, result: ClassifyResult | BertError) -> str:
+    def line(self, row: InputRow, result: ClassifyResult | BertError) -> str:
         """The line of a row, with its end."""
         if self.format == "jsonl":
             return json.dumps(self._object(row, result), ensure_ascii=False) + "\n"
         return "\t".join(self._cells(result)) + "\n"
 
-    def _object(self, row: Row, result: ClassifyResult | BertError) -> dict[str, Any]:
+    def _object(self, row: InputRow, result: ClassifyResult | BertError) -> dict[str, Any]:
         if isinstance(result, BertError):
             return {"line": row[1][1], "error": str(result)}
         found: dict[str, Any] = dict(zip(("text", "text_pair"), self._texts(result)))

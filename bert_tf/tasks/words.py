@@ -10,10 +10,10 @@ import numpy as np
 
 from bert_tf.errors import BertError
 from bert_tf.tasks.asking import MaskedWordModel
-from bert_tf.tasks.masked_text import MaskedText, Row
+from bert_tf.tasks.masked_text import MaskedRow, MaskedText
 from bert_tf.text import BertTokenizer
 
-MakeRows = Callable[[MaskedText, Sequence[int], dict[int, int]], list[Row]]
+MakeRows = Callable[[MaskedText, Sequence[int], dict[int, int]], list[MaskedRow]]
 """The rows for a text, its pieces so far, and the masks asked for (number -> index)."""
 
 
@@ -71,7 +71,7 @@ def _expanded(
     asked: Iterable[tuple[int, int, tuple[int, ...]]],
     mask_id: int,
     make_rows: MakeRows,
-) -> list[Row]:
+) -> list[MaskedRow]:
     """For each (mask, count, pieces): rows with `count` masks for it, the first ones filled."""
     rows = []
     for mask, count, filled in asked:

@@ -18,7 +18,7 @@ _NAMES = (
     (re.compile(r"(?<![a-z])(?:multilingual|chinese)(?![a-z])", re.IGNORECASE), True),
 )
 
-_CASED_SHARE = 0.005
+_CASED_FRACTION = 0.005
 """Fraction of pieces with capitals or accents above which a vocabulary is cased. Google's uncased
 English file has none, its cased one 37 %; half a percent leaves room for a few odd lines."""
 
@@ -47,10 +47,10 @@ def infer_casing(
         BertError: the argument contradicts both the name and the vocabulary.
     """
     named = _by_name(name)
-    share, letters = _cased_share(vocab)
-    held = share < _CASED_SHARE if share or letters >= _FEW_PIECES else None
+    fraction, letters = _cased_fraction(vocab)
+    held = fraction < _CASED_FRACTION if fraction or letters >= _FEW_PIECES else None
     if lower_case is None:
-        return _inferred(name, named, held, share, vocab)
+        return _inferred(name, named, held, fraction, vocab)
     if named is not None and named != lower_case:
         if held in (None, named):
             kind = "a lower-cased (uncased)" if named else "a cased"
@@ -60,24 +60,24 @@ def infer_casing(
                 f"call it --do_lower_case={named}. Leave it out to have it inferred."
             )
         remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
-        return lower_case, f"{remark}; {_holds(vocab, share)}."
+        return lower_case, f"{remark}; {_holds(vocab, fraction)}."
     if named is None and held not in (None, lower_case):
         lost = "will not be found as they are" if lower_case else "become [UNK]"
-        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}"
+        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, fraction)}"
         return lower_case, f"{remark}: words with capitals {lost}."
     return lower_case, None
 
 
 def _inferred(
-    name: str | None, named: bool | None, held: bool | None, share: float, vocab: Vocabulary
+    name: str | None, named: bool | None, held: bool | None, fraction: float, vocab: Vocabulary
 ) -> tuple[bool, str]:
     if named is not None:
         remark = f"lower_case={named}, from the name {name}"
         if held not in (None, named):
-            remark += f"; but {_holds(vocab, share)}, check it"
+            remark += f"; but {_holds(vocab, fraction)}, check it"
         return named, f"{remark}."
     if held is not None:
-        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, share)}."
+        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, fraction)}."
         return held, f"{remark} Pass {_flags(not held)} if that is wrong."
     remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
     return True, f"{remark} Pass {_flags(False)} for a cased model."
@@ -89,7 +89,7 @@ def _by_name(name: str | None) -> bool | None:
     return next((low for part in parts for pattern, low in _NAMES if pattern.search(part)), None)
 
 
-def _cased_share(vocab: Vocabulary) -> tuple[float, int]:
+def _cased_fraction(vocab: Vocabulary) -> tuple[float, int]:
     """Fraction of the pieces of letters that lower-casing would change, and how many they are."""
     letters = [
         piece
@@ -106,8 +106,8 @@ def _is_changed(piece: str) -> bool:
     return piece != piece.lower() or any(map(is_accent, unicodedata.normalize("NFD", piece)))
 
 
-def _holds(vocab: Vocabulary, share: float) -> str:
-    return f"{share:.1%} of the pieces in {vocab.source} have capitals or accents"
+def _holds(vocab: Vocabulary, fraction: float) -> str:
+    return f"{fraction:.1%} of the pieces in {vocab.source} have capitals or accents"
 
 
 def _flags(lower_case: bool) -> str:

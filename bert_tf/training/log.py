@@ -19,7 +19,8 @@ JSON_NAME = "log.jsonl"
 EVENTS = "tensorboard"
 """Folder of the events, with a folder `train` and, after the first evaluation, `eval`."""
 
-Row = dict[str, float]
+LogRow = dict[str, float]
+"""A line of a training's log: figures by the name of their column."""
 
 
 class TrainingLog:
@@ -74,7 +75,7 @@ class TrainingLog:
         if self._with_json:
             _replace(self._json_path, "".join(json.dumps(row) + "\n" for row in kept))
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LogRow) -> None:
         """Writes a row; without `start`, the first one begins a new log.
 
         Args:
@@ -101,7 +102,7 @@ class TrainingLog:
         if self._with_events:
             self._add_events(row)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[LogRow]:
         """The table's whole rows, without empty fields; none if there is no table.
 
         Raises:
@@ -114,8 +115,8 @@ class TrainingLog:
         for writer in self._writers.values():
             writer.close()
 
-    def _add_events(self, row: Row) -> None:
-        runs: dict[str, Row] = {}
+    def _add_events(self, row: LogRow) -> None:
+        runs: dict[str, LogRow] = {}
         for name, value in row.items():
             if name != "step":
                 run = "eval" if name.startswith("eval_") else "train"
@@ -126,15 +127,15 @@ class TrainingLog:
                 self._writers[run] = EventWriter(folder, (self._start or 0) + 1)
             self._writers[run].scalars(int(row["step"]), values)
 
-    def _rewrite(self, rows: list[Row]) -> None:
+    def _rewrite(self, rows: list[LogRow]) -> None:
         """Replaces the table, or removes it if it would be empty."""
         _replace(self.path, _line(self._columns) + self._lines(rows) if rows else "")
 
-    def _lines(self, rows: list[Row]) -> str:
+    def _lines(self, rows: list[LogRow]) -> str:
         return "".join(_line(_field(row.get(name)) for name in self._columns) for row in rows)
 
 
-def read_log(path: str | os.PathLike[str]) -> list[Row]:
+def read_log(path: str | os.PathLike[str]) -> list[LogRow]:
     """The rows of a `log.csv`.
 
     Args:
@@ -157,7 +158,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Row]:
     found = []
     for line in lines:
         with contextlib.suppress(ValueError):
-            row: Row = {name: float(x) for name, x in zip(header, line, strict=True) if x}
+            row: LogRow = {name: float(x) for name, x in zip(header, line, strict=True) if x}
             if "step" in row:
                 found.append({**row, "step": int(row["step"])})
     return found

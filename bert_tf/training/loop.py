@@ -17,13 +17,13 @@ import numpy as np
 
 from bert_tf.errors import BertError
 from bert_tf.files.progress import Progress
+from bert_tf.training.log import LogRow
 
 if TYPE_CHECKING:  # they import Keras, which reading data does not need
     from bert_tf.training.checkpoints import TrainingCheckpoints
     from bert_tf.training.distribution import Distribution
     from bert_tf.training.step import TrainingStep
 
-Row = dict[str, float]
 
 _SHOWN = ("loss", "mlm_accuracy", "nsp_accuracy", "accuracy", "pieces_per_second")
 """What of a row stands in the progress bar."""
@@ -73,9 +73,9 @@ class Hooks(NamedTuple):
         rise: how far above its lowest the running mean of the loss may come.
     """
 
-    metrics: Callable[[np.ndarray], Row]
-    on_row: Callable[[Row], None]
-    evaluate: Callable[[], Row] | None = None
+    metrics: Callable[[np.ndarray], LogRow]
+    on_row: Callable[[LogRow], None]
+    evaluate: Callable[[], LogRow] | None = None
     on_resume: Callable[[int], None] = lambda step: None
     should_stop: Callable[[], bool] = lambda: False
     remember: Callable[[], dict[str, Any]] = dict
@@ -172,11 +172,11 @@ def _train(
                 checkpoints.save(done, state)
         saved = done
 
-    def report(row: Row) -> None:
+    def report(row: LogRow) -> None:
         if devices.leads:
             hooks.on_row(row)
 
-    def evaluation() -> Row:
+    def evaluation() -> LogRow:
         assert hooks.evaluate is not None
         step.sync()
         return {f"eval_{name}": value for name, value in hooks.evaluate().items()}
@@ -210,7 +210,7 @@ def _train(
             owed = due and devices.any(bool(came))
             if (done % rhythm.log == 0 or at_end or due) and not owed:
                 passed = time.perf_counter() - clock
-                row: Row = {"step": done, **hooks.metrics(window)}
+                row: LogRow = {"step": done, **hooks.metrics(window)}
                 row |= {f"{name}_per_second": n / passed for name, n in work.items() if n}
                 row["steps_per_second"] = (done - since) / passed
                 if due:

@@ -74,7 +74,7 @@ def load_splits(
         label_names: the classes in the order wanted.
         shares: of the split; see `split_labelled`.
         seed: of the split.
-        changes: kind of problem to action; see `problems.KINDS`.
+        changes: kind of problem to action; see `problems.PROBLEMS`.
 
     Raises:
         BertError: something cannot be read or split, or the policy refuses it.

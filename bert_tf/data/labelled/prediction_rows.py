@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bert_tf.data.labelled.columns import Columns, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.reading import Layout
-from bert_tf.data.labelled.tables import Column, Row, Table, as_text
+from bert_tf.data.labelled.tables import Column, Table, TableRow, as_text
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER
 
@@ -84,7 +84,7 @@ class PredictionRows:
             blank.clear()
             yield self._read(row)
 
-    def _read(self, row: Row) -> PredictionRow:
+    def _read(self, row: TableRow) -> PredictionRow:
         place = (self.path, row.line)
         if row.problem == "ragged":
             note = "no JSON object" if row.note == "no JSON" else f"{row.note or 'other'} fields"

@@ -43,7 +43,7 @@ class Kind(NamedTuple):
         return tuple(dict.fromkeys((self.train, self.evaluate, self.predict, *self.others)))
 
 
-KINDS: dict[str, Kind] = {
+PROBLEMS: dict[str, Kind] = {
     "wrong_encoding": Kind(
         "{n} with bytes that are no text in the encoding read",
         *("refuse", "refuse", "refuse", ("drop", "replace")),
@@ -88,7 +88,7 @@ class Policy:
     """What is done about each kind of problem.
 
     Args:
-        role: what the data is for; sets the defaults, see `KINDS`.
+        role: what the data is for; sets the defaults, see `PROBLEMS`.
         changes: kind to action: "keep", "drop" (the row), "refuse" (an error that names lines),
             "replace" (undecodable bytes by U+FFFD).
 
@@ -102,11 +102,11 @@ class Policy:
 
     def __init__(self, role: Role = "train", **changes: str) -> None:
         self.role = role
-        self._actions = {name: str(getattr(kind, role)) for name, kind in KINDS.items()}
+        self._actions = {name: str(getattr(kind, role)) for name, kind in PROBLEMS.items()}
         for name, action in changes.items():
-            if name not in KINDS:
-                raise BertError(f"there is no problem {name!r}; there are {', '.join(KINDS)}")
-            if action not in (actions := KINDS[name].actions()):
+            if name not in PROBLEMS:
+                raise BertError(f"there is no problem {name!r}; there are {', '.join(PROBLEMS)}")
+            if action not in (actions := PROBLEMS[name].actions()):
                 raise BertError(f"{name}={action}: the action is one of {', '.join(actions)}")
             self._actions[name] = action
 
@@ -132,7 +132,7 @@ def parse_changes(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Problem:
-    """What was found of a kind, a key of `KINDS`.
+    """What was found of a kind, a key of `PROBLEMS`.
 
     The number of rows, the places of the first few, the action ("drop", "keep" or "replace"), the
     number of all rows, and more about them, such as their labels.
@@ -169,17 +169,17 @@ class Tally:
         return self.policy[kind] not in ("keep", "replace")
 
     def settle(self, rows: int, advice: Mapping[str, str] | None = None) -> list[Problem]:
-        """What was found, in the order of `KINDS`.
+        """What was found, in the order of `PROBLEMS`.
 
         Args:
             rows: how many there were.
-            advice: kind to a better hint than that of `KINDS`.
+            advice: kind to a better hint than that of `PROBLEMS`.
 
         Raises:
             BertError: some kinds are refused; the message names them all.
         """
         problems, refused = [], []
-        for name, kind in KINDS.items():
+        for name, kind in PROBLEMS.items():
             if not (count := self._counts[name]):
                 continue
             note = ", ".join(text for text, _ in self._notes[name].most_common(4))
@@ -203,7 +203,7 @@ class Tally:
 def _counted(problem: Problem) -> str:
     noun = "line" if problem.kind in ("blank_line", "ragged") else "row"
     n = f"{problem.count:,} {noun}{'' if problem.count == 1 else 's'}"
-    return KINDS[problem.kind].text.format(n=n) + (f" ({problem.note})" if problem.note else "")
+    return PROBLEMS[problem.kind].text.format(n=n) + (f" ({problem.note})" if problem.note else "")
 
 
 def show_place(place: Place) -> str:

@@ -72,7 +72,7 @@ def split_labelled(
 
 
 def _members(data: LabelledTexts, groups: Sequence[Hashable] | None) -> list[list[int]]:
-    """Row numbers that must stay together: by text and by group, also through other rows."""
+    """TableRow numbers that must stay together: by text and by group, also through other rows."""
     parent = list(range(len(data)))
 
     def root(index: int) -> int:

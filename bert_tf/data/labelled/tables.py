@@ -78,11 +78,11 @@ class TableOptions(Options):
             raise BertError(f"delimiter is {self.delimiter!r}; it must be one character.")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A line of a table, or several within quotes.
 
     `line` counts from 1, in JSON arrays, Parquet and Excel rows. Fields are text, in JSON and
-    Parquet any value, None where it is missing. `problem` is "" or a kind of `problems.KINDS`.
+    Parquet any value, None where it is missing. `problem` is "" or a kind of `problems.PROBLEMS`.
     """
 
     line: int
@@ -140,7 +140,7 @@ class Table:
             names = dict.fromkeys(key for item in items if isinstance(item, dict) for key in item)
             self.names = tuple(names) or None
             self.width = len(names)
-        self.sample: list[Row] = [
+        self.sample: list[TableRow] = [
             row for row in islice(self.rows(), SAMPLE) if row.problem in ("", "wrong_encoding")
         ]
         if not self.sample:
@@ -172,7 +172,7 @@ class Table:
             raise BertError(f"{self.path} has {count} columns, 0 to {count - 1}: {column}")
         return column
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """All rows after the header, from the start of the file, blank lines included.
 
         Raises:
@@ -183,11 +183,11 @@ class Table:
         column, value = self._only
         return (r for r in self._rows() if r.problem or str(r.fields[column]).strip() == value)
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[TableRow]:
         if self._format in _SPLIT:
             yield from self._complete()
         elif self._format == "parquet":
-            yield from map(Row, count(1), parquet_rows(self.path))
+            yield from map(TableRow, count(1), parquet_rows(self.path))
         else:
             for line, item, problem, note in self._objects():
                 if isinstance(item, dict) and self.names is not None:
@@ -198,7 +198,7 @@ class Table:
                         problem, note = problem or "ragged", f"{len(item)} in place of {self.width}"
                 else:
                     fields, problem = (), problem or "ragged"
-                yield Row(line, fields, problem, note)
+                yield TableRow(line, fields, problem, note)
 
     def _tell_format(self) -> str:
         name = self.path.lower().removesuffix(".gz")
@@ -263,7 +263,7 @@ class Table:
                 self.remarks.append(f"{quotes}; to remove them, say --quoting csv")
         self._skip_first = bool(header)
 
-    def _complete(self) -> Iterator[Row]:
+    def _complete(self) -> Iterator[TableRow]:
         """The rows after the header, with what is wrong about each."""
         skip = self._skip_first
         for row in self._split():
@@ -278,10 +278,10 @@ class Table:
             else:
                 yield row
 
-    def _split(self, strict: bool = True) -> Iterator[Row]:
+    def _split(self, strict: bool = True) -> Iterator[TableRow]:
         """Each line, or quoted lines together, as fields; no fields if it is blank."""
         for number, cells in enumerate(self._cells, start=1):
-            yield Row(number, cells if any(map(str.strip, cells)) else ())
+            yield TableRow(number, cells if any(map(str.strip, cells)) else ())
         if self._format == "xlsx":
             return
         with open_lines(self.path, self._options.encoding) as lines:
@@ -305,15 +305,15 @@ class Table:
                     '--quoting none; if lines end with "\\r", save them with "\\n"'
                 ) from error
 
-    def _checked(self, line: int, fields: list[str]) -> Row:
+    def _checked(self, line: int, fields: list[str]) -> TableRow:
         if not any(map(str.strip, fields)):
             # One empty field is a blank line, two are not.
-            return Row(line, fields if len(fields) > 1 else ())
+            return TableRow(line, fields if len(fields) > 1 else ())
         for index, field in enumerate(fields):
             if undecodable(field):
                 fields = [*fields[:index], *map(replaced, fields[index:])]
-                return Row(line, fields, "wrong_encoding", encoding_advice(field))
-        return Row(line, fields)
+                return TableRow(line, fields, "wrong_encoding", encoding_advice(field))
+        return TableRow(line, fields)
 
     # ---- JSON
 

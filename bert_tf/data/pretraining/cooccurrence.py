@@ -61,8 +61,8 @@ def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
     """
     pieces = np.asarray(pieces, np.float64)
     filled = pieces > 0
-    share = np.where(filled, pieces, 1) ** smoothing * filled
-    return share / share.sum() * pieces.sum() / np.where(filled, pieces, 1)
+    fraction = np.where(filled, pieces, 1) ** smoothing * filled
+    return fraction / fraction.sum() * pieces.sum() / np.where(filled, pieces, 1)
 
 
 def count_neighbours(

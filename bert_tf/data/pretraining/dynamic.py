@@ -233,8 +233,8 @@ class _Group:
                     self.position = position
                     return
         raise BertError(
-            f"the state of the training data is damaged: {[epoch, window, position]} is no place "
-            f"in {self._corpus.group_names[self.number]}; take the state as `state()` gave it"
+            f"the state of the training data is damaged: {[epoch, window, position]} is no "
+            f"position in {self._corpus.group_names[self.number]}; pass what `state()` gave"
         )
 
     def progress(self) -> float:

@@ -36,7 +36,7 @@ BASELINES = ("trigram", "trigram_left", "unigram")
 _ENTRIES = 1 << 22  # probabilities at a time in each thread: 16 MB an array
 
 
-class Answers(NamedTuple):
+class TokenScores(NamedTuple):
     """How the right tokens of n positions fared.
 
     Attributes:
@@ -74,7 +74,7 @@ def contexts_of(
 
 
 def ranks(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """How many tokens score higher than the right ones; see `Answers.rank`.
+    """How many tokens score higher than the right ones; see `TokenScores.rank`.
 
     Args:
         scores: probabilities or logits, (n, vocab).
@@ -89,7 +89,7 @@ def ranks(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 def answer_by_counting(
     corpus: TokenArrays, documents: np.ndarray, contexts: Contexts, ids: np.ndarray
-) -> dict[str, Answers]:
+) -> dict[str, TokenScores]:
     """Predicts masked tokens of a group from the counts of its training documents.
 
     Memory is some 40 bytes for each token counted.
@@ -123,15 +123,15 @@ def answer_by_counting(
     asked = (before, behind, _joined(before, behind, size), _joined(second, before, size))
     shifts = (((0, 1), follows), ((1, 0), follows), ((0, 2, 1), follow), ((0, 1, 2), follow))
     left, right, around, history = tables = [
-        _Table(_keys(tokens, *which, size), keys, size) for which, keys in zip(shifts, asked)
+        _Counts(_keys(tokens, *which, size), keys, size) for which, keys in zip(shifts, asked)
     ]
     found = [table.find(keys) for table, keys in zip(tables, asked)]
     order = np.lexsort((found[1], found[0]))  # so that equal contexts meet in a part
     step = max(1, _ENTRIES // size)
     parts = [order[start : start + step] for start in range(0, len(order), step)]
 
-    def answer(part: np.ndarray) -> tuple[Answers, Answers]:
-        on_left, on_right, on_both, on_two = (places[part] for places in found)
+    def answer(part: np.ndarray) -> tuple[TokenScores, TokenScores]:
+        on_left, on_right, on_both, on_two = (indices[part] for indices in found)
         by_left = left.often(on_left, lowest)
         by_right = right.often(on_right, lowest)
         weight = np.where(on_right < 0, 1.0, np.where(on_left < 0, 0.0, 0.5)).astype(np.float32)
@@ -142,27 +142,27 @@ def answer_by_counting(
             _answers(history.probabilities(on_two, by_left), ids[part]),
         )
 
-    results = {name: Answers(np.empty(len(ids)), np.empty(len(ids), int)) for name in BASELINES}
+    results = {name: TokenScores(np.empty(len(ids)), np.empty(len(ids), int)) for name in BASELINES}
     with ThreadPoolExecutor(available_cores()) as pool:
         for part, pair in zip(parts, pool.map(answer, parts)):
             for name, some in zip(BASELINES, pair):
                 results[name].loss[part], results[name].rank[part] = some
     rank = np.empty(size, np.int64)
     rank[np.argsort(-frequencies, kind="stable")] = np.arange(size)
-    results["unigram"] = Answers(-np.log(lowest.astype(np.float64))[ids], rank[ids])
+    results["unigram"] = TokenScores(-np.log(lowest.astype(np.float64))[ids], rank[ids])
     return results
 
 
-def _answers(probabilities: np.ndarray, ids: np.ndarray) -> Answers:
+def _answers(probabilities: np.ndarray, ids: np.ndarray) -> TokenScores:
     right = probabilities[np.arange(len(ids)), ids].astype(np.float64)
-    return Answers(-np.log(right), ranks(probabilities, ids))
+    return TokenScores(-np.log(right), ranks(probabilities, ids))
 
 
 def _unigram(frequencies: np.ndarray) -> np.ndarray:
     """P(x), float32 (vocab,)."""
     total, kinds = frequencies.sum(), np.count_nonzero(frequencies)
-    shares = np.maximum(frequencies - DISCOUNT, 0) / total
-    return (shares + DISCOUNT * kinds / total / len(frequencies)).astype(np.float32)
+    fractions = np.maximum(frequencies - DISCOUNT, 0) / total
+    return (fractions + DISCOUNT * kinds / total / len(frequencies)).astype(np.float32)
 
 
 def _text(corpus: TokenArrays, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +194,7 @@ def _joined(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     return np.where((first < 0) | (second < 0), -1, first * size + second)
 
 
-class _Table:
+class _Counts:
     """How probable tokens are in the contexts asked for, without the level below.
 
     `keys` are `context * size + token` of each position of the text, int64, sorted in place;
@@ -219,7 +219,7 @@ class _Table:
         self._kinds = np.append(kinds, 0)
         upto = np.append(0, np.cumsum(counts))
         totals = np.diff(upto[self._starts])
-        self._shares = ((counts - DISCOUNT) / np.repeat(totals, kinds)).astype(np.float32)
+        self._fractions = ((counts - DISCOUNT) / np.repeat(totals, kinds)).astype(np.float32)
         self._rest = np.append(DISCOUNT * kinds / totals, 1).astype(np.float32)
 
     def find(self, asked: np.ndarray) -> np.ndarray:
@@ -239,7 +239,9 @@ class _Table:
         result = self._rest[found][:, None] * lower
         kinds = self._kinds[found]
         where = _ranges(self._starts[found], kinds)
-        result[np.repeat(np.arange(len(found)), kinds), self._pieces[where]] += self._shares[where]
+        result[np.repeat(np.arange(len(found)), kinds), self._pieces[where]] += self._fractions[
+            where
+        ]
         return result
 
     def often(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from bert_tf.errors import BertError
 from bert_tf.evaluation.pretraining import results
 from bert_tf.evaluation.pretraining.baselines import (
     BASELINES,
-    Answers,
     Contexts,
+    TokenScores,
     answer_by_counting,
     contexts_of,
     ranks,
@@ -48,7 +48,7 @@ class Questions(NamedTuple):
         rows: the example of each masked token, (n,), ascending.
         slots: its index among those of its example, (n,).
         ids: the token that was there, (n,).
-        places: its index in `TokenCorpus.tokens`, (n,).
+        positions: its index in `TokenCorpus.tokens`, (n,).
     """
 
     inputs: dict[str, np.ndarray]
@@ -56,7 +56,7 @@ class Questions(NamedTuple):
     rows: np.ndarray
     slots: np.ndarray
     ids: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
 
 
 def evaluate_pretraining(
@@ -184,7 +184,7 @@ def evaluate_predictions(
                     lot |= counted
             in_single, in_words = (
                 {
-                    predictor: results.masked_score(*found, questions.places // STRETCH)
+                    predictor: results.masked_score(*found, questions.positions // STRETCH)
                     for predictor, found in lot.items()
                 }
                 for lot, questions in zip(answers, asked)
@@ -279,7 +279,7 @@ def _ask(
 
 def _answer(
     run: Predict, questions: Questions, batch_size: int, advance: Callable[[int], Any]
-) -> tuple[Answers, np.ndarray]:
+) -> tuple[TokenScores, np.ndarray]:
     """The model's answers for the masked tokens, and of each pair whether it is random, bool."""
     count, asked = len(questions.lengths), len(questions.ids)
     loss, rank, random = np.empty(asked), np.empty(asked, np.int64), np.empty(count, bool)
@@ -300,21 +300,21 @@ def _answer(
                 "large. Evaluate an earlier checkpoint."
             )
         advance(len(batch))
-    return Answers(loss, rank), random
+    return TokenScores(loss, rank), random
 
 
-def _answers(logits: np.ndarray, ids: np.ndarray) -> Answers:
+def _answers(logits: np.ndarray, ids: np.ndarray) -> TokenScores:
     """Cross entropy and rank; logits (n, vocab)."""
     logits = logits.astype(np.float32, copy=False)
     own = logits[np.arange(len(ids)), ids].astype(np.float64)
     highest = logits.max(axis=1, keepdims=True)
     total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
-    return Answers(np.log(total) + highest[:, 0] - own, ranks(logits, ids))
+    return TokenScores(np.log(total) + highest[:, 0] - own, ranks(logits, ids))
 
 
 def _count(
     corpus: TokenCorpus, training: np.ndarray, vocab: Vocabulary, asked: list[Questions]
-) -> list[dict[str, Answers]]:
+) -> list[dict[str, TokenScores]]:
     """The baselines' answers to several lots of questions, counted once."""
     unknown = (vocab.pad_id, vocab.cls_id, vocab.sep_id, vocab.mask_id)
     contexts = []
@@ -326,7 +326,7 @@ def _count(
     ids = np.concatenate([questions.ids for questions in asked])
     cuts = np.cumsum([len(questions.ids) for questions in asked])[:-1]
     split = {
-        name: list(map(Answers, *(np.split(values, cuts) for values in answers)))
+        name: list(map(TokenScores, *(np.split(values, cuts) for values in answers)))
         for name, answers in answer_by_counting(corpus, training, together, ids).items()
     }
     return [{name: parts[i] for name, parts in split.items()} for i in range(len(asked))]

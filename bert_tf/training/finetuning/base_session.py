@@ -30,13 +30,12 @@ from bert_tf.training.finetuning.fine_tune import CHECKPOINTS, FineTuned, fine_t
 from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.start import load_trained, start_bert, trained_model
+from bert_tf.training.log import LogRow
 from bert_tf.training.objectives.base import Objective
 from bert_tf.training.objectives.registry import objective_class, objective_of
 
 RECORD = "training.json"
 """In the output folder: how training ended, for an evaluation at another time."""
-
-Row = dict[str, float]
 
 
 class FineTuningSession:
@@ -149,7 +148,7 @@ class FineTuningSession:
     def train(
         self,
         *,
-        on_row: Callable[[Row], None] = lambda row: None,
+        on_row: Callable[[LogRow], None] = lambda row: None,
         on_resume: Callable[[int], None] = lambda step: None,
         progress: bool = True,
     ) -> FineTuned:

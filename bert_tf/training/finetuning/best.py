@@ -9,8 +9,7 @@ import numpy as np
 
 from bert_tf.evaluation.names import METRICS, Metric, is_better
 from bert_tf.models.weights import SavedWeight
-
-Row = dict[str, float]
+from bert_tf.training.log import LogRow
 
 PREFIX = "best/"
 """What the names of the best weights begin with in a training checkpoint."""
@@ -21,7 +20,7 @@ class Evaluation(NamedTuple):
 
     step: int
     """Of the weights; 0 if nothing was evaluated."""
-    row: Row
+    row: LogRow
     """The metrics by name."""
     only: int | None
     """The number of the class that all rows are said to be of; None if there are several."""
@@ -62,7 +61,7 @@ class BestWeights:
         """Of the weights that are kept: the best, or the last if none are put back."""
         return self._best if self._keep else self._last
 
-    def look(self, step: int, row: Row, only: int | None = None) -> None:
+    def look(self, step: int, row: LogRow, only: int | None = None) -> None:
         """Takes note of an evaluation of the present weights; `row` lacks undefined metrics."""
         self._last = Evaluation(step, dict(row), only)
         name = self.metric.name

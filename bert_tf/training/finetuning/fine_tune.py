@@ -19,7 +19,8 @@ from bert_tf.errors import BertError
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
 from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.plan import FineTuningPlan
-from bert_tf.training.loop import Hooks, Rhythm, Row, run_training
+from bert_tf.training.log import LogRow
+from bert_tf.training.loop import Hooks, Rhythm, run_training
 from bert_tf.training.objectives.base import Objective
 from bert_tf.training.objectives.registry import objective_class
 
@@ -53,7 +54,7 @@ class FineTuned:
     folder: str
     step: int
     best_step: int | None
-    metrics: Row
+    metrics: LogRow
     stopped_early: bool
     interrupted: bool
     remarks: tuple[str, ...]
@@ -73,7 +74,7 @@ def fine_tune(
     features_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resumable: bool = True,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[LogRow], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
     progress: bool = True,
 ) -> FineTuned:
@@ -181,7 +182,7 @@ def fine_tune(
         if devices.leads:
             _start_over_or_refuse(checkpoints, of_run, overwrite)
 
-    def evaluate() -> Row:
+    def evaluate() -> LogRow:
         assert validation is not None
         assert evaluated is not None
         scores = all_scores(step, evaluated, objective, plan.eval_batch_size)
@@ -191,7 +192,7 @@ def fine_tune(
         )
         return row
 
-    def told(row: Row) -> None:
+    def told(row: LogRow) -> None:
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 

@@ -83,7 +83,7 @@ class ClassifierJob(FineTuningJob):
         label_names: the classes in the order wanted.
         shares: fractions of the split of a single file.
         split_seed: of that split.
-        problems: kind of problem to what is done about it, see `data.labelled.problems.KINDS`.
+        problems: kind of problem to what is done about it, see `data.labelled.problems.PROBLEMS`.
     """
 
     train: Sequence[str] = ()

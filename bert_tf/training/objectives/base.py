@@ -11,12 +11,12 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric, metric_for
 from bert_tf.options import POSITIVE
+from bert_tf.training.log import LogRow
 
 if TYPE_CHECKING:
     from bert_tf.evaluation.results import Result
     from bert_tf.training.finetuning.plan import FineTuningPlan
 
-Row = dict[str, float]
 
 SUMS = ("loss", "hits", "weight")
 """What a step of fine-tuning reports: sums over the batch of weight times loss, of weight times
@@ -180,7 +180,7 @@ class Objective:
         whole = ops.cast(batch.get("total_weight", total), "float32")
         return lost / ops.maximum(whole, 1e-12), sums  # of nothing but padding: 0, not NaN
 
-    def means(self, sums: np.ndarray) -> Row:
+    def means(self, sums: np.ndarray) -> LogRow:
         """The numbers that a person reads, of the sums that `loss` gives; `loss` is among them."""
         loss, hits, weight = (float(x) for x in sums)
         weight = max(weight, 1e-12)
@@ -206,7 +206,7 @@ class Objective:
         """
         raise NotImplementedError
 
-    def measured(self, labels: Any, scores: Any) -> Row:
+    def measured(self, labels: Any, scores: Any) -> LogRow:
         """The metrics that are defined, by name, of scores during a training."""
         # Scores that overflow are reported by the watch on the loss; an error here would only
         # keep a checkpoint from being saved.

@@ -12,7 +12,8 @@ from bert_tf.data.labelled.texts import LabelledTexts, encode_labels
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import main_metric, metrics_of
 from bert_tf.options import RATE
-from bert_tf.training.objectives.base import Objective, Row, Scale
+from bert_tf.training.log import LogRow
+from bert_tf.training.objectives.base import Objective, Scale
 
 if TYPE_CHECKING:
     from bert_tf.evaluation.results import Result
@@ -248,11 +249,11 @@ class Regression(_Classifier):
         scaled = (ops.cast(labels, "float32") - self.scale.mean) / self.scale.deviation
         return self._fused(scores, scaled)
 
-    def measured(self, labels: Any, scores: Any) -> Row:
+    def measured(self, labels: Any, scores: Any) -> LogRow:
         """See `Objective.measured`."""
         return super().measured(labels, self.scale.back(scores))
 
-    def means(self, sums: np.ndarray) -> Row:
+    def means(self, sums: np.ndarray) -> LogRow:
         """See `Objective.means`."""
         found = super().means(sums)
         return {"loss": found["loss"], "absolute_error": -found[self.hits]}

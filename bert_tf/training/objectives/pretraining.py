@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, float]
+from bert_tf.training.log import LogRow
 
 SUMS = ("mlm_loss", "mlm_correct", "mlm_count", "nsp_loss", "nsp_correct", "nsp_count")
 """What a step reports, each a sum over the batch, so that batches can be added up."""
@@ -66,12 +66,12 @@ def pretraining_loss(outputs: list[Any], batch: Mapping[str, Any]) -> tuple[Any,
     return loss, ops.stack([ops.convert_to_tensor(x) for x in sums])
 
 
-def metrics_of(sums: np.ndarray) -> Row:
+def metrics_of(sums: np.ndarray) -> LogRow:
     """The numbers that a person reads, of the sums of `SUMS`.
 
     Losses are means in nats, accuracies fractions; `loss` is what is minimised.
     """
-    found: Row = {"loss": 0.0}
+    found: LogRow = {"loss": 0.0}
     for name, (loss, correct, count) in zip(("mlm", "nsp"), np.reshape(sums, (2, 3)).tolist()):
         found[f"{name}_loss"] = loss / max(count, 1.0)
         found[f"{name}_accuracy"] = correct / max(count, 1.0)

@@ -16,7 +16,8 @@ from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER, hears
 from bert_tf.text import Vocabulary
 from bert_tf.training import loop
-from bert_tf.training.loop import Hooks, Outcome, Rhythm, Row, Stream
+from bert_tf.training.log import LogRow
+from bert_tf.training.loop import Hooks, Outcome, Rhythm, Stream
 from bert_tf.training.objectives.pretraining import metrics_of, pretraining_loss
 from bert_tf.training.pretraining.plan import PretrainingPlan
 from bert_tf.training.starting import start_from_checkpoint
@@ -40,7 +41,7 @@ def pretrain(
     plan: PretrainingPlan,
     *,
     eval_stream: Callable[[], Iterable[Batch]] | None = None,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[LogRow], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda step: None,
     tell: Callable[[str], None] | None = None,
     progress: bool = True,
@@ -103,11 +104,11 @@ def pretrain(
         layers, model = _build(config.replace(**changes), plan.precision)
         optimizer = BertAdam(schedule, weight_decay=plan.weight_decay)
 
-    def evaluate() -> Row:
+    def evaluate() -> LogRow:
         assert eval_stream is not None
         return _evaluate(step, itertools.islice(eval_stream(), plan.eval_batches))
 
-    def with_rate(row: Row) -> None:
+    def with_rate(row: LogRow) -> None:
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
@@ -140,7 +141,7 @@ def evaluate_checkpoint(
     batches: Iterable[Batch],
     *,
     precision: str = "float32",
-) -> Row:
+) -> LogRow:
     """Evaluates the weights of a checkpoint without training.
 
     Args:
@@ -168,7 +169,7 @@ def evaluate_checkpoint(
     return _evaluate(step, batches)
 
 
-def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> Row:
+def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> LogRow:
     sums = [np.asarray(step.evaluate(batch), np.float64) for batch in batches]
     if not sums:
         raise BertError("there is not one batch to evaluate on; give more data.")

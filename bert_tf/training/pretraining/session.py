@@ -15,7 +15,8 @@ from bert_tf.files.log import LOGGER, hears
 from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
-from bert_tf.training.loop import Outcome, Row
+from bert_tf.training.log import LogRow
+from bert_tf.training.loop import Outcome
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
@@ -87,7 +88,7 @@ class PretrainingSession:
         self._init_checkpoint = files.init_checkpoint
         self._plan, self._start, self._tell = plan, start, tell
         self._smoothing = batches.smoothing
-        self._evaluated: tuple[int, Row] | None = None
+        self._evaluated: tuple[int, LogRow] | None = None
         self.last = last_checkpoint(self.output_dir)
         folder = corpus_folder(files.inputs)
         beside = Beside(files.init_checkpoint)
@@ -115,7 +116,7 @@ class PretrainingSession:
         self,
         *,
         evaluate: bool = False,
-        on_row: Callable[[Row], None] = lambda row: None,
+        on_row: Callable[[LogRow], None] = lambda row: None,
         on_resume: Callable[[int], None] = lambda step: None,
         progress: bool = True,
     ) -> Outcome:
@@ -132,7 +133,7 @@ class PretrainingSession:
         """
         from bert_tf.training.pretraining.pretrain import pretrain
 
-        def noted(row: Row) -> None:
+        def noted(row: LogRow) -> None:
             if found := {name[5:]: x for name, x in row.items() if name.startswith("eval_")}:
                 self._evaluated = int(row["step"]), found
             on_row(row)
