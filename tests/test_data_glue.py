@@ -53,7 +53,7 @@ def labels_of(name):
 def made(name, split, layout, count=5):
     """A file's text by positions alone; quotes are unbalanced, as in the originals."""
     text, pair, label, width, header = layout
-    lines = ["\t".join(TASKS[name].parts[split].columns)] if header else []
+    lines = ["\t".join(TASKS[name].files[split].columns)] if header else []
     for row in range(count):
         fields = [f"{row}" if i == 0 else f"field{i}" for i in range(width)]
         fields[text] = f'{split} "first {row}'
@@ -108,7 +108,7 @@ def test_each_task_in_its_layout(tmp_path, name, inside):
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers_are_those_published(name):
-    assert "\t".join(TASKS[name].parts["train"].columns) == HEADERS[name]
+    assert "\t".join(TASKS[name].files["train"].columns) == HEADERS[name]
 
 
 def test_names_in_any_spelling():
@@ -206,7 +206,7 @@ def test_what_is_not_there_is_named(tmp_path):
 
 
 def test_unlabelled_and_broken_lines_are_told(tmp_path):
-    lines = ["\t".join(TASKS["qqp"].parts["train"].columns)]
+    lines = ["\t".join(TASKS["qqp"].files["train"].columns)]
     lines += [f"{i}\t1\t2\tis it {i}?\twas it {i}?\t{i % 2}" for i in range(40)]
     lines[5] = "4\t1\t2\tis it"
     lines[9] = "8\t1\t2\tis it 8?\twas it 8?\t-"

@@ -27,10 +27,10 @@ class TrainingStep:
         model: a functional model.
         loss: see `Loss`.
         optimizer: a Keras optimizer; built here if it is not.
-        parts: in how many equal parts the rows of a batch are computed, one after another, to
-            save memory. Their gradients are added up before the optimizer gets them, so that a
-            step is that of one part: for that, the loss must be a sum over rows divided by what
-            `_totals` adds to a batch, as those of `losses` are.
+        accumulation: in how many equal parts the rows of a batch are computed, one after the
+            other, to save memory. Their gradients are added up before the optimizer gets them, so
+            that a step is that of one part: for that, the loss must be a sum over rows divided by
+            what `_totals` adds to a batch, as those of `losses` are.
         distribution: the devices that the rows of each part are divided among; the loss must be
             as for parts. Model and optimizer are made in its scope. Evaluation and prediction may
             run on one device.
@@ -45,7 +45,7 @@ class TrainingStep:
         model: keras.Model,
         loss: Loss,
         optimizer: keras.optimizers.Optimizer,
-        parts: int = 1,
+        accumulation: int = 1,
         distribution: Distribution | None = None,
     ):
         name = keras.backend.backend()
@@ -60,7 +60,7 @@ class TrainingStep:
         if not optimizer.built:
             with self.distribution.scope():
                 optimizer.build(model.trainable_variables)
-        self.parts = parts
+        self.accumulation = accumulation
         self._names = [tensor.name for tensor in model.inputs]
         self._engine = engine_for(model, loss, optimizer, self.distribution)
         self._longest = min(
@@ -77,15 +77,15 @@ class TrainingStep:
         self._check(batch)
         rows = len(next(iter(batch.values())))
         if several := self.distribution.count > 1:
-            self.distribution.check(rows, self.parts)
-        if self.parts == 1:
+            self.distribution.check(rows, self.accumulation)
+        if self.accumulation == 1:
             return self._engine.train({**batch, **_totals(batch)} if several else batch)
-        if rows % self.parts:
+        if rows % self.accumulation:
             raise BertError(
-                f"a batch of {rows} rows cannot be computed in {self.parts} equal parts; choose a "
-                f"batch size that {self.parts} divides."
+                f"a batch of {rows} rows cannot be computed in {self.accumulation} equal parts; "
+                f"choose a batch size that {self.accumulation} divides."
             )
-        size, totals = rows // self.parts, _totals(batch)
+        size, totals = rows // self.accumulation, _totals(batch)
         return self._engine.train_parts(
             [
                 {**{name: x[at : at + size] for name, x in batch.items()}, **totals}

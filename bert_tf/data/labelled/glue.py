@@ -21,7 +21,7 @@ from bert_tf.data.labelled.texts import LabelledTexts, Task
 from bert_tf.errors import BertError
 
 
-class Part(NamedTuple):
+class SplitFile(NamedTuple):
     """A file of a task: its name, with `{language}` where it has one, and its columns.
 
     `columns` are all names in order, if its first line has them; `text`, `pair` and `label` names,
@@ -45,7 +45,7 @@ class GlueTask:
 
     folder: str
     labels: tuple[str, ...]
-    parts: Mapping[str, Part]
+    files: Mapping[str, SplitFile]
     kind: Task = "classes"
 
 
@@ -53,10 +53,10 @@ def _columns(names: str) -> tuple[str, ...]:
     return tuple(names.split("|"))
 
 
-def _three(train: Part, columns: str, text: Column | None = None) -> dict[str, Part]:
+def _three(train: SplitFile, columns: str, text: Column | None = None) -> dict[str, SplitFile]:
     """Train and dev of one layout, and a test file of these columns, without labels."""
     text = train.text if text is None else text
-    test = Part("test.tsv", _columns(columns), text, train.pair)
+    test = SplitFile("test.tsv", _columns(columns), text, train.pair)
     return {"train": train, "dev": train._replace(file="dev.tsv"), "test": test}
 
 
@@ -76,21 +76,23 @@ _ENTAILED = ("entailment", "not_entailment")
 _NLI = ("contradiction", "entailment", "neutral")
 
 
-def _pair(columns: str, file: str = "train.tsv") -> Part:
+def _pair(columns: str, file: str = "train.tsv") -> SplitFile:
     """A file whose last three columns are the texts and the label."""
     names = _columns(columns)
-    return Part(file, names, *names[-3:])
+    return SplitFile(file, names, *names[-3:])
 
 
-def _mnli(file: str, *labels: str) -> Part:
+def _mnli(file: str, *labels: str) -> SplitFile:
     names = (*_columns(_MNLI), *labels)
-    return Part(file, names, "sentence1", "sentence2", labels[-1] if labels else None)
+    return SplitFile(file, names, "sentence1", "sentence2", labels[-1] if labels else None)
 
 
 _MNLI_DEV = ("label1", "label2", "label3", "label4", "label5", "gold_label")
-_SST2_TRAIN = Part("train.tsv", ("sentence", "label"), "sentence", None, "label")
-_MRPC_TRAIN = Part("train.tsv", _columns(f"Quality|{_MRPC}"), "#1 String", "#2 String", "Quality")
-_XNLI_DEV = Part("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label")
+_SST2_TRAIN = SplitFile("train.tsv", ("sentence", "label"), "sentence", None, "label")
+_MRPC_TRAIN = SplitFile(
+    "train.tsv", _columns(f"Quality|{_MRPC}"), "#1 String", "#2 String", "Quality"
+)
+_XNLI_DEV = SplitFile("xnli.dev.tsv", _columns(_XNLI), "sentence1", "sentence2", "gold_label")
 _MNLI_PARTS = {
     "train": _mnli("train.tsv", "label1", "gold_label"),
     "dev": _mnli("dev_matched.tsv", *_MNLI_DEV),
@@ -108,7 +110,9 @@ _XNLI_PARTS = {
 TASKS: Mapping[str, GlueTask] = {
     # Without a header: source, label, the authors' mark, sentence.
     "cola": GlueTask(
-        "CoLA", _BINARY, _three(Part("train.tsv", (), 3, None, 1), "index|sentence", "sentence")
+        "CoLA",
+        _BINARY,
+        _three(SplitFile("train.tsv", (), 3, None, 1), "index|sentence", "sentence"),
     ),
     "sst2": GlueTask("SST-2", _BINARY, _three(_SST2_TRAIN, "index|sentence")),
     "mrpc": GlueTask("MRPC", _BINARY, _three(_MRPC_TRAIN, f"index|{_MRPC}")),
@@ -133,7 +137,7 @@ _XNLI_FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0")  # as the two downloads unpack
 class GlueData(NamedTuple):
     """What was read of a task, `name` as in `TASKS`.
 
-    Split to its rows, in the order of `GlueTask.parts`, with the task's `label_names`; split to
+    Split to its rows, in the order of `GlueTask.files`, with the task's `label_names`; split to
     what was wrong; and remarks on what is not as in GLUE.
     """
 
@@ -194,16 +198,16 @@ def read_glue(
     """
     key, task = task_named(name)
     folder = pathlib.Path(data_dir)
-    parts, paths = _find_files(folder, key, task, language)
-    wanted = splits or tuple(split for split in parts if split in paths)
-    missing = [parts[s].file if s in parts else s for s in wanted if s not in paths]
+    files, paths = _find_files(folder, key, task, language)
+    wanted = splits or tuple(split for split in files if split in paths)
+    missing = [files[s].file if s in files else s for s in wanted if s not in paths]
     if missing or not wanted:
-        files = ", ".join(part.file for part in parts.values())
+        known = ", ".join(one.file for one in files.values())
         lack = f"no {missing[0]}" if missing else "none of its files"
-        raise BertError(f"{folder} has {lack}; for {task.folder} it holds {files}")
+        raise BertError(f"{folder} has {lack}; for {task.folder} it holds {known}")
     data = GlueData(key, {}, {}, [])
     for split in wanted:
-        part, header = _layout_of(paths[split], parts[split], parts["train"], data.remarks)
+        part, header = _layout_of(paths[split], files[split], files["train"], data.remarks)
         role: Role = "train" if split == "train" else "evaluate"
         if part.label is None:
             role = "predict"
@@ -225,33 +229,33 @@ def read_glue(
 
 def _find_files(
     folder: pathlib.Path, key: str, task: GlueTask, language: str
-) -> tuple[dict[str, Part], dict[str, pathlib.Path]]:
+) -> tuple[dict[str, SplitFile], dict[str, pathlib.Path]]:
     """The parts of a task in the layout that is there, and the files that are there."""
-    parts = {s: p._replace(file=p.file.format(language=language)) for s, p in task.parts.items()}
-    paths = _paths(folder, key, task, parts)
+    files = {s: p._replace(file=p.file.format(language=language)) for s, p in task.files.items()}
+    paths = _paths(folder, key, task, files)
     if key == "mrpc" and "train" not in paths:
         raw = _paths(folder, key, task, _RAW_MRPC)
         if "train" in raw or (raw and not paths):
             return dict(_RAW_MRPC), raw
-    return parts, paths
+    return files, paths
 
 
 def _paths(
-    folder: pathlib.Path, key: str, task: GlueTask, parts: Mapping[str, Part]
+    folder: pathlib.Path, key: str, task: GlueTask, files: Mapping[str, SplitFile]
 ) -> dict[str, pathlib.Path]:
     """The files that are there, in the folder itself, or in the task's folder within it."""
     inner = _XNLI_FOLDERS if key == "xnli" else ("",)
     folders = [root / name for root in (folder, folder / task.folder) for name in inner]
     found = {
         split: next(filter(pathlib.Path.is_file, (f / part.file for f in folders)), None)
-        for split, part in parts.items()
+        for split, part in files.items()
     }
     return {split: path for split, path in found.items() if path is not None}
 
 
 def _layout_of(
-    path: pathlib.Path, part: Part, train: Part, remarks: list[str]
-) -> tuple[Part, bool]:
+    path: pathlib.Path, part: SplitFile, train: SplitFile, remarks: list[str]
+) -> tuple[SplitFile, bool]:
     """The part, and whether the file has a line of names; without one, columns are numbers."""
     first = [str(field).strip() for field in Table(path, _PLAIN).sample[0].fields]
     names = part.columns
@@ -271,7 +275,7 @@ def _layout_of(
         )
     remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
     numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
-    return Part(part.file, (), *numbers), False
+    return SplitFile(part.file, (), *numbers), False
 
 
 def _apart(
