@@ -64,6 +64,8 @@ bert_tf.models.builders: build_span_model -> bert_tf.models.heads.span
 bert_tf.models.heads: ClassifierLayout Heads OUTPUTS POOLINGS -> bert_tf.models.layout
 bert_tf.models.heads: TITLES -> bert_tf.heads
 bert_tf.report.judgement -> bert_tf.report.pretraining_evaluation
+bert_tf.runtime.cache -> bert_tf.runtime.openvino
+bert_tf.runtime.graph_predictor -> bert_tf.runtime.openvino
 bert_tf.tasks.estimator -> bert_tf.integrations.scikit_learn
 bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing

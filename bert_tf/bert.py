@@ -297,7 +297,7 @@ class Bert:
         needed = self.heads.of_model(model, options)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
-            from bert_tf.runtime.graph_predictor import GraphPredictor
+            from bert_tf.runtime.openvino import GraphPredictor
 
             recipe = f"{model} {sorted(options.items())}"
             data = self.config, needed, self._weights, values or {}, self.precision

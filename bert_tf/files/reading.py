@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -57,3 +58,15 @@ def read_object(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BertError(f"{name} holds a {type(values).__name__}, no object.")
     return values
+
+
+def read_sealed(path: str | os.PathLike[str], magic: bytes) -> memoryview | None:
+    """What `write_sealed` wrote; None if there is nothing, or it is damaged or another's."""
+    try:
+        with open(path, "rb") as file:
+            whole = memoryview(file.read())
+    except OSError:
+        return None
+    start = len(magic) + hashlib.sha256().digest_size
+    content = whole[start:]
+    return content if whole[:start] == magic + hashlib.sha256(content).digest() else None
