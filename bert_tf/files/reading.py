@@ -14,6 +14,35 @@ from bert_tf.errors import BertError
 MOST_BYTES = 64 << 20
 """Far more than any file of settings, labels or notes has."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of what Git leaves in a checkout where Git-LFS did not fetch the file."""
+LFS = (
+    "is a Git-LFS pointer, three lines of text and not the file itself: run `git lfs pull` in that "
+    "repository."
+)
+_PAGE = (
+    "is a web page saved in place of the file: the download went wrong, or needed a login. "
+    "Download it again."
+)
+
+
+def head_of(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file, at most 512; none if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(512)
+    except OSError:
+        return b""
+
+
+def stand_in(path: str | os.PathLike[str]) -> str | None:
+    """What was saved in a file's place, and what to do: `LFS`, or a clause on a web page."""
+    head = head_of(path)
+    if head.startswith(LFS_POINTER):
+        return LFS
+    page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml"))
+    return _PAGE if page else None
+
 
 def parse_json(text: str | bytes) -> Any:
     """As `json.loads`; nesting too deep for Python is a `ValueError` like other faults.

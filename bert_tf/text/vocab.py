@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import parse_json, reading
+from bert_tf.files.reading import LFS, LFS_POINTER, parse_json, reading
 from bert_tf.files.whole import write_whole
 from bert_tf.text.exact import split_words
 
@@ -19,8 +19,6 @@ SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 
 NO_PIECE = "[unused]"
 """Shown for an id past the last line: embedding tables are often padded to a round number."""
-
-_LFS_POINTER = b"version https://git-lfs"
 
 
 class Vocabulary:
@@ -172,10 +170,8 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
     """Splits the file like the original reader: only LF ends a line, CR vanishes anywhere."""
     if not raw.strip():
         raise BertError(f"{source} is empty; copy vocab.txt from the model's release again.")
-    if raw.startswith(_LFS_POINTER):
-        raise BertError(
-            f"{source} is a Git-LFS pointer, no file: run `git lfs pull` there, or download it."
-        )
+    if raw.startswith(LFS_POINTER):
+        raise BertError(f"{source} {LFS}")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BertError(f"{source} is UTF-16; a vocab.txt is UTF-8: convert it.")
     try:
