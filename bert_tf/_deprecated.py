@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from bert_tf.batching.buckets import Batch, bucket_length, bucket_lengths
+from bert_tf.batching.buckets import bucket_length, bucket_lengths
+from bert_tf.batching.predict import Batch
 from bert_tf.data.labelled import reading
 from bert_tf.data.labelled.cleaning import clean
 from bert_tf.data.labelled.problems import Policy, Tally

@@ -71,9 +71,10 @@ bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing
 bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
 bert_tf.text.batching -> bert_tf.batching.buckets
+bert_tf.text.batching: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text.batching: ItemBatch batches_by_length in_order stream_batches -> bert_tf._deprecated
-bert_tf.text: BUCKETS Batch batches_of_like_length bucket_length bucket_lengths ->
-    bert_tf.batching.buckets
+bert_tf.text: BUCKETS bucket_length bucket_lengths -> bert_tf.batching.buckets
+bert_tf.text: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated
 bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence

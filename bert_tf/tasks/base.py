@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
-from bert_tf.batching.predict import Extra, predict_all
-from bert_tf.batching.rows import PackedRows
+from bert_tf.batching.predict import Extra, PackedRows, predict_all
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.options import ROWS
