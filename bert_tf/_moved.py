@@ -24,6 +24,8 @@ bert_tf.checkpoint.*: archive catalog download fetch locate partial store -> ber
 bert_tf.checkpoint.convert -> bert_tf.export.convert
 bert_tf.checkpoint.lock -> bert_tf.files.locks
 bert_tf.checkpoint.progress -> bert_tf.files.progress
+bert_tf.checkpoint.report -> bert_tf.checkpoint.names
+bert_tf.checkpoint.slots -> bert_tf.checkpoint.names
 bert_tf.checkpoint: CheckpointFiles locate -> bert_tf.hub.locate
 bert_tf.checkpoint: ConvertReport convert_checkpoint -> bert_tf.export.convert
 bert_tf.checkpoint: EMBEDDED Installed embedded find installed -> bert_tf.hub.store

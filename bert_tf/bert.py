@@ -14,8 +14,7 @@ import numpy as np
 
 from bert_tf import backend
 from bert_tf.checkpoint.dtypes import FLOATS
-from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
-from bert_tf.checkpoint.report import LoadReport
+from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import MODELS
