@@ -68,10 +68,14 @@ bert_tf.models.heads: TITLES -> bert_tf.heads
 bert_tf.report.judgement -> bert_tf.report.pretraining_evaluation
 bert_tf.runtime.cache -> bert_tf.runtime.openvino
 bert_tf.runtime.graph_predictor -> bert_tf.runtime.openvino
+bert_tf.tasks.asking -> bert_tf.tasks.fill_mask
 bert_tf.tasks.estimator -> bert_tf.integrations.scikit_learn
 bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing
 bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
+bert_tf.tasks.results -> bert_tf.tasks.masked_text
+bert_tf.tasks.results: ClassifyResult -> bert_tf.tasks.classify
+bert_tf.tasks.results: NextSentenceResult -> bert_tf.tasks.next_sentence
 bert_tf.text.batching -> bert_tf.batching.buckets
 bert_tf.text.batching: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text.batching: ItemBatch batches_by_length in_order stream_batches -> bert_tf._deprecated

@@ -18,7 +18,6 @@ from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
 from bert_tf.files.whole import check_output
 from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
-from bert_tf.tasks.results import FORMATS
 
 if TYPE_CHECKING:
     from bert_tf.bert import Bert
@@ -50,7 +49,7 @@ def add_prediction_arguments(parser: Parser) -> None:
     )
     parser.text("output", "file for the results, which --predict resumes (standard output)")
     format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
-    parser.text("output_format", format, choices=FORMATS)
+    parser.text("output_format", format, choices=("tsv", "jsonl"))
     parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
     threshold = "from which probability on a label is given, if a text can have several"
     parser.number("threshold", threshold, FRACTION, 0.5)

@@ -9,7 +9,6 @@ from bert_tf.batching.predict import Extra, PackedRows, predict_all
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.options import ROWS
-from bert_tf.tasks.streaming import stream_in_chunks
 from bert_tf.text import Packed, pack
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ class Task(Predicting, Generic[Item, Result]):
             errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result; also
                 that which is among the texts, for a row that could not be read.
         """
+        from bert_tf.tasks.streaming import stream_in_chunks
+
         return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
 
 
