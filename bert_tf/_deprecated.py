@@ -8,11 +8,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
-from bert_tf.batching.buckets import Batch, bucket_length, bucket_lengths
+from bert_tf.batching.buckets import bucket_length, bucket_lengths
+from bert_tf.batching.predict import Batch
 from bert_tf.data.labelled import reading
 from bert_tf.data.labelled.cleaning import clean
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.problems import Policy, Tally
-from bert_tf.data.labelled.reading import Layout, give_task
+from bert_tf.data.labelled.reading import give_task
 from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.text.packing import Packed, pack

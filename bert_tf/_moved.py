@@ -24,6 +24,8 @@ bert_tf.checkpoint.*: archive catalog download fetch locate partial store -> ber
 bert_tf.checkpoint.convert -> bert_tf.export.convert
 bert_tf.checkpoint.lock -> bert_tf.files.locks
 bert_tf.checkpoint.progress -> bert_tf.files.progress
+bert_tf.checkpoint.report -> bert_tf.checkpoint.names
+bert_tf.checkpoint.slots -> bert_tf.checkpoint.names
 bert_tf.checkpoint: CheckpointFiles locate -> bert_tf.hub.locate
 bert_tf.checkpoint: ConvertReport convert_checkpoint -> bert_tf.export.convert
 bert_tf.checkpoint: EMBEDDED Installed embedded find installed -> bert_tf.hub.store
@@ -64,15 +66,22 @@ bert_tf.models.builders: build_span_model -> bert_tf.models.heads.span
 bert_tf.models.heads: ClassifierLayout Heads OUTPUTS POOLINGS -> bert_tf.models.layout
 bert_tf.models.heads: TITLES -> bert_tf.heads
 bert_tf.report.judgement -> bert_tf.report.pretraining_evaluation
+bert_tf.runtime.cache -> bert_tf.runtime.openvino
+bert_tf.runtime.graph_predictor -> bert_tf.runtime.openvino
+bert_tf.tasks.asking -> bert_tf.tasks.fill_mask
 bert_tf.tasks.estimator -> bert_tf.integrations.scikit_learn
 bert_tf.tasks.estimator_base -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.estimator_base: Answers=FittedModel -> bert_tf.integrations.scikit_learn_base
 bert_tf.tasks.growing_file -> bert_tf.files.growing
 bert_tf.tasks.growing_file: check_output -> bert_tf.files.whole
+bert_tf.tasks.results -> bert_tf.tasks.masked_text
+bert_tf.tasks.results: ClassifyResult -> bert_tf.tasks.classify
+bert_tf.tasks.results: NextSentenceResult -> bert_tf.tasks.next_sentence
 bert_tf.text.batching -> bert_tf.batching.buckets
+bert_tf.text.batching: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text.batching: ItemBatch batches_by_length in_order stream_batches -> bert_tf._deprecated
-bert_tf.text: BUCKETS Batch batches_of_like_length bucket_length bucket_lengths ->
-    bert_tf.batching.buckets
+bert_tf.text: BUCKETS bucket_length bucket_lengths -> bert_tf.batching.buckets
+bert_tf.text: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated
 bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence

@@ -14,8 +14,7 @@ import numpy as np
 
 from bert_tf import backend
 from bert_tf.checkpoint.dtypes import FLOATS
-from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
-from bert_tf.checkpoint.report import LoadReport
+from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import MODELS
@@ -297,7 +296,7 @@ class Bert:
         needed = self.heads.of_model(model, options)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
-            from bert_tf.runtime.graph_predictor import GraphPredictor
+            from bert_tf.runtime.openvino import GraphPredictor
 
             recipe = f"{model} {sorted(options.items())}"
             data = self.config, needed, self._weights, values or {}, self.precision

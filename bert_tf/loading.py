@@ -13,8 +13,7 @@ import numpy as np
 from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
 from bert_tf.checkpoint.dtypes import FLOATS
-from bert_tf.checkpoint.names import check_shapes, labels_in, parts_in
-from bert_tf.checkpoint.report import LoadReport
+from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of

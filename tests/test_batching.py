@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from tiny_classifiers import head, write_bert
 
 import bert_tf.text
-from bert_tf.batching.buckets import batches_of_like_length, bucket_lengths
+from bert_tf.batching.buckets import bucket_lengths
 from bert_tf.batching.labels import IGNORED, label_batch, span_labels, token_labels
-from bert_tf.batching.predict import predict, predict_all
+from bert_tf.batching.predict import (
+    PackedRows,
+    batches_of_like_length,
+    predict,
+    predict_all,
+)
 from bert_tf.batching.ragged import Ragged
-from bert_tf.batching.rows import PackedRows, TokenizedTexts, Vectors
+from bert_tf.batching.rows import TokenizedTexts, Vectors
 from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.data.labelled.texts import LabelledTexts

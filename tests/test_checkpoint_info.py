@@ -9,7 +9,7 @@ from tiny_classifiers import LENGTH, head, tiny_texts, write_bert
 
 import bert_tf
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
-from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.errors import BertError
 from bert_tf.export.convert import convert_checkpoint

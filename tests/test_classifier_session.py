@@ -7,7 +7,7 @@ import pytest
 from tiny_classifiers import LENGTH, VOCAB, head, tiny_texts, write_bert
 
 import bert_tf
-from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Vocabulary

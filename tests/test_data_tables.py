@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from bert_tf._deprecated import stream_labelled
-from bert_tf.data.labelled.columns import choose_columns
+from bert_tf.data.labelled.columns import Layout, choose_columns
 from bert_tf.data.labelled.problems import Policy
-from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.reading import read_labelled
 from bert_tf.data.labelled.tables import Table, TableOptions
 from bert_tf.data.labelled.texts import show_place
 from bert_tf.errors import BertError

@@ -15,9 +15,8 @@ from bert_tf.errors import BertError
 from bert_tf.files import progress, reading, whole
 from bert_tf.files.growing import Extent, growing_file
 from bert_tf.files.locks import lock
-from bert_tf.files.reading import parse_json, read_object
+from bert_tf.files.reading import parse_json, read_object, read_sealed
 from bert_tf.files.whole import (
-    read_sealed,
     remove_unfinished,
     replacing,
     scratch_folder,

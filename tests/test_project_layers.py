@@ -2,9 +2,11 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import pathlib
+import runpy
 
 import pytest
 
@@ -184,3 +186,20 @@ def test_a_command_is_parsed_without_the_others(command, run_python):
     assert not {part(name) for name in ours} & COMMANDS[command]
     assert len(commands) == 1
     assert not heavy
+
+
+# What one sentence on OpenVINO needs: files in which code runs, and modules imported.
+NEEDED = {"mask": (40, 52), "nsp": (37, 48)}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="no openvino here")
+@pytest.mark.parametrize("command", NEEDED)
+def test_a_sentence_needs_few_files(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("BERT_TF_CACHE", str(tmp_path / "cache"))
+    imports = runpy.run_path(str(PACKAGE.parent / "benchmarks/imports.py"))
+    arguments = imports["cases"](str(tmp_path))[command]
+    for _ in range(2):  # the graph is kept from the second run on
+        seen = imports["measure"](arguments, str(tmp_path), "openvino")
+    assert seen["exit"] == 0
+    found = tuple(len(seen[part]) for part in ("executed", "imported"))
+    assert all(have <= most for have, most in zip(found, NEEDED[command], strict=True)), found

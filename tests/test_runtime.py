@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bert_tf
-from bert_tf.runtime import cache
+from bert_tf.runtime.openvino import keep, key, load_kept
 
 TINY = Path(__file__).parent / "golden/tiny_ckpt"
 PAIR = {
@@ -60,27 +60,27 @@ def test_a_predictor_by_name_is_the_model():
 
 
 def test_cache_keeps_whole_files_only(place):
-    name = cache.key("thing", ["a", 1])
-    assert cache.load(name) is None
-    cache.save(name, b"content")
-    assert cache.load(name) == b"content"
+    name = key("thing", ["a", 1])
+    assert load_kept(name) is None
+    keep(name, b"content")
+    assert load_kept(name) == b"content"
     assert [path.name for path in place.iterdir()] == [name]
     path = place / name
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:5], b"", whole[:-1] + b"X", b"other" + whole):
         path.write_bytes(damaged)
-        assert cache.load(name) is None
-    assert cache.key("thing", ["a", 2]) != name != cache.key("other", ["a", 1])
+        assert load_kept(name) is None
+    assert key("thing", ["a", 2]) != name != key("other", ["a", 1])
 
 
 def test_cache_switched_off_or_not_writable(place, monkeypatch, tmp_path):
     monkeypatch.setenv("BERT_TF_CACHE", "0")
-    cache.save("x", b"content")
-    assert cache.load("x") is None
+    keep("x", b"content")
+    assert load_kept("x") is None
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BERT_TF_CACHE", str(tmp_path / "file"))
-    cache.save("x", b"content")  # done without
-    assert cache.load("x") is None
+    keep("x", b"content")  # done without
+    assert load_kept("x") is None
     assert not place.exists()
 
 

@@ -14,9 +14,9 @@ from tiny_classifiers import LENGTH, head, scores_by_hand, write_bert
 
 import bert_tf
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.prediction_rows import PredictionRow, PredictionRows, about_rows
 from bert_tf.data.labelled.problems import Policy
-from bert_tf.data.labelled.reading import Layout
 from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.errors import BertError
 from bert_tf.files import growing

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bert_tf._deprecated import batches_by_length, in_order, stream_batches
-from bert_tf.batching.buckets import BUCKETS, Batch, bucket_length, bucket_lengths
+from bert_tf.batching.buckets import BUCKETS, bucket_length, bucket_lengths
+from bert_tf.batching.predict import Batch
 from bert_tf.errors import BertError
 
 

@@ -1,12 +1,12 @@
 from .buckets import BUCKETS as BUCKETS
-from .buckets import Batch as Batch
-from .buckets import batches_of_like_length as batches_of_like_length
 from .buckets import bucket_length as bucket_length
 from .buckets import bucket_lengths as bucket_lengths
 from .buckets import choose_buckets as choose_buckets
 from .labels import span_labels as span_labels
 from .labels import token_labels as token_labels
 from .lengths import LengthHistogram as LengthHistogram
+from .predict import Batch as Batch
+from .predict import batches_of_like_length as batches_of_like_length
 from .predict import predict as predict
 from .predict import predict_all as predict_all
 from .ragged import Ragged as Ragged

@@ -1,16 +1,14 @@
-"""Batches of rows of like length, and the few lengths that rows are padded to."""
+"""The few lengths that rows are padded to."""
 
 from __future__ import annotations
 
 import bisect
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.options import ROWS
 
 BUCKETS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """The lengths that rows are padded to: two to each doubling, as XLA compiles the model again for
@@ -19,18 +17,6 @@ tokens; with doublings alone it is 41 to 47 %."""
 
 _MOST_BUCKETS = 6
 _BUCKET_WORTH = 0.01  # fraction of all positions that one more length must spare
-
-
-class Batch(NamedTuple):
-    """Rows that run through the model together.
-
-    Attributes:
-        indices: their positions in the input order.
-        length: the length to pad them to.
-    """
-
-    indices: tuple[int, ...]
-    length: int
 
 
 @functools.cache
@@ -60,46 +46,6 @@ def bucket_length(length: int, max_positions: int = 512) -> int:
         )
     buckets = bucket_lengths(max_positions)
     return buckets[bisect.bisect_left(buckets, length)]
-
-
-def batches_of_like_length(
-    lengths: Sequence[int] | np.ndarray, batch_size: int = 32, buckets: Sequence[int] | None = None
-) -> list[Batch]:
-    """Groups rows of nearly the same length, so that little is padded.
-
-    Args:
-        lengths: tokens of each row, [CLS] and [SEP] counted.
-        batch_size: most rows in a batch; all batches but the last have as many.
-        buckets: lengths to pad to, ascending, where few shapes are wanted; else each batch is as
-            long as its longest row, for backends that compile once for all shapes.
-
-    Returns:
-        Batches in which each index occurs once, the longest first, so that lack of memory shows
-        at once. `results[i]` is of row `indices[i]`.
-
-    Raises:
-        BertError: `batch_size` is not positive, or a row is longer than all buckets.
-
-    Example:
-        >>> for batch in batches_of_like_length([5, 40, 16, 17, 3], 2):
-        ...     print(batch)
-        Batch(indices=(1, 3), length=40)
-        Batch(indices=(2, 0), length=16)
-        Batch(indices=(4,), length=3)
-        >>> [batch.length for batch in batches_of_like_length([5, 40, 16, 17, 3], 2, (16, 48))]
-        [48, 16, 16]
-    """
-    ROWS.check("batch_size", batch_size)
-    lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable").tolist()
-    longest = [int(lengths[index]) for index in order[::batch_size]]
-    if buckets is not None and longest:
-        check_buckets(buckets, longest[0])
-        longest = [buckets[bisect.bisect_left(buckets, length)] for length in longest]
-    return [
-        Batch(tuple(order[number * batch_size : (number + 1) * batch_size]), length)
-        for number, length in enumerate(longest)
-    ]
 
 
 def check_buckets(buckets: Sequence[int], longest: int) -> tuple[int, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bert_tf.batching.buckets import batches_of_like_length, bucket_lengths
-from bert_tf.batching.rows import Rows
+from bert_tf.options import ROWS
+from bert_tf.text.packing import Packed, pad_batch
+
+if TYPE_CHECKING:
+    from bert_tf.batching.rows import Rows
 
 Run = Callable[[dict[str, np.ndarray]], Any]
 """A compiled model, such as a `bert_tf.runtime.Predictor`: numpy arrays by name in; one array, or
@@ -18,6 +23,89 @@ shape is compiled again, so that few should occur."""
 
 Extra = np.ndarray | Sequence[Sequence[int]]
 """A further input: an array (rows, n), or for each row integers, padded with 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRows:
+    """Rows that are packed already, such as those that a task asks.
+
+    Attributes:
+        packed: what `bert_tf.text.pack` gave.
+        max_seq_length: no row is longer.
+    """
+
+    packed: Sequence[Packed]
+    max_seq_length: int
+    key = ""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.packed)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Positions of each row, int64 (rows,)."""
+        return np.array([len(row.token_ids) for row in self.packed])
+
+    def inputs(
+        self, rows: np.ndarray, length: int, height: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """`token_input` and `seg_input`; see `bert_tf.text.pad_batch`."""
+        return pad_batch([self.packed[row] for row in rows], length, batch_size=height)
+
+
+class Batch(NamedTuple):
+    """Rows that run through the model together.
+
+    Attributes:
+        indices: their positions in the input order.
+        length: the length to pad them to.
+    """
+
+    indices: tuple[int, ...]
+    length: int
+
+
+def batches_of_like_length(
+    lengths: Sequence[int] | np.ndarray, batch_size: int = 32, buckets: Sequence[int] | None = None
+) -> list[Batch]:
+    """Groups rows of nearly the same length, so that little is padded.
+
+    Args:
+        lengths: tokens of each row, [CLS] and [SEP] counted.
+        batch_size: most rows in a batch; all batches but the last have as many.
+        buckets: lengths to pad to, ascending, where few shapes are wanted; else each batch is as
+            long as its longest row, for backends that compile once for all shapes.
+
+    Returns:
+        Batches in which each index occurs once, the longest first, so that lack of memory shows
+        at once. `results[i]` is of row `indices[i]`.
+
+    Raises:
+        BertError: `batch_size` is not positive, or a row is longer than all buckets.
+
+    Example:
+        >>> for batch in batches_of_like_length([5, 40, 16, 17, 3], 2):
+        ...     print(batch)
+        Batch(indices=(1, 3), length=40)
+        Batch(indices=(2, 0), length=16)
+        Batch(indices=(4,), length=3)
+        >>> [batch.length for batch in batches_of_like_length([5, 40, 16, 17, 3], 2, (16, 48))]
+        [48, 16, 16]
+    """
+    ROWS.check("batch_size", batch_size)
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable").tolist()
+    longest = [int(lengths[index]) for index in order[::batch_size]]
+    if buckets is not None and longest:
+        from bert_tf.batching.buckets import check_buckets
+
+        check_buckets(buckets, longest[0])
+        longest = [buckets[bisect.bisect_left(buckets, length)] for length in longest]
+    return [
+        Batch(tuple(order[number * batch_size : (number + 1) * batch_size]), length)
+        for number, length in enumerate(longest)
+    ]
 
 
 def predict(
@@ -57,6 +145,8 @@ def predict(
     fixed = bool(getattr(run, "fixed_shapes", False))
     height = None if buckets is None else batch_size
     if buckets is None and fixed:
+        from bert_tf.batching.buckets import bucket_lengths
+
         buckets = bucket_lengths(rows.max_seq_length)
     for indices, length in batches_of_like_length(rows.lengths, batch_size, buckets):
         numbers = np.array(indices)
@@ -87,7 +177,6 @@ def predict_all(
         BertError: as `run` does.
 
     Example:
-        >>> from bert_tf.batching.rows import PackedRows
         >>> from bert_tf.text import Packed
         >>> rows = PackedRows([Packed([2, 9, 3], [0] * 3), Packed([2, 7, 8, 3], [0] * 4)], 8)
         >>> run = lambda inputs: {"sum": inputs["token_input"].sum(1), "ids": inputs["token_input"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from bert_tf.batching.ragged import Ragged
-from bert_tf.text.packing import Packed, Window, best_windows, pad_batch
+from bert_tf.text.packing import Window, best_windows
 
 
 class Rows(Protocol):
@@ -141,35 +140,6 @@ class TokenizedTexts:
     def window_start(self, row: int) -> int:
         """Index of a row's first token among those of its text."""
         return 0 if self.window_starts is None else int(self.window_starts[row])
-
-
-@dataclass(frozen=True, eq=False)
-class PackedRows:
-    """Rows that are packed already, such as those that a task asks.
-
-    Attributes:
-        packed: what `bert_tf.text.pack` gave.
-        max_seq_length: no row is longer.
-    """
-
-    packed: Sequence[Packed]
-    max_seq_length: int
-    key = ""
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.packed)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Positions of each row, int64 (rows,)."""
-        return np.array([len(row.token_ids) for row in self.packed])
-
-    def inputs(
-        self, rows: np.ndarray, length: int, height: int | None = None
-    ) -> dict[str, np.ndarray]:
-        """`token_input` and `seg_input`; see `bert_tf.text.pad_batch`."""
-        return pad_batch([self.packed[row] for row in rows], length, batch_size=height)
 
 
 @dataclass(frozen=True, eq=False)

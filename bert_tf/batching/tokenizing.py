@@ -17,7 +17,8 @@ from bert_tf.batching.ragged import ends_of
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER, hears
-from bert_tf.files.whole import read_sealed, write_sealed
+from bert_tf.files.reading import read_sealed
+from bert_tf.files.whole import write_sealed
 from bert_tf.text import BertTokenizer, pack, windows
 
 _FORMAT = 1  # of the cached file, and of what the tokenizer makes of a text

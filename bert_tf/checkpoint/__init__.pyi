@@ -1,9 +1,9 @@
 from .bundle import TensorInfo as TensorInfo
 from .bundle import TensorPart as TensorPart
+from .names import is_slot as is_slot
+from .names import is_training_state as is_training_state
 from .reader import CheckpointReader as CheckpointReader
 from .reader import allocate as allocate
 from .release import write_release as write_release
-from .slots import is_slot as is_slot
-from .slots import is_training_state as is_training_state
 from .writer import CheckpointWriter as CheckpointWriter
 from .writer import write_checkpoint as write_checkpoint

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bert_tf.checkpoint import dtypes, foreign, proto, table
+from bert_tf.checkpoint import dtypes, proto, table
 from bert_tf.errors import BertError
+from bert_tf.files.reading import LFS, stand_in
 
 _MAX_SLICES = 1024  # parts of one variable; keeps the check for overlaps short
 _MAX_DIMS = 64  # numpy's limit
@@ -71,9 +72,10 @@ def read_index(prefix: str) -> tuple[int, dict[bytes, bytes]]:
         BertError: it is missing, damaged, or of a kind that cannot be read.
     """
     path = prefix + ".index"
-    if os.path.isfile(path) and (foreign.is_lfs_pointer(path) or os.path.getsize(path) == 0):
-        what = foreign.describe(path) or "is empty: copy or download it again."
-        raise BertError(f"{path} {what}")
+    if stand_in(path) == LFS:
+        raise BertError(f"{path} {LFS}")
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        raise BertError(f"{path} is empty: copy or download it again.")
     entries = table.read_table(path)
     header = entries.pop(b"", None)
     if header is None:

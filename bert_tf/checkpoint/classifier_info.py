@@ -44,7 +44,7 @@ class ClassifierInfo:
         stride: tokens from the start of a window to that of the next, where longer texts are
             read in windows; None where they are cut.
         table: how the table was read that it was trained on, as JSON of
-            `bert_tf.data.labelled.reading.Layout`; None if it was no table.
+            `bert_tf.data.labelled.columns.Layout`; None if it was no table.
 
     Raises:
         BertError: the values do not fit one another.

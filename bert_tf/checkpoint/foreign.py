@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 
 from bert_tf.checkpoint.table import has_footer
+from bert_tf.files.reading import head_of, stand_in
 
 _NO_ORIGINAL = (
     "bert_tf reads Google's original format: bert_config.json, vocab.txt and "
     "bert_model.ckpt.index with its bert_model.ckpt.data-* files. "
 )
 _ADVICE = {
-    "lfs": "is a Git-LFS pointer, three lines of text and not the file itself: run `git lfs pull` "
-    "in that repository.",
-    "html": "is a web page saved in place of the file: the download went wrong, or needed a "
-    "login. Download it again.",
     "hdf5": "is an HDF5 file (Keras weights, or Hugging Face's tf_model.h5). " + _NO_ORIGINAL,
     "keras": f"is a Keras file. {_NO_ORIGINAL}Open a .keras file that bert_tf saved with `import "
     "bert_tf, keras; keras.saving.load_model(path)`; or pass the checkpoint it came from.",
@@ -46,38 +43,21 @@ _SUFFIXES = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suf
 _WEIGHTS = (".h5", ".keras", ".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".onnx", ".ckpt")
 
 
-def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is what Git leaves in the checkout when Git-LFS did not fetch it."""
-    return _head(path).startswith(b"version https://git-lfs")
-
-
-def describe(path: str | os.PathLike[str]) -> str | None:
+def describe(path: str) -> str | None:
     """What the file or folder is, if it is something known that is not ours, and what to do.
 
     A clause to put after the path ("is a Git-LFS pointer ..."), or None. The content decides; the
     name only where the content says nothing.
     """
-    path = os.fspath(path)
-    if os.path.isdir(path):
-        return _describe_folder(path)
-    return _ADVICE.get(_kind(path) or "")
+    return _describe_folder(path) if os.path.isdir(path) else _advice(path)
 
 
-def _head(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(512)
-    except OSError:
-        return b""
+def _advice(path: str) -> str | None:
+    return stand_in(path) or _ADVICE.get(_kind(path) or "")
 
 
 def _kind(path: str) -> str | None:
-    head = _head(path)
-    text = head.lstrip().lower()
-    if is_lfs_pointer(path):
-        return "lfs"
-    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "html"
+    head = head_of(path)
     if head.startswith(b"\x89HDF\r\n"):
         return "hdf5"
     if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"\xfd7zXZ")) or head[257:262] == b"ustar":
@@ -120,6 +100,6 @@ def _describe_folder(path: str) -> str | None:
         return _ADVICE["savedmodel"]
     for name in names:
         # A .ckpt may be V1.
-        if name.endswith(_WEIGHTS) and (kind := _kind(os.path.join(path, name))):
-            return f"holds {name}, which {_ADVICE[kind]}"
+        if name.endswith(_WEIGHTS) and (advice := _advice(os.path.join(path, name))):
+            return f"holds {name}, which {advice}"
     return None

@@ -1,13 +1,24 @@
-"""Which parts of a model the tensors of a checkpoint make, and whether they fit its config."""
+"""What a checkpoint's tensors are to a model, by their names; and what became of them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 from bert_tf.errors import BertError
-from bert_tf.heads import HEADS, PARTS, Weight
+from bert_tf.heads import HEADS, PARTS, TITLES, Weight
 
 _ADVICE = "Pass the bert_config.json that belongs to this checkpoint (config=..., --config)."
+
+STEP = "global_step"
+"""The number of steps trained so far, an int64 scalar, in training checkpoints."""
+
+ADAM_M, ADAM_V = "/adam_m", "/adam_v"
+"""Endings of the running mean of a variable's gradient and of its square (google-research/bert,
+optimization.py; the LAMB optimizer of ALBERT and others keeps the same names)."""
+
+_SLOTS = (ADAM_M, ADAM_V, "/lamb_m", "/lamb_v", "/Adam", "/Adam_1", "/Momentum", "/Adagrad")
+_SCALARS = ("beta1_power", "beta2_power")  # of tf.train.AdamOptimizer
 
 
 def parts_in(names: Iterable[str]) -> set[str]:
@@ -18,6 +29,20 @@ def parts_in(names: Iterable[str]) -> set[str]:
     part = {row.original: head.name for head in PARTS.values() for row in head.weights}
     layered = "bert/encoder/layer_"
     return {part.get(name, "encoder") for name in names if name in part or name.startswith(layered)}
+
+
+def is_slot(name: str) -> bool:
+    """Whether the tensor belongs to the optimizer and not to the model.
+
+    >>> is_slot("bert/pooler/dense/kernel/adam_m"), is_slot("bert/pooler/dense/kernel")
+    (True, False)
+    """
+    return name.endswith(_SLOTS) or name in _SCALARS
+
+
+def is_training_state(name: str) -> bool:
+    """Whether it is a slot or the step: what a training checkpoint has more than a release."""
+    return is_slot(name) or name == STEP
 
 
 def labels_in(shapes: Mapping[str, tuple[int, ...]], heads: Iterable[str]) -> dict[str, int]:
@@ -62,6 +87,46 @@ def check_shapes(
                 f"config (num_hidden_layers) {name.split('/')[2]} does not exist. {_ADVICE}"
             )
     return [name for name in promised if name not in shapes]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's tensors.
+
+    Args:
+        checkpoint: the prefix that was read.
+        read: names of the tensors that are in the model now.
+        slots: optimizer slots and the step counter that the file also holds.
+        unused: other tensors that this model has no place for, such as other heads.
+        missing: heads that the file lacks and that were not asked for; the model does without.
+        fresh: heads that start from random weights because the caller asked for them.
+        kept: whether `slots` and `unused` are carried along for `Bert.save`.
+        remarks: what else is worth knowing, one sentence each.
+    """
+
+    checkpoint: str
+    read: tuple[str, ...]
+    slots: tuple[str, ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+    fresh: tuple[str, ...]
+    kept: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
+        lines += self._others(self.slots, "optimizer slots and step counters")
+        lines += self._others(self.unused, "tensors that this model has no place for")
+        heads = {"new, with random weights": self.fresh, "not in the file": self.missing}
+        for what, names in heads.items():
+            if names:
+                lines.append(f"{what}: {', '.join(TITLES[name] for name in names)}")
+        return "\n".join([*lines, *self.remarks])
+
+    def _others(self, names: tuple[str, ...], what: str) -> list[str]:
+        fate = "kept" if set(names) <= set(self.kept) else "left out"
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return [f"{fate} {len(names)} {what} ({some})"] if names else []
 
 
 def _hint(name: str) -> str:

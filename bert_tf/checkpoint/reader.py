@@ -11,10 +11,10 @@ import threading
 
 import numpy as np
 
-from bert_tf.checkpoint import bundle, crc, dtypes, foreign, proto
+from bert_tf.checkpoint import bundle, crc, dtypes, proto
 from bert_tf.checkpoint.bundle import TensorInfo
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import LFS, reading, stand_in
 
 BLOCK_BYTES = 1 << 20
 """Copied and checked at a time: it fits the second-level cache, so that the checksum reads what the
@@ -160,8 +160,8 @@ class CheckpointReader:
                     f"file{'s' * (self.num_shards > 1)}, which hold the weights. Put it next to "
                     "the index, or copy or download the whole checkpoint again."
                 ) from None
-            if foreign.is_lfs_pointer(path):
-                raise BertError(f"{path} {foreign.describe(path)}")
+            if stand_in(path) == LFS:
+                raise BertError(f"{path} {LFS}")
 
     def _readable(self, name: str) -> TensorInfo:
         info = self.info(name)

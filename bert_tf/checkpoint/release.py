@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from bert_tf.checkpoint import dtypes, slots
+from bert_tf.checkpoint import dtypes, names
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
@@ -91,7 +91,7 @@ def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype
     """The type to store a tensor in, if weights are to be stored as `wanted`."""
     if wanted is None or not dtypes.is_float(dtype):
         return dtype
-    return dtype if slots.is_slot(name) and wanted.itemsize < dtype.itemsize else wanted
+    return dtype if names.is_slot(name) and wanted.itemsize < dtype.itemsize else wanted
 
 
 def refuse_to_overwrite(folder: str) -> None:

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.cli.lines import Source, open_source
 from bert_tf.cli.options import SOME_FAILED, check_checkpoint, say
 from bert_tf.cli.output import Output, open_output
-from bert_tf.cli.prompt import converse
 from bert_tf.errors import BertError
 from bert_tf.files.whole import check_output, is_special
 
 if TYPE_CHECKING:
+    from bert_tf.cli.lines import Source
     from bert_tf.tasks.bulk import Form, InputRow, PredictedFile, Stream
 
 
@@ -30,6 +29,42 @@ def prepare(
     if args.output is not None:
         args.output = check_output(args.output, args.overwrite, args.input)
     return source
+
+
+def open_source(
+    path: str | None, texts: Sequence[str], parse: Callable[[str], Any] = str
+) -> Source | None:
+    """The file or pipe that the texts come from; None if they are arguments or will be typed.
+
+    Args:
+        path: what `--input` says.
+        texts: given as arguments.
+        parse: see `Source`.
+
+    Raises:
+        BertError: both are given, or the file cannot be opened.
+    """
+    if path is None and (texts or sys.stdin is None or sys.stdin.isatty()):
+        return None
+    if texts:
+        raise BertError("give texts or --input, not both.")
+    from bert_tf.cli.lines import Source
+
+    return Source("-" if path is None else path, parse)
+
+
+def in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Texts as pairs: first and second, third and fourth, ...
+
+    Raises:
+        BertError: one is left over.
+    """
+    if len(texts) % 2:
+        raise BertError(
+            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
+            "quotation marks around each text."
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def answer_all(
@@ -68,6 +103,8 @@ def answer_all(
             if source is not None:
                 return _answer_lines(source, stream, output, task.batch_size)
             if not asked:
+                from bert_tf.cli.prompt import converse
+
                 converse(hint, prompts, task, output)
             for result in task(asked) if asked else ():
                 output.result(result)

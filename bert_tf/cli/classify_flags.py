@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bert_tf.cli.classify_predictions import add_prediction_arguments
 from bert_tf.cli.options import Parser, add_lower_case, add_release_options
-from bert_tf.cli.pretraining_flags import add_tpu
+from bert_tf.cli.training import add_tpu
 from bert_tf.data.labelled.problems import PROBLEMS
 from bert_tf.data.labelled.tables import TableOptions
 from bert_tf.options import LENGTH, ROWS, SEED

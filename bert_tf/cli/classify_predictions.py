@@ -8,21 +8,18 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
+from bert_tf.cli import answering
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.answering import answer_all, answer_into_file, grows, print_answers
-from bert_tf.cli.classify_prediction_output import show, table_form
-from bert_tf.cli.lines import in_pairs, open_source
 from bert_tf.cli.options import Parser, chosen, load_bert
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
 from bert_tf.files.whole import check_output
 from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
-from bert_tf.tasks.results import FORMATS
 
 if TYPE_CHECKING:
     from bert_tf.bert import Bert
-    from bert_tf.data.labelled.reading import Layout
+    from bert_tf.data.labelled.columns import Layout
     from bert_tf.tasks import Classify
     from bert_tf.tasks.bulk import Form
 
@@ -50,7 +47,7 @@ def add_prediction_arguments(parser: Parser) -> None:
     )
     parser.text("output", "file for the results, which --predict resumes (standard output)")
     format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
-    parser.text("output_format", format, choices=FORMATS)
+    parser.text("output_format", format, choices=("tsv", "jsonl"))
     parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
     threshold = "from which probability on a label is given, if a text can have several"
     parser.number("threshold", threshold, FRACTION, 0.5)
@@ -108,13 +105,13 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
         )
     if args.predict not in (None, "-"):
         return _answer_file(args, path)
-    source = open_source(args.predict, args.texts)
+    source = answering.open_source(args.predict, args.texts)
     classify = load_classifier(args, path)
     pairs = classify.info.pairs if args.pairs is None else args.pairs
     if source is not None:
         source.parse = lambda line: parse_texts(line, pairs)
-    asked: list[Any] = in_pairs(args.texts) if pairs else args.texts
-    return answer_all(
+    asked: list[Any] = answering.in_pairs(args.texts) if pairs else args.texts
+    return answering.answer_all(
         args,
         classify,
         _form(args, classify, source is not None or len(asked) > 1, bool(pairs)),
@@ -183,7 +180,7 @@ def load_classifier(args: argparse.Namespace, path: str) -> Classify:
 
 def layout_of(args: argparse.Namespace) -> Layout:
     """Where what stands in a table, as the flags say."""
-    from bert_tf.data.labelled.reading import Layout
+    from bert_tf.data.labelled.columns import Layout
     from bert_tf.data.labelled.tables import TableOptions
 
     table = chosen(args, TableOptions, {})
@@ -238,13 +235,13 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
     known = classify.info.pairs if args.pairs is None else args.pairs
     rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
     options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
-    if grows(args.output):
+    if answering.grows(args.output):
         predict = functools.partial(predict_file, classify, rows, args.output, **options)
         count = functools.partial(about_rows, args.predict)
-        return answer_into_file(args, predict, args.predict, count, tell_problems=True)
+        return answering.answer_into_file(args, predict, args.predict, count, tell_problems=True)
     lines = ResultLines(classify.info, **options)
     with open_output(args.output, lines) as output:
-        return print_answers(answer_rows(classify, rows), output)
+        return answering.print_answers(answer_rows(classify, rows), output)
 
 
 def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool) -> Form:
@@ -254,6 +251,8 @@ def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool)
     format = args.output_format or (args.json and "jsonl")
     if format := format or (args.output and format_of(args.output)):
         return ResultLines(classify.info, format, echo=args.echo is not False, pairs=pairs)
+    from bert_tf.cli.classify_prediction_output import show, table_form
+
     return table_form(classify.info) if many else TextForm(show)
 
 

@@ -7,7 +7,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from bert_tf.errors import BertError
@@ -110,41 +110,6 @@ class Source:
             return Line(self.parse(text), position)
         except BertError as error:
             return Line(None, position, str(error))
-
-
-def open_source(
-    path: str | None, texts: Sequence[str], parse: Callable[[str], Any] = str
-) -> Source | None:
-    """The file or pipe that the texts come from; None if they are arguments or will be typed.
-
-    Args:
-        path: what `--input` says.
-        texts: given as arguments.
-        parse: see `Source`.
-
-    Raises:
-        BertError: both are given, or the file cannot be opened.
-    """
-    if path is None:
-        typed = texts or sys.stdin is None or sys.stdin.isatty()
-        return None if typed else Source("-", parse)
-    if texts:
-        raise BertError("give texts or --input, not both.")
-    return Source(path, parse)
-
-
-def in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Texts as pairs: first and second, third and fourth, ...
-
-    Raises:
-        BertError: one is left over.
-    """
-    if len(texts) % 2:
-        raise BertError(
-            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
-            "quotation marks around each text."
-        )
-    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _open_stdin() -> BinaryIO:

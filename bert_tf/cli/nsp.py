@@ -6,13 +6,11 @@ import argparse
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.cli.answering import answer_all, prepare
-from bert_tf.cli.lines import in_pairs
+from bert_tf.cli.answering import answer_all, in_pairs, prepare
 from bert_tf.cli.options import Parser, add_model_options, add_stream_options, load_bert
 from bert_tf.cli.output import JsonForm, TextForm
 from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
-from bert_tf.report import printable, shorten, width
 
 if TYPE_CHECKING:
     from bert_tf.tasks import NextSentenceResult
@@ -112,6 +110,8 @@ def show_row(result: NextSentenceResult) -> str:
 
 
 def _line(okay: str, probability: str, label: str, first: str, second: str) -> str:
+    from bert_tf.report import printable, shorten, width
+
     first, second = (shorten(printable(text), 36) for text in (first, second))
     first += " " * (36 - width(first))
     return f"{okay:>5}  {probability:>11}  {label:<12}  {first}  {second}"

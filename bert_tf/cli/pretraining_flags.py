@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bert_tf.cli.options import Parser
+from bert_tf.cli.training import add_tpu
 from bert_tf.options import FRACTION, SEED
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 
@@ -17,11 +18,6 @@ FLAGS = {
     "warmup_steps": "num_warmup_steps",
 }
 """Options of the plan and of the batches whose flags have other names."""
-
-_TPU = (
-    "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and --distribute=data "
-    "to use all cores."
-)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -41,14 +37,6 @@ def add_arguments(parser: Parser) -> None:
     parser.plan(PretrainingPlan, "precision distribute deterministic", FLAGS)
     parser.switch("json", "rows and result on stdout as JSON, an object a line")
     add_tpu(parser)
-
-
-def add_tpu(parser: Parser) -> None:
-    """Adds the original's flags for TPUs, each mapped to today's way or explained."""
-    parser.switch("use_tpu", "train on a TPU: the same as --backend=jax")
-    for name in ("tpu_name", "tpu_zone", "gcp_project", "master", "num_tpu_cores"):
-        parser.ignored(name, _TPU)
-    parser.ignored("iterations_per_loop", "each step is started by itself, and none waits for it.")
 
 
 def _add_files(parser: Parser) -> None:

@@ -1,4 +1,4 @@
-"""What commands that train have in common: rows on the screen, the curve, the files' paths."""
+"""What commands that train have in common: flags, rows on the screen, the curve, paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bert_tf.cli.options import say
+from bert_tf.cli.options import Parser, say
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     Show = Callable[[LogRow], str]
 
 CURVE = "curve.png"
+
+
+def add_tpu(parser: Parser) -> None:
+    """Adds the original's flags for TPUs, each mapped to today's way or explained."""
+    parser.switch("use_tpu", "train on a TPU: the same as --backend=jax")
+    here = (
+        "JAX finds TPUs by itself: install its TPU build and pass --backend=jax, and "
+        "--distribute=data to use all cores."
+    )
+    for name in ("tpu_name", "tpu_zone", "gcp_project", "master", "num_tpu_cores"):
+        parser.ignored(name, here)
+    parser.ignored("iterations_per_loop", "each step is started by itself, and none waits for it.")
 
 
 class Watcher:

@@ -1,5 +1,6 @@
 from .labelled.cleaning import across as across
 from .labelled.cleaning import clean as clean
+from .labelled.columns import Layout as Layout
 from .labelled.dataset import LabelledSplits as LabelledSplits
 from .labelled.dataset import load_splits as load_splits
 from .labelled.dataset import load_task as load_task
@@ -8,7 +9,6 @@ from .labelled.inputs import encode_texts as encode_texts
 from .labelled.problems import Policy as Policy
 from .labelled.problems import Problem as Problem
 from .labelled.python_rows import labelled_rows as labelled_rows
-from .labelled.reading import Layout as Layout
 from .labelled.reading import read_labelled as read_labelled
 from .labelled.splits import split_labelled as split_labelled
 from .labelled.tables import TableOptions as TableOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from bert_tf.checkpoint import dtypes, release, slots
+from bert_tf.checkpoint import dtypes, names, release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
 from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
@@ -123,7 +123,7 @@ def _sort_out(reader: CheckpointReader, keep_slots: bool) -> tuple[list[str], li
     kept: list[str] = []
     dropped: list[str] = []
     for name, info in reader.tensors.items():
-        if info.dtype.hasobject or (slots.is_training_state(name) and not keep_slots):
+        if info.dtype.hasobject or (names.is_training_state(name) and not keep_slots):
             dropped.append(name)
         elif not dtypes.is_number(info.dtype):
             raise BertError(f"the tensor {name!r} is of a type that bert_tf cannot read.")

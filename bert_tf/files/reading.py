@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,35 @@ from bert_tf.errors import BertError
 
 MOST_BYTES = 64 << 20
 """Far more than any file of settings, labels or notes has."""
+
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of what Git leaves in a checkout where Git-LFS did not fetch the file."""
+LFS = (
+    "is a Git-LFS pointer, three lines of text and not the file itself: run `git lfs pull` in that "
+    "repository."
+)
+_PAGE = (
+    "is a web page saved in place of the file: the download went wrong, or needed a login. "
+    "Download it again."
+)
+
+
+def head_of(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file, at most 512; none if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(512)
+    except OSError:
+        return b""
+
+
+def stand_in(path: str | os.PathLike[str]) -> str | None:
+    """What was saved in a file's place, and what to do: `LFS`, or a clause on a web page."""
+    head = head_of(path)
+    if head.startswith(LFS_POINTER):
+        return LFS
+    page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml"))
+    return _PAGE if page else None
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -57,3 +87,15 @@ def read_object(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BertError(f"{name} holds a {type(values).__name__}, no object.")
     return values
+
+
+def read_sealed(path: str | os.PathLike[str], magic: bytes) -> memoryview | None:
+    """What `write_sealed` wrote; None if there is nothing, or it is damaged or another's."""
+    try:
+        with open(path, "rb") as file:
+            whole = memoryview(file.read())
+    except OSError:
+        return None
+    start = len(magic) + hashlib.sha256().digest_size
+    content = whole[start:]
+    return content if whole[:start] == magic + hashlib.sha256(content).digest() else None

@@ -187,15 +187,3 @@ def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:
     with whole_file(path, "wb", durable=False) as file:
         file.write(magic + hashlib.sha256(content).digest())
         file.write(content)
-
-
-def read_sealed(path: Path, magic: bytes) -> memoryview | None:
-    """The content of a sealed file; None if there is none, or it is damaged or another's."""
-    try:
-        with open(path, "rb") as file:
-            whole = memoryview(file.read())
-    except OSError:
-        return None
-    start = len(magic) + hashlib.sha256().digest_size
-    content = whole[start:]
-    return content if whole[:start] == magic + hashlib.sha256(content).digest() else None

@@ -11,10 +11,9 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from bert_tf.checkpoint import foreign
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import LFS, reading, stand_in
 from bert_tf.hub import store
 
 if TYPE_CHECKING:
@@ -150,7 +149,13 @@ def _is_zip(path: str) -> bool:
     with reading(path), open(path, "rb") as file:
         start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
-    return (packed or path.lower().endswith(".zip")) and foreign.describe(path) is None
+    return (packed or path.lower().endswith(".zip")) and _foreign(path) is None
+
+
+def _foreign(path: str) -> str | None:
+    from bert_tf.checkpoint.foreign import describe
+
+    return describe(path)
 
 
 def _prefix_of(path: str, remarks: list[str]) -> str:
@@ -163,7 +168,7 @@ def _prefix_of(path: str, remarks: list[str]) -> str:
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
     if os.path.isfile(path) and (stem != path or not os.path.isfile(path + ".index")):
-        if advice := foreign.describe(path):
+        if advice := _foreign(path):
             raise BertError(f"{path} {advice}")
         if stem == path:
             raise BertError(
@@ -179,7 +184,7 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
     """The checkpoint of a folder that may have several; looks one level down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
-        if advice := foreign.describe(folder):
+        if advice := _foreign(folder):
             raise BertError(f"{folder} {advice}")
         with os.scandir(folder) as entries:
             subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
@@ -259,8 +264,7 @@ def _check_parts(prefix: str) -> None:
             "download the index too: it says which weight is where."
         )
     for part in (prefix + ".index", *shards):
-        advice = foreign.describe(part)
-        if advice and (foreign.is_lfs_pointer(part) or advice.startswith("is a web page")):
+        if advice := stand_in(part):
             raise BertError(f"{part} {advice}")
         if not os.path.getsize(part) and part.endswith(".index"):
             raise BertError(f"{part} is empty (0 bytes): copy or download it again.")
@@ -317,8 +321,8 @@ def _companion(
 
 
 def _genuine(path: str) -> str:
-    if foreign.is_lfs_pointer(path):
-        raise BertError(f"{path} {foreign.describe(path)}")
+    if stand_in(path) == LFS:
+        raise BertError(f"{path} {LFS}")
     return path
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # most commands get paths, and need no table of names
 
 HOME_VARIABLE = "BERT_TF_HOME"
 
+CACHE_VARIABLE = "BERT_TF_CACHE"
+"""Environment variable: another folder for what was compiled, or 0 for none."""
+
 EMBEDDED = "demo_multi_cased"
 """Name and folder of the small checkpoint for demonstration that comes with the package."""
 
@@ -103,8 +106,13 @@ def _cache() -> str:
     return os.path.join(base, "bert_tf")
 
 
-def compiled_folder() -> str:
-    """The folder for what was compiled: in `$BERT_TF_HOME`, else in the user's cache folder."""
+def compiled_folder() -> str | None:
+    """The folder for what was compiled: `$BERT_TF_CACHE`, or in `$BERT_TF_HOME`, else in the cache.
+
+    None if it is switched off.
+    """
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return None if chosen == "0" else os.path.abspath(os.path.expanduser(chosen))
     return os.path.join(_moved() or _cache(), ".compiled")
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from bert_tf import backend
 from bert_tf.errors import BertError
 from bert_tf.runtime import profile
-from bert_tf.text import check_mask_input
 
 if TYPE_CHECKING:
     import keras
@@ -96,6 +95,8 @@ class Predictor:
                 f"{', '.join(inputs)}."
             )
         if "mask_input" in inputs:  # a functional model cannot check it by itself
+            from bert_tf.text import check_mask_input
+
             check_mask_input(inputs["token_input"], inputs["mask_input"])
         if self._run is None:
             with profile.phase("compile"):
@@ -147,11 +148,11 @@ def _compile_jax(model: keras.Model, precision: str | None) -> Run:
     import jax
     import keras
 
-    from bert_tf.runtime import cache
+    from bert_tf.hub.store import compiled_folder
 
     _check_policy(model, precision)
     # Kept on disk; JAX's own cache is keyed by the computation.
-    folder = cache.folder()
+    folder = compiled_folder()
     if folder is not None and not jax.config.values.get("jax_compilation_cache_dir"):
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "jax"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

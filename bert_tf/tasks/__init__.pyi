@@ -1,9 +1,9 @@
 from .classify import Classify as Classify
+from .classify import ClassifyResult as ClassifyResult
 from .fill_mask import FillMask as FillMask
+from .masked_text import Combination as Combination
+from .masked_text import FilledText as FilledText
+from .masked_text import Guess as Guess
+from .masked_text import MaskAnswer as MaskAnswer
 from .next_sentence import NextSentence as NextSentence
-from .results import ClassifyResult as ClassifyResult
-from .results import Combination as Combination
-from .results import FilledText as FilledText
-from .results import Guess as Guess
-from .results import MaskAnswer as MaskAnswer
-from .results import NextSentenceResult as NextSentenceResult
+from .next_sentence import NextSentenceResult as NextSentenceResult

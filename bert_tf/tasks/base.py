@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
 
-from bert_tf.batching.predict import Extra, predict_all
-from bert_tf.batching.rows import PackedRows
+from bert_tf.batching.predict import Extra, PackedRows, predict_all
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.options import ROWS
-from bert_tf.tasks.streaming import stream_in_chunks
 from bert_tf.text import Packed, pack
 
 if TYPE_CHECKING:
@@ -85,6 +83,8 @@ class Task(Predicting, Generic[Item, Result]):
             errors: `"raise"`, or `"yield"` to give the `BertError` in place of the result; also
                 that which is among the texts, for a row that could not be read.
         """
+        from bert_tf.tasks.streaming import stream_in_chunks
+
         return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
 
 

@@ -9,13 +9,15 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bert_tf import backend
 from bert_tf.data.labelled.problems import show_place
 from bert_tf.errors import BertError
-from bert_tf.files.growing import Extent, GrowingFile, growing_file
 from bert_tf.tasks.streaming import CHUNK_BATCHES
+
+if TYPE_CHECKING:
+    from bert_tf.files.growing import GrowingFile
 
 InputRow = tuple[Any, tuple[str, int], str]
 """A row of the input: what it asks (None if it is damaged), file and line, what is wrong or ""."""
@@ -123,6 +125,8 @@ def answer_file(
         BertError: the output exists, cannot be written or is of another run; or the input cannot
             be read to its end (what was done stays, to be resumed).
     """
+    from bert_tf.files.growing import growing_file
+
     with growing_file(output, settings, overwrite) as file:
         parts = (stream, form, file, settings["chunk"], on_rows, on_problem)
         do = functools.partial(_answer_rest, *parts)
@@ -156,6 +160,8 @@ def _answer_rest(
     rows: Iterable[InputRow],
 ) -> int:
     """Answers what is not answered yet, and finishes the file; gives the number of rows."""
+    from bert_tf.files.growing import Extent
+
     noted, source, done = file.extent, iter(rows), 0
     digest = hashlib.blake2b(digest_size=16)
     for row in islice(source, max(0, noted.rows - size)):

@@ -13,9 +13,34 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.options import FRACTION, LENGTH, Range
 from bert_tf.tasks.base import PackedTexts, Task, pack_texts
-from bert_tf.tasks.results import ClassifyResult
 
 Texts = str | tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyResult:
+    """What a classifier says of a text.
+
+    Args:
+        text: the text, or the first of a pair.
+        text_pair: the second of a pair, or None.
+        cut: whether it was longer than the classifier takes, and (the longer text) cut at its end.
+        label: the most probable label; None for a regression.
+        probability: of that label; None for a regression.
+        probabilities: of all labels, in the model's order, adding up to 1 unless a text can have
+            several; empty for a regression.
+        labels: those that the text has, if it can have several; else None.
+        value: the number of a regression; else None.
+    """
+
+    text: str
+    text_pair: str | None
+    cut: bool
+    label: str | None = None
+    probability: float | None = None
+    probabilities: dict[str, float] = dataclasses.field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
 
 
 class Classify(Task[Texts, ClassifyResult]):

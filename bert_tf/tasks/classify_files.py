@@ -15,9 +15,8 @@ from bert_tf.data.labelled.problems import Policy
 from bert_tf.errors import BertError
 from bert_tf.files.whole import make_folder
 from bert_tf.tasks.bulk import PredictedFile, answer_file, answered, settings_of
-from bert_tf.tasks.classify import Classify
+from bert_tf.tasks.classify import Classify, ClassifyResult
 from bert_tf.tasks.result_lines import ResultLines, format_of
-from bert_tf.tasks.results import ClassifyResult
 from bert_tf.tasks.streaming import CHUNK_BATCHES
 
 if TYPE_CHECKING:

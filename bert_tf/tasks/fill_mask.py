@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -13,16 +13,81 @@ from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.options import COUNT, check_choice
 from bert_tf.tasks import masked_text
-from bert_tf.tasks.asking import MaskedWordModel
-from bert_tf.tasks.base import Task
-from bert_tf.tasks.masked_text import MaskedRow, MaskedText
-from bert_tf.tasks.results import Combination, FilledText, Guess, MaskAnswer
+from bert_tf.tasks.base import Predicting, Task
+from bert_tf.tasks.masked_text import FilledText, Guess, MaskedRow, MaskedText
 
 MODES = ("independent", "sequential", "joint")
 _MIN_BEAM = 5
 
 Tops = dict[int, tuple[np.ndarray, np.ndarray]]
 """By mask: the best pieces and their log-probabilities."""
+
+
+class Top(NamedTuple):
+    """The best pieces at the asked positions of one row, best first."""
+
+    ids: np.ndarray
+    """int32, (positions, k)."""
+    scores: np.ndarray
+    """Log-probabilities, float32, (positions, k)."""
+
+
+class MaskedWordModel(Predicting):
+    """The masked-word head of a `Bert`, compiled to list `k` pieces at each position.
+
+    Raises:
+        BertError: the checkpoint has no masked-word head.
+    """
+
+    def __init__(self, bert: Bert, k: int, batch_size: int) -> None:
+        if not bert.has("mlm"):
+            raise BertError(
+                f"{bert.name} cannot fill masks: its checkpoint has no cls/predictions. Load the "
+                f"pretrained checkpoint that it was fine-tuned from."
+            )
+        super().__init__(bert, batch_size)
+        self.limit = bert.config.max_position_embeddings
+        self.k = k
+        vocab = bert.vocab
+        wanted = {"any": True, "whole": ~vocab.continuation, "continuation": vocab.continuation}
+        padding = (0, bert.config.vocab_size - len(vocab))  # a table may be longer than that
+        self.allowed = {kind: np.pad(vocab.offerable & wanted[kind], padding) for kind in wanted}
+
+    def top(self, rows: Sequence[MaskedRow], kind: str = "any") -> list[Top]:
+        """The best pieces at each row's one or more positions.
+
+        The kind is "any", "whole" for pieces that start a word, or "continuation". Special tokens,
+        [unused...] entries and ids without a piece are never listed.
+        """
+        if not rows:
+            return []
+        k, blocked = min(self.k, int(self.allowed[kind].sum())), ~self.allowed[kind]
+        values = {"top.blocked": blocked.astype(np.float32)}
+        options = {"values": values, "top_k": self.k}
+        found = self._asked(kind, "top_k", options, rows, [row.positions for row in rows])
+        found = zip(found["top_ids"], found["top_log_probabilities"], strict=True)
+        return [Top(ids[:, :k], scores[:, :k]) for ids, scores in found]
+
+    def scores(
+        self, rows: Sequence[MaskedRow], pieces: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """For each row, of one position, the log-probabilities of the ids in `pieces`, float32."""
+        return self._asked("scores", "scores", {}, rows, pieces, piece_input=pieces)
+
+    def _asked(
+        self,
+        name: str,
+        output: str,
+        options: dict[str, Any],
+        rows: Sequence[MaskedRow],
+        asked: Sequence[Sequence[int]],
+        **extra: Sequence[Sequence[int]],
+    ) -> Any:
+        """The outputs for each row, as many as it has in `asked`."""
+        options |= {"max_predictions": None, "output": output}
+        extra["position_input"] = [row.positions for row in rows]
+        predictor = self._compiled(name, lambda: self.bert.predictor("mlm", **options))
+        return self._outputs(predictor, [x.packed for x in rows], list(map(len, asked)), extra)
 
 
 class FillMask(Task[str, FilledText]):
@@ -190,7 +255,7 @@ class FillMask(Task[str, FilledText]):
         for chosen, total in beam[: self.top_k]:
             spelled = tuple(map(self.bert.vocab.token, chosen))
             filled = text.with_words(dict(enumerate(spelled)))
-            combinations.append(Combination(spelled, math.exp(total), filled))
+            combinations.append(masked_text.Combination(spelled, math.exp(total), filled))
         answers = [
             self._guesses(text, mask, *(part[: self.top_k] for part in alone[mask]))
             for mask in sorted(alone)
@@ -229,5 +294,5 @@ class FillMask(Task[str, FilledText]):
     def _result(self, text: MaskedText, answers: Sequence[tuple[Guess, ...]]) -> FilledText:
         best = {mask: guesses[0].word for mask, guesses in enumerate(answers) if guesses}
         spans = zip(text.spans, answers, strict=True)
-        masks = tuple(MaskAnswer(*span, guesses) for span, guesses in spans)
+        masks = tuple(masked_text.MaskAnswer(*span, guesses) for span, guesses in spans)
         return FilledText(text.text, text.with_words(best), self.mode, masks)

@@ -1,4 +1,4 @@
-"""`MaskedText`: one text with its masks, as rows that the model takes and back to characters."""
+"""`MaskedText`: one text with its masks, as rows that the model takes; `FilledText`: filled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,76 @@ from collections.abc import Mapping, Sequence
 
 from bert_tf.errors import BertError
 from bert_tf.text import BertTokenizer, Packed, Vocabulary, best_windows, windows
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess:
+    """One word for one mask.
+
+    Args:
+        word: as it would be written; a continuation piece keeps its "##".
+        probability: over the model's whole vocabulary; for a word of several pieces exp(mean
+            log-probability of its pieces), so that long words compare with short.
+        pieces: the word pieces.
+        text: with this mask filled by this word, other masks left as they are.
+    """
+
+    word: str
+    probability: float
+    pieces: tuple[str, ...]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskAnswer:
+    """The guesses for one mask of a text.
+
+    Args:
+        start: first character of `[MASK]` in the text.
+        end: the character after it.
+        guesses: the best words, best first.
+    """
+
+    start: int
+    end: int
+    guesses: tuple[Guess, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """Words for all masks of a text at once.
+
+    Args:
+        words: one for each mask, in the text's order.
+        probability: product of those of each word given the words filled in before it.
+        text: with all masks filled.
+    """
+
+    words: tuple[str, ...]
+    probability: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FilledText:
+    """A text with its masks filled.
+
+    Args:
+        text: as it was given.
+        filled: with the best word for each mask, by the rule that `mode` names.
+        mode: `"independent"`: each mask by itself, the others still masked, so that the words
+            need not fit each other; `"sequential"`: one after another, the surest first, each
+            given those before it; `"joint"`: the best combination that a beam search finds.
+        masks: the guesses for each, in the text's order; in the sequential mode as they were when
+            that mask was filled.
+        combinations: of the joint mode, best first; else empty.
+    """
+
+    text: str
+    filled: str
+    mode: str
+    masks: tuple[MaskAnswer, ...]
+    combinations: tuple[Combination, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import overload
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.tasks.base import PackedTexts, Task, pack_texts
-from bert_tf.tasks.results import NextSentenceResult
 
 Pair = tuple[str, str]
 
 FOLLOWS = 0
 """Index of "B follows A" in the model's output; 1 is "B is random", as create_pretraining_data.py
 labels it. Many expect the reverse."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NextSentenceResult:
+    """Whether a second text follows a first.
+
+    Args:
+        first: the first text.
+        second: the second text.
+        probability: that the second follows the first.
+        label: `"follows"` or `"random"`, whichever is more probable.
+        cut: whether the pair was longer than the model takes, and its longer text cut at its end.
+    """
+
+    first: str
+    second: str
+    probability: float
+    label: str
+    cut: bool
 
 
 class NextSentence(Task[Pair, NextSentenceResult]):

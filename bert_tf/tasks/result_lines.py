@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.options import check_choice
-from bert_tf.tasks.bulk import InputRow
-from bert_tf.tasks.results import FORMATS, ClassifyResult
+
+if TYPE_CHECKING:
+    from bert_tf.checkpoint.classifier_info import ClassifierInfo
+    from bert_tf.tasks import ClassifyResult
+    from bert_tf.tasks.bulk import InputRow
+
 
 _SUFFIXES = {".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
@@ -48,7 +51,7 @@ class ResultLines:
 
     Args:
         info: of the classifier.
-        format: one of `FORMATS`.
+        format: `"tsv"` or `"jsonl"`.
         echo: whether the texts come along, as `text` and `text_pair`: in JSON first and as they
             are, tab-separated last and with a space for each stretch of white space.
         pairs: whether rows are pairs; for the header.
@@ -60,7 +63,7 @@ class ResultLines:
     def __init__(
         self, info: ClassifierInfo, format: str = "tsv", *, echo: bool = False, pairs: bool = False
     ) -> None:
-        check_choice("format", format, FORMATS)
+        check_choice("format", format, ("tsv", "jsonl"))
         self.info = info
         self.format = format
         self.echo = echo

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.tasks.asking import MaskedWordModel
+from bert_tf.tasks.fill_mask import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedRow, MaskedText
 from bert_tf.text import BertTokenizer
 

@@ -6,7 +6,6 @@ import re
 import unicodedata
 
 from bert_tf.errors import BertError
-from bert_tf.text.exact import is_accent
 from bert_tf.text.vocab import Vocabulary
 
 # The order matters: "uncased" contains "cased", and a name like bert-base-multilingual-cased says
@@ -47,6 +46,8 @@ def infer_casing(
         BertError: the argument contradicts both the name and the vocabulary.
     """
     named = _by_name(name)
+    if named is not None and named == lower_case:
+        return named, None
     fraction, letters = _cased_fraction(vocab)
     held = fraction < _CASED_FRACTION if fraction or letters >= _FEW_PIECES else None
     if lower_case is None:
@@ -103,7 +104,8 @@ def _is_changed(piece: str) -> bool:
     if piece.isascii():
         return piece != piece.lower()
     # Hangul decomposes too but carries no accent, so marks are looked for, not a difference.
-    return piece != piece.lower() or any(map(is_accent, unicodedata.normalize("NFD", piece)))
+    marks = map(unicodedata.category, unicodedata.normalize("NFD", piece))
+    return piece != piece.lower() or "Mn" in marks
 
 
 def _holds(vocab: Vocabulary, fraction: float) -> str:

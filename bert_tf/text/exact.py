@@ -7,9 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
-MAX_WORD_LENGTH = 200
-"""Code points above which a word becomes [UNK] (tokenization.py, `max_input_chars_per_word`;
-Hugging Face and the paper's first release say 100)."""
+from bert_tf.text.vocab import MAX_WORD_LENGTH
 
 CJK_RANGES = (
     (0x4E00, 0x9FFF),
@@ -153,6 +151,14 @@ def split_words(text: str, lower_case: bool) -> list[Word]:
         if start < len(chunk.text):
             words.append(Word(chunk.text[start:], chunk.sources[start:]))
     return words
+
+
+def can_occur(piece: str) -> bool:
+    """Whether some text is split into this piece, were it in the vocabulary."""
+    # A continuation comes after at least one letter, so it is tried after one.
+    word = "a" + piece[2:] if piece.startswith("##") else piece
+    plain = word.isascii() and word.isalnum()
+    return piece != "##" and (plain or [one.text for one in split_words(word, False)] == [word])
 
 
 def split_pieces(word: str, ids: Mapping[str, int], longest: int) -> list[tuple[str, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -10,10 +11,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from bert_tf.errors import BertError
-from bert_tf.text import differences
-from bert_tf.text.decode import join_pieces
-from bert_tf.text.exact import MAX_WORD_LENGTH, is_accent, split_pieces, split_words
-from bert_tf.text.vocab import CLS, MASK, SEP, UNK, Vocabulary
+from bert_tf.text.vocab import CLS, MASK, MAX_WORD_LENGTH, SEP, UNK, Vocabulary
 
 WHOLE_TOKENS = (MASK, SEP, CLS)
 """What stays whole with `special_tokens=True`: not [PAD], which attention would not see, nor [UNK],
@@ -75,6 +73,8 @@ class BertTokenizer:
 
     def words(self, text: str | bytes) -> list[str]:
         """The words of a text before they are split into pieces (Google's `BasicTokenizer`)."""
+        from bert_tf.text.exact import split_words
+
         words: list[str] = []
         for _, part, whole in self._parts(as_text(text)):
             words += [part] if whole else [w.text for w in split_words(part, self.lower_case)]
@@ -83,7 +83,7 @@ class BertTokenizer:
     def encode(self, text: str | bytes) -> Encoding:
         """Ids, pieces and offsets of a text, a string or bytes as in `tokenize`."""
         text = as_text(text)
-        if differences.occur(text, self.lower_case):
+        if not text.isascii() and _differ()(text, self.lower_case):
             return self.encode_exactly(text)
         found = self._rust.encode(text, add_special_tokens=False)
         return self._finish(text, found.ids, found.tokens, found.offsets)
@@ -109,6 +109,8 @@ class BertTokenizer:
 
         It is public as a second witness: both give the same for every text.
         """
+        from bert_tf.text.exact import split_pieces, split_words
+
         text = as_text(text)
         ids = self.vocab.ids
         tokens: list[str] = []
@@ -130,6 +132,8 @@ class BertTokenizer:
         Ids past the vocabulary show as `[unused]`, negative ones are a BertError; `skip_special`
         leaves out [PAD], [CLS], [SEP], [MASK] and [UNK].
         """
+        from bert_tf.text.decode import join_pieces
+
         special = self.vocab.special_ids if skip_special else frozenset()
         pieces = [self.vocab.token(int(id)) for id in ids if id not in special]
         return join_pieces(pieces, compose=self.lower_case)
@@ -142,7 +146,7 @@ class BertTokenizer:
             raise BertError("a batch is a list of texts, not one text; use encode for one.")
         iterator = iter(texts)
         while part := [as_text(text) for text in islice(iterator, _BATCH)]:
-            exact = [differences.occur(text, self.lower_case) for text in part]
+            exact = [not text.isascii() and _differ()(text, self.lower_case) for text in part]
             plain = ["" if other else text for text, other in zip(part, exact)]
             found = encode(plain, add_special_tokens=False)
             yield from ((t, None if e else f) for t, e, f in zip(part, exact, found))
@@ -162,6 +166,8 @@ class BertTokenizer:
     ) -> Encoding:
         """Lets pieces end after the accents that lower-casing dropped."""
         if self.lower_case and not text.isascii():
+            from bert_tf.text.exact import is_accent
+
             for index, (start, end) in enumerate(offsets):
                 last = end
                 while last < len(text) and is_accent(text[last]):
@@ -179,6 +185,14 @@ def as_text(text: str | bytes) -> str:
     if isinstance(text, bytes):
         return text.decode("utf-8", "ignore")
     raise BertError(f"a text must be str or bytes, not {type(text).__name__}: {text!r:.60}")
+
+
+@functools.cache
+def _differ() -> Callable[[str, bool], bool]:
+    """`differences.occur`, imported for the first text that is not ASCII."""
+    from bert_tf.text.differences import occur
+
+    return occur
 
 
 def _build(vocab: Vocabulary, lower_case: bool, special_tokens: bool) -> Tokenizer:

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import parse_json, reading
+from bert_tf.files.reading import LFS, LFS_POINTER, parse_json, reading
 from bert_tf.files.whole import write_whole
-from bert_tf.text.exact import split_words
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 
+MAX_WORD_LENGTH = 200
+"""Code points above which a word becomes [UNK] (tokenization.py, `max_input_chars_per_word`;
+Hugging Face and the paper's first release say 100)."""
+
 NO_PIECE = "[unused]"
 """Shown for an id past the last line: embedding tables are often padded to a round number."""
-
-_LFS_POINTER = b"version https://git-lfs"
 
 
 class Vocabulary:
@@ -149,9 +150,10 @@ class Vocabulary:
         special tokens and `[unused...]`, blank lines, a line that a later equal one overrides, and
         what the split at punctuation and ideographs makes impossible (`<S>`, `##!`, `##中`).
         """
+        from bert_tf.text.exact import can_occur
+
         return _frozen(
-            self.ids[piece] == index and _can_occur(piece)
-            for index, piece in enumerate(self.pieces)
+            self.ids[piece] == index and can_occur(piece) for index, piece in enumerate(self.pieces)
         )
 
     def _find_remarks(self) -> tuple[str, ...]:
@@ -172,10 +174,8 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
     """Splits the file like the original reader: only LF ends a line, CR vanishes anywhere."""
     if not raw.strip():
         raise BertError(f"{source} is empty; copy vocab.txt from the model's release again.")
-    if raw.startswith(_LFS_POINTER):
-        raise BertError(
-            f"{source} is a Git-LFS pointer, no file: run `git lfs pull` there, or download it."
-        )
+    if raw.startswith(LFS_POINTER):
+        raise BertError(f"{source} {LFS}")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BertError(f"{source} is UTF-16; a vocab.txt is UTF-8: convert it.")
     try:
@@ -202,16 +202,6 @@ def _is_json(text: str) -> bool:
         return isinstance(parse_json(text), dict | list)
     except ValueError:
         return False
-
-
-def _can_occur(piece: str) -> bool:
-    # A continuation comes after at least one letter, so it is tried after one.
-    word = "a" + piece[2:] if piece.startswith("##") else piece
-    if piece in ("", "##"):
-        return False
-    if word.isascii() and word.isalnum():
-        return True
-    return [found.text for found in split_words(word, lower_case=False)] == [word]
 
 
 def _frozen(values: Iterable[bool]) -> np.ndarray:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader, allocate
-from bert_tf.checkpoint.slots import ADAM_M, ADAM_V, STEP
+from bert_tf.checkpoint.names import ADAM_M, ADAM_V, STEP
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError

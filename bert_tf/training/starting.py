@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader
-from bert_tf.checkpoint.names import check_shapes, parts_in
-from bert_tf.checkpoint.slots import STEP
+from bert_tf.checkpoint.names import STEP, check_shapes, parts_in
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
-from bert_tf.data.labelled.tables import Column, Table, is_number
+from bert_tf.data.labelled.tables import Column, Table, TableOptions, is_number
 from bert_tf.errors import BertError
+
+if TYPE_CHECKING:
+    from bert_tf.data.labelled.texts import Task
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a file; what is None is inferred from it.
+
+    Attributes:
+        text, text_pair, label: columns by name or number; see `choose_columns`.
+        task: see `LabelledTexts`. If left out: several labels if a separator is given or labels
+            are lists; a number if all labels are numbers and one has a fraction; else classes.
+        label_separator: between several labels of one row. If left out, for `task="multilabel"`
+            the one of `| ; ,` that most labels have.
+        unlabelled: labels that mean none, such as the "-" of SNLI.
+        label_names: all classes in order, if known.
+        renamed: label in the file to its name.
+        only: a column and a value; rows with another value there are skipped.
+        table: how the file is read.
+    """
+
+    text: Column | None = None
+    text_pair: Column | None = None
+    label: Column | None = None
+    task: Task | None = None
+    label_separator: str | None = None
+    unlabelled: tuple[str, ...] = ("", "-")
+    label_names: tuple[str, ...] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[Column, str] | None = None
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 class Columns(NamedTuple):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bert_tf.data.labelled.cleaning import across, clean
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.glue import read_glue
 from bert_tf.data.labelled.problems import Policy, Problem, Role, describe
-from bert_tf.data.labelled.reading import Layout, read_labelled
+from bert_tf.data.labelled.reading import read_labelled
 from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.texts import LabelledTexts, Task, order_labels
 from bert_tf.errors import BertError

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Columns, all_names, choose_columns
+from bert_tf.data.labelled.columns import Columns, Layout, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
-from bert_tf.data.labelled.reading import Layout
 from bert_tf.data.labelled.tables import Column, Table, TableRow, as_text
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
-from bert_tf.data.labelled.reading import Layout, give_task
+from bert_tf.data.labelled.columns import Layout
+from bert_tf.data.labelled.reading import give_task
 from bert_tf.data.labelled.texts import LabelledTexts, Task
 from bert_tf.errors import BertError
 

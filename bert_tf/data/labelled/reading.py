@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.cleaning import clean
-from bert_tf.data.labelled.columns import Columns, choose_columns
+from bert_tf.data.labelled.columns import Columns, Layout, choose_columns
 from bert_tf.data.labelled.problems import Policy, Problem, Tally
-from bert_tf.data.labelled.tables import Column, Table, TableOptions, as_text, is_number
+from bert_tf.data.labelled.tables import Table, as_text, is_number
 from bert_tf.data.labelled.texts import Label, LabelledTexts, Place, Task, join
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.reading import parse_json
 
-UNLABELLED = ("", "-")
-"""What a cell holds where there is no label (SNLI: "-")."""
-
 _SEPARATORS = ("|", ";", ",")
 _MANY_NUMBERS = 20  # more different whole numbers than this are rather a score than classes
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The columns of a file; what is None is inferred from it.
-
-    Attributes:
-        text, text_pair, label: columns by name or number; see `choose_columns`.
-        task: see `LabelledTexts`. If left out: several labels if a separator is given or labels
-            are lists; a number if all labels are numbers and one has a fraction; else classes.
-        label_separator: between several labels of one row. If left out, for `task="multilabel"`
-            the one of `| ; ,` that most labels have.
-        unlabelled: labels that mean none.
-        label_names: all classes in order, if known.
-        renamed: label in the file to its name.
-        only: a column and a value; rows with another value there are skipped.
-        table: how the file is read.
-    """
-
-    text: Column | None = None
-    text_pair: Column | None = None
-    label: Column | None = None
-    task: Task | None = None
-    label_separator: str | None = None
-    unlabelled: tuple[str, ...] = UNLABELLED
-    label_names: tuple[str, ...] | None = None
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    only: tuple[Column, str] | None = None
-    table: TableOptions = field(default_factory=TableOptions)
 
 
 class Reading(NamedTuple):

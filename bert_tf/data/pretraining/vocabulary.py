@@ -17,8 +17,8 @@ from bert_tf.files.log import LOGGER
 from bert_tf.files.whole import writing
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
-from bert_tf.text.exact import MAX_WORD_LENGTH, is_cjk
-from bert_tf.text.vocab import CLS, MASK, PAD, SEP, UNK
+from bert_tf.text.exact import is_cjk
+from bert_tf.text.vocab import CLS, MASK, MAX_WORD_LENGTH, PAD, SEP, UNK
 
 HEAD = (PAD, *(f"[unused{number}]" for number in range(1, 100)), UNK, CLS, SEP, MASK)
 """Ids 0 to 103, the same as in Google's English models."""

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bert_tf.batching.predict import predict
-from bert_tf.batching.rows import PackedRows
+from bert_tf.batching.predict import PackedRows, predict
 from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bert_tf.batching.tokenizing import tokenize_texts
-from bert_tf.data.labelled.reading import Layout
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
 from bert_tf.options import LENGTH, USUAL_LENGTH, check_choice

@@ -9,9 +9,9 @@ from typing import Any
 
 from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.dataset import LabelledSplits, load_splits, load_task
 from bert_tf.data.labelled.glue import find_task
-from bert_tf.data.labelled.reading import Layout
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import main_metric
 from bert_tf.training.finetuning.base_session import RECORD, FineTuningSession
