@@ -40,7 +40,7 @@ def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
     Raises:
         BertError: there is no such backend, it is not installed, or Keras already has another.
     """
-    source = "--backend" if name else "KERAS_BACKEND"
+    source = "the backend" if name else "KERAS_BACKEND"
     name = name or os.environ.get("KERAS_BACKEND") or AUTO
     if name not in (*BACKENDS, AUTO):
         raise BertError(f"{source} is {name!r}; the backends are {', '.join((*BACKENDS, AUTO))}.")

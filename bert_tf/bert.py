@@ -47,7 +47,7 @@ def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
         raise BertError(
             f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
             f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
-            f"Pass the vocab.txt that belongs to this checkpoint (vocab=..., --vocab)."
+            f"Pass the vocab.txt that belongs to this checkpoint (`vocab`)."
         )
     fewer = (
         f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "

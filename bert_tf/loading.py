@@ -215,7 +215,7 @@ def _lacking_message(
         )
     parts = {weight.part for weight in wanted if weight.original in lacking}
     advice = (
-        "If the config says more layers than the model has, pass the right one (config=...)."
+        "If the config says more layers than the model has, pass the right one (`config`)."
         if "encoder" in parts
         else f"To start this head from random weights: new_heads={sorted(parts)!r}."
     )

@@ -100,7 +100,9 @@ def test_narrower_and_back(tmp_path: Path, name: str, caplog) -> None:
     assert len(report.cast) == 62
     assert len(report.remarks) == 1
     assert caplog.messages == list(report.remarks)
-    assert re.search(rf"in {name}\..*Google's own code cannot.*--dtype float32", report.remarks[0])
+    assert re.search(
+        rf"in {name}\..*Google's own code cannot.*`dtype=.float32.`", report.remarks[0]
+    )
     wide = convert_checkpoint(tmp_path / "half", tmp_path / "back", dtype="float32")
     assert wide.remarks == ()
     back = arrays(wide.prefix)
@@ -124,7 +126,7 @@ def test_in_place(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(GOLDEN, folder)
     before = arrays(folder / "bert_model.ckpt")
-    with pytest.raises(BertError, match=r"there already.*--overwrite"):
+    with pytest.raises(BertError, match=r"there already.*`overwrite=True`"):
         convert_checkpoint(folder, folder)
     report = convert_checkpoint(folder, folder, num_shards=2, overwrite=True)
     after = arrays(report.prefix)

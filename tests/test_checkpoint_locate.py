@@ -118,9 +118,9 @@ def test_config_and_vocab_elsewhere(release: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     for name in ("bert_config.json", "vocab.txt"):
         shutil.move(release / name, elsewhere / name)
-    with pytest.raises(BertError, match=rf"bert_config.json is missing.*{release}.*--config"):
+    with pytest.raises(BertError, match=rf"bert_config.json is missing.*{release}.*`config`"):
         locate(release)
-    with pytest.raises(BertError, match=rf"vocab.txt is missing.*{release}.*vocab= \(--vocab\)"):
+    with pytest.raises(BertError, match=rf"vocab.txt is missing.*{release}.*`vocab`"):
         locate(release, config_path=elsewhere / "bert_config.json")
     with pytest.raises(BertError, match=r"no vocab.txt at .*vocab.tx\. Did you mean .*vocab.txt\?"):
         locate(release, config_path=elsewhere, vocab_path=elsewhere / "vocab.tx")
@@ -138,7 +138,7 @@ def test_config_of_another_name(release: Path) -> None:
     assert files.config_path == str(release / "bert_config_uncased.json")
     assert files.vocab_path == str(release / "vocab_ru.txt")
     shutil.copy(release / "vocab_ru.txt", release / "vocab_en.txt")
-    with pytest.raises(BertError, match=r"several .*vocab_en.txt, vocab_ru.txt.*--vocab"):
+    with pytest.raises(BertError, match=r"several .*vocab_en.txt, vocab_ru.txt.*`vocab`"):
         locate(release)
 
 
@@ -202,7 +202,7 @@ def test_zip_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BertError, match=r"no checkpoint.*It has a.csv"):
         locate(pack(tmp_path / "other.zip", {"a.csv": b"1"}))
     missing = pack(tmp_path / "part.zip", {f"r/{p.name}": p for p in GOLDEN.glob("bert_*")})
-    with pytest.raises(BertError, match=rf"vocab.txt is missing.* in {missing}/r\. .*--vocab"):
+    with pytest.raises(BertError, match=rf"vocab.txt is missing.* in {missing}/r\. .*`vocab`"):
         locate(missing)
     whole = pack(tmp_path / "whole.zip", {p.name: p for p in GOLDEN.iterdir()})
     raw = bytearray(whole.read_bytes())

@@ -221,7 +221,7 @@ def test_config_and_vocabulary_alone_begin_at_random_as_in_the_original(bert, tm
     drawn = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], **files))
     assert drawn.lower_case is True  # by the name of the folder
     assert "random weights" in caplog.messages[0]
-    with pytest.raises(BertError, match="--bert_config_file is given without --vocab_file"):
+    with pytest.raises(BertError, match="`config` is given without `vocab`"):
         start_bert(ClassifierJob(str(tmp_path), ["a.csv"], config=files["config"]))
 
 

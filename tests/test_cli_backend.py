@@ -79,7 +79,7 @@ def test_the_argument_wins_over_the_environment(run_python, asked, environment, 
 
 
 def test_an_unknown_backend_is_named():
-    with pytest.raises(BertError, match=r"--backend is 'torch'; .*tensorflow, jax, openvino"):
+    with pytest.raises(BertError, match=r"the backend is 'torch'; .*tensorflow, jax, openvino"):
         backend.choose_backend("torch")
 
 

@@ -374,7 +374,7 @@ def test_flags_that_messages_name_exist():
         (["--task_name", "MRPC", "--data_dir", "{}/nowhere", "--do_train"], "train.tsv"),
         (["--task_name", "MRPC", "--data_dir", "{}"], "--do_train, --do_eval and --do_predict"),
         (["--data_dir", "{}"], "--data_dir needs --task_name"),
-        ([], "--train data.csv"),
+        ([], "pass --train, a file to train on, or --task_name and --data_dir"),
         (
             ["--train", "{}/data.csv", "--task_name", "MRPC", "--data_dir", "{}", "--do_eval"],
             "leave",

@@ -385,7 +385,7 @@ def test_a_killed_worker_is_told(here):
     with workers(2, job) as run_tasks:
         assert list(run_tasks(abs, [-1, 2])) == [1, 2]
     with (
-        pytest.raises(BertError, match=r"a worker process was killed.*--num_workers"),
+        pytest.raises(BertError, match=r"a worker process was killed.*`num_workers`"),
         workers(2, job) as run_tasks,
     ):
         list(run_tasks(os._exit, [1]))

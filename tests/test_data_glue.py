@@ -201,7 +201,7 @@ def test_what_is_not_there_is_named(tmp_path):
     make_task(tmp_path, "rte")
     with pytest.raises(BertError, match=r"no dev_matched\.tsv"):
         read_glue("mnli", tmp_path, splits=("dev",))
-    with pytest.raises(BertError, match="is --task_name right"):
+    with pytest.raises(BertError, match="is it of this task"):
         read_glue("mrpc", tmp_path)
 
 

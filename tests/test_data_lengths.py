@@ -182,7 +182,7 @@ def test_the_histogram_counts_full_lengths():
 
 def test_most_texts_being_cut_is_remarked():
     histogram = LengthHistogram.of(of_lengths([100] * 9 + [700], 32))
-    assert "--max_seq_length 128" in histogram.remark()
+    assert "`max_seq_length=128`" in histogram.remark()
     assert "100 %" in str(histogram)
     with pytest.raises(BertError, match="one max_seq_length"):
         LengthHistogram.of(of_lengths([5], 8), of_lengths([5], 9))

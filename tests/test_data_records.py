@@ -314,8 +314,8 @@ def test_a_damaged_record_is_told_when_it_is_read(two_files, tmp_path):
 
 def test_sizes_that_do_not_fit_are_told(two_files, tmp_path):
     for options, message in (
-        ({"max_seq_length": 9}, "made with --max_seq_length=8"),
-        ({"max_predictions_per_seq": 20}, "made with --max_predictions_per_seq=3"),
+        ({"max_seq_length": 9}, "made with `max_seq_length=8`"),
+        ({"max_predictions_per_seq": 20}, "made with `max_predictions_per_seq=3`"),
         ({"vocab_size": 5}, "has only 5 pieces"),
     ):
         with pytest.raises(BertError, match=message):

@@ -66,10 +66,10 @@ def test_quoting_can_be_said(tmp_path):
     path = written(tmp_path, content, "data.tsv")
     literal = read(path, text=0, label=1)
     assert literal.data.texts == ['"a, b"', '"c ""d"""']
-    assert any("--quoting csv" in remark for remark in literal.remarks)
+    assert any("`quoting='csv'`" in remark for remark in literal.remarks)
     quoted = read(path, text=0, label=1, table=TableOptions(quoting="csv"))
     assert quoted.data.texts == ["a, b", 'c "d"']
-    assert not any("--quoting" in remark for remark in quoted.remarks)
+    assert not any("`quoting" in remark for remark in quoted.remarks)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_quoting_can_be_said(tmp_path):
 )
 def test_a_quote_that_is_never_closed_is_told_with_its_line(tmp_path, content, line):
     path = written(tmp_path, content)
-    with pytest.raises(BertError, match=f":{line}: the quote .* --quoting none"):
+    with pytest.raises(BertError, match=f":{line}: the quote .* `quoting='none'`"):
         read(path, text=0, label=1)
 
 
@@ -182,7 +182,7 @@ def test_excel_sheets_by_name_or_number(tmp_path):
     for sheet, text in (("A b", "one"), ("0", "two"), ("1", "two")):
         reading = read(path, table=TableOptions(sheet=sheet))
         assert reading.data.texts[0] == text
-        assert not any("--sheet" in told for told in reading.remarks)
+        assert not any("`sheet`" in told for told in reading.remarks)
     for sheet in ("2", "C", "-1"):
         with pytest.raises(BertError, match=f"no sheet '{sheet}'; it has A b, 0"):
             Table(path, TableOptions(sheet=sheet))
@@ -190,7 +190,7 @@ def test_excel_sheets_by_name_or_number(tmp_path):
 
 def test_no_text_in_the_first_sheet_names_the_flag_for_another(tmp_path):
     sheets = {"n": [("x", "y"), (1, 2)], "texts": [("text", "label"), ("one", "a")]}
-    with pytest.raises(BertError, match=r"no column of text.* 2 sheets .*'n' is read \(--sheet\)"):
+    with pytest.raises(BertError, match=r"no column of text.* 2 sheets .*'n' is read \(`sheet`\)"):
         read(workbook(tmp_path, sheets))
 
 
@@ -216,7 +216,7 @@ def test_without_the_readers_of_excel_the_message_says_what_to_install(
 
 def test_text_behind_a_closing_quote_is_refused(tmp_path):
     path = written(tmp_path, 'text,label\na,x\n"b" c,y\n')
-    with pytest.raises(BertError, match=r":3: this is no CSV .* --quoting none"):
+    with pytest.raises(BertError, match=r":3: this is no CSV .* `quoting='none'`"):
         read(path, text=0, label=1)
     # It is reported even where another delimiter would let the quotes pass.
     path = written(tmp_path, "".join(f'x|y {i},"b" c\n' for i in range(9)), "late.csv")
@@ -296,7 +296,7 @@ def test_columns_that_are_not_there_are_refused(tmp_path, layout, message):
 
 def test_a_label_that_cannot_be_told_is_asked_for(tmp_path):
     path = written(tmp_path, "one text,k1\nother text,k2\nthird text,k3\n")
-    with pytest.raises(BertError, match=r"name it with --label \(columns: 0, 1\)"):
+    with pytest.raises(BertError, match=r"name it with `label` \(columns: 0, 1\)"):
         read(path)
     with pytest.raises(BertError, match="no column of text"):
         read(written(tmp_path, "1,2\n3,4\n", "numbers.csv"))
@@ -322,7 +322,7 @@ def test_a_wrong_encoding_is_refused_with_lines_and_what_to_type(tmp_path):
     assert "3 rows" in message
     assert "0xE9" in message
     assert "'café 0'" in message
-    assert "--encoding cp1252" in message
+    assert "`encoding='cp1252'`" in message
     assert "wrong_encoding=drop" in message
     assert read(path, table=TableOptions(encoding="cp1252")).data.texts[0] == "café 0"
     dropped = read(path, Policy("train", wrong_encoding="drop"))
@@ -337,7 +337,7 @@ def test_a_wrong_encoding_is_refused_with_lines_and_what_to_type(tmp_path):
     [
         (b"PK\x03\x04zip", "Excel workbook; save it as CSV"),
         (gzip.compress(b"a,b\n" * 99, mtime=0)[:-9], "broken or cut off"),
-        (b"PAR1", "--format parquet"),
+        (b"PAR1", "`format='parquet'`"),
         ("text,label\n".encode("utf-16") + b"\x00\xd8\x00\x00", "no utf-16"),
         (b"", "has no rows"),
         (b"text,label\n", "has no rows"),
@@ -372,7 +372,7 @@ def test_ragged_lines_are_dropped_if_few_and_refused_if_many(tmp_path):
     assert [show_place(place).rsplit(":")[-1] for place in problem.places] == ["11", "21"]
     assert str(problem).startswith("2 lines with another number of fields")
     many = [row + "\tx" if i % 4 == 0 else row for i, row in enumerate(rows)]
-    with pytest.raises(BertError, match="--delimiter"):
+    with pytest.raises(BertError, match="`delimiter`"):
         read(written(tmp_path, "\n".join(many), "y.tsv"), text=0, label=1)
     with pytest.raises(BertError, match=r"1 line .*:11;"):  # to predict on, rows must stay in place
         read(tmp_path / "x.tsv", Policy("predict"), text=0)
@@ -444,7 +444,7 @@ def test_labels_that_look_like_several_are_told(tmp_path):
     path = written(tmp_path, "text,label\nu,a\nv,a|b\nw,b\nx,b|a\n")
     reading = read(path)
     assert reading.data.labels == ["a", "a|b", "b", "b|a"]
-    told = [remark for remark in reading.remarks if "--label_separator '|'" in remark]
+    told = [remark for remark in reading.remarks if "`label_separator='|'`" in remark]
     assert len(told) == 1
     assert told[0].startswith("2 labels hold '|', such as 'a|b'")
     assert read(path, label_separator="|").remarks == read(path, task="classes").remarks

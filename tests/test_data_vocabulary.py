@@ -268,9 +268,9 @@ def test_characters_can_be_chosen_by_their_count(tmp_path):
 
 def test_too_small_a_vocabulary_is_told_what_it_needs(corpus, trained):
     least = 104 + trained.characters + trained.continuations
-    with pytest.raises(BertError, match=f"need {least}. Ask for more") as error:
+    with pytest.raises(BertError, match=f"need {least}. Raise `size`") as error:
         train_vocabulary(corpus, least - 1, lower_case=False)
-    assert "--min_char_count" in str(error.value)
+    assert "`min_character_count`" in str(error.value)
     assert len(train_vocabulary(corpus, least, lower_case=False).vocabulary) == least
 
 
@@ -316,7 +316,7 @@ def test_saving_replaces_the_file_in_one_step(trained, tmp_path):
     save_vocabulary(trained.vocabulary, path)
     assert [entry.name for entry in path.parent.iterdir()] == ["vocab.txt"]
     assert Vocabulary.load(path) == trained.vocabulary
-    with pytest.raises(BertError, match="--overwrite"):
+    with pytest.raises(BertError, match="overwrite=True"):
         check_output(path, overwrite=False)
     check_output(path, overwrite=True)
     with pytest.raises(BertError, match="is a folder"):

@@ -175,7 +175,7 @@ def test_no_length_at_all(loopback, home) -> None:
     ("status", "words"),
     [
         (404, r"no file at http.*404.*BERT_TF_URL"),
-        (403, r"refuses to give http.*403.*--checkpoint"),
+        (403, r"refuses to give http.*403.*the .zip as the checkpoint"),
         (407, r"proxy wants a login.*HTTPS_PROXY"),
         (204, r"status 204"),
     ],
@@ -192,7 +192,7 @@ def test_errors_of_the_server_may_pass(loopback, home) -> None:
     loopback.statuses = [503, 500, 429]
     assert is_whole(download("tiny", progress=False))
     loopback.statuses = [503] * 9
-    with pytest.raises(BertError, match=r"server answered 503.*Check the network.*--checkpoint"):
+    with pytest.raises(BertError, match=r"server answered 503.*Check the network.*name the .zip"):
         download("tiny", progress=False, force=True)
     assert len(loopback.asked) == 4 + 5
     assert is_whole(home / TINY)  # the old one is still there
@@ -202,7 +202,7 @@ def test_no_network(home, monkeypatch, caplog) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("BERT_TF_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-    with pytest.raises(BertError, match=r"cannot reach 127.*refused.*HTTPS_PROXY.*--checkpoint"):
+    with pytest.raises(BertError, match=r"cannot reach 127.*refused.*HTTPS_PROXY.*name the .zip"):
         download("tiny")
     assert caplog.text.count("trying again in 0 s") == 4
     assert names(home) == []

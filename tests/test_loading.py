@@ -313,7 +313,7 @@ def test_heads_that_do_not_divide_the_width(tmp_path):
 
 def test_a_vocabulary_that_is_too_long(tmp_path):
     (tmp_path / "vocab.txt").write_bytes((TINY / "vocab.txt").read_bytes() + b"extra\n")
-    with pytest.raises(bert_tf.BertError, match=r"1,001 pieces.*only 1,000 rows.*--vocab"):
+    with pytest.raises(bert_tf.BertError, match=r"1,001 pieces.*only 1,000 rows.*`vocab`"):
         bert_tf.load(TINY, vocab=tmp_path / "vocab.txt")
 
 

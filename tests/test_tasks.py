@@ -267,7 +267,7 @@ def test_a_long_text_in_windows(bert):
         ({"candidates": "word"}, "list of words"),
         ({"candidates": ["ᚠᚢ"]}, "cannot be spelled"),
         ({"candidates": ["man"], "mode": "joint"}, "mask alone"),
-        ({"max_pieces": 2, "candidates": ["man"]}, "leave max_pieces out"),
+        ({"max_pieces": 2, "candidates": ["man"]}, "leave `max_pieces` out"),
         ({"too_long": "cut"}, "error, window"),
     ],
 )

@@ -182,7 +182,7 @@ def test_another_run_is_refused_and_overwritten_on_request(classify, unbroken, t
     found, wanted = (data.splitlines() for data in (path.read_bytes(), unbroken))
     assert len(found) == len(wanted) - 1
     assert found[: 5 * CHUNK] == wanted[: 5 * CHUNK]  # the last chunk's batches are others now
-    with pytest.raises(BertError, match="exists; name another output, or say --overwrite"):
+    with pytest.raises(BertError, match="exists; name another output, or say `overwrite=True`"):
         predict_file(classify, ROWS, path)
     with_flag = tmp_path / "flag.tsv"
     begun(classify, with_flag)
@@ -272,7 +272,7 @@ def test_bytes_that_are_no_text(classify, tmp_path):
     source = tmp_path / "in.txt"
     source.write_bytes(b"w1 caf\xe9\nw2\n")
     first, second = PredictionRows(source)
-    assert "--encoding cp1252" in first.error
+    assert "`encoding='cp1252'`" in first.error
     assert (first.texts, second.texts) == (None, "w2")
     replaced = PredictionRows(source, policy=Policy("predict", wrong_encoding="replace"))
     assert next(iter(replaced)).texts == "w1 caf\ufffd"
@@ -310,7 +310,7 @@ def test_excel(tmp_path):
         (None, 4, "the text is empty"),
         ("1", 5, ""),
     ]
-    assert any("--sheet" in remark for remark in found.remarks)
+    assert any("`sheet`" in remark for remark in found.remarks)
     more = PredictionRows(source, Layout(table=TableOptions(sheet="more")))
     assert [row.texts for row in more] == ["w1"]
     assert about_rows(source) is None
@@ -319,7 +319,7 @@ def test_excel(tmp_path):
 def test_columns_must_be_those_of_the_model(tmp_path):
     source = tmp_path / "in.csv"
     source.write_text("premise,hypothesis\nw1,w2\n")
-    with pytest.raises(BertError, match=r"single texts.*'premise' and 'hypothesis'.*--text alone"):
+    with pytest.raises(BertError, match=r"single texts.*'premise' and 'hypothesis'.*`text` alone"):
         PredictionRows(source, pairs=False)
     assert [row.texts for row in PredictionRows(source, Layout(text="premise"), pairs=False)] == [
         "w1"

@@ -56,7 +56,7 @@ def test_vocabularies(vocab, lower_case, words, name):
     assert found is lower_case
     assert words in str(remark)
     assert "lower_case=" in str(remark)
-    assert "lower-case" in str(remark)
+    assert "Pass `lower_case=" in str(remark)
 
 
 def test_an_argument_decides_quietly_where_nothing_speaks_against_it():
@@ -70,13 +70,13 @@ def test_an_argument_decides_quietly_where_nothing_speaks_against_it():
 def test_contradiction_on_an_uncased_model(vocab):
     with pytest.raises(BertError) as caught:
         infer_casing("uncased_L-12_H-768_A-12", vocab, lower_case=False)
-    for words in ("uncased_L-12_H-768_A-12", "lower_case=True", "--lower-case", "--do_lower_case"):
+    for words in ("uncased_L-12_H-768_A-12", "`lower_case=True`"):
         assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("vocab", [CASED, SILENT])
 def test_contradiction_on_a_cased_model(vocab):
-    with pytest.raises(BertError, match=r"lower_case=False .*--no-lower-case.*do_lower_case=False"):
+    with pytest.raises(BertError, match=r"Pass `lower_case=False`, or leave it out"):
         infer_casing("multi_cased_L-12_H-768_A-12", vocab, lower_case=True)
 
 

@@ -116,7 +116,7 @@ def test_what_does_not_work_on_tensorflow_is_refused(on_both):
     refused = on_both["tensorflow"]["refused"]
     assert "does nothing on tensorflow; several hosts need JAX" in refused["hosts"]
     assert "TF_CONFIG names 2 workers" in refused["workers"]
-    assert "--backend=jax" in refused["workers"]
+    assert "`KERAS_BACKEND=jax`" in refused["workers"]
     assert refused["one worker"] == "nothing was refused"
     assert "in the scope of a tf.distribute strategy" in refused["scope"]
     assert "keras.distribution is set, but does nothing" in refused["keras.distribution"]

@@ -368,7 +368,7 @@ def test_class_weights():
     with pytest.raises(BertError, match="a regression has none"):
         Regression().fitted(labels, balanced)
     several = Multilabel(("a", "b"))
-    with pytest.raises(BertError, match="'balanced' is for one class a row"):
+    with pytest.raises(BertError, match="'balanced'` is for one class a row"):
         several.fitted(labels, balanced)
 
 
@@ -478,7 +478,7 @@ def test_rows_that_do_not_fit(tune, rows, bert):
         tune(data=(train, validation._replace(labels=validation.labels[:3])))
     with pytest.raises(BertError, match=r"for multilabel they are 0 or 1, \(rows, 2\)"):
         tune(task="multilabel")
-    with pytest.raises(BertError, match="patience needs validation rows"):
+    with pytest.raises(BertError, match="`patience` needs validation rows"):
         tune(dataclasses.replace(QUICK, patience=1), data=(train, None))
     nan = train.labels.astype(np.float32) * np.nan
     with pytest.raises(BertError, match="no finite number"):
@@ -504,8 +504,8 @@ def test_without_validation_the_last_weights_are_kept(tune, rows):
         ({"warmup": 2}, "warmup is 2"),
         ({"label_smoothing": 1}, "label_smoothing is 1; it must be below 1"),
         ({"precision": "float16"}, "precision is 'float16'"),
-        ({"batch_size": 10, "accumulation": 4}, "10 cannot be divided into accumulation 4"),
-        ({"class_weights": "equal"}, "class_weights is 'equal'"),
+        ({"batch_size": 10, "accumulation": 4}, "=10` cannot be divided into `accumulation=4`"),
+        ({"class_weights": "equal"}, "`class_weights` is 'equal'"),
         ({"class_weights": {"a": -1}}, "the class weight of a is -1; it must be at least 0"),
     ],
 )

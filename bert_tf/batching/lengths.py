@@ -58,7 +58,7 @@ class LengthHistogram:
         better = f"{fits} would cut few" if is_more else "the texts are very long"
         return (
             f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts; "
-            f"{better}: --max_seq_length {max(fits, self.max_seq_length)}"
+            f"{better}: `max_seq_length={max(fits, self.max_seq_length)}`"
         )
 
 

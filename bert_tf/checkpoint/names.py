@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, PARTS, TITLES, Weight
 
-_ADVICE = "Pass the bert_config.json that belongs to this checkpoint (config=..., --config)."
+_ADVICE = "Pass the bert_config.json that belongs to this checkpoint (`config`)."
 
 STEP = "global_step"
 """The number of steps trained so far, an int64 scalar, in training checkpoints."""

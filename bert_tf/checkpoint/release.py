@@ -105,7 +105,4 @@ def refuse_to_overwrite(folder: str) -> None:
     escaped = glob.escape(folder)
     for name in (CONFIG_NAME, VOCAB_NAME, CHECKPOINT_NAME + ".index", CHECKPOINT_NAME + ".data-*"):
         for path in glob.glob(os.path.join(escaped, name)):
-            raise BertError(
-                f"{path} is there already. Choose another folder, or allow it to be replaced with "
-                "overwrite=True (--overwrite)."
-            )
+            raise BertError(f"{path} is there already; name a new folder or say `overwrite=True`.")

@@ -48,6 +48,7 @@ def add_arguments(parser: Parser) -> None:
         "tensorflow or jax to train, also openvino to evaluate; $KERAS_BACKEND when left out, else "
         "tensorflow. XLA needs no flag: JAX compiles whole steps with it, TensorFlow on a CPU what "
         "lies between matrix products, which is faster than all",
+        parameter="KERAS_BACKEND",
     )
     parser.plan(FineTuningPlan, "precision distribute deterministic", FLAGS, original=ORIGINAL)
     parser.switch("json", "rows and result on stdout as JSON, an object a line")
@@ -89,13 +90,15 @@ def _add_table(parser: Parser) -> None:
     parser.text("label", "the column of the label")
     task = "what labels are: one of several classes, any number of labels, or a number"
     parser.text("task", task, choices=("classes", "multilabel", "regression"))
-    parser.text("labels", "all labels in the order wanted, comma separated")
+    labels = "all labels in the order wanted, comma separated"
+    parser.text("labels", labels, parameter="label_names")
     parser.text("label_separator", "what stands between several labels of one row, such as |")
     parser.plan(TableOptions, "header format delimiter quoting encoding sheet", {}, original={})
     parser.text(
         "problems",
         f"what to do about odd rows, as leak=keep,duplicate=drop. Kinds are {', '.join(PROBLEMS)}; "
         "actions keep, drop, refuse",
+        parameter="policy",
     )
     parser.text("shares", "of the split into train, validation and test (0.7,0.15,0.15)")
     parser.number("split_seed", "seed of the split", SEED, 12345)

@@ -25,7 +25,7 @@ examples:
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="of a release, e.g. multi_cased")
-    parser.text("to", "put the checkpoints' folders there", metavar="FOLDER")
+    parser.text("to", "put the checkpoints' folders there", metavar="FOLDER", parameter="folder")
     parser.switch("force", "download again, in place of what is here")
 
 

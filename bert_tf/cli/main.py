@@ -73,11 +73,10 @@ def build_parser(only: str | None = None) -> Parser:
         about = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": epilog}
         command = commands.add_parser(name, **about)
         module.add_arguments(command)
-        command.set_defaults(answer=module.answer)
+        command.set_defaults(answer=module.answer, spelled=command.spelled)
     return parser
 
 
-@told_to(print_remark)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command in this process; returns the exit code.
 
@@ -94,14 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no command {word!r}; did you mean {near[0]}?")
     args = parser.parse_args(arguments)
     try:
-        code = args.answer(args)
+        with told_to(lambda remark: print_remark(args.spelled(remark))):
+            code = args.answer(args)
         sys.stdout.flush()
         if getattr(args, "profile", False):
             print(profile_table(), file=sys.stderr)
         return code
     except BertError as error:
         sys.stdout.flush()
-        print(f"bert_tf: error: {error}", file=sys.stderr)
+        print(f"bert_tf: error: {args.spelled(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)

@@ -6,6 +6,8 @@ import argparse
 import concurrent.futures
 import difflib
 import os
+import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -50,12 +52,15 @@ class Parser(argparse.ArgumentParser):
         >>> parser.switch("do_lower_case", "whether text is lower-cased", True)
         >>> parser.parse_args(["-threads", "7", "--nodo_lower_case"])
         Namespace(threads=7, do_lower_case=False)
+        >>> parser.spelled("lower `threads`, or pass `threads='a b'` and `do_lower_case=True`")
+        "lower --threads, or pass --threads='a b' and --do_lower_case"
     """
 
     guard = True
 
     def __init__(self, **options) -> None:
         self._given: list[str] = []
+        self._flags: dict[str, str] = {}  # by the names that the library has for them
         self._to: Any = self
         options.setdefault("formatter_class", _Formatter)
         options.setdefault("allow_abbrev", False)  # so that new options break no script
@@ -124,22 +129,37 @@ class Parser(argparse.ArgumentParser):
                 self.switch(flag, help, default, usual=usual)
             else:
                 self.text(flag, help, default, choices=choices or None, usual=usual)
+            self._flags[name] = f"--{flag.split()[0]}"
 
     def _flag(
         self, names: str, help: str, default: Any, *, usual: str | None = None, **options: Any
     ) -> None:
         """Adds a flag; `names` without dashes, the first, with `_` for `-`, names its value.
 
-        `usual` is shown as the default, if not `default`; `options` are those of `argparse`.
+        `usual` is shown as the default, if not `default`. Of `options`, `parameter` is what the
+        library calls it, if not one of `names`; the others are those of `argparse`.
         """
         usual = usual or (None if default is None else shown(default))
+        flags = [f"--{name}" for name in names.split()]
+        known = [*names.replace("-", "_").split(), options.pop("parameter", "")]
+        self._flags |= dict.fromkeys(known, flags[0])
         self._to.add_argument(
-            *(f"--{name}" for name in names.split()),
+            *flags,
             dest=names.split()[0].replace("-", "_"),
             default=default,
             help=(f"{help} ({usual})" if usual else help).replace("%", "%%"),
             **options,
         )
+
+    def spelled(self, message: str) -> str:
+        """A message of the library, with flags for the parameters that it names in backquotes."""
+
+        def spell(found: re.Match[str]) -> str:
+            name, _, _, value = found.groups("True")
+            equals = "" if value == "True" else f"={shlex.quote(value)}"
+            return f"{self._flags[name]}{equals}" if name in self._flags else found[0]
+
+        return re.sub(r"`(\w+)(=(['\"]?)([^`]*)\3)?`", spell, message)
 
     def parse_known_args(self, args=None, namespace=None):
         """As argparse's, on respelled arguments; unknown ones are an error here.
@@ -239,6 +259,7 @@ def add_model_options(parser: Parser) -> None:
         "tensorflow, jax, openvino, or auto: openvino, the fastest on a CPU, if it is installed, "
         "else tensorflow ($KERAS_BACKEND, else auto)",
         metavar="NAME",
+        parameter="KERAS_BACKEND",
     )
     parser.text(
         "precision",
@@ -316,7 +337,7 @@ def load_bert(args: argparse.Namespace) -> Bert:
                 preload(chosen)
         bert = loading.result()
     if args.verbose:
-        print(f"{bert!r} on {chosen}\n{bert.report}", file=sys.stderr)
+        print(args.spelled(f"{bert!r} on {chosen}\n{bert.report}"), file=sys.stderr)
     else:
         for remark in bert.report.remarks:
             say(remark)

@@ -33,7 +33,8 @@ def add_arguments(parser: Parser) -> None:
     parser.number("random_seed", "seed of all that is random", SEED, 12345)
     _add_corpus(parser)
     parser.group("running")
-    parser.text("backend", "tensorflow or jax; $KERAS_BACKEND when left out, else tensorflow")
+    backend = "tensorflow or jax; $KERAS_BACKEND when left out, else tensorflow"
+    parser.text("backend", backend, parameter="KERAS_BACKEND")
     parser.plan(PretrainingPlan, "precision distribute deterministic", FLAGS)
     parser.switch("json", "rows and result on stdout as JSON, an object a line")
     add_tpu(parser)
@@ -42,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
 def _add_files(parser: Parser) -> None:
     parser.group("files")
     data = "TFRecord files or patterns, comma separated; or the folder of a tokenized corpus"
-    parser.text("input_file", data, required=True)
+    parser.text("input_file", data, required=True, parameter="inputs")
     parser.text("output_dir", "folder for checkpoints, log and result", required=True)
     config = "bert_config.json; the one with --init_checkpoint when left out"
     parser.text("bert_config_file config", config)
@@ -50,7 +51,7 @@ def _add_files(parser: Parser) -> None:
     parser.text("vocab_file vocab", vocab)
     parser.text("init_checkpoint", "weights to begin from: a folder, a prefix, a .zip or a name")
     data = "like --input_file, to evaluate on; when left out, what is held out, else --input_file"
-    parser.text("eval_input_file", data)
+    parser.text("eval_input_file", data, parameter="eval_inputs")
 
 
 def _add_corpus(parser: Parser) -> None:

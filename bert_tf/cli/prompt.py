@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from bert_tf.cli.options import say
 from bert_tf.cli.output import Output
 from bert_tf.errors import BertError
 
@@ -29,7 +30,7 @@ def converse(hint: str, prompts: Sequence[str], answer: Callable[..., Any], outp
         try:
             output.result(answer(*texts))
         except BertError as error:
-            print(f"bert_tf: {error}", file=sys.stderr)
+            say(str(error))
 
 
 def _questions(prompts: Sequence[str]) -> Iterator[list[str]]:

@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
     files = "text files or patterns, comma separated; each pattern is a group"
     parser.text("input_file input", files, required=True)
     parser.text("output_file output", "the vocab.txt to write", required=True)
-    parser.number("vocab_size", "number of tokens", COUNT, 30000)
+    parser.number("vocab_size", "number of tokens", COUNT, 30000, parameter="size")
     parser.switch("do_lower_case lower_case do_lower", "lower-case text and drop accents")
     smoothing = "a group of n characters counts as n**X: 1 is its true fraction, 0 the same for all"
     parser.number("smoothing", smoothing, FRACTION, 0.7)

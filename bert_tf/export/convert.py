@@ -17,7 +17,7 @@ _NARROW = (dtypes.FLOATS["float16"], dtypes.FLOATS["bfloat16"])
 
 _NARROWED = (
     "Its weights are in {type}. bert_tf widens them on loading; Google's own code cannot, it needs "
-    'what dtype="float32" (--dtype float32) writes.'
+    'what `dtype="float32"` writes.'
 )
 
 

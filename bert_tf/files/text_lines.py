@@ -19,7 +19,7 @@ _HEAD = 4096  # bytes from which the encoding is inferred
 _NO_TABLE = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV, or name it .xlsx"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV or .xlsx"),
-    (b"PAR1", "a Parquet file; name it .parquet, or say --format parquet"),
+    (b"PAR1", "a Parquet file; name it .parquet, or pass `format='parquet'`"),
     (b"\xfd7zXZ", "compressed by xz; unpack it, or pack it by gzip"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it, or pack it by gzip"),
     *((b"BZh%d" % level, "compressed by bzip2; unpack it") for level in range(1, 10)),
@@ -73,7 +73,7 @@ def open_lines(
             yield io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors, newline="\n")
     except UnicodeDecodeError as error:
         wrong = f"{name} is no {error.encoding}: {error.reason}"
-        raise BertError(f"{wrong}; name its encoding with --encoding") from error
+        raise BertError(f"{wrong}; pass its `encoding`") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
     except OSError as error:
@@ -102,7 +102,7 @@ def encoding_advice(line: str) -> str:
         read, name = raw.decode("latin-1"), "latin-1"
     read = "".join(c if c.isprintable() else " " for c in read).strip()
     byte = ord(match.group()) - 0xDC00
-    good = f"if {read!r} reads well, say --encoding {name}"
+    good = f"if {read!r} reads well, pass `encoding={name!r}`"
     return f"the byte 0x{byte:02X} is not UTF-8; {good}, else name its encoding"
 
 

@@ -159,7 +159,7 @@ def check_output(
         if source is not None and os.path.samefile(path, source):
             raise BertError(f"the input and the output are the same file, {path}")
     if os.path.isfile(path) and not overwrite:
-        raise BertError(f"{path} exists; name another output, or say --overwrite")
+        raise BertError(f"{path} exists; name another output, or say `overwrite=True`")
     return path
 
 

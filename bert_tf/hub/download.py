@@ -80,7 +80,7 @@ def download(
             ) from error
         raise BertError(
             f"cannot write to {error.filename or home}: {error.strerror}. Set "
-            f"{store.HOME_VARIABLE} (or pass --to) to a folder that you may write to."
+            f"{store.HOME_VARIABLE} (or pass `folder`) to a folder that you may write to."
         ) from error
     finally:
         shown.close()
@@ -207,7 +207,7 @@ def _check_replaceable(target: str) -> None:
     if strange:
         raise BertError(
             f"{target} holds what no download put there ({', '.join(sorted(strange)[:3])}). Move "
-            "it away first, or name another folder (--to)."
+            "it away first, or pass another `folder`."
         )
 
 

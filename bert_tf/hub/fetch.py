@@ -81,7 +81,7 @@ def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
                     advice = f"What has come ({have / 1e6:,.1f} MB) is kept for the next try."
                 raise BertError(
                     f"could not download {url}: {failure}. {advice} Or download it in another "
-                    "way, and pass the .zip with --checkpoint."
+                    "way, and name the .zip as the checkpoint."
                 ) from None
             delay = max(DELAYS[failures], min(failure.delay, _LONGEST_DELAY))
             failures += 1
@@ -178,7 +178,7 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
         else:
             said = (
                 f"the server refuses to give {url} ({said}). A proxy may be the reason. Try the "
-                "address in a browser, and pass the .zip with --checkpoint."
+                "address in a browser, and name the .zip as the checkpoint."
             )
         raise BertError(said) from None
     except urllib.error.URLError as error:

@@ -276,17 +276,17 @@ def _check_parts(prefix: str) -> None:
 
 
 _COMPANIONS = {
-    "config": (CONFIG_NAME, ("bert_config*.json",), "config= (--config)"),
-    "vocab": (VOCAB_NAME, ("vocab*.txt", "*vocab.txt"), "vocab= (--vocab)"),
+    "config": (CONFIG_NAME, ("bert_config*.json",)),
+    "vocab": (VOCAB_NAME, ("vocab*.txt", "*vocab.txt")),
 }
-"""The name in a release, patterns of other common names, and the argument to pass instead."""
+"""The name in a release, patterns of other common names, by the argument to pass instead."""
 
 
 def _companion(
     kind: str, prefix: str, given: str | os.PathLike[str] | None, needed: bool
 ) -> str | None:
     """Path of the config or vocabulary."""
-    name, patterns, argument = _COMPANIONS[kind]
+    name, patterns = _COMPANIONS[kind]
     folder = os.path.dirname(prefix) or "."
     if given is not None:
         given = os.path.expanduser(os.fspath(given))
@@ -306,7 +306,7 @@ def _companion(
     if found:
         names = ", ".join(map(os.path.basename, found))
         raise BertError(
-            f"{folder} has no {name}, but several that may be it ({names}). Pass one: {argument}."
+            f"{folder} has no {name}, but several that may be it ({names}). Pass one as `{kind}`."
         )
     hint = ""
     if kind == "config" and os.path.isfile(os.path.join(folder, "config.json")):
@@ -315,8 +315,8 @@ def _companion(
             'bert_config.json calls "gelu_exact".'
         )
     raise BertError(
-        f"{name} is missing next to the checkpoint, in {folder}. Copy it there, or pass its path: "
-        f"{argument}.{hint}"
+        f"{name} is missing next to the checkpoint, in {folder}. Copy it there, or pass its path "
+        f"as `{kind}`.{hint}"
     )
 
 

@@ -141,10 +141,10 @@ class FillMask(Task[str, FilledText]):
         super().__init__(bert, batch_size)
         if mode != "independent" and (max_pieces > 1 or candidates is not None):
             raise BertError(
-                f"candidates and max_pieces look at each mask alone, without mode={mode!r}."
+                f"`candidates` and `max_pieces` look at each mask alone, without `mode={mode!r}`."
             )
         if candidates is not None and max_pieces > 1:
-            raise BertError("candidates may have any number of pieces; leave max_pieces out.")
+            raise BertError("candidates may have any number of pieces; leave `max_pieces` out.")
         self.top_k = top_k
         self.mode = mode
         self.whole_words = whole_words

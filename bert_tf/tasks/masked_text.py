@@ -184,8 +184,7 @@ def rows_of(
     if stride is None:
         raise BertError(
             f"the text is {len(ids) + 2} word pieces long, [CLS] and [SEP] counted, and this "
-            f"model takes {limit}: {_shown(masked.text)}. Shorten it, or have it read in "
-            f"overlapping windows (too_long='window', --too-long window)."
+            f"model takes {limit}: {_shown(masked.text)}. Shorten it, or pass `too_long='window'`."
         )
     found = windows(ids, limit, stride)
     best = best_windows(found)

@@ -33,7 +33,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     if suffix in (".csv", ".parquet", ".pq", ".gz", ".xlsx"):
         raise BertError(
             f"results are written as tab-separated text or as JSON lines, not as {suffix[1:]}; "
-            f"name the output .tsv or .jsonl, or say which with --output_format"
+            f"name the output .tsv or .jsonl, or choose one of these formats"
         )
     return _SUFFIXES.get(suffix, "tsv")
 

@@ -57,8 +57,8 @@ def infer_casing(
             kind = "a lower-cased (uncased)" if named else "a cased"
             raise BertError(
                 f"lower_case={lower_case} was asked for, but by its name {name} is {kind} model, "
-                f"which its vocabulary does not contradict. Pass {_flags(named)}; Google's scripts "
-                f"call it --do_lower_case={named}. Leave it out to have it inferred."
+                f"which its vocabulary does not contradict. Pass `lower_case={named}`, or leave it "
+                f"out to have it inferred."
             )
         remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
         return lower_case, f"{remark}; {_holds(vocab, fraction)}."
@@ -79,9 +79,9 @@ def _inferred(
         return named, f"{remark}."
     if held is not None:
         remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, fraction)}."
-        return held, f"{remark} Pass {_flags(not held)} if that is wrong."
+        return held, f"{remark} Pass `lower_case={not held}` if that is wrong."
     remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
-    return True, f"{remark} Pass {_flags(False)} for a cased model."
+    return True, f"{remark} Pass `lower_case=False` for a cased model."
 
 
 def _by_name(name: str | None) -> bool | None:
@@ -110,8 +110,3 @@ def _is_changed(piece: str) -> bool:
 
 def _holds(vocab: Vocabulary, fraction: float) -> str:
     return f"{fraction:.1%} of the pieces in {vocab.source} have capitals or accents"
-
-
-def _flags(lower_case: bool) -> str:
-    shell = "--lower-case" if lower_case else "--no-lower-case"
-    return f"lower_case={lower_case} (on the command line {shell})"

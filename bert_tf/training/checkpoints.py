@@ -166,8 +166,7 @@ class TrainingCheckpoints:
         except (BertError, ValueError, KeyError, TypeError) as error:
             raise BertError(
                 f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
-                f"Remove this checkpoint to resume from the one before, or give another output "
-                f"folder and this checkpoint as --init_checkpoint."
+                f"Remove it to resume from the one before, or begin another training from it."
             ) from error
         with CheckpointReader(prefix) as reader:
             for saved, name, variable in self._variables():
@@ -199,8 +198,7 @@ class TrainingCheckpoints:
             if not np.isfinite(value).all():
                 raise BertError(
                     f"after step {step} {name} holds numbers that are not finite; no checkpoint "
-                    f"was saved. Lower the learning rate (--learning_rate) or lengthen the "
-                    f"warm-up (--num_warmup_steps), and start again."
+                    f"was saved. Lower `learning_rate` or lengthen the warm-up, and start again."
                 )
             yield name, value
 
@@ -227,8 +225,7 @@ def _read_array(reader: CheckpointReader, name: str, shape: tuple[int, ...] | No
     """A tensor in memory of its own, not a view of the file: a variable may take it over."""
     if name not in reader.tensors:
         raise BertError(
-            f"{reader.prefix} lacks the tensor {name}, so that training cannot resume from it; "
-            f"give another output folder, and this checkpoint as --init_checkpoint."
+            f"training cannot resume from {reader.prefix}, only begin: it lacks the tensor {name}."
         )
     found = reader.tensors[name].shape
     if shape not in (None, found):

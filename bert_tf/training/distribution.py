@@ -204,7 +204,7 @@ def connect() -> None:
     if keras.backend.backend() != "jax":
         raise BertError(
             f"{next(iter(given))} is set, but does nothing on {keras.backend.backend()}; several "
-            f"hosts need JAX (--backend=jax, or KERAS_BACKEND=jax)."
+            f"hosts need JAX (`KERAS_BACKEND=jax`)."
         )
     if missing := [name for name in _HOSTS if name not in given]:
         raise BertError(
@@ -261,7 +261,7 @@ def distribute(kind: str) -> Distribution:
     if backend not in ("tensorflow", "jax"):
         raise BertError(
             f"Keras runs on {backend}, which cannot train; choose tensorflow (the GPUs of one "
-            f"machine) or jax (GPUs, TPUs, several hosts) with --backend or KERAS_BACKEND."
+            f"machine) or jax (GPUs, TPUs, several hosts) with `KERAS_BACKEND`."
         )
     connect()
     if backend == "jax":
@@ -307,13 +307,13 @@ def _refuse_on_tensorflow() -> None:
     if tasks > 1:
         raise BertError(
             f"TF_CONFIG names {tasks} workers, but MultiWorkerMirroredStrategy does not work with "
-            f"Keras 3. On several hosts train on JAX: --backend=jax, with {', '.join(_HOSTS)} set "
-            f"in each process. To train on this machine alone, unset TF_CONFIG."
+            f"Keras 3. On several hosts train on JAX (`KERAS_BACKEND=jax`), with "
+            f"{', '.join(_HOSTS)} set in each process. To train here alone, unset TF_CONFIG."
         )
     if keras.distribution.distribution() is not None:
         raise BertError(
             "keras.distribution is set, but does nothing on TensorFlow; use JAX "
-            "(KERAS_BACKEND=jax), or unset it: the GPUs of this machine are found without it."
+            "(`KERAS_BACKEND=jax`), or unset it: the GPUs of this machine are found without it."
         )
     if tf.distribute.has_strategy():
         raise BertError(
@@ -321,4 +321,4 @@ def _refuse_on_tensorflow() -> None:
             "its own MirroredStrategy."
         )
     if tf.config.list_physical_devices("TPU"):
-        raise BertError("to train on TPUs use JAX: --backend=jax, or KERAS_BACKEND=jax.")
+        raise BertError("to train on TPUs use JAX: `KERAS_BACKEND=jax`.")

@@ -254,8 +254,7 @@ def _take_up(
     except BertError as error:
         reason = str(error).rstrip(".")
         raise BertError(
-            f"{prefix} cannot be continued from: {reason}. Or give another output folder, and "
-            f"this checkpoint as --init_checkpoint."
+            f"{prefix} cannot be continued from: {reason}. Or begin another training from it."
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise BertError(
@@ -278,8 +277,8 @@ class _LossWatch:
 
     def check(self, loss: float, step: int, rise: float) -> None:
         advice = (
-            "Nothing was saved since the last checkpoint. Lower --learning_rate or lengthen the "
-            "warm-up (--num_warmup_steps), and start again."
+            "Nothing was saved since the last checkpoint. Lower `learning_rate` or lengthen "
+            "the warm-up, and start again."
         )
         if not math.isfinite(loss):
             raise BertError(f"at step {step} the loss is {loss}. {advice}")

@@ -52,7 +52,7 @@ class TrainingStep:
         if name not in ENGINES:
             raise BertError(
                 f"Keras runs on {name}, which cannot train; choose {' or '.join(ENGINES)} "
-                f"(--backend, or the environment's KERAS_BACKEND)."
+                f"with `KERAS_BACKEND`."
             )
         self.model = model
         self.optimizer = optimizer
@@ -116,9 +116,8 @@ class TrainingStep:
         length = batch["token_input"].shape[1] if "token_input" in batch else 0
         if self._longest is not None and length > self._longest:
             raise BertError(
-                f"the texts are {length} word pieces long, but this model has only "
-                f"{self._longest} positions. Make them shorter (--max_seq_length), or raise "
-                f"max_position_embeddings in the BERT config."
+                f"the texts are {length} word pieces long, but this model has only {self._longest} "
+                f"positions: lower `max_seq_length`, or raise the config's max_position_embeddings."
             )
 
 

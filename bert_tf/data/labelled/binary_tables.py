@@ -62,7 +62,7 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
         raise BertError(f"cannot read {path} as an Excel workbook: {error}") from error
     remarks = []
     if sheet is None and len(names) > 1:
-        remarks = [f"of the {len(names)} sheets of {path} {names[0]!r} is read (--sheet)"]
+        remarks = [f"of the {len(names)} sheets of {path} {names[0]!r} is read (`sheet`)"]
     return cells.fillna("").to_numpy().tolist(), remarks
 
 

@@ -87,7 +87,7 @@ def across(
     found = dict(splits)
     if len({data.task for data in found.values()}) > 1:
         told = ", ".join(f"{name}: {data.task}" for name, data in found.items())
-        raise BertError(f"the splits are not for one task ({told}); say which with --task")
+        raise BertError(f"the splits are not for one task ({told}); say which with `task`")
     problems: list[tuple[str, Problem]] = []
     later: dict[Hashable, str] = {}  # text to a split after the present one
     for name in reversed(names):

@@ -113,7 +113,7 @@ def choose_columns(
         guessed.append(f"label {_name(table, label_at)}")
     how = "what they hold" if by_content else "their names"
     remark = f"columns of {table.path}, inferred from {how}: {', '.join(guessed)}"
-    remarks = [f"{remark} (--text, --text_pair, --label)"] if guessed else []
+    remarks = [f"{remark} (`text`, `text_pair`, `label`)"] if guessed else []
     return Columns(text_at, pair_at, label_at), remarks
 
 
@@ -125,7 +125,7 @@ def _longest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     if not rest or not max(map(size, rest)):
         remarks = "".join(f"; {remark}" for remark in table.remarks)
-        raise BertError(f"{table.path} has no column of text; name it with --text{remarks}")
+        raise BertError(f"{table.path} has no column of text; name it with `text`{remarks}")
     return max(rest, key=size)
 
 
@@ -140,7 +140,7 @@ def _fewest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     best = min(rest, key=lambda index: (different(index), -index), default=None)
     if best is None or different(best) == float("inf"):
-        raise BertError(f"{table.path}: no label found; name it with --label ({all_names(table)})")
+        raise BertError(f"{table.path}: no label found; name it with `label` ({all_names(table)})")
     return best
 
 

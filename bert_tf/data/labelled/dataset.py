@@ -102,7 +102,7 @@ def load_splits(
         splits[name] = data
         problems += [(name, problem) for problem in found]
     if not splits:
-        raise BertError("no data given: name at least a file to train on (--train data.csv)")
+        raise BertError("no data given: name at least a file to train on (`train`)")
     if "train" in splits and "validation" not in splits:
         if "test" in splits:
             shares = {"train": 0.70, "validation": 0.15}
@@ -165,11 +165,11 @@ def _finish(
 ) -> LabelledSplits:
     if "train" in splits:
         if splits["train"].labels is None:
-            raise BertError("the training rows have no labels; name their column with --label")
+            raise BertError("the training rows have no labels; name their column with `label`")
         if len({data.pairs is None for data in splits.values()}) > 1:
             kinds = {n: "one text" if d.pairs is None else "pairs" for n, d in splits.items()}
             told = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-            raise BertError(f"the splits are not alike ({told}); name columns with --text_pair")
+            raise BertError(f"the splits are not alike ({told}); name columns with `text_pair`")
         splits, found = across(splits, Policy("train", **changes))
         problems = problems + found
     first = next(iter(splits.values()))

@@ -271,7 +271,7 @@ def _layout_of(
     if len(first) != len(places) or set(first) & set(names):
         raise BertError(
             f"{path} begins with {', '.join(first)[:100]}, not the columns {', '.join(names)}; "
-            "is --task_name right? For tables of your own use --train"
+            "is it of this task? For tables of your own use `train`"
         )
     remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
     numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]

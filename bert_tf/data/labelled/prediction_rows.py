@@ -108,15 +108,15 @@ def _choose(
         if len(rest) != 2 or asked[0] is not None:
             raise BertError(
                 f"the model was trained on pairs of texts; name two columns of {table.path} with "
-                f"--text and --text_pair ({all_names(table)})"
+                f"`text` and `text_pair` ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
-        told = [f"the two columns of {table.path} are taken for the pair (--text, --text_pair)"]
+        told = [f"the two columns of {table.path} are taken for the pair (`text`, `text_pair`)"]
     if pairs is False and columns.pair is not None:
         names = table.names or [str(index) for index in range(table.width)]
         both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
         pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
-        raise BertError(f"{pairs_there}; name the one to take with --text alone")
+        raise BertError(f"{pairs_there}; name the one to take with `text` alone")
     return columns, told
 
 

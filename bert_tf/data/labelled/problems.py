@@ -47,21 +47,21 @@ PROBLEMS: dict[str, Kind] = {
     "wrong_encoding": Kind(
         "{n} with bytes that are no text in the encoding read",
         *("refuse", "refuse", "refuse", ("drop", "replace")),
-        hint="name the file's encoding, for example --encoding cp1252",
+        hint="name the file's encoding, for example `encoding='cp1252'`",
     ),
     "blank_line": Kind("{n} blank", "drop", "drop", "drop", ("refuse",)),
     "ragged": Kind(
         "{n} with another number of fields than most, or no JSON",
         *("drop", "drop", "refuse"),
         limit=0.1,
-        hint="is the separator (--delimiter) right, and are quotes literal (--quoting none) or "
-        "do they enclose fields (--quoting csv)?",
+        hint="is the separator (`delimiter`) right, and are quotes literal (`quoting='none'`) or "
+        "do they enclose fields (`quoting='csv'`)?",
     ),
     "unlabelled": Kind("{n} without a label", "drop", "drop", "keep", ("refuse",)),
     "not_a_number": Kind(
         "{n} whose label is no number",
         *("refuse", "refuse", "keep", ("drop",)),
-        hint="with classes instead of numbers, say --task classes",
+        hint="with classes instead of numbers, pass `task='classes'`",
     ),
     "nan": Kind("{n} whose label is NaN or infinite", "drop", "drop", "keep", ("refuse",)),
     "empty_text": Kind("{n} with an empty text", "drop", "keep", "keep", ("refuse",)),
@@ -192,7 +192,7 @@ class Tally:
                 continue
             hint = (advice or {}).get(name) or kind.hint
             others = [f"{name}={other}" for other in kind.actions() if other != "refuse"]
-            escape = "" if too_many else f"--problems {' or '.join(others)}"
+            escape = "" if too_many else f"`policy` {' or '.join(others)}"
             ways = "; or ".join(filter(None, (hint, escape)))
             refused.append(f"{_counted(problem)}, of {rows:,}: {_places(problem)}; {ways}")
         if refused:

@@ -165,7 +165,7 @@ def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> Labell
         for index, value in enumerate(values):
             if isinstance(value, list | tuple):
                 place = f"{data.place(index)}: the label is a list, {value!r:.60}"
-                raise BertError(f"{place}; for several labels at once say --task multilabel")
+                raise BertError(f"{place}; for several labels at once pass `task='multilabel'`")
         if not all(map(_means_nan, values)) and _all_numbers(values):
             values = [None if _means_nan(value) else value for value in values]
         names = [None if value is None else _as_class(value) for value in values]
@@ -191,11 +191,11 @@ def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
     if layout.label_names is None and known and _all_numbers(known):
         different = {float(value) for value in known}
         if any(value % 1 for value in different):
-            remarks.append("labels have fractions: a number is predicted (else --task classes)")
+            remarks.append("labels have fractions: a number is predicted (else `task='classes'`)")
             return "regression"
         if len(different) > _MANY_NUMBERS:
             numbers = f"{len(different)} whole numbers are taken for classes"
-            remarks.append(f"{numbers}; if they are amounts, say --task regression")
+            remarks.append(f"{numbers}; if they are amounts, pass `task='regression'`")
     return "classes"
 
 
@@ -213,14 +213,14 @@ def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> 
     if not rows[mark]:
         return None
     if layout.task == "multilabel":
-        remarks.append(f"labels of a row are taken to be separated by {mark!r} (--label_separator)")
+        remarks.append(f"labels of a row are taken to be separated by {mark!r} (`label_separator`)")
         return mark
     labels = set(values)
     parts = {part.strip() for label in labels for part in label.split(mark)}
     if len(parts) < len(labels):  # more combinations than parts are hardly classes
         remarks.append(
             f"{len(rows[mark]):,} labels hold {mark!r}, such as {rows[mark][0]!r:.60}, and are "
-            f"taken for single classes; if each is several labels, say --label_separator {mark!r}"
+            f"taken for single classes; if each is several labels, pass `label_separator={mark!r}`"
         )
     return None
 

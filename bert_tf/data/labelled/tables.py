@@ -163,7 +163,7 @@ class Table:
             if lower.count(column.lower()) == 1:
                 return lower.index(column.lower())
             if not column.isdecimal():
-                has = "it names no columns; give 0, 1, ..., or --header true if line 1 has names"
+                has = "it names no columns; give 0, 1, ..., or `header=True` if line 1 has names"
                 has = f"it has {', '.join(names)}" if names else has
                 raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
@@ -239,7 +239,7 @@ class Table:
             self._delimiter = max(_DELIMITERS, key=agreement)
             if self._delimiter != ",":
                 shown = "a tab" if self._delimiter == "\t" else repr(self._delimiter)
-                self.remarks.append(f"{self.path} is read with {shown} as delimiter (--delimiter)")
+                self.remarks.append(f"{self.path} is read with {shown} as delimiter (`delimiter`)")
         widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
         self.width = widths.most_common(1)[0][0] if widths else 0
 
@@ -251,7 +251,7 @@ class Table:
             header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
             if header:
                 line = f"the first line of {self.path} is taken for the names of the columns"
-                self.remarks.append(f"{line}: {', '.join(first)} (--header false if it is none)")
+                self.remarks.append(f"{line}: {', '.join(first)} (`header=False` if it is none)")
         if header:
             self.names = tuple(first)
             self.width = len(first)
@@ -260,7 +260,7 @@ class Table:
             quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
             if quoted > 0.3 * len(body):
                 quotes = f"the quotes around most fields of {self.path} are taken literally"
-                self.remarks.append(f"{quotes}; to remove them, say --quoting csv")
+                self.remarks.append(f"{quotes}; to remove them, pass `quoting='csv'`")
         self._skip_first = bool(header)
 
     def _complete(self) -> Iterator[TableRow]:
@@ -301,8 +301,8 @@ class Table:
                 unclosed = "unexpected end" in str(error)
                 wrong = "the quote is never closed" if unclosed else f"this is no CSV ({error})"
                 raise BertError(
-                    f"{self.path}:{start}: {wrong}; if quotes are characters like any other, say "
-                    '--quoting none; if lines end with "\\r", save them with "\\n"'
+                    f"{self.path}:{start}: {wrong}; if lines end with \\r, save them with \\n; if "
+                    "quotes are characters like any other, pass `quoting='none'`"
                 ) from error
 
     def _checked(self, line: int, fields: list[str]) -> TableRow:

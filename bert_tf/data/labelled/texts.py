@@ -99,7 +99,7 @@ def join(parts: Sequence[LabelledTexts]) -> LabelledTexts:
                 raise BertError(f"some of the files have {what}, others not; they must be alike")
         if part.task != first.task:
             tasks = f"some of the labels are for {first.task}, others for {part.task}"
-            raise BertError(f"{tasks}; say --task {first.task} or --task {part.task}")
+            raise BertError(f"{tasks}; pass `task={first.task!r}` or `task={part.task!r}`")
     columns: dict[str, Any] = {}
     for name in _COLUMNS:
         column = [getattr(part, name) for part in parts]
@@ -143,7 +143,7 @@ def order_labels(
     least = 1 if splits[0].task == "multilabel" else 2
     if len(names) < least:
         few = f"the training rows have {len(names)} label(s) ({', '.join(names) or 'none'})"
-        raise BertError(f"{few}, but need at least {least}; is --label the right column?")
+        raise BertError(f"{few}, but need at least {least}; is `label` the right column?")
     for data in splits:
         encode_labels(data, names, check_only=True)
     return names

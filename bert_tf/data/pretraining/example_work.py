@@ -195,7 +195,7 @@ def workers(
         yield run
     except BrokenProcessPool as error:
         raise BertError(
-            "a worker process was killed, perhaps for lack of memory: try a smaller --num_workers. "
+            "a worker process was killed, perhaps for lack of memory: try a smaller `num_workers`. "
             'In a script of your own, call this under if __name__ == "__main__", as every process '
             "imports the script."
         ) from error

@@ -119,7 +119,7 @@ class RecordStream:
         for name, size, found in zip(names, wanted, self._sizes):
             if size not in (None, found):
                 raise BertError(
-                    f"{name} is {size}, but {self._names()} was made with --{name}={found}. Pass "
+                    f"`{name}` is {size}, but {self._names()} was made with `{name}={found}`. Pass "
                     f"{found}, or make the data again."
                 )
 
@@ -219,7 +219,7 @@ class RecordStream:
         ):
             raise BertError(
                 f"the examples in {self._names()} are not all of one size; make them with the "
-                "same --max_seq_length and --max_predictions_per_seq."
+                "same `max_seq_length` and `max_predictions_per_seq`."
             )
         positions = batch["position_input"]
         if positions.size and (positions.min() < 0 or positions.max() >= width):

@@ -120,7 +120,7 @@ def train_vocabulary(
             `size` has no room for the single characters; the message says how much they need.
     """
     if not files or not all(files.values()):
-        raise BertError("no text files given to train a vocabulary on; pass some (--input_file).")
+        raise BertError("no text files given to train a vocabulary on; pass some.")
     if size < len(HEAD):
         raise BertError(f"{size} pieces have no room for the {len(HEAD)} special ones.")
     FRACTION.check("smoothing", smoothing)
@@ -142,8 +142,7 @@ def train_vocabulary(
         raise BertError(
             f"a vocabulary of {size:,} pieces has no room: {len(HEAD)} special pieces, "
             f"{len(kept):,} characters and {len(inner):,} of them inside words need {len(fixed):,}"
-            ". Ask for more pieces (--vocab_size), or for fewer characters "
-            "(--min_char_count, --ideograph_coverage)."
+            ". Raise `size` or `min_character_count`, or lower `ideograph_coverage`."
         )
     shares = smoothed_shares({n: g.characters.total() for n, g in groups.items()}, smoothing)
     words, repeats = balanced_words(groups, shares, kept)

@@ -100,7 +100,7 @@ def evaluate_pretraining(
     corpus.check_vocabulary(bert.vocab)
     if max_seq_length > bert.config.max_position_embeddings:
         raise BertError(
-            f"max_seq_length is {max_seq_length}, but {bert.name} takes "
+            f"`max_seq_length` is {max_seq_length}, but {bert.name} takes "
             f"{bert.config.max_position_embeddings} tokens at most."
         )
     from bert_tf.models.heads.pretraining import build_gathered_pretraining_model

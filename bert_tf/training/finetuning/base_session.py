@@ -113,7 +113,7 @@ class FineTuningSession:
             BertError: it is not trained yet.
         """
         if self._trained is None:
-            raise BertError(f"no fine-tuned model in {self.folder} yet; train it (--do_train)")
+            raise BertError(f"no fine-tuned model in {self.folder} yet; train it (`do_train=True`)")
         return self._trained
 
     @property
@@ -219,10 +219,7 @@ class FineTuningSession:
     def _to_evaluate(self) -> list[str]:
         if names := self.evaluated_on:
             return names
-        raise BertError(
-            "no rows with labels to evaluate on; name some with --validation or --test, and their "
-            "column with --label."
-        )
+        raise BertError("no labelled rows to evaluate on; pass `validation` or `test` and `label`.")
 
     def save_keras(self) -> str:
         """Writes the trained model as `classifier.keras`, or as its head is called; gives the path.

@@ -136,7 +136,7 @@ def fine_tune(
     if train.texts.max_seq_length > limit:
         raise BertError(
             f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
-            f"takes {limit} pieces at most; tokenize them with max_seq_length={limit} or less."
+            f"takes {limit} pieces at most; tokenize them with `max_seq_length={limit}` or less."
         )
     for name, rows in (("training", train), ("validation", validation)):
         if rows is not None:
@@ -144,7 +144,7 @@ def fine_tune(
                 raise BertError(f"there are no {name} rows.")
             objective.check(rows.labels, len(rows.texts), name)
     if plan.patience is not None and validation is None:
-        raise BertError("patience needs validation rows to evaluate on; pass some, or no patience.")
+        raise BertError("`patience` needs validation rows to evaluate on; pass some or omit it.")
     metric = objective.metric(plan.metric)
     objective = objective.fitted(train.labels, plan)
     if plan.deterministic:
@@ -260,5 +260,5 @@ def _start_over_or_refuse(
         raise BertError(
             f"{checkpoints.folder} holds a training that was begun with other settings "
             f"({', '.join(other)}); use the same again to resume it, give another output folder, "
-            f"or start over with --overwrite (overwrite=True)."
+            f"or start over with `overwrite=True`."
         )

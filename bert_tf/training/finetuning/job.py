@@ -104,25 +104,21 @@ class ClassifierJob(FineTuningJob):
         files = bool(self.train or self.validation or self.test)
         _refuse(
             task and files,
-            "--task_name reads a task's own files in --data_dir, and --train, --validation and "
-            "--test name files of yours; leave the one or the others out.",
+            "`task_name` reads `data_dir`; leave it out, or `train`, `validation` and `test`.",
         )
-        flag = f"--task_name={self.task_name}"
-        _refuse(task and not folder, f"{flag} needs --data_dir, the folder with its files.")
+        name = f"`task_name={self.task_name!r}`"
+        _refuse(task and not folder, f"{name} needs `data_dir`, the folder with its files.")
         _refuse(
             folder and not task,
-            "--data_dir needs --task_name, the task whose files are there; for a table of your own "
-            "pass --train FILE instead.",
+            "`data_dir` needs `task_name`; for a table of your own pass `train` instead.",
         )
         _refuse(
             not (task or files),
-            "no data given: name at least a file to train on (--train data.csv), or a task and its "
-            "folder (--task_name MRPC --data_dir glue/MRPC).",
+            "no data given: pass `train`, a file to train on, or `task_name` and `data_dir`.",
         )
         _refuse(
             self.do_train and not (task or self.train),
-            "there is nothing to train on: name a file with --train, or pass --nodo_train to "
-            "evaluate a model that is trained already.",
+            "nothing to train on: pass `train`, or `do_train=False` to evaluate a trained model.",
         )
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:

@@ -205,12 +205,12 @@ class FineTuningPlan(Options):
             raise BertError("layer_decay is 0; to train the last layers alone, take mode last:n.")
         if self.batch_size % self.accumulation:
             raise BertError(
-                f"batch_size {self.batch_size} cannot be divided into accumulation "
-                f"{self.accumulation} equal parts."
+                f"`batch_size={self.batch_size}` cannot be divided into "
+                f"`accumulation={self.accumulation}` equal parts."
             )
         weights = self.class_weights
         if isinstance(weights, str) and weights != "balanced":
-            raise BertError(f"class_weights is {weights!r}; give 'balanced' or weights by label.")
+            raise BertError(f"`class_weights` is {weights!r}; give 'balanced' or weights by label.")
         for label, weight in weights.items() if isinstance(weights, Mapping) else ():
             NOT_NEGATIVE.check(f"the class weight of {label}", weight)
 

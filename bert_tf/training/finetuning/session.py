@@ -47,8 +47,8 @@ class ClassifierSession(FineTuningSession):
         made = ("train", "validation") if job.test else ("train", "validation", "test")
         return [
             f"{', '.join(job.train)} is split at random, by label, into "
-            f"{', '.join(name for name in made if name in self.data.splits)} (--shares, "
-            "--split_seed; or name files with --validation and --test)",
+            f"{', '.join(name for name in made if name in self.data.splits)} (`shares`, "
+            "`split_seed`; or name files with `validation` and `test`)",
             *lines,
         ]
 
@@ -75,7 +75,7 @@ class ClassifierSession(FineTuningSession):
             raise BertError(
                 f"the classifier has {bert.classifier.num_outputs} outputs for "
                 f"{bert.classifier.task}, the data {len(names)} labels for {self.data.task}; give "
-                "its labels in their order with --labels."
+                "its labels in their order with `label_names`."
             )
         return dataclasses.replace(bert.classifier, labels=names)
 

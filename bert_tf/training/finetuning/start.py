@@ -29,11 +29,10 @@ def start_bert(job: FineTuningJob) -> Bert:
         BertError: it cannot be loaded, or parts are missing.
     """
     if job.checkpoint is None and (job.config is None) != (job.vocab is None):
-        flags = ["--bert_config_file", "--vocab_file"]
-        given, lacking = flags if job.vocab is None else reversed(flags)
+        given, lacking = ("config", "vocab") if job.vocab is None else ("vocab", "config")
         raise BertError(
-            f"{given} is given without {lacking}: pass both, to begin from new weights, or "
-            f"--init_checkpoint, in whose folder they usually are."
+            f"`{given}` is given without `{lacking}`: pass both, to begin from new weights, or "
+            f"`checkpoint`, in whose folder they usually are."
         )
     if job.start == "random" or (job.checkpoint is None and job.config is not None):
         return _random_bert(job)
@@ -43,9 +42,9 @@ def start_bert(job: FineTuningJob) -> Bert:
         if lower_case is None:
             lower_case = False  # as its name says; inferred, that would be one more remark
         LOGGER.warning(
-            f"no --init_checkpoint, so training begins from {os.path.basename(path)}, a small "
+            f"no `checkpoint`, so training begins from {os.path.basename(path)}, a small "
             "model that knows little. For better results: `python -m bert_tf download "
-            "multi_cased`, once, and then --init_checkpoint=multi_cased."
+            "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
     bert = load(path, config=job.config, vocab=job.vocab, lower_case=lower_case)
     for remark in bert.report.remarks:
@@ -56,7 +55,7 @@ def start_bert(job: FineTuningJob) -> Bert:
 def _embedded() -> str:
     path = embedded()
     if path is None:
-        raise BertError("no checkpoint to begin from; name one with --init_checkpoint.")
+        raise BertError("no `checkpoint` to begin from; name one.")
     return path
 
 
@@ -76,7 +75,7 @@ def _random_bert(job: FineTuningJob) -> Bert:
     bert = Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
     LOGGER.warning(
         "training begins from new, random weights: little will be learnt from a small set of "
-        "texts; --init_checkpoint begins from a pretrained model."
+        "texts; `checkpoint` begins from a pretrained model."
     )
     if remark:
         LOGGER.warning(remark)
@@ -116,7 +115,7 @@ def trained_model(job: FineTuningJob) -> str:
     raise BertError(
         f"there is no fine-tuned model in {job.output_dir}"
         + (f" nor in {job.checkpoint}" if job.checkpoint else "")
-        + ": train it to its end (--do_train), or name its folder with --init_checkpoint."
+        + ": train it to its end (`do_train=True`), or name its folder with `checkpoint`."
     )
 
 

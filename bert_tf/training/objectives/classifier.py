@@ -69,7 +69,7 @@ class _Classifier(Objective):
             return self._balanced(labels)
         if unknown := [name for name in given if name not in self.labels]:
             raise BertError(
-                f"class_weights names {unknown[0]!r}, which is none of the labels "
+                f"`class_weights` names {unknown[0]!r}, which is none of the labels "
                 f"({', '.join(self.labels[:12])})."
             )
         return np.array([given.get(name, 1.0) for name in self.labels], np.float32)
@@ -208,7 +208,7 @@ class Multilabel(_Classifier):
         return (len(self.labels),)
 
     def _balanced(self, labels: np.ndarray) -> np.ndarray:
-        raise BertError("class_weights='balanced' is for one class a row; give weights by label.")
+        raise BertError("`class_weights='balanced'` is for one class a row; give weights by label.")
 
     def losses(self, scores: Any, labels: Any) -> Any:
         """See `Objective.losses`."""

@@ -103,7 +103,7 @@ class PretrainingSession:
             raise BertError(
                 f"the examples have up to {self._source.max_seq_length} pieces, but "
                 f"max_position_embeddings in the BERT config is "
-                f"{self.config.max_position_embeddings}. Lower --max_seq_length (and make TFRecord "
+                f"{self.config.max_position_embeddings}. Lower `max_seq_length` (and make TFRecord "
                 f"files again with it), or take a config with more positions."
             )
         self.corpus = self._source.corpus
@@ -167,8 +167,8 @@ class PretrainingSession:
         path = self.last or self._init_checkpoint
         if path is None:
             raise BertError(
-                f"there is no checkpoint in {self.output_dir} to evaluate; train one there "
-                "(--do_train), or name one with --init_checkpoint."
+                f"there is no checkpoint in {self.output_dir} to evaluate; train one there, or "
+                "name one with `init_checkpoint`."
             )
         step = step_of(path)
         if self._evaluated is not None and self._evaluated[0] == step:
@@ -211,10 +211,7 @@ class PretrainingSession:
             return BertConfig.from_file(there)
         if beside.config is not None:
             return beside.config
-        raise BertError(
-            "which architecture to train is not known: pass --bert_config_file, the "
-            "bert_config.json of the model."
-        )
+        raise BertError("the architecture is not known; pass `config`, its bert_config.json.")
 
     def _find_vocab(
         self, files: PretrainingFiles, corpus: str | None, beside: Beside
@@ -231,8 +228,7 @@ class PretrainingSession:
         if found := of_data or beside.vocab or there(config):
             return found
         raise BertError(
-            "no vocab.txt was found with the data, the config or the init checkpoint; pass "
-            "--vocab_file, the vocabulary that the data were made with."
+            "no vocab.txt was found with the data, config or checkpoint; pass `vocab`, the data's."
         )
 
     def _check_vocabulary(self, beside: Beside) -> None:
@@ -259,9 +255,9 @@ class PretrainingSession:
         if self._start == "random":
             return
         if self._init_checkpoint is not None:
-            raise BertError("--init_checkpoint and --start=spectral are two starts; omit one.")
+            raise BertError("`init_checkpoint` and `start='spectral'` are two starts; omit one.")
         if corpus is None:
             raise BertError(
-                "--start=spectral is computed from a tokenized corpus, and --input_file names "
-                "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave --start out."
+                "`start='spectral'` is computed from a tokenized corpus, and `inputs` names "
+                "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave `start` out."
             )

@@ -51,8 +51,8 @@ def corpus_folder(inputs: Sequence[str]) -> str | None:
     folders = [path for path in inputs if os.path.isdir(path)]
     if folders and len(inputs) > 1:
         raise BertError(
-            f"--input_file={','.join(inputs)} names the folder {folders[0]} and something else; "
-            "give one folder with a tokenized corpus, or TFRecord files, as in "
+            f"{', '.join(inputs)} names the folder {folders[0]} and something else; give one "
+            "folder with a tokenized corpus, or TFRecord files, as in "
             f"{os.path.join(folders[0], '*.tfrecord')}."
         )
     return folders[0] if folders else None
@@ -79,10 +79,7 @@ def open_source(
         BertError: the data are missing, damaged, of other sizes or of another vocabulary.
     """
     if eval_inputs and settings.held_out_pieces:
-        raise BertError(
-            "--eval_input_file and --held_out_pieces are both given: what is held out would not "
-            "be used. Leave one of them out."
-        )
+        raise BertError("give `eval_inputs` or `held_out_pieces`, not both.")
     opened = _open(inputs, vocab, vocab_size, settings)
     if not eval_inputs:
         return opened
@@ -108,8 +105,7 @@ def _open(
         return _open_corpus(folder, vocab, settings)
     if settings.held_out_pieces:
         raise BertError(
-            "--held_out_pieces is for a tokenized corpus; name TFRecord files to evaluate on with "
-            "--eval_input_file."
+            "`held_out_pieces` is for a corpus; with TFRecord files pass `eval_inputs`."
         )
     files = find_records(inputs)
 
@@ -134,8 +130,7 @@ def _open(
         f"{stream.num_examples:,} examples in {named}, up to {stream.max_seq_length} pieces and "
         f"{stream.max_predictions_per_seq} masks each",
         (),
-        "evaluations are on the records that are trained on, as in the original; "
-        "--eval_input_file names others.",
+        "evaluations are on the records that are trained on; `eval_inputs` names others.",
     )
 
 
@@ -172,7 +167,7 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
         groups = ", ".join(f"{name} {part:.0%}" for name, part in stream.shares.items())
         described += f" ({groups} of the examples)"
     evaluated = ~held_out
-    same = "evaluations are on the texts that are trained on; --held_out_pieces holds some out."
+    same = "evaluations are on the texts that are trained on; `held_out_pieces` holds some out."
     if held_out.any():
         evaluated, same = held_out, ""
         described += f"; held out: {size_of(held_out)}"
