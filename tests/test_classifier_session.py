@@ -170,7 +170,7 @@ def test_mnli_has_two_sets_to_evaluate_on(bert, tmp_path):
     from bert_tf.data.labelled.glue import TASKS
 
     task = TASKS["mnli"]
-    for number, (split, part) in enumerate(task.parts.items()):
+    for number, (split, part) in enumerate(task.files.items()):
         if split == "test_mismatched":
             continue
         data = tiny_texts(24 if split == "train" else 9, number, classes=3, pairs=True)
