@@ -71,7 +71,7 @@ def main() -> None:
             at[name] = (place - (len(names) - 1) / 2 + (0.27 if height % 2 else -0.27), height)
     figure, axes = pyplot.subplots(figsize=(11, 1.0 * len(floors) + 1))
     for name, targets in arrows.items():
-        for to in targets - set().union(*map(below, targets)):
+        for to in sorted(targets - set().union(*map(below, targets))):  # the same bytes each time
             axes.annotate(
                 "",
                 xy=(at[to][0], at[to][1] + 0.22),
