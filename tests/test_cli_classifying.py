@@ -135,7 +135,7 @@ def test_pairs_by_turns_or_by_lines(ask, pairs):
         np.testing.assert_allclose(p, expected, atol=1e-5)
     odd = ask("--model", pairs, "w1", "w2", "w3")
     assert (odd.code, odd.out) == (2, "")
-    assert "takes pairs of texts, and 3 of them make no pairs" in odd.err
+    assert "takes pairs of texts: give an even number of them, not 3" in odd.err
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
     """
     if len(texts) % 2:
         raise BertError(
-            f"this model takes pairs of texts, and {len(texts)} of them make no pairs. Put "
+            f"this model takes pairs of texts: give an even number of them, not {len(texts)}. Put "
             "quotation marks around each text."
         )
     return list(zip(texts[::2], texts[1::2], strict=True))

@@ -145,12 +145,12 @@ def check_output(
         The path, with "~" expanded.
 
     Raises:
-        BertError: it exists and must not be replaced, is the source, or has no folder.
+        BertError: it exists and must not be replaced, is the source, or has no (writable) folder.
     """
     path = os.path.expanduser(os.fspath(path))
     folder = os.path.dirname(path) or "."
-    if not path:
-        raise BertError("the output's name is empty; name a file for the results")
+    if path in ("", "-"):
+        raise BertError(f"`output={path}` names no file; leave it out to print the results")
     if not in_new_folder and not os.path.isdir(folder):
         raise BertError(f"cannot write {path}: there is no folder {folder}")
     if os.path.isdir(path):
@@ -160,6 +160,8 @@ def check_output(
             raise BertError(f"the input and the output are the same file, {path}")
     if os.path.isfile(path) and not overwrite:
         raise BertError(f"{path} exists; name another output, or say `overwrite=True`")
+    if not in_new_folder and not is_special(path) and not os.access(folder, os.W_OK):
+        raise BertError(f"cannot write {path}: the folder {folder} is not writable")
     return path
 
 

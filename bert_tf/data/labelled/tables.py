@@ -168,8 +168,8 @@ class Table:
                 raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
         if not 0 <= column < self.width:
-            count = self.width
-            raise BertError(f"{self.path} has {count} columns, 0 to {count - 1}: {column}")
+            last = self.width - 1
+            raise BertError(f"{self.path} has no column {column}; it has columns 0 to {last}")
         return column
 
     def rows(self) -> Iterator[TableRow]:
