@@ -201,4 +201,4 @@ def test_a_mistyped_command_gives_the_nearest_one(capsys):
 def test_an_output_without_a_name_is_refused_before_anything_is_loaded(capsys, tmp_path, name):
     (tmp_path / "texts.txt").write_text("a [MASK]\n", encoding="utf-8")
     assert main(["mask", "--input", str(tmp_path / "texts.txt"), "--output", name]) == 2
-    assert f"--output={name} names no file; leave it out" in capsys.readouterr().err
+    assert f"--output={name or repr(name)} names no file; leave it out" in capsys.readouterr().err

@@ -283,7 +283,7 @@ def test_columns_by_name_or_number(tmp_path):
     ("layout", "message"),
     [
         ({"text": "words"}, "no column 'words': it has text, label, id"),
-        ({"text": 3}, "3 columns, 0 to 2: 3"),
+        ({"text": 3}, "has no column 3; it has columns 0 to 2"),
         ({"text": "label", "label": "label"}, "one column is given twice"),
         ({"text": "text", "text_pair": 0}, "one column is given twice"),
     ],

@@ -150,7 +150,7 @@ def check_output(
     path = os.path.expanduser(os.fspath(path))
     folder = os.path.dirname(path) or "."
     if path in ("", "-"):
-        raise BertError(f"`output={path}` names no file; leave it out to print the results")
+        raise BertError(f"`output={path!r}` names no file; leave it out to print the results")
     if not in_new_folder and not os.path.isdir(folder):
         raise BertError(f"cannot write {path}: there is no folder {folder}")
     if os.path.isdir(path):
