@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 import bert_tf
-from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_remark
+from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_message
 from bert_tf.errors import DISK_FULL, BertError
-from bert_tf.files.log import told_to
+from bert_tf.files.log import reported_to
 
 EXIT_CODES = """\
 exit codes:
@@ -77,7 +77,7 @@ def build_parser(only: str | None = None) -> Parser:
     return parser
 
 
-@told_to(print_remark)
+@reported_to(print_message)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command in this process; returns the exit code.
 

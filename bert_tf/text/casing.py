@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from logging import INFO, WARNING
 
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.text.exact import is_accent
 from bert_tf.text.vocab import SPECIAL_TOKENS, Vocabulary
 
@@ -40,8 +42,8 @@ def infer_casing(
         lower_case: what the user asked for; None to infer it.
 
     Returns:
-        (lower_case, remark). The remark says what was inferred and from what, or what contradicts
-        it; None where nothing needs saying.
+        (lower_case, message). The message, which is logged too, says what was inferred and from
+        what, or what contradicts it; None where nothing needs saying.
 
     Raises:
         BertError: the argument contradicts both the name and the vocabulary.
@@ -49,9 +51,18 @@ def infer_casing(
     named = _by_name(name)
     share, letters = _cased_share(vocab)
     held = share < _CASED_SHARE if share or letters >= _FEW_PIECES else None
-    if lower_case is None:
-        return _inferred(name, named, held, share, vocab)
-    if named is not None and named != lower_case:
+    holds = f"{share:.1%} of the pieces in {vocab.source} have capitals or accents"
+    found, level, why = bool(lower_case), WARNING, ""
+    if lower_case is None and named is not None:
+        doubt = "" if held in (None, named) else f"; but {holds}, check it"
+        found, level, why = named, WARNING if doubt else INFO, f", from the name {name}{doubt}."
+    elif lower_case is None and held is not None:
+        found, level, why = held, INFO, f", from the vocabulary: {holds}."
+        why += f" Pass {_flags(not held)} if that is wrong."
+    elif lower_case is None:
+        found, why = True, f" is a guess: neither a name nor {vocab.source} tells."
+        why += f" Pass {_flags(False)} for a cased model."
+    elif named is not None and named != lower_case:
         if held in (None, named):
             kind = "a lower-cased (uncased)" if named else "a cased"
             raise BertError(
@@ -59,28 +70,14 @@ def infer_casing(
                 f"which its vocabulary does not contradict. Pass {_flags(named)}; Google's scripts "
                 f"call it --do_lower_case={named}. Leave it out to have it inferred."
             )
-        remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
-        return lower_case, f"{remark}; {_holds(vocab, share)}."
-    if named is None and held not in (None, lower_case):
+        why = f" as asked for, although the name {name} says otherwise; {holds}."
+    elif named is None and held not in (None, lower_case):
         lost = "will not be found as they are" if lower_case else "become [UNK]"
-        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, share)}"
-        return lower_case, f"{remark}: words with capitals {lost}."
-    return lower_case, None
-
-
-def _inferred(
-    name: str | None, named: bool | None, held: bool | None, share: float, vocab: Vocabulary
-) -> tuple[bool, str]:
-    if named is not None:
-        remark = f"lower_case={named}, from the name {name}"
-        if held not in (None, named):
-            remark += f"; but {_holds(vocab, share)}, check it"
-        return named, f"{remark}."
-    if held is not None:
-        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, share)}."
-        return held, f"{remark} Pass {_flags(not held)} if that is wrong."
-    remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
-    return True, f"{remark} Pass {_flags(False)} for a cased model."
+        why = f" as asked for, but {holds}: words with capitals {lost}."
+    message = f"lower_case={found}{why}" if why else None
+    if message:
+        LOGGER.log(level, message)
+    return found, message
 
 
 def _by_name(name: str | None) -> bool | None:
@@ -102,10 +99,6 @@ def _cased_share(vocab: Vocabulary) -> tuple[float, int]:
 def _is_changed(piece: str) -> bool:
     # Hangul decomposes too but carries no accent, so marks are looked for, not a difference.
     return piece != piece.lower() or any(map(is_accent, unicodedata.normalize("NFD", piece)))
-
-
-def _holds(vocab: Vocabulary, share: float) -> str:
-    return f"{share:.1%} of the pieces in {vocab.source} have capitals or accents"
 
 
 def _flags(lower_case: bool) -> str:
