@@ -67,14 +67,14 @@ class Contender:
 
 
 def present(asked: Iterable[Contender]) -> tuple[list[Contender], list[str]]:
-    """Those whose packages are installed; a remark on each of the others."""
-    found, remarks = [], []
+    """Those whose packages are installed; a note on each of the others."""
+    found, notes = [], []
     for contender in asked:
         if lacking := contender.lacking():
-            remarks.append(f"{contender.name} left out: {', '.join(lacking)} not installed")
+            notes.append(f"{contender.name} left out: {', '.join(lacking)} not installed")
         else:
             found.append(contender)
-    return found, remarks
+    return found, notes
 
 
 _TITLES = {"openvino": "OpenVINO", "tensorflow": "TensorFlow", "jax": "JAX"}
@@ -102,7 +102,7 @@ ALL = (
         for precision in ("float32", "bfloat16")
     ),
 )
-"""Every contender; one whose packages are not installed is left out with a remark."""
+"""Every contender; one whose packages are not installed is left out with a note."""
 
 
 def share_processors(threads: int) -> None:
@@ -201,7 +201,7 @@ def start(
         worker: the command; takes the settings as JSON in the last place.
 
     Returns:
-        The workers, what each says about itself, and a remark for each that could not start.
+        The workers, what each says about itself, and a note for each that could not start.
     """
     logs.mkdir(parents=True, exist_ok=True)
     started = []
@@ -213,13 +213,13 @@ def start(
         }
         command = [*worker, json.dumps(settings | own)]
         started.append(Worker(contender, logs / f"{contender.name}.log", command))
-    workers, about, remarks = [], {}, []
+    workers, about, notes = [], {}, []
     for one in started:
         try:
             about[one.contender.name] = one.receive()
             workers.append(one)
         except WorkerError as failure:
             print(failure, file=sys.stderr)
-            remarks.append(f"left out: {failure.brief}")
+            notes.append(f"left out: {failure.brief}")
             one.close()
-    return workers, about, remarks
+    return workers, about, notes

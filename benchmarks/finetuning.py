@@ -169,7 +169,7 @@ def all_of(part: str, precision: str) -> list[Contender]:
 
 
 def choose(args: argparse.Namespace, part: str) -> tuple[list[Contender], list[str]]:
-    """The contenders that were asked for and whose packages are there; remarks on the others."""
+    """The contenders that were asked for and whose packages are there; notes on the others."""
     return contenders.present(
         one
         for precision in args.precisions
@@ -223,11 +223,11 @@ def _scores(workers: list[Worker], folder: Path) -> tuple[dict[str, np.ndarray],
 
 
 def run_case(
-    args: argparse.Namespace, case: Case, folder: Path, remarks: list[str]
+    args: argparse.Namespace, case: Case, folder: Path, notes: list[str]
 ) -> dict[str, Any] | None:
     """One table: all contenders loaded and checked, then in turn; None if none could start."""
     chosen, told = choose(args, case.part)
-    remarks += told
+    notes += told
     say(f"{case.name}: loading {', '.join(one.name for one in chosen)}")
     settings = {
         "part": case.part,
@@ -239,7 +239,7 @@ def run_case(
     logs = args.out / "logs" / case.name
     workers, _, told = contenders.start(chosen, settings, logs, ENGINE)
     try:
-        remarks += [f"{case.name}: {remark}" for remark in told]
+        notes += [f"{case.name}: {note}" for note in told]
         if not workers:
             return None
         say("checking that all compute the same")
@@ -310,10 +310,10 @@ def goals(cases: list[Case]) -> list[report.Goal]:
     ]
 
 
-def prepare_rows(args: argparse.Namespace, source: Source, remarks: list[str]) -> Rows:
+def prepare_rows(args: argparse.Namespace, source: Source, notes: list[str]) -> Rows:
     """The rows of a turn: whole batches, so that each epoch has the same shapes."""
     if args.data is None:
-        remarks.append("the rows are made up, random pieces in lengths as of film reviews")
+        notes.append("the rows are made up, random pieces in lengths as of film reviews")
         count = args.rows // args.batch * args.batch
         return made_up_rows(source.vocab, source.config.vocab_size, count, args.max_seq_length)
     layout = Layout(text=args.text, text_pair=args.text_pair, label=args.label)
@@ -323,7 +323,7 @@ def prepare_rows(args: argparse.Namespace, source: Source, remarks: list[str]) -
     count = len(rows.labels) // args.batch * args.batch
     if not count:
         raise BertError(f"{args.data} has {len(rows.labels)} rows, less than a batch.")
-    remarks.append(
+    notes.append(
         f"{count:,} rows of {args.data.name}, tokenized beforehand for all ({seconds:.1f} s)"
     )
     return rows.head(count)

@@ -108,9 +108,9 @@ def _one_run(args: argparse.Namespace, one: Contender, folder: Path, seed: int) 
         "threads": args.threads,
     }
     logs = args.out / "logs" / f"accuracy-{seed}"
-    workers, _, remarks = contenders.start([one], settings, logs, ENGINE)
+    workers, _, notes = contenders.start([one], settings, logs, ENGINE)
     if not workers:
-        raise BertError(f"{one.name} could not start: {'; '.join(remarks)}")
+        raise BertError(f"{one.name} could not start: {'; '.join(notes)}")
     try:
         return workers[0].ask(do="run", epochs=args.epochs, rate=args.rate, seed=seed)
     finally:

@@ -199,7 +199,7 @@ def markdown(results: dict[str, Any], titles: dict[str, str] = TASKS) -> str:
         ]
     lines += [results["checked"]] if results.get("checked") else []
     lines += [_quiet(results["disturbance"])] if results["disturbance"] else []
-    lines += [f"Note: {remark}." for remark in results["remarks"]]
+    lines += [f"Note: {note}." for note in results["remarks"]]
     for name, title in titles.items():
         task = results["tasks"].get(name)
         if task:

@@ -68,7 +68,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def choose(args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
-    """The contenders that were asked for and whose packages are there; remarks on the others."""
+    """The contenders that were asked for and whose packages are there; notes on the others."""
     asked = {*args.backends.split(","), *args.rivals.split(",")}
     return contenders.present(one for one in contenders.ALL if (one.backend or one.kind) in asked)
 
@@ -129,9 +129,9 @@ def main(argv: list[str] | None = None) -> None:
     args.out = args.out.resolve()
     contenders.share_processors(args.threads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left frozen
-    chosen, remarks = choose(args)
-    for remark in remarks:
-        say(remark)
+    chosen, notes = choose(args)
+    for note in notes:
+        say(note)
     folders, config, vocab = prepare(args, chosen)
     size = f"{config.num_hidden_layers} layers x {config.hidden_size}, {len(vocab):,} pieces"
     kind = "the checkpoint" if args.checkpoint else "random weights,"
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         "machine": described,
         "settings": {"threads": args.threads, "runs": args.runs, "quick": args.quick},
         "checkpoint": {"what": f"{kind} {Path(folders['checkpoint']).name}, {size}"},
-        "remarks": remarks,
+        "remarks": notes,
         "agreement": {},
         "tasks": {},
     }
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
         if "read" in args.only:
             results["tasks"]["read"] = tasks.run_read(args, chosen, folders)
         if "cold" in args.only:
-            results["tasks"]["cold"] = tasks.run_cold(args, chosen, folders, config, vocab, remarks)
+            results["tasks"]["cold"] = tasks.run_cold(args, chosen, folders, config, vocab, notes)
         if {"mask", "encoder", "bulk"} & set(args.only):
             tasks.run_warm(args, chosen, folders, config, vocab, results)
     except (check.MismatchError, contenders.WorkerError) as error:

@@ -80,9 +80,9 @@ def run_warm(
     """Fill-mask, bulk and encoder: all contenders loaded, then in turn."""
     say(f"loading {', '.join(c.name for c in chosen)}")
     settings = {"folders": folders, "threads": args.threads}
-    workers, about, remarks = contenders.start(chosen, settings, args.out / "logs")
+    workers, about, notes = contenders.start(chosen, settings, args.out / "logs")
     try:
-        results["remarks"] += remarks
+        results["remarks"] += notes
         taking_part = [w.contender for w in workers]
         if not workers:
             sys.exit("run.py: no contender could start")
@@ -158,9 +158,9 @@ def run_cold(
     folders: dict[str, str],
     config: Any,
     vocab: Any,
-    remarks: list[str],
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Whole processes in turn; one that cannot run is told in the remarks."""
+    """Whole processes in turn; one that cannot run is in the notes."""
     log = args.out / "logs" / "cold.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     ways = cold.starts(chosen, folders, args.out / "cold_cache")
@@ -172,7 +172,7 @@ def run_cold(
         try:
             found = cold.guesses(way, cold.run(way, log)[2], known)
         except contenders.WorkerError as error:
-            remarks.append(f"cold start left out: {error.brief}")
+            notes.append(f"cold start left out: {error.brief}")
             say(str(error))
             continue
         expected = expected or found

@@ -168,7 +168,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def choose(args: argparse.Namespace) -> tuple[list[Contender], list[str]]:
-    """The contenders that were asked for and whose packages are there; remarks on the others."""
+    """The contenders that were asked for and whose packages are there; notes on the others."""
     return contenders.present(
         one
         for one in ALL
@@ -225,7 +225,7 @@ def fastest_attention(workers: list[Worker], repeat: int) -> dict[str, dict[str,
 
 
 def run_case(
-    args: argparse.Namespace, case: Case, chosen: list[Contender], remarks: list[str]
+    args: argparse.Namespace, case: Case, chosen: list[Contender], notes: list[str]
 ) -> dict[str, Any] | None:
     """One table: all contenders loaded and checked, then in turn; None if none could start."""
     say(f"{case.name}: loading {', '.join(one.name for one in chosen)}")
@@ -233,7 +233,7 @@ def run_case(
     logs = args.out / "logs" / case.name
     workers, _, told = contenders.start(chosen, settings, logs, TRAINER)
     try:
-        remarks += [f"{case.name}: {remark}" for remark in told]
+        notes += [f"{case.name}: {note}" for note in told]
         if not workers:
             return None
         say("checking that all train the same")
@@ -282,9 +282,9 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     contenders.share_processors(args.threads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left frozen
-    chosen, remarks = choose(args)
-    for remark in remarks:
-        say(remark)
+    chosen, notes = choose(args)
+    for note in notes:
+        say(note)
     results: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": described,
@@ -295,14 +295,14 @@ def main(argv: list[str] | None = None) -> None:
             "quick": args.quick,
         },
         "checkpoint": {"what": "random weights, the size as said with each table"},
-        "remarks": remarks,
+        "remarks": notes,
         "agreement": {},
         "tasks": {},
     }
     before, began = machine.processor_seconds(), perf_counter()
     try:
         for case in args.cases:
-            done = run_case(args, case, chosen, remarks)
+            done = run_case(args, case, chosen, notes)
             if done:
                 results["tasks"][case.name] = done
     except (MismatchError, contenders.WorkerError) as error:

@@ -120,11 +120,11 @@ def stream_labelled(
     `BertError` as from `read_labelled`.
     """
     layout, policy = layout or Layout(), policy or Policy("predict")
-    remarks: list[str] = []
-    opened = reading._open(path, layout, policy, remarks)
+    inferred: list[str] = []
+    opened = reading._open(path, layout, policy, inferred)
     tell = on_remark or str
-    for remark in remarks:
-        tell(remark)
+    for text in inferred:
+        tell(text)
     first = [reading._record(row.fields, opened.columns, ("", 0)) for row in opened.table.sample]
     task = give_task(reading._as_data(first, opened.columns), layout, []).task
     layout = replace(layout, task=task)

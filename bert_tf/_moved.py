@@ -87,6 +87,8 @@ bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
 bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence
 bert_tf.training.finetuning.judging -> bert_tf.training.finetuning.evaluate_splits
 bert_tf.training.finetuning.remarks -> bert_tf.training.objectives.classifier
+bert_tf.training.finetuning.remarks: imbalance_remark=imbalance_warning
+    one_class_remark=one_class_warning -> bert_tf.training.objectives.classifier
 bert_tf.training.judging -> bert_tf.evaluation.pretraining
 bert_tf.training.judging.judge -> bert_tf.evaluation.pretraining.evaluate
 bert_tf.training.judging.judge: judge_pretraining=evaluate_pretraining
@@ -153,11 +155,22 @@ def moved_names(module: str) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if (new := MOVED.get(f"{module}:{name}")) is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        _warn(f"{module}.{name}", new)
+        warn_of_old(f"{module}.{name}", new)
         home, _, new_name = new.partition(":")
         return getattr(importlib.import_module(home), new_name)
 
     return find
+
+
+class OldName:
+    """A class's attribute that was renamed: `old = OldName("old", "new")`; as `moved_names`."""
+
+    def __init__(self, old: str, new: str) -> None:
+        self._old, self._new = old, new
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        warn_of_old(f"{owner.__name__}.{self._old}", self._new)
+        return getattr(owner if instance is None else instance, self._new)
 
 
 def find_old_modules() -> None:
@@ -182,7 +195,7 @@ class _OldModules:
         old = module.__name__
         path = _new_path(old)
         assert path is not None
-        _warn(old, path)
+        warn_of_old(old, path)
         new = importlib.import_module(path)
         if any(key.startswith(f"{old}:") for key in MOVED):  # some names are elsewhere
             moved = moved_names(old)
@@ -200,10 +213,10 @@ def _new_path(name: str) -> str | None:
     return next((MOVED[head] + name[len(head) :] for head in heads if head in MOVED), None)
 
 
-def _warn(old: str, new: str) -> None:
-    """Warns at the line, outside this module and Python's import, that uses the old path."""
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("importlib", __name__)):
+def warn_of_old(old: str, new: str) -> None:
+    """Warns at the line, outside Python's import, this module and the logger's, that uses `old`."""
+    frame, ours = sys._getframe(1), ("importlib", __name__, "bert_tf.files.log")
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(ours):
         frame = frame.f_back
     gone = new.startswith("bert_tf._deprecated")
     what = "is deprecated" if gone else f"is {new.replace(':', '.')} now"

@@ -38,7 +38,7 @@ def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras
 
 
 def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
-    """Compares a vocabulary with the word-embedding table; gives remarks.
+    """Compares a vocabulary with the word-embedding table; gives warnings.
 
     Raises:
         BertError: it is longer.
@@ -143,10 +143,10 @@ class Bert:
         stored_dtypes: dict[str, np.dtype] | None = None,
         carried: dict[str, np.ndarray] | None = None,
     ) -> None:
-        remarks = check_vocab(config, vocab)
+        warnings = tuple(check_vocab(config, vocab))
         if lower_case is None:
-            lower_case, remark = infer_casing(name, vocab)
-            remarks += [remark] if remark else []
+            lower_case, casing = infer_casing(name, vocab)
+            warnings += (casing,) if casing else ()
         shapes = {name: np.shape(value) for name, value in weights.items()}
         found = parts_in(shapes)
         if heads is None:
@@ -169,7 +169,7 @@ class Bert:
         self.precision, self._weights = precision, own
         self._dtype = layers_dtype(precision) if dtype is None else dtype
         read = tuple(sorted(own))
-        self.report = report or LoadReport(name, read, (), unused, (), fresh, (), tuple(remarks))
+        self.report = report or LoadReport(name, read, (), unused, (), fresh, (), warnings)
         self.carried, self._stored_dtypes = carried or {}, stored_dtypes or {}
 
     @classmethod

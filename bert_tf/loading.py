@@ -16,6 +16,7 @@ from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.models.layout import Heads
@@ -52,7 +53,7 @@ def load(
             `.zip` as Google ships it.
         config: `bert_config.json` or a `BertConfig`, if it does not lie with the checkpoint.
         vocab: `vocab.txt` or a `Vocabulary`, likewise.
-        lower_case: whether text is lower-cased; inferred, with a remark, when left out.
+        lower_case: whether text is lower-cased; inferred, and logged, when left out.
         hidden_act: overrides the config's; `"gelu_exact"` for a checkpoint that was converted
             from Hugging Face and says `gelu`.
         precision: `"float32"` or `"bfloat16"`, what predictions are computed in. On TensorFlow
@@ -89,24 +90,24 @@ def load(
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
-        remarks = [*files.remarks, *vocab.remarks, *check_vocab(config, vocab)]
+        odd = warn(*files.warnings, *vocab.warnings, *check_vocab(config, vocab))
         info, task = _info(files.prefix, INFO_NAME), _info(files.prefix, TASK_NAME)
         known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
         if lower_case is None and known:
             lower_case = known[0]  # whatever the folder is called
         else:
-            lower_case, remark = infer_casing(files.display_name, vocab, lower_case)
-            remarks += [remark] if remark else []
+            lower_case, casing = infer_casing(files.display_name, vocab, lower_case)
+            odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             if "classifier" in new_heads:
                 info = None
             else:
-                remarks += _remark_on_classifier(heads, info)
+                odd += warn(_classifier_warning(heads, info))
             heads, info = know_classifier(heads, info, files.prefix)
             if task is not None and not getattr(heads, task.head, None):
-                remarks.append(f"{TASK_NAME} was not used: there is no head to it ({task.head}).")
+                odd += warn(f"{TASK_NAME} was not used: there is no head to it ({task.head}).")
                 task = None
             present = [part for part in heads.parts if part not in new_heads]
             wanted = weights_of(config, present, heads.labels)
@@ -120,7 +121,7 @@ def load(
             unused = tuple(itertools.filterfalse(is_training_state, others))
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
             carried = {name: np.array(reader.read(name)) for name in kept}
-            fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, tuple(remarks)
+            fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, odd
             report = LoadReport(files.prefix, tuple(sorted(weights)), *fates)
             stored_dtypes = {name: reader.tensors[name].dtype for name in weights}
         return Bert.from_weights(
@@ -141,16 +142,16 @@ def load(
         )
 
 
-def _remark_on_classifier(heads: Heads, info: ClassifierInfo | None) -> list[str]:
+def _classifier_warning(heads: Heads, info: ClassifierInfo | None) -> str | None:
     """What is worth saying of a file's classifier and its `classifier.json`, if one is missing."""
     count = heads.classifier
     if (count is None) == (info is None):
-        return []
+        return None
     if count is None:
-        return [f"{INFO_NAME} was not used: there is no classifier's head to it."]
+        return f"{INFO_NAME} was not used: there is no classifier's head to it."
     names = f"its {count} labels are called by their numbers where no names are given"
     tells = names if count > 1 else "what it tells is taken for a number"
-    return [f"There is no {INFO_NAME} with the classifier's weights: {tells}."]
+    return f"There is no {INFO_NAME} with the classifier's weights: {tells}."
 
 
 def _info(prefix: str, name: str) -> ClassifierInfo | None:
@@ -158,7 +159,7 @@ def _info(prefix: str, name: str) -> ClassifierInfo | None:
         return None  # the usual case; its module is not imported for that
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
-    return ClassifierInfo.beside(prefix, name)
+    return ClassifierInfo.in_folder(prefix, name)
 
 
 def _check_heads(

@@ -96,7 +96,7 @@ def tune(
         "step": found.step,
         "interrupted": found.interrupted,
         "resumed": resumed,
-        "remarks": found.remarks,
+        "warnings": found.warnings,
         "weights": weights,
     }
 

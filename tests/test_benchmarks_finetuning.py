@@ -126,7 +126,7 @@ def test_a_classifier_to_begin_with(rows, tmp_path):
         prefix = locate(str(tmp_path / name)).prefix
         with CheckpointReader(prefix) as reader:
             found[name] = {tensor: np.array(reader.read(tensor)) for tensor in reader.tensors}
-        assert ClassifierInfo.beside(prefix).labels == ("no", "yes")
+        assert ClassifierInfo.in_folder(prefix).labels == ("no", "yes")
     for name, value in tiny_classifiers.tiny_weights().items():
         if name.startswith("bert/"):
             np.testing.assert_array_equal(found["own"][name], value)

@@ -98,13 +98,13 @@ def test_narrower_and_back(tmp_path: Path, name: str, caplog) -> None:
         assert half[tensor].dtype == expected.dtype
         assert half[tensor].tobytes() == expected.tobytes()
     assert len(report.cast) == 62
-    assert len(report.remarks) == 1
-    assert caplog.messages == list(report.remarks)
+    assert len(report.warnings) == 1
+    assert caplog.messages == list(report.warnings)
     assert re.search(
-        rf"in {name}\..*Google's own code cannot.*`dtype=.float32.`", report.remarks[0]
+        rf"in {name}\..*Google's own code cannot.*`dtype=.float32.`", report.warnings[0]
     )
     wide = convert_checkpoint(tmp_path / "half", tmp_path / "back", dtype="float32")
-    assert wide.remarks == ()
+    assert wide.warnings == ()
     back = arrays(wide.prefix)
     for tensor, value in back.items():
         assert value.dtype == np.float32

@@ -55,7 +55,7 @@ def write(folder, info):
 
 def test_format_1_comes_back_byte_for_byte(tmp_path):
     (tmp_path / INFO_NAME).write_bytes(FORMAT_1)
-    found = ClassifierInfo.beside(f"{tmp_path}/bert_model.ckpt")
+    found = ClassifierInfo.in_folder(f"{tmp_path}/bert_model.ckpt")
     assert found == INFO
     assert found.to_json() == FORMAT_1
 
@@ -64,7 +64,7 @@ def test_format_2_is_written_where_format_1_does_not_say_it_all(tmp_path):
     windows = dataclasses.replace(INFO, stride=32)
     with pytest.raises(BertError, match="another program or version"):
         read_by_0_1_0(windows.to_json())
-    assert ClassifierInfo.beside(write(tmp_path, windows)) == windows
+    assert ClassifierInfo.in_folder(write(tmp_path, windows)) == windows
     assert json.loads(windows.to_json()) == {**json.loads(FORMAT_1), "format": 2, "stride": 32}
 
 
@@ -72,15 +72,15 @@ def test_how_the_table_was_read_does_no_harm_to_0_1_0(tmp_path):
     """It passes over what it does not know, and needs none of it."""
     read = dataclasses.replace(INFO, table={"text": "body", "label": 3, "delimiter": ";"})
     assert read_by_0_1_0(read.to_json()) == json.loads(FORMAT_1)
-    assert ClassifierInfo.beside(write(tmp_path, read)) == read
+    assert ClassifierInfo.in_folder(write(tmp_path, read)) == read
     assert hash(read) == hash(INFO)
 
 
 def test_another_head_has_a_file_of_its_own(tmp_path):
     prefix = write(tmp_path, SPAN)
     assert (tmp_path / TASK_NAME).exists()
-    assert ClassifierInfo.beside(prefix) is None
-    assert ClassifierInfo.beside(prefix, TASK_NAME) == SPAN
+    assert ClassifierInfo.in_folder(prefix) is None
+    assert ClassifierInfo.in_folder(prefix, TASK_NAME) == SPAN
     assert json.loads(SPAN.to_json()) == {
         "format": 2,
         "labels": [],
@@ -123,11 +123,11 @@ def test_a_classifier_and_another_head_in_one_folder(tmp_path):
     assert (bert.task, bert.classifier.labels) == (SPAN, ("a", "b"))
 
 
-def test_without_the_head_the_file_is_remarked_on(tmp_path):
+def test_without_the_head_the_file_is_warned_of(tmp_path):
     write_bert(tmp_path / "uncased", files={TASK_NAME: SPAN.to_json()})
     bert = bert_tf.load(tmp_path / "uncased")
     assert bert.task is None
-    assert any("task.json was not used" in remark for remark in bert.report.remarks)
+    assert any("task.json was not used" in warning for warning in bert.report.warnings)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_damaged_file_gives_one_sentence(tmp_path, content, message):
         content = json.dumps(json.loads(SPAN.to_json()) | content).encode()
     (tmp_path / TASK_NAME).write_bytes(content)
     with pytest.raises(BertError, match=message) as error:
-        ClassifierInfo.beside(f"{tmp_path}/", TASK_NAME)
+        ClassifierInfo.in_folder(f"{tmp_path}/", TASK_NAME)
     assert str(tmp_path / TASK_NAME) in str(error.value)
     assert "\n" not in str(error.value)
 

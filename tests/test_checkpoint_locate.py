@@ -56,7 +56,7 @@ def test_paths_into_a_release(release: Path, given: str) -> None:
         assert files.vocab_path == str(release / "vocab.txt")
         assert files.step is None
         assert files.display_name == "multi_cased_L-2_H-32_A-2"
-        assert files.remarks == ()
+        assert files.warnings == ()
     assert release.is_dir()
 
 
@@ -73,8 +73,8 @@ def test_highest_step_without_a_state_file(training: Path) -> None:
     files = locate(training)
     assert files.step == 1000
     assert files.prefix == str(training / "model.ckpt-1000")
-    assert "Of 3 checkpoints" in files.remarks[0]
-    assert "model.ckpt-200, model.ckpt-900" in files.remarks[0]
+    assert "Of 3 checkpoints" in files.warnings[0]
+    assert "model.ckpt-200, model.ckpt-900" in files.warnings[0]
     assert locate(training / "model.ckpt-200").step == 200
 
 
@@ -88,14 +88,14 @@ def test_state_file_decides(training: Path, noted: str) -> None:
     for given in (training, training / "checkpoint"):
         files = locate(given)
         assert files.step == 900
-        assert files.remarks == ()
+        assert files.warnings == ()
 
 
 def test_state_file_names_what_is_gone(training: Path) -> None:
     (training / "checkpoint").write_text('model_checkpoint_path: "/old/model.ckpt-5000"\n')
     files = locate(training)
     assert files.step == 1000
-    assert "names model.ckpt-5000, which is not there" in files.remarks[0]
+    assert "names model.ckpt-5000, which is not there" in files.warnings[0]
 
 
 def test_newest_by_time_without_steps(tmp_path: Path, release: Path) -> None:

@@ -47,8 +47,8 @@ def write_tsv(path, rows, seed, label, pairs=False):
 
 
 def session_of(job):
-    remarks = []
-    return ClassifierSession(job, remarks.append), remarks
+    warnings = []
+    return ClassifierSession(job, warnings.append), warnings
 
 
 def test_a_regression_on_pairs(bert, tmp_path):
@@ -142,15 +142,15 @@ def test_what_is_odd_is_told_once(bert, tmp_path, caplog):
     path = write_tsv(tmp_path / "a.tsv", 60, 1, lambda c, row: "rare" if row % 12 == 0 else "often")
     plan = FineTuningPlan(epochs=1, batch_size=8, learning_rate=1e-7)
     job = ClassifierJob(str(tmp_path / "out"), [path], checkpoint=bert, plan=plan)
-    session, remarks = session_of(job)
+    session, warnings = session_of(job)
     session.prepare()
-    assert sum("the classes are uneven: 'often'" in remark for remark in remarks) == 1
+    assert sum("the classes are uneven: 'often'" in warning for warning in warnings) == 1
     session.train(progress=False)
     session.evaluate()
-    assert sum("learning rate 1e-07 is below" in remark for remark in remarks) == 1
-    assert sum("validation rows are said to be" in remark for remark in remarks) <= 1
-    assert len(remarks) == len(set(remarks))
-    assert remarks == caplog.messages
+    assert sum("learning rate 1e-07 is below" in warning for warning in warnings) == 1
+    assert sum("validation rows are said to be" in warning for warning in warnings) <= 1
+    assert len(warnings) == len(set(warnings))
+    assert warnings == caplog.messages
     assert any("is split at random" in line for line in session.lines())
 
 
@@ -205,7 +205,7 @@ def test_a_random_start_keeps_architecture_and_vocabulary(bert, tmp_path, caplog
     job = ClassifierJob(str(tmp_path), ["a.csv"], checkpoint=bert, start="random")
     pretrained = start_bert(ClassifierJob(str(tmp_path), ["a.csv"], checkpoint=bert))
     drawn = start_bert(job)
-    assert any("random weights" in remark for remark in caplog.messages)
+    assert any("random weights" in warning for warning in caplog.messages)
     assert drawn.config == pretrained.config
     assert (drawn.vocab.raw, drawn.lower_case) == (pretrained.vocab.raw, True)
     name = "bert/encoder/layer_0/intermediate/dense/kernel"

@@ -39,13 +39,13 @@ def test_the_filter_outlives_a_crash_and_keeps_python_errors(run_python):
         "from bert_tf.backend import silence\n"
         "silence()\n"
         "os.write(2, b'I0000 00:00:1.2  34 port.cc:1] noise\\n')\n"
-        "print('a remark', file=sys.stderr)\n"
+        "print('a warning', file=sys.stderr)\n"
         "os.write(2, b'last words')\n"
         "os.abort()\n"
     )
     result = run_python("-c", code)
     assert result.returncode < 0
-    assert "a remark\n" in result.stderr
+    assert "a warning\n" in result.stderr
     assert "last words" in result.stderr
     assert "noise" not in result.stderr
 

@@ -344,7 +344,7 @@ def test_defaults_are_the_original_s_with_a_task_and_the_mode_s_without():
 
 
 def test_flags_that_messages_name_exist():
-    """Each --flag in an error or a remark on the data can be typed."""
+    """Each --flag in an error or a warning on the data can be typed."""
     flags = set(re.findall(r"--\w+", classify("--help").out))
     package = pathlib.Path(bert_tf.__file__).parent
     files = [

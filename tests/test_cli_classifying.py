@@ -302,7 +302,7 @@ def test_what_cannot_be_is_told_in_a_line(arguments, message, ask, model, tmp_pa
     result = ask(*(str(one).replace("{model}", str(model)) for one in arguments))
     assert (result.code, result.out) == (2, "")
     assert message in result.err
-    assert len(result.err.strip().splitlines()) <= 2  # a remark on the model may come before
+    assert len(result.err.strip().splitlines()) <= 2  # a warning on the model may come before
     assert os.listdir(tmp_path) == []
 
 

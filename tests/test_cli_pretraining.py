@@ -14,11 +14,11 @@ import pytest
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.cli import pretraining
 from bert_tf.cli.main import main
-from bert_tf.cli.options import print_remark
+from bert_tf.cli.options import print_message
 from bert_tf.cli.training import Watcher
 from bert_tf.data import TokenCorpus, split_by_source
 from bert_tf.errors import BertError
-from bert_tf.files.log import told_to
+from bert_tf.files.log import reported_to
 from bert_tf.training.log import TrainingLog, read_log
 from bert_tf.training.pretraining.session import last_checkpoint
 
@@ -280,8 +280,8 @@ def refused(here, **more):
     assert result.code == 2
     assert result.out == ""
     assert not out.exists()
-    *remarks, error = result.err.splitlines()
-    assert all(remark.startswith("bert_tf: ") for remark in remarks)
+    *warnings, error = result.err.splitlines()
+    assert all(warning.startswith("bert_tf: ") for warning in warnings)
     assert error.startswith("bert_tf: error: ")
     return error
 
@@ -346,13 +346,13 @@ def test_a_missing_vocabulary_is_asked_for(here):
     assert "pass --vocab_file" in message
 
 
-def test_a_vocabulary_other_than_the_checkpoints_is_remarked(trained, here, caplog):
+def test_a_vocabulary_other_than_the_checkpoints_is_warned_of(trained, here, caplog):
     changed = here / "changed.txt"
     changed.write_text("\n".join([*SPECIAL, *reversed(WORDS)]) + "\n")
     more = {"input_file": here / "en.tfrecord", "vocab_file": changed, "start": "warm"}
     args = pretraining_arguments(here, trained[0], **{**more, "start": "random"})
     pretraining.make_session(args)
-    assert any("differs in 40 of 45 pieces" in remark for remark in caplog.messages)
+    assert any("differs in 40 of 45 pieces" in warning for warning in caplog.messages)
     changed.unlink()
 
 
@@ -407,14 +407,14 @@ def test_the_backend_that_is_chosen(monkeypatch):
         pretraining.choose_training_backend(None)
 
 
-def test_a_warm_up_without_an_end_is_remarked(here, monkeypatch):
+def test_a_warm_up_without_an_end_is_warned_of(here, monkeypatch):
     monkeypatch.setattr(pretraining, "train", lambda session, args: 1 / 0)
     with pytest.raises(ZeroDivisionError), contextlib.redirect_stderr(io.StringIO()) as err:
         main(flags(here, here / "never", num_warmup_steps=None))
     assert "--num_warmup_steps=10000 is not less than --num_train_steps=20" in err.getvalue()
 
 
-@told_to(print_remark)
+@reported_to(print_message)
 def test_what_cannot_be_drawn_is_said_once(tmp_path, monkeypatch, capsys):
     log = TrainingLog(tmp_path, events=False)
     log.add({"step": 1, "loss": 2.0})

@@ -175,7 +175,7 @@ def test_lower_casing_as_the_original_spells_it(spelling, meant):
     assert args.do_lower_case is meant
 
 
-def test_casing_is_inferred_with_a_remark(here, capsys):
+def test_casing_is_inferred_with_a_warning(here, capsys):
     """The words of the text are lower case, and so is what `D0S0W0` becomes."""
     (here / "c.txt").write_text(document(0).upper() + "\n" + document(1))
     os.rename("vocab.txt", "uncased_vocab.txt")
@@ -333,7 +333,7 @@ def test_bad_input_is_told_and_leaves_nothing(flags, message, here, capsys):
     (here / "a.tsv").write_text("n\n1\n2\n")
     before = digest(*sorted(os.listdir())), sorted(os.listdir())
     assert run(**flags) == 2
-    error = capsys.readouterr().err.splitlines()[-1]  # behind a remark on casing
+    error = capsys.readouterr().err.splitlines()[-1]  # behind a warning on casing
     assert error.startswith("bert_tf: error: ")
     assert message in error
     assert "Traceback" not in error

@@ -56,7 +56,7 @@ def test_both_scripts_answer_on_every_backend(backend, run_python, tiny_ckpt, re
     assert results[1]["probability"] == pytest.approx(0.27758, abs=1e-4)
 
 
-def test_remarks_go_to_stderr_and_results_to_stdout(run_python, tiny_ckpt):
+def test_warnings_go_to_stderr_and_results_to_stdout(run_python, tiny_ckpt):
     result = run_python("-m", "bert_tf", "nsp", "--checkpoint", tiny_ckpt, "the house", "it is")
     assert result.returncode == 0
     assert result.stdout.startswith("Sentence is okay: 28 %\nprobability that B follows A: 0.2776")

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from bert_tf.data import read_documents, read_sources
-from bert_tf.data.pretraining.documents import remark_on_documents
+from bert_tf.data.pretraining.documents import documents_warning
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 
@@ -123,8 +123,8 @@ def test_a_table_without_the_sources_is_refused(tmp_path, table, column, message
     ("documents", "single", "said"),
     [(1000, 999, "not\nafter"), (10, 9, "not\nafter"), (10, 8, None), (1, 0, "one document")],
 )
-def test_blank_lines_after_each_sentence_are_remarked(documents, single, said):
-    remark = remark_on_documents("en", documents, single)
-    assert (remark is None) == (said is None)
-    if remark and said:
-        assert said.replace("\n", " ") in remark
+def test_blank_lines_after_each_sentence_are_warned_of(documents, single, said):
+    warning = documents_warning("en", documents, single)
+    assert (warning is None) == (said is None)
+    if warning and said:
+        assert said.replace("\n", " ") in warning

@@ -90,7 +90,7 @@ def test_each_task_in_its_layout(tmp_path, name, inside):
     files = make_task(folder, name)
     data = read_glue(glue_name, tmp_path)
     assert list(data.splits) == list(files)
-    assert data.remarks == []
+    assert data.warnings == []
     pair = LAYOUTS[name][1][1] is not None
     for split, part in data.splits.items():
         assert part.texts == [f'{split} "first {row}' for row in range(5)]
@@ -127,7 +127,7 @@ def test_sst2_without_a_header(tmp_path):
     data = read_glue("sst-2", tmp_path)
     assert data.splits["test"].texts == ["fine test", "bad test"]
     assert data.splits["test"].labels == ["1", "0"]
-    assert len(data.remarks) == 3
+    assert len(data.warnings) == 3
 
 
 RAW = (

@@ -119,7 +119,7 @@ def test_lone_surrogates_do_no_harm(tmp_path):
     assert same(tokenize_texts(rows(["a \udce9 b"]), TOKENIZER, 16, tmp_path), texts)
 
 
-def test_a_cache_that_cannot_be_written_is_remarked(tmp_path, data):
+def test_a_cache_that_cannot_be_written_is_warned_of(tmp_path, data):
     place = tmp_path / "file"
     place.write_text("no folder")
     told = []
@@ -177,12 +177,12 @@ def test_the_histogram_counts_full_lengths():
         "lengths of 10 texts in pieces: half have at most 5, 95 % 20, the longest 20; "
         "max_seq_length 8 cuts 10.0 %"
     )
-    assert histogram.remark() is None
+    assert histogram.warning() is None
 
 
-def test_most_texts_being_cut_is_remarked():
+def test_most_texts_being_cut_is_warned_of():
     histogram = LengthHistogram.of(of_lengths([100] * 9 + [700], 32))
-    assert "`max_seq_length=128`" in histogram.remark()
+    assert "`max_seq_length=128`" in histogram.warning()
     assert "100 %" in str(histogram)
     with pytest.raises(BertError, match="one max_seq_length"):
         LengthHistogram.of(of_lengths([5], 8), of_lengths([5], 9))

@@ -33,13 +33,13 @@ def test_each_label_has_its_share(seed):
     """Of 600, 200 and 20 rows, 70, 15 and 15 %: no rounding is needed."""
     labels = ["a"] * 600 + ["b"] * 200 + ["c"] * 20
     rng = np.random.default_rng(seed)
-    split, remarks = split_labelled(rows(rng.permutation(labels).tolist()), seed=seed)
+    split, warnings = split_labelled(rows(rng.permutation(labels).tolist()), seed=seed)
     assert counts(split) == {
         "train": {"a": 420, "b": 140, "c": 14},
         "validation": {"a": 90, "b": 30, "c": 3},
         "test": {"a": 90, "b": 30, "c": 3},
     }
-    assert remarks == []
+    assert warnings == []
 
 
 def test_rows_are_split_once_and_keep_their_order():
@@ -96,11 +96,11 @@ def test_pairs_stay_together_in_either_order_and_by_group():
 @pytest.mark.parametrize("seed", range(5))
 def test_rare_labels_go_to_training_first(seed):
     labels = ["common"] * 100 + ["two"] * 2 + ["one"]
-    split, remarks = split_labelled(rows(labels), seed=seed)
+    split, warnings = split_labelled(rows(labels), seed=seed)
     found = counts(split)
     assert found["train"]["one"] == 1
     assert found["train"]["two"] >= 1
-    assert any("'one' (1 in all)" in remark for remark in remarks)
+    assert any("'one' (1 in all)" in warning for warning in warnings)
 
 
 def test_several_labels_at_once_each_have_their_share():

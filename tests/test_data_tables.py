@@ -66,10 +66,10 @@ def test_quoting_can_be_said(tmp_path):
     path = written(tmp_path, content, "data.tsv")
     literal = read(path, text=0, label=1)
     assert literal.data.texts == ['"a, b"', '"c ""d"""']
-    assert any("`quoting='csv'`" in remark for remark in literal.remarks)
+    assert any("`quoting='csv'`" in warning for warning in literal.warnings)
     quoted = read(path, text=0, label=1, table=TableOptions(quoting="csv"))
     assert quoted.data.texts == ["a, b", 'c "d"']
-    assert not any("`quoting" in remark for remark in quoted.remarks)
+    assert not any("`quoting" in warning for warning in quoted.warnings)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_excel_sheets_by_name_or_number(tmp_path):
     path = workbook(tmp_path, {"A b": first, "0": second})
     reading = read(path)
     assert reading.data.texts == ["one", "z"]
-    assert any("2 sheets" in told and "'A b'" in told for told in reading.remarks)
+    assert any("2 sheets" in told and "'A b'" in told for told in reading.warnings)
     for sheet, text in (("A b", "one"), ("0", "two"), ("1", "two")):
         reading = read(path, table=TableOptions(sheet=sheet))
         assert reading.data.texts[0] == text
-        assert not any("`sheet`" in told for told in reading.remarks)
+        assert not any("`sheet`" in told for told in reading.warnings)
     for sheet in ("2", "C", "-1"):
         with pytest.raises(BertError, match=f"no sheet '{sheet}'; it has A b, 0"):
             Table(path, TableOptions(sheet=sheet))
@@ -262,9 +262,9 @@ def test_a_header_is_told_by_the_stated_rule(tmp_path):
     ],
 )
 def test_columns_are_told_by_the_stated_rule(tmp_path, content, expected):
-    columns, remarks = choose_columns(Table(written(tmp_path, content)))
+    columns, warnings = choose_columns(Table(written(tmp_path, content)))
     assert columns == expected
-    assert len(remarks) == 1
+    assert len(warnings) == 1
 
 
 def test_columns_by_name_or_number(tmp_path):
@@ -444,12 +444,12 @@ def test_labels_that_look_like_several_are_told(tmp_path):
     path = written(tmp_path, "text,label\nu,a\nv,a|b\nw,b\nx,b|a\n")
     reading = read(path)
     assert reading.data.labels == ["a", "a|b", "b", "b|a"]
-    told = [remark for remark in reading.remarks if "`label_separator='|'`" in remark]
+    told = [warning for warning in reading.warnings if "`label_separator='|'`" in warning]
     assert len(told) == 1
     assert told[0].startswith("2 labels hold '|', such as 'a|b'")
-    assert read(path, label_separator="|").remarks == read(path, task="classes").remarks
+    assert read(path, label_separator="|").warnings == read(path, task="classes").warnings
     path = written(tmp_path, "text,label\nu,Rome|Italy\nv,Oslo|Norway\n")
-    assert not any("separator" in remark for remark in read(path).remarks)
+    assert not any("separator" in warning for warning in read(path).warnings)
 
 
 def test_tables_are_asked_for_where_there_are_none(tmp_path):

@@ -104,12 +104,12 @@ def test_large_vocabularies_take_four_bytes_a_piece(texts, tmp_path):
     assert corpus.tokens.nbytes == (corpus.folder / "tokens.bin").stat().st_size
 
 
-def test_remarks_stand_in_the_corpus(texts, tmp_path, caplog):
+def test_warnings_stand_in_the_corpus(texts, tmp_path, caplog):
     (tmp_path / "de.txt").write_text("a\n\nb\n\na b\n\na")
-    remarks = tokenize_corpus(texts, tokenizer(), tmp_path / "out").info["remarks"]
-    assert len(remarks) == 1
-    assert "in de 4 of 4 documents are of one sentence" in remarks[0]
-    assert caplog.messages == remarks
+    warnings = tokenize_corpus(texts, tokenizer(), tmp_path / "out").info["remarks"]
+    assert len(warnings) == 1
+    assert "in de 4 of 4 documents are of one sentence" in warnings[0]
+    assert caplog.messages == warnings
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_the_layout_is_googles(trained):
     vocab = trained.vocabulary
     pieces = list(vocab.pieces)
     assert len(vocab) == 300
-    assert vocab.remarks == ()
+    assert vocab.warnings == ()
     assert (vocab.pad_id, vocab.unk_id, vocab.cls_id, vocab.sep_id, vocab.mask_id) == (
         *(0, 100),
         *(101, 102, 103),
@@ -153,7 +153,7 @@ def test_the_fit_is_what_the_tokenizer_does(corpus, trained):
 def test_tokenizers_agree_on_it(corpus, tmp_path, lower_case):
     vocab = train_vocabulary(corpus, 300, lower_case).vocabulary
     vocab.save(tmp_path / "vocab.txt")
-    assert Vocabulary.load(tmp_path / "vocab.txt").remarks == ()
+    assert Vocabulary.load(tmp_path / "vocab.txt").warnings == ()
     ours = BertTokenizer(vocab, lower_case)
     theirs = BertWordPieceTokenizer(str(tmp_path / "vocab.txt"), lowercase=lower_case)
     for line in lines_of(corpus):
@@ -263,7 +263,7 @@ def test_characters_can_be_chosen_by_their_count(tmp_path):
     trained = train_vocabulary(files, 110, False, min_character_count=3)
     assert trained.vocabulary.pieces[104:] == ("a", "é", "##a", "##é", "aé")
     assert [group.unknown for group in trained.groups] == [1, 1]
-    assert "no more than 109 pieces" in trained.remarks[0]
+    assert "no more than 109 pieces" in trained.warnings[0]
 
 
 def test_too_small_a_vocabulary_is_told_what_it_needs(corpus, trained):

@@ -70,7 +70,7 @@ def test_the_weights_are_those_that_the_config_promises():
     config = BertConfig.from_file(FOLDER / "bert_config.json")
     vocab = Vocabulary.load(FOLDER / "vocab.txt")
     assert len(vocab) == config.vocab_size
-    assert vocab.remarks == ()
+    assert vocab.warnings == ()
     tensors = stored()
     shapes = {name: value.shape for name, value in tensors.items()}
     parts = parts_in(shapes)
@@ -141,7 +141,7 @@ def test_load_by_name_widens_without_loss(monkeypatch, tmp_path):
 
 def test_convert_writes_what_googles_code_reads(tmp_path):
     report = convert_checkpoint(FOLDER, tmp_path / "wide", dtype="float32")
-    assert report.remarks == ()
+    assert report.warnings == ()
     wide, before = stored(tmp_path / "wide"), stored()
     assert set(wide) == set(before)
     for name, value in wide.items():

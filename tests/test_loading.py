@@ -72,7 +72,7 @@ def test_report_of_a_training_checkpoint():
     assert report.unused == report.missing == report.fresh == ()
     assert "read 62 tensors" in str(report)
     assert "left out 125 optimizer slots" in str(report)
-    assert any("lower_case=False" in remark for remark in report.remarks)
+    assert any("lower_case=False" in warning for warning in report.warnings)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_ids_without_a_piece_are_never_answers(variant, weights):
         config={"vocab_size": 1008},
     )
     bert = bert_tf.load(folder)
-    assert any("1,000 pieces for a table of 1,008 rows" in r for r in bert.report.remarks)
+    assert any("1,000 pieces for a table of 1,008 rows" in r for r in bert.report.warnings)
     guesses = bert_tf.FillMask(bert, top_k=20)("the [MASK] dog").masks[0].guesses
     plain = bert_tf.FillMask(bert_tf.load(TINY), top_k=20)("the [MASK] dog").masks[0].guesses
     assert [guess.word for guess in guesses] == [guess.word for guess in plain]

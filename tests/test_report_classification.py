@@ -148,9 +148,9 @@ def test_names_that_can_be_drawn(monkeypatch):
     names = figures.drawable_names(["東京", "ok", "a\nb", "x" * 40, "x" * 40 + "y", "a$b", " "], 10)
     assert names.shown[:3] == ("label 0", "ok", r"a\nb")
     assert names.shown[5:] == (r"a\$b", "label 6 (blank)")
-    assert "label 0" in names.remark
+    assert "label 0" in names.note
     assert len(set(names.shown)) == 7
-    assert figures.drawable_names(["ok"]).remark == ""
+    assert figures.drawable_names(["ok"]).note == ""
 
 
 def test_curves_need_two_classes_that_occur(tmp_path):

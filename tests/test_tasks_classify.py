@@ -52,11 +52,11 @@ def test_googles_classifier_predicts_what_numpy_does(classify):
     assert classify.labels == ("0", "1", "2")
 
 
-def test_labels_that_no_file_names_are_remarked_on(googles):
+def test_labels_that_no_file_names_are_warned_of(googles):
     bert = bert_tf.load(googles, lower_case=True)
     assert any(
-        "no classifier.json with the classifier's weights: its 3 labels" in remark
-        for remark in bert.report.remarks
+        "no classifier.json with the classifier's weights: its 3 labels" in warning
+        for warning in bert.report.warnings
     )
     assert "classifier" in repr(bert)
 
@@ -291,11 +291,11 @@ def test_a_classifier_json_that_is_no_json(googles, tmp_path):
         bert_tf.load(tmp_path)
 
 
-def test_a_classifier_json_without_a_classifier_is_remarked_on(tmp_path):
+def test_a_classifier_json_without_a_classifier_is_warned_of(tmp_path):
     write_bert(tmp_path, files={"classifier.json": ClassifierInfo(LABELS).to_json()})
     bert = bert_tf.load(tmp_path)
     assert bert.classifier is None
-    assert any("was not used" in remark for remark in bert.report.remarks)
+    assert any("was not used" in warning for warning in bert.report.warnings)
 
 
 def test_the_vocabulary_is_what_these_tests_think():

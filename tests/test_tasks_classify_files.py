@@ -310,7 +310,7 @@ def test_excel(tmp_path):
         (None, 4, "the text is empty"),
         ("1", 5, ""),
     ]
-    assert any("`sheet`" in remark for remark in found.remarks)
+    assert any("`sheet`" in warning for warning in found.warnings)
     more = PredictionRows(source, Layout(table=TableOptions(sheet="more")))
     assert [row.texts for row in more] == ["w1"]
     assert about_rows(source) is None

@@ -35,10 +35,10 @@ SILENT = Vocabulary.from_lines([*SPECIAL, "a"], "silent.txt")
     ],
 )
 def test_names(name, lower_case):
-    found, remark = infer_casing(name, SILENT)
+    found, warning = infer_casing(name, SILENT)
     assert found is lower_case
-    assert remark is not None
-    assert name in remark
+    assert warning is not None
+    assert name in warning
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_names(name, lower_case):
 )
 @pytest.mark.parametrize("name", [None, "", "my_model", "showcased", "casedish/model"])
 def test_vocabularies(vocab, lower_case, words, name):
-    found, remark = infer_casing(name, vocab)
+    found, warning = infer_casing(name, vocab)
     assert found is lower_case
-    assert words in str(remark)
-    assert "lower_case=" in str(remark)
-    assert "Pass `lower_case=" in str(remark)
+    assert words in str(warning)
+    assert "lower_case=" in str(warning)
+    assert "Pass `lower_case=" in str(warning)
 
 
 def test_an_argument_decides_quietly_where_nothing_speaks_against_it():
@@ -81,20 +81,20 @@ def test_contradiction_on_a_cased_model(vocab):
 
 
 def test_the_vocabulary_can_back_an_argument_against_the_name():
-    found, remark = infer_casing("uncased_L-12", CASED, lower_case=False)
+    found, warning = infer_casing("uncased_L-12", CASED, lower_case=False)
     assert found is False
-    assert "although the name" in str(remark)
+    assert "although the name" in str(warning)
 
 
-def test_a_vocabulary_alone_only_gives_a_remark():
+def test_a_vocabulary_alone_only_gives_a_warning():
     """A Japanese model can well be cased without a capital: its accents are what counts."""
-    found, remark = infer_casing("my_model", UNCASED, lower_case=False)
+    found, warning = infer_casing("my_model", UNCASED, lower_case=False)
     assert found is False
-    assert "become [UNK]" in str(remark)
+    assert "become [UNK]" in str(warning)
     assert infer_casing(None, CASED, lower_case=True)[0] is True
 
 
-def test_a_name_that_the_vocabulary_contradicts_is_followed_with_a_remark():
-    found, remark = infer_casing("cased_L-12", UNCASED)
+def test_a_name_that_the_vocabulary_contradicts_is_followed_with_a_warning():
+    found, warning = infer_casing("cased_L-12", UNCASED)
     assert found is False
-    assert "check it" in str(remark)
+    assert "check it" in str(warning)

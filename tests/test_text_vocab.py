@@ -24,8 +24,8 @@ def test_odd_lines_are_read_as_the_original_reads_them():
     assert vocab.token(7) == vocab.token(11) == ""
     # Lines 5 and 7 are overridden; 7 and 11 are blank; 0 to 4 are special.
     assert [i for i in range(25) if not vocab.offerable[i]][:8] == [0, 1, 2, 3, 4, 5, 7, 8]
-    assert any("again" in remark for remark in vocab.remarks)
-    assert any("2 blank" in remark for remark in vocab.remarks)
+    assert any("again" in warning for warning in vocab.warnings)
+    assert any("2 blank" in warning for warning in vocab.warnings)
 
 
 def test_special_ids_are_looked_up():
@@ -36,7 +36,7 @@ def test_special_ids_are_looked_up():
     assert vocab.id("the") == vocab.ids["the"] == 521
     assert "the" in vocab
     assert "thee" not in vocab
-    assert vocab.remarks == ()
+    assert vocab.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_ids_outside():
         vocab.id("cat")
 
 
-def test_padding_that_is_not_id_0_is_remarked():
+def test_padding_that_is_not_id_0_is_warned_of():
     vocab = Vocabulary.from_lines(["!", *SPECIAL])
     assert vocab.pad_id == 1
-    assert "'!'" in vocab.remarks[0]
+    assert "'!'" in vocab.warnings[0]
 
 
 GOOD = "\n".join(SPECIAL).encode()

@@ -172,8 +172,8 @@ def test_one_device_is_told_and_changes_nothing():
     assert type(one) is Distribution
     assert one.count == 1
     assert one.leads
-    assert "only one device" in one.remark
-    assert distribute("none").remark is None
+    assert "only one device" in one.warning
+    assert distribute("none").warning is None
     one.check(7, 1)
     with one.scope(), one.together():
         assert one.any(True)

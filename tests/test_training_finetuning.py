@@ -24,7 +24,7 @@ from bert_tf.training.objectives.classifier import (
     Classes,
     Multilabel,
     Regression,
-    one_class_remark,
+    one_class_warning,
 )
 from bert_tf.training.optimizer import BertAdam
 
@@ -346,12 +346,12 @@ def test_training_goes_on_from_a_head_that_is_there(tune, bert, rows):
     before = bert_tf.load(first.folder)
     still = dataclasses.replace(plan, learning_rate=1e-12)
     second = tune(still, "second", data=data, bert=before, labels=(), task="regression")
-    assert any("continues from the classifier" in remark for remark in second.remarks)
+    assert any("continues from the classifier" in warning for warning in second.warnings)
     np.testing.assert_allclose(
         scores_of(bert_tf.load(second.folder), rows[1]), scores_of(before, rows[1]), rtol=1e-4
     )
     third = tune(still, "third", bert=before)  # other labels
-    assert not any("continues" in remark for remark in third.remarks)
+    assert not any("continues" in warning for warning in third.warnings)
 
 
 def test_class_weights():
@@ -386,7 +386,7 @@ def test_rows_have_the_weights_of_their_classes():
 # What is said
 
 
-def test_remarks(tune, bert):
+def test_warnings(tune, bert):
     """All of one class; a rate that learns nothing; most texts cut at four pieces."""
     data = tiny_classifiers.tiny_texts(16, 3)
     cut = batches.LabelledRows(
@@ -395,16 +395,16 @@ def test_remarks(tune, bert):
     )
     plan = FineTuningPlan("frozen", epochs=1, learning_rate=1e-9)
     found = tune(plan, data=(cut, cut))
-    said = " ".join(found.remarks)
+    said = " ".join(found.warnings)
     assert "the learning rate 1e-09 is below what is useful in the mode frozen" in said
     assert "max_seq_length 4 cuts" in said
     scores = scores_of(bert_tf.load(found.folder), tiny_rows(bert, 4, 0))
     assert scores.shape == (4, 2)
     only = Classes(LABELS).only(np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
-    remark = one_class_remark(np.array([0, 1]), only, LABELS, "validation", fewest=1)
-    assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in remark
-    assert one_class_remark(np.array([1, 1]), 1, LABELS, "validation", fewest=1) == ""
+    warning = one_class_warning(np.array([0, 1]), only, LABELS, "validation", fewest=1)
+    assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in warning
+    assert one_class_warning(np.array([1, 1]), 1, LABELS, "validation", fewest=1) == ""
     assert Classes(LABELS).only(np.eye(2)) is None
 
 
@@ -523,6 +523,6 @@ def test_defaults_go_by_mode_and_width():
     assert FineTuningPlan("lora").filled(768).learning_rate == 4e-4
     for mode in ("full", "frozen", "last:1", "lora"):
         for width in (256, 1024):
-            assert FineTuningPlan(mode).filled(width).rate_remark(width) is None
-    remark = FineTuningPlan(learning_rate=1e-2).rate_remark(768)
-    assert "above what is useful in the mode full, 5e-06 to 0.0001" in remark
+            assert FineTuningPlan(mode).filled(width).rate_warning(width) is None
+    warning = FineTuningPlan(learning_rate=1e-2).rate_warning(768)
+    assert "above what is useful in the mode full, 5e-06 to 0.0001" in warning

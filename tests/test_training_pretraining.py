@@ -49,7 +49,7 @@ def test_heads_that_are_missing_start_at_random(tmp_path, caplog):
     write_checkpoint(tmp_path / "x.ckpt", held)
     start = start_from_checkpoint(tmp_path / "x.ckpt", config, seed=4)
     assert_equal(start, {**random_start(config, 4), **held})
-    assert [remark.split(";")[0] for remark in caplog.messages] == [
+    assert [warning.split(";")[0] for warning in caplog.messages] == [
         "the checkpoint has no mlm weights",
         "the checkpoint has no nsp weights",
     ]

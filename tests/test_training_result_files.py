@@ -1,4 +1,4 @@
-"""The files' exact bytes, the worst examples, and the remarks."""
+"""The files' exact bytes, the worst examples, and the warnings."""
 
 import csv
 import doctest
@@ -14,7 +14,7 @@ from bert_tf.evaluation import intervals, result_files, worst
 from bert_tf.evaluation import names as metric_names
 from bert_tf.evaluation import results as metric_results
 from bert_tf.evaluation.measure import measure_classes, measure_multilabel, measure_regression
-from bert_tf.training.objectives import classifier as remarks
+from bert_tf.training.objectives import classifier
 
 LABELS = ['say "hi"', "a\tb", "東京"]
 OUTPUTS = [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.5, 0.5, 0.0]]
@@ -22,7 +22,7 @@ TEXTS = ["one", 'a "quoted"\ttext\r', "二\nlines"]
 
 
 def test_the_examples_in_the_docstrings():
-    for module in (intervals, metric_names, metric_results, remarks, result_files):
+    for module in (intervals, metric_names, metric_results, classifier, result_files):
         tried = doctest.testmod(module)
         assert tried.failed == 0
         assert tried.attempted > 0
@@ -169,15 +169,15 @@ def test_multilabel_eval_results_name_all_metrics():
     )
 
 
-def test_remarks():
+def test_warnings():
     labels = np.array([0] * 3 + [1] * 9)
-    said = remarks.one_class_remark(labels, 1, "ab", "test")
+    said = classifier.one_class_warning(labels, 1, "ab", "test")
     assert "all 12 test rows are said to be 'b', as 75 % of them are" in said
-    assert remarks.one_class_remark(labels, None, "ab", "test") == ""  # two classes are said
-    assert remarks.one_class_remark(labels[3:], 1, "ab", "test") == ""  # and it is right
-    assert remarks.one_class_remark(labels[:9], 1, "ab", "test") == ""  # too few to tell
-    said = remarks.imbalance_remark(np.array([747, 4827]), ["spam", "ham"])
+    assert classifier.one_class_warning(labels, None, "ab", "test") == ""  # two classes are said
+    assert classifier.one_class_warning(labels[3:], 1, "ab", "test") == ""  # and it is right
+    assert classifier.one_class_warning(labels[:9], 1, "ab", "test") == ""  # too few to tell
+    said = classifier.imbalance_warning(np.array([747, 4827]), ["spam", "ham"])
     assert "'ham' has 4827 of 5574 examples (86.6 %), 'spam' has 747 (13.4 %)" in said
-    assert remarks.imbalance_remark([29, 10], "ab") == ""
-    assert "'b' has 0 (0.0 %)" in remarks.imbalance_remark([5, 0], "ab")
-    assert remarks.imbalance_remark([0, 0], "ab") == ""
+    assert classifier.imbalance_warning([29, 10], "ab") == ""
+    assert "'b' has 0 (0.0 %)" in classifier.imbalance_warning([5, 0], "ab")
+    assert classifier.imbalance_warning([0, 0], "ab") == ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bert_tf._moved import OldName
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
 
@@ -21,6 +22,7 @@ class LengthHistogram:
 
     counts: np.ndarray
     max_seq_length: int
+    remark = OldName("remark", "warning")
 
     @classmethod
     def of(cls, *texts: TokenizedTexts) -> LengthHistogram:
@@ -49,7 +51,7 @@ class LengthHistogram:
             f"{_percent(self.cut_share)}"
         )
 
-    def remark(self) -> str | None:
+    def warning(self) -> str | None:
         """What to say if most texts are cut."""
         if self.cut_share <= 0.5:
             return None

@@ -16,7 +16,7 @@ import numpy as np
 from bert_tf.batching.ragged import ends_of
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER, hears
+from bert_tf.files.log import reports, warn
 from bert_tf.files.reading import read_sealed
 from bert_tf.files.whole import write_sealed
 from bert_tf.text import BertTokenizer, pack, windows
@@ -39,13 +39,13 @@ class Texts(Protocol):
         """The second text of each row."""
 
 
-@hears("on_remark")
+@reports
 def tokenize_texts(
     data: Texts,
     tokenizer: BertTokenizer,
     max_seq_length: int,
     cache: str | os.PathLike[str] | None = None,
-    on_remark: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     *,
     offsets: bool = False,
     stride: int | None = None,
@@ -60,7 +60,7 @@ def tokenize_texts(
         cache: a folder, made if need be, for a file that is found again by texts, vocabulary,
             casing and length. Several processes may use it at once. A damaged file is made again.
             That it cannot be written is logged.
-        on_remark: is given what is logged during the call, too.
+        tell: is given what is logged during the call, too.
         offsets: keep where in its text each token comes from; takes twice the time.
         stride: instead of cutting long texts, or the second text of pairs, read them in overlapping
             windows, so many tokens from one to the next.
@@ -91,7 +91,7 @@ def tokenize_texts(
         np.savez(content, **arrays)  # type: ignore[arg-type]
         write_sealed(path, _MAGIC, content.getbuffer())
     except BertError as error:
-        LOGGER.warning(f"cannot keep tokenized texts in {path.parent}: {error}")
+        warn(f"cannot keep tokenized texts in {path.parent}: {error}")
     return made
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from bert_tf._moved import OldName
 from bert_tf.config import INFO_NAME as INFO_NAME
 from bert_tf.config import TASK_NAME as TASK_NAME
 from bert_tf.errors import BertError
@@ -61,6 +62,7 @@ class ClassifierInfo:
     head: str = "classifier"
     stride: int | None = None
     table: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    beside = OldName("beside", "in_folder")
 
     def __post_init__(self) -> None:
         if self.file_name == INFO_NAME:
@@ -121,7 +123,7 @@ class ClassifierInfo:
         return (json.dumps(values | table, indent=2, ensure_ascii=False) + "\n").encode()
 
     @classmethod
-    def beside(cls, prefix: str, name: str = INFO_NAME) -> ClassifierInfo | None:
+    def in_folder(cls, prefix: str, name: str = INFO_NAME) -> ClassifierInfo | None:
         """What the file `name` in the folder of a checkpoint says; None if there is none.
 
         Raises:

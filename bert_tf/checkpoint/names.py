@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned
 from bert_tf.heads import HEADS, PARTS, TITLES, Weight
 
 _ADVICE = "Pass the bert_config.json that belongs to this checkpoint (`config`)."
@@ -90,7 +91,7 @@ def check_shapes(
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadReport:
+class LoadReport(Warned):
     """What became of a checkpoint's tensors.
 
     Args:
@@ -101,7 +102,7 @@ class LoadReport:
         missing: heads that the file lacks and that were not asked for; the model does without.
         fresh: heads that start from random weights because the caller asked for them.
         kept: whether `slots` and `unused` are carried along for `Bert.save`.
-        remarks: what else is worth knowing, one sentence each.
+        warnings: what else is worth knowing, one sentence each.
     """
 
     checkpoint: str
@@ -111,7 +112,7 @@ class LoadReport:
     missing: tuple[str, ...]
     fresh: tuple[str, ...]
     kept: tuple[str, ...]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
@@ -121,7 +122,7 @@ class LoadReport:
         for what, names in heads.items():
             if names:
                 lines.append(f"{what}: {', '.join(TITLES[name] for name in names)}")
-        return "\n".join([*lines, *self.remarks])
+        return "\n".join([*lines, *self.warnings])
 
     def _others(self, names: tuple[str, ...], what: str) -> list[str]:
         fate = "kept" if set(names) <= set(self.kept) else "left out"

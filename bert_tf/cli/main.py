@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import importlib
@@ -10,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 import bert_tf
-from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_remark
+from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_message
 from bert_tf.errors import DISK_FULL, BertError
-from bert_tf.files.log import told_to
+from bert_tf.files.log import reported_to
 
 EXIT_CODES = """\
 exit codes:
@@ -91,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(word if word in COMMANDS else None)
     if word not in COMMANDS and (near := difflib.get_close_matches(word, COMMANDS, 1)):
         parser.error(f"there is no command {word!r}; did you mean {near[0]}?")
-    args = parser.parse_args(arguments)
+    args = argparse.Namespace(spelled=str)  # until the command is known
     try:
-        with told_to(lambda remark: print_remark(args.spelled(remark))):
-            code = args.answer(args)
+        with reported_to(lambda message: print_message(args.spelled(message))):
+            code = parser.parse_args(arguments, args).answer(args)
         sys.stdout.flush()
         if getattr(args, "profile", False):
             print(profile_table(), file=sys.stderr)

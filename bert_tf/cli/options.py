@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import dataclasses
 import difflib
 import os
 import re
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bert_tf.cli.absl_flags import number, respell, truth
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import LOGGER, warn
 from bert_tf.options import ROWS, THREADS, Options, Range, shown
 
 if TYPE_CHECKING:
@@ -91,14 +92,13 @@ class Parser(argparse.ArgumentParser):
         self._to.add_argument(name, nargs="*", metavar=metavar, help=help)
 
     def ignored(self, name: str, why: str) -> None:
-        """Adds a flag that does nothing; where it is given, a remark says `why`."""
+        """Adds a flag that does nothing; where it is given, a warning says `why`."""
 
-        def remark(text: str) -> str:
-            if text:
-                print_remark(f"--{name} does nothing here: {why}")
+        def taken(text: str) -> str:
+            warn(text and f"--{name} does nothing here: {why}")
             return text
 
-        self.add_argument(f"--{name}", type=remark, help=argparse.SUPPRESS)
+        self.add_argument(f"--{name}", type=taken, help=argparse.SUPPRESS)
 
     def plan(
         self,
@@ -308,7 +308,7 @@ def check_checkpoint(args: argparse.Namespace) -> None:
     if args.checkpoint is None:
         raise BertError(NO_CHECKPOINT)
     args.demonstration = True
-    args.lower_case = bool(args.lower_case)  # as its name says; inferred, it would be a remark
+    args.lower_case = bool(args.lower_case)  # as its name says; inferred, it would be a message
 
 
 def load_bert(args: argparse.Namespace) -> Bert:
@@ -337,22 +337,20 @@ def load_bert(args: argparse.Namespace) -> Bert:
                 preload(chosen)
         bert = loading.result()
     if args.verbose:
-        print(args.spelled(f"{bert!r} on {chosen}\n{bert.report}"), file=sys.stderr)
-    else:
-        for remark in bert.report.remarks:
-            say(remark)
+        report = dataclasses.replace(bert.report, warnings=())  # they were logged
+        print(args.spelled(f"{bert!r} on {chosen}\n{report}"), file=sys.stderr)
     return bert
 
 
 say = LOGGER.info
-"""Tells a remark: `main` has it printed."""
+"""Logs a message for people: `main` has it printed."""
 
 
-def print_remark(remark: str) -> None:
+def print_message(message: str) -> None:
     """Prints on stderr, where it does not mix with the results; above a progress bar if one is."""
     if "tqdm" in sys.modules:
         from tqdm import tqdm
 
-        tqdm.write(f"bert_tf: {remark}", file=sys.stderr)
+        tqdm.write(f"bert_tf: {message}", file=sys.stderr)
     else:
-        print(f"bert_tf: {remark}", file=sys.stderr, flush=True)
+        print(f"bert_tf: {message}", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
 from bert_tf.cli.training import paths_of, stopped, watched
 from bert_tf.errors import BertError
+from bert_tf.files.log import quiet
 
 if TYPE_CHECKING:
     from bert_tf.training.loop import Outcome
@@ -46,16 +47,13 @@ def answer(args: argparse.Namespace) -> int:
         raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
     choose_training_backend(args.backend, args.use_tpu, args.distribute)
     session = make_session(args)
-    last = session.last
     if not args.json:
         say(f"data: {session.described}")
-    for remark in session.remarks:
-        say(remark)
     if args.do_eval and session.evaluated_on_same:
         say(session.evaluated_on_same)
     found: dict[str, Any] = {}
     if args.do_train:
-        if last is None and args.num_warmup_steps >= args.num_train_steps:
+        if session.last is None and args.num_warmup_steps >= args.num_train_steps:
             say(
                 f"--num_warmup_steps={args.num_warmup_steps} is not less than --num_train_steps="
                 f"{args.num_train_steps}: the learning rate never gets to {args.learning_rate:g}. "
@@ -183,6 +181,7 @@ def show(found: dict[str, Any], session: PretrainingSession, args: argparse.Name
     return "\n".join(lines)
 
 
+@quiet()
 def _casing_flag(found: dict[str, Any], session: PretrainingSession) -> str:
     """The flag that the commands need where they would not infer the casing of the corpus."""
     from bert_tf.text import infer_casing

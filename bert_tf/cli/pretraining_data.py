@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.options import Parser, add_lower_case, chosen, say
+from bert_tf.cli.options import Parser, add_lower_case, chosen
 from bert_tf.data.pretraining.rules import MaskRules, PairRules
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.options import COUNT, SEED, THREADS
 
 if TYPE_CHECKING:
@@ -73,10 +74,8 @@ def answer(args: argparse.Namespace) -> int:
     files = groups_of(comma_separated(args.input_file), args.group_by_pattern)
     sources = read_tables(files, args.sources, args.sources_column) if args.sources else None
     vocab = Vocabulary.load(args.vocab_file)
-    lower_case, remark = infer_casing(args.vocab_file, vocab, args.do_lower_case)
-    for told in (remark, *vocab.remarks, *rule_remarks(args)):
-        if told:
-            say(told)
+    lower_case, _ = infer_casing(args.vocab_file, vocab, args.do_lower_case)
+    warn(*vocab.warnings, rule_warning(args))
     report = create_pretraining_data(
         files,
         comma_separated(args.output_file),
@@ -136,16 +135,16 @@ def read_tables(
     }
 
 
-def rule_remarks(args: argparse.Namespace) -> list[str]:
+def rule_warning(args: argparse.Namespace) -> str | None:
     """What is odd about the numbers asked for."""
     wanted = round(args.max_seq_length * args.masked_lm_prob)
     if wanted <= args.max_predictions_per_seq:
-        return []
-    return [
+        return None
+    return (
         f"--max_predictions_per_seq={args.max_predictions_per_seq} is less than "
         f"{args.masked_lm_prob:.0%} of {args.max_seq_length} pieces: long examples get fewer "
         f"masks. {wanted} would do."
-    ]
+    )
 
 
 def show(report: PretrainingDataReport) -> str:

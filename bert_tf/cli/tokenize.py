@@ -8,8 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.options import Parser, add_lower_case, say
+from bert_tf.cli.options import Parser, add_lower_case
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.report import table
 
 if TYPE_CHECKING:
@@ -56,10 +57,8 @@ def answer(args: argparse.Namespace) -> int:
     groups = named_patterns(comma_separated(args.input_file))
     sources = read_named_tables(comma_separated(args.sources), groups)
     vocab = Vocabulary.load(args.vocab_file)
-    lower_case, remark = infer_casing(args.vocab_file, vocab, args.do_lower_case)
-    for told in (remark, *vocab.remarks):
-        if told:
-            say(told)
+    lower_case, _ = infer_casing(args.vocab_file, vocab, args.do_lower_case)
+    warn(*vocab.warnings)
     corpus = tokenize_corpus(
         {name: [pattern] for name, pattern in groups.items()},
         BertTokenizer(vocab, lower_case, special_tokens=False),

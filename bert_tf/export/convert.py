@@ -10,7 +10,7 @@ from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierI
 from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import Warned, warn
 from bert_tf.hub.locate import locate
 
 _NARROW = (dtypes.FLOATS["float16"], dtypes.FLOATS["bfloat16"])
@@ -22,7 +22,7 @@ _NARROWED = (
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvertReport:
+class ConvertReport(Warned):
     """What `convert_checkpoint` did.
 
     Args:
@@ -32,7 +32,7 @@ class ConvertReport:
         cast: names of those stored in another type than before.
         nbytes: bytes of the new data files together.
         num_shards: how many these are.
-        remarks: choices that were made on reading, and who cannot read the result.
+        warnings: choices that were made on reading, and who cannot read the result.
     """
 
     prefix: str
@@ -41,7 +41,7 @@ class ConvertReport:
     cast: tuple[str, ...]
     nbytes: int
     num_shards: int
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def convert_checkpoint(
@@ -85,7 +85,7 @@ def convert_checkpoint(
         BertConfig.from_file(files.config_path)  # check what is copied
         with open(files.config_path, "rb") as file:
             config = file.read()
-        infos = [ClassifierInfo.beside(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
+        infos = [ClassifierInfo.in_folder(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
         kept, dropped = _sort_out(reader, keep_slots)
         tensors = {name: reader.tensors[name] for name in kept}
         types = {name: release.stored_type(name, t.dtype, wanted) for name, t in tensors.items()}
@@ -100,9 +100,6 @@ def convert_checkpoint(
             files={info.file_name: info.to_json() for info in infos if info},
         )
         narrow = sorted({stored.name for stored in types.values() if stored in _NARROW})
-        remarks = (*files.remarks, *(_NARROWED.format(type=name) for name in narrow))
-        for remark in remarks:
-            LOGGER.warning(remark)
         return ConvertReport(
             prefix,
             tuple(kept),
@@ -110,7 +107,7 @@ def convert_checkpoint(
             tuple(name for name, t in tensors.items() if types[name] != t.dtype),
             sum(t.nbytes // t.dtype.itemsize * types[n].itemsize for n, t in tensors.items()),
             num_shards,
-            remarks,
+            warn(*files.warnings, *(_NARROWED.format(type=name) for name in narrow)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The logger `bert_tf`, for what a user should know although it is no error; who listens to it."""
+"""The logger `bert_tf`, for what a user should know although it is no error, and who gets it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import contextlib
 import functools
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+
+from bert_tf._moved import OldName, warn_of_old
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,31 +18,54 @@ F = TypeVar("F", bound=Callable[..., Any])
 LOGGER = logging.getLogger("bert_tf")
 
 
-class _Teller(logging.Handler):
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__()
-        self.tell = tell
+def warn(*messages: str | None) -> tuple[str, ...]:
+    """Logs warnings, each but None and ""; gives them, for results that have them as data."""
+    found = tuple(filter(None, messages))
+    for message in found:
+        LOGGER.warning(message, stacklevel=2)
+    return found
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.tell(record.getMessage())
+
+class Warned:
+    """What has `warnings`, called `remarks` in version 0.1.0."""
+
+    remarks = OldName("remarks", "warnings")
 
 
 @contextlib.contextmanager
-def told_to(tell: Callable[[str], None] | None) -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keeps off the logger what this thread would log: what was said, or is given otherwise."""
+    thread = threading.get_ident()
+    LOGGER.addFilter(is_other := lambda record: record.thread != thread)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(is_other)
+
+
+class _Reporter(logging.Handler):
+    def __init__(self, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.report(record.getMessage())
+
+
+@contextlib.contextmanager
+def reported_to(report: Callable[[str], None] | None) -> Iterator[None]:
     """Gives a function what is logged in the meantime, in any thread; once, also where nested.
 
     Example:
-        >>> told = []
-        >>> with told_to(told.append):
+        >>> with reported_to(print):
         ...     LOGGER.info("the cache is full")
-        >>> told
-        ['the cache is full']
+        the cache is full
     """
-    listening = [handler.tell for handler in LOGGER.handlers if isinstance(handler, _Teller)]
-    if tell is None or tell in listening:
+    known = [handler.report for handler in LOGGER.handlers if isinstance(handler, _Reporter)]
+    if report is None or report in known:
         yield
         return
-    handler, level = _Teller(tell), LOGGER.level
+    handler, level = _Reporter(report), LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(min(logging.INFO, LOGGER.getEffectiveLevel()))
     try:
@@ -49,19 +75,17 @@ def told_to(tell: Callable[[str], None] | None) -> Iterator[None]:
         LOGGER.setLevel(level)
 
 
-def hears(name: str) -> Callable[[F], F]:
-    """Lets a function's argument `name`, else its object's `_name`, hear what it logs."""
+def reports(function: F) -> F:
+    """Gives what a function logs to its argument `tell`, else to its object's `_tell`, too."""
+    signature = inspect.signature(function)
 
-    def decorate(function: F) -> F:
-        signature = inspect.signature(function)
+    @functools.wraps(function)
+    def reporting(*args: Any, **kwargs: Any) -> Any:
+        if "on_remark" in kwargs:
+            warn_of_old("on_remark", "tell")
+            kwargs["tell"] = kwargs.pop("on_remark")
+        given = signature.bind(*args, **kwargs).arguments
+        with reported_to(given.get("tell", getattr(next(iter(args), None), "_tell", None))):
+            return function(*args, **kwargs)
 
-        @functools.wraps(function)
-        def heard(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind(*args, **kwargs).arguments
-            known = name in signature.parameters
-            with told_to(given.get(name) if known else getattr(args[0], f"_{name}")):
-                return function(*args, **kwargs)
-
-        return heard  # type: ignore[return-value]
-
-    return decorate
+    return reporting  # type: ignore[return-value]

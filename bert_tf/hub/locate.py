@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned
 from bert_tf.files.reading import LFS, reading, stand_in
 from bert_tf.hub import store
 
@@ -27,7 +28,7 @@ _STEP = re.compile(r"-(\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointFiles:
+class CheckpointFiles(Warned):
     """Where the parts of one checkpoint are.
 
     Use it in a `with` block, or call `close`: what was unpacked from a .zip is removed then.
@@ -39,7 +40,7 @@ class CheckpointFiles:
         step: the number that a training checkpoint has in its name, or None.
         display_name: name of the folder or archive, for example `multi_cased_L-12_H-768_A-12`:
             Google's names tell the casing.
-        remarks: choices that were made and that the user may want to know, a sentence each.
+        warnings: choices that were made and that the user may want to know, a sentence each.
     """
 
     prefix: str
@@ -47,7 +48,7 @@ class CheckpointFiles:
     vocab_path: str | None
     step: int | None
     display_name: str
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
@@ -110,11 +111,11 @@ def locate(
             # The user knows the archive, not the temporary folder.
             raise BertError(str(error).replace(inside, path)) from None
         raise
-    remarks = tuple(remark.replace(unpacked.name, path) for remark in files.remarks)
+    warnings = tuple(one.replace(unpacked.name, path) for one in files.warnings)
     name = files.display_name
     if os.path.samefile(os.path.dirname(files.prefix), unpacked.name):
         name = re.sub(r"\.zip$", "", os.path.basename(path), flags=re.IGNORECASE)
-    return dataclasses.replace(files, display_name=name, remarks=remarks, _unpacked=unpacked)
+    return dataclasses.replace(files, display_name=name, warnings=warnings, _unpacked=unpacked)
 
 
 def _located(
@@ -125,16 +126,16 @@ def _located(
     need_vocab: bool,
 ) -> CheckpointFiles:
     """`locate` for a path that is no archive."""
-    remarks: list[str] = []
+    warnings: list[str] = []
     try:
-        prefix = _prefix_of(path, remarks)
+        prefix = _prefix_of(path, warnings)
         _check_parts(prefix)
         config = _companion("config", prefix, config_path, need_config)
         vocab = _companion("vocab", prefix, vocab_path, need_vocab)
     except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
         raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
     name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
-    return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(remarks))
+    return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(warnings))
 
 
 def _step(prefix: str) -> int | None:
@@ -158,12 +159,12 @@ def _foreign(path: str) -> str | None:
     return describe(path)
 
 
-def _prefix_of(path: str, remarks: list[str]) -> str:
+def _prefix_of(path: str, warnings: list[str]) -> str:
     """The prefix of the checkpoint that the user means by `path`, which is no archive."""
     if os.path.isdir(path):
-        return _in_folder(path, remarks)
+        return _in_folder(path, warnings)
     if os.path.basename(path) == STATE_NAME and os.path.isfile(path):
-        return _in_folder(os.path.dirname(path) or ".", remarks)
+        return _in_folder(os.path.dirname(path) or ".", warnings)
     stem = _DATA.sub("", path)
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
@@ -180,7 +181,7 @@ def _prefix_of(path: str, remarks: list[str]) -> str:
     raise BertError(f"there is no checkpoint at {path}.{_suggestion(path)}")
 
 
-def _in_folder(folder: str, remarks: list[str]) -> str:
+def _in_folder(folder: str, warnings: list[str]) -> str:
     """The checkpoint of a folder that may have several; looks one level down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
@@ -203,11 +204,11 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
         return noted
     if noted is not None:
         noted_in, name = os.path.join(folder, STATE_NAME), os.path.basename(noted)
-        remarks.append(f"The file {noted_in} names {name}, which is not there.")
+        warnings.append(f"The file {noted_in} names {name}, which is not there.")
     chosen = max(prefixes, key=_age)
     if len(prefixes) > 1:
         names = ", ".join(os.path.basename(p) for p in sorted(prefixes) if p != chosen)
-        remarks.append(
+        warnings.append(
             f"Of {len(prefixes)} checkpoints in {folder}, {os.path.basename(chosen)} was taken as "
             f"the newest (others: {names}). Pass a prefix to take another."
         )

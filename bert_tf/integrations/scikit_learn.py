@@ -60,7 +60,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         history_: rows of the training's log.
         best_step_: the step whose weights are kept; None where nothing was held out.
         metrics_: on what was held out.
-        remarks_: what is worth knowing; also given as warnings.
+        warnings_: what is worth knowing; also given as a `UserWarning` each.
         pairs_: whether it was fitted on pairs.
     """
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from bert_tf._moved import OldName
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.tokenizing import tokenize_texts
 from bert_tf.bert import Bert
@@ -22,6 +23,7 @@ from bert_tf.data.labelled.python_rows import labelled_rows
 from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.texts import Label, LabelledTexts, Task, encode_labels
 from bert_tf.errors import BertError
+from bert_tf.files.log import quiet
 from bert_tf.loading import load
 from bert_tf.options import USUAL_LENGTH, Range
 from bert_tf.tasks.base import Predicting
@@ -68,6 +70,7 @@ class FittedModel(Predicting):
 class BertEstimator(BaseEstimator):
     """What classifier and regressor have in common."""
 
+    remarks_ = OldName("remarks_", "warnings_")
     tasks: ClassVar[tuple[str, ...]] = ()
     """That a model's folder may be for."""
 
@@ -120,7 +123,7 @@ class BertEstimator(BaseEstimator):
         labels = [encode_labels(part, targets.names) for part in parts]
         train, *validation = map(LabelledRows, tokenized, labels)
         history: list[dict[str, float]] = []
-        with _folder(params["output_dir"]) as folder, _random_states_put_back():
+        with _folder(params["output_dir"]) as folder, _random_states_put_back(), quiet():
             found = fine_tune(
                 bert,
                 train,
@@ -142,9 +145,9 @@ class BertEstimator(BaseEstimator):
             self.classes_ = targets.classes
         self.pairs_ = data.pairs is not None
         self.history_, self.best_step_ = history, found.best_step
-        self.metrics_, self.remarks_ = found.metrics, found.remarks
-        for remark in found.remarks:
-            warnings.warn(remark, UserWarning, stacklevel=2)
+        self.metrics_, self.warnings_ = found.metrics, found.warnings
+        for warning in found.warnings:  # as is usual in scikit-learn, and so not logged
+            warnings.warn(warning, UserWarning, stacklevel=2)
         return self
 
     @property

@@ -80,8 +80,8 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
     axes.set_title(title or f"Confusion matrix, {counts.sum():,} examples", fontsize=12, pad=12)
-    if names.remark:
-        figure.supxlabel(names.remark, fontsize=8, color=figures.GREY)
+    if names.note:
+        figure.supxlabel(names.note, fontsize=8, color=figures.GREY)
     save_figure(figure, path)
 
 
@@ -125,7 +125,7 @@ def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.03), aspect="equal")
     left.legend(loc="lower right", frameon=False)
     names = figures.drawable_names([two["positive"]], 40)
-    positive = "the second" if names.remark else names.shown[0]
+    positive = "the second" if names.note else names.shown[0]
     note = f"positive class: {positive}, {examples:,} of {result['examples']:,} examples"
     figure.supxlabel(note, fontsize=9, color=figures.GREY)
     if title:

@@ -40,11 +40,11 @@ class Names(NamedTuple):
 
     Attributes:
         shown: one for each label, all different; `$` is escaped, so that nothing is a formula.
-        remark: what to say under the picture about labels shown by their number, or "".
+        note: what to say under the picture about labels shown by their number, or "".
     """
 
     shown: tuple[str, ...]
-    remark: str
+    note: str
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -120,11 +120,11 @@ def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
         if name in shown:  # cut to the same beginning
             name = f"{shorten(name, max(cells - 2 - len(str(number)), 4))} #{number}"
         shown.append(name)
-    remark = ""
+    note = ""
     if numbered:
         few = ", ".join(numbered[:4]) + (", …" if len(numbered) > 4 else "")
-        remark = f"{few}: counted from 0; no installed font has all characters of the name"
-    return Names(tuple(name.replace("$", r"\$") for name in shown), remark)
+        note = f"{few}: counted from 0; no installed font has all characters of the name"
+    return Names(tuple(name.replace("$", r"\$") for name in shown), note)
 
 
 def _has_glyphs(text: str) -> bool:

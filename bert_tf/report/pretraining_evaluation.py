@@ -84,8 +84,8 @@ def draw_evaluation(
     style: dict[str, Any] = {"ncols": len(handles), "frameon": False, "fontsize": 10}
     figure.legend(handles=handles, loc="outside lower center", **style)
     figure.suptitle(title, fontsize=13, x=0.01, ha="left")
-    if names.remark:
-        figure.supxlabel(names.remark, fontsize=8)
+    if names.note:
+        figure.supxlabel(names.note, fontsize=8)
     figures.save_figure(figure, path)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from logging import INFO, WARNING
 
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.text.vocab import Vocabulary
 
 # The order matters: "uncased" contains "cased", and a name like bert-base-multilingual-cased says
@@ -39,8 +41,8 @@ def infer_casing(
         lower_case: what the user asked for; None to infer it.
 
     Returns:
-        (lower_case, remark). The remark says what was inferred and from what, or what contradicts
-        it; None where nothing needs saying.
+        (lower_case, message). The message, which is logged too, says what was inferred and from
+        what, or what contradicts it; None where nothing needs saying.
 
     Raises:
         BertError: the argument contradicts both the name and the vocabulary.
@@ -50,9 +52,18 @@ def infer_casing(
         return named, None
     fraction, letters = _cased_fraction(vocab)
     held = fraction < _CASED_FRACTION if fraction or letters >= _FEW_PIECES else None
-    if lower_case is None:
-        return _inferred(name, named, held, fraction, vocab)
-    if named is not None and named != lower_case:
+    holds = f"{fraction:.1%} of the pieces in {vocab.source} have capitals or accents"
+    found, level, why = bool(lower_case), WARNING, ""
+    if lower_case is None and named is not None:
+        doubt = "" if held in (None, named) else f"; but {holds}, check it"
+        found, level, why = named, WARNING if doubt else INFO, f", from the name {name}{doubt}."
+    elif lower_case is None and held is not None:
+        found, level, why = held, INFO, f", from the vocabulary: {holds}."
+        why += f" Pass `lower_case={not held}` if that is wrong."
+    elif lower_case is None:
+        found, why = True, f" is a guess: neither a name nor {vocab.source} tells."
+        why += " Pass `lower_case=False` for a cased model."
+    elif named is not None and named != lower_case:
         if held in (None, named):
             kind = "a lower-cased (uncased)" if named else "a cased"
             raise BertError(
@@ -60,28 +71,14 @@ def infer_casing(
                 f"which its vocabulary does not contradict. Pass `lower_case={named}`, or leave it "
                 f"out to have it inferred."
             )
-        remark = f"lower_case={lower_case} as asked for, although the name {name} says otherwise"
-        return lower_case, f"{remark}; {_holds(vocab, fraction)}."
-    if named is None and held not in (None, lower_case):
+        why = f" as asked for, although the name {name} says otherwise; {holds}."
+    elif named is None and held not in (None, lower_case):
         lost = "will not be found as they are" if lower_case else "become [UNK]"
-        remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, fraction)}"
-        return lower_case, f"{remark}: words with capitals {lost}."
-    return lower_case, None
-
-
-def _inferred(
-    name: str | None, named: bool | None, held: bool | None, fraction: float, vocab: Vocabulary
-) -> tuple[bool, str]:
-    if named is not None:
-        remark = f"lower_case={named}, from the name {name}"
-        if held not in (None, named):
-            remark += f"; but {_holds(vocab, fraction)}, check it"
-        return named, f"{remark}."
-    if held is not None:
-        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, fraction)}."
-        return held, f"{remark} Pass `lower_case={not held}` if that is wrong."
-    remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
-    return True, f"{remark} Pass `lower_case=False` for a cased model."
+        why = f" as asked for, but {holds}: words with capitals {lost}."
+    message = f"lower_case={found}{why}" if why else None
+    if message:
+        LOGGER.log(level, message)
+    return found, message
 
 
 def _by_name(name: str | None) -> bool | None:
@@ -106,7 +103,3 @@ def _is_changed(piece: str) -> bool:
     # Hangul decomposes too but carries no accent, so marks are looked for, not a difference.
     marks = map(unicodedata.category, unicodedata.normalize("NFD", piece))
     return piece != piece.lower() or "Mn" in marks
-
-
-def _holds(vocab: Vocabulary, fraction: float) -> str:
-    return f"{fraction:.1%} of the pieces in {vocab.source} have capitals or accents"

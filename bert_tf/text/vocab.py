@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned
 from bert_tf.files.reading import LFS, LFS_POINTER, parse_json, reading
 from bert_tf.files.whole import write_whole
 
@@ -24,7 +25,7 @@ NO_PIECE = "[unused]"
 """Shown for an id past the last line: embedding tables are often padded to a round number."""
 
 
-class Vocabulary:
+class Vocabulary(Warned):
     """The pieces of a model and their ids; an id is the number of a line, from 0.
 
     Positions are never assumed: [UNK], [CLS], [SEP] and [MASK] are lines 100 to 103 of Google's
@@ -36,7 +37,6 @@ class Vocabulary:
         pieces: the piece of each line; several lines can have the same.
         ids: piece to id, that of its last line.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
-        remarks: sentences on what is unusual but allowed, for a loading report.
 
     Example:
         >>> vocab = Vocabulary.from_lines(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat"])
@@ -55,7 +55,6 @@ class Vocabulary:
             raise BertError(f"{source} has no line {', '.join(missing)}; {hint}")
         special = [self.ids[token] for token in SPECIAL_TOKENS]
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = special
-        self.remarks = self._find_remarks()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
@@ -156,18 +155,20 @@ class Vocabulary:
             self.ids[piece] == index and can_occur(piece) for index, piece in enumerate(self.pieces)
         )
 
-    def _find_remarks(self) -> tuple[str, ...]:
-        remarks = []
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on what is unusual but allowed, for a loading report."""
+        found = []
         if self.pad_id != 0:
-            remarks.append(
+            found.append(
                 f"[PAD] has id {self.pad_id} in {self.source}, but inputs are padded with 0, as "
                 f"Google's code does: the piece {self.pieces[0]!r} with id 0 reads as padding."
             )
         if blank := self.pieces.count(""):
-            remarks.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
+            found.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
         if twice := len(self.pieces) - len(self.ids) - max(blank - 1, 0):
-            remarks.append(f"{self.source} lists {twice} piece(s) again; the last id is used.")
-        return tuple(remarks)
+            found.append(f"{self.source} lists {twice} piece(s) again; the last id is used.")
+        return tuple(found)
 
 
 def _read_lines(raw: bytes, source: str) -> list[str]:

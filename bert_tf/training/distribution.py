@@ -36,13 +36,13 @@ class Distribution:
         count: devices in all.
         processes: that they are in. All make the same calls with the same batches.
         leads: whether this process is the one that writes files and messages.
-        remark: what is odd, or None.
+        warning: what is odd, or None.
     """
 
     count = 1
     processes = 1
     leads = True
-    remark: str | None = None
+    warning: str | None = None
 
     def scope(self) -> AbstractContextManager[Any]:
         """Where model and optimizer are made (and the optimizer is built)."""
@@ -284,7 +284,7 @@ def _mirrored(devices: tuple[str, ...]) -> Mirrored:
 
 def _one(name: str) -> Distribution:
     one = Distribution()
-    one.remark = (
+    one.warning = (
         f"there is only one device to train on, {name.removeprefix('/device:')}: distribute="
         f"'data' changes nothing."
     )

@@ -15,7 +15,7 @@ from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import STEP, check_shapes, parts_in
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import warn
 from bert_tf.heads import RELEASED, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
@@ -56,7 +56,7 @@ def start_from_checkpoint(
         held = shapes.get(POSITIONS, (0,))[0]
         wanted = config.max_position_embeddings
         if held < wanted and held:
-            LOGGER.warning(f"the position table of {held} rows is repeated to fill {wanted}.")
+            warn(f"the position table of {held} rows is repeated to fill {wanted}.")
             shapes[POSITIONS] = start[POSITIONS].shape
         missing = check_shapes(weights_of(config, have), shapes, files.prefix, "the config")
         if missing or "encoder" not in have:
@@ -65,7 +65,7 @@ def start_from_checkpoint(
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
         for part in sorted(set(RELEASED) - have):
-            LOGGER.warning(f"the checkpoint has no {part} weights; they start at random.")
+            warn(f"the checkpoint has no {part} weights; they start at random.")
         for weight in weights_of(config, have):
             value = reader.read(weight.original).astype(np.float32)
             if weight.original == POSITIONS and held < wanted:
@@ -74,7 +74,7 @@ def start_from_checkpoint(
     return start
 
 
-class Beside:
+class InFolder:
     """Config and vocabulary in the folder of an init checkpoint, if there are any.
 
     Args:
@@ -90,6 +90,7 @@ class Beside:
         if path is None:
             return
         with _located(path) as files:
+            warn(*files.warnings)
             if files.config_path is not None:
                 self.config = BertConfig.from_file(files.config_path)
             if files.vocab_path is not None:

@@ -38,7 +38,7 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
     one no ".0"; a date is 2024-01-31 00:00:00; an empty cell and a formula's error are "".
 
     Returns:
-        The cells of each row, all rows equally long (Excel has a million at most); and remarks.
+        The cells of each row, all rows equally long (Excel has a million at most); and warnings.
 
     Raises:
         BertError: pandas or openpyxl is missing, or so is the sheet, or the file cannot be read.
@@ -60,10 +60,10 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
         raise
     except Exception as error:  # of any kind, if the file is damaged or no workbook
         raise BertError(f"cannot read {path} as an Excel workbook: {error}") from error
-    remarks = []
+    inferred = []
     if sheet is None and len(names) > 1:
-        remarks = [f"of the {len(names)} sheets of {path} {names[0]!r} is read (`sheet`)"]
-    return cells.fillna("").to_numpy().tolist(), remarks
+        inferred = [f"of the {len(names)} sheets of {path} {names[0]!r} is read (`sheet`)"]
+    return cells.fillna("").to_numpy().tolist(), inferred
 
 
 def _not_installed(need: str) -> BertError:

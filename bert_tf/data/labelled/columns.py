@@ -74,7 +74,7 @@ def choose_columns(
         labelled: whether there must be a label; if not, one is found by its name only.
 
     Returns:
-        The columns; and remarks on those that were not asked for.
+        The columns; and warnings of those that were not asked for.
 
     Raises:
         BertError: there is no such column, one is given twice, or none can be found.
@@ -112,9 +112,9 @@ def choose_columns(
         label_at, by_content = _fewest(table, taken), True
         guessed.append(f"label {_name(table, label_at)}")
     how = "what they hold" if by_content else "their names"
-    remark = f"columns of {table.path}, inferred from {how}: {', '.join(guessed)}"
-    remarks = [f"{remark} (`text`, `text_pair`, `label`)"] if guessed else []
-    return Columns(text_at, pair_at, label_at), remarks
+    warning = f"columns of {table.path}, inferred from {how}: {', '.join(guessed)}"
+    warnings = [f"{warning} (`text`, `text_pair`, `label`)"] if guessed else []
+    return Columns(text_at, pair_at, label_at), warnings
 
 
 def _longest(table: Table, taken: set[int]) -> int:
@@ -124,8 +124,8 @@ def _longest(table: Table, taken: set[int]) -> int:
 
     rest = [index for index in range(table.width) if index not in taken]
     if not rest or not max(map(size, rest)):
-        remarks = "".join(f"; {remark}" for remark in table.remarks)
-        raise BertError(f"{table.path} has no column of text; name it with `text`{remarks}")
+        more = "".join(f"; {warning}" for warning in table.warnings)
+        raise BertError(f"{table.path} has no column of text; name it with `text`{more}")
     return max(rest, key=size)
 
 

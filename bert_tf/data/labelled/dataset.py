@@ -14,6 +14,7 @@ from bert_tf.data.labelled.reading import read_labelled
 from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.texts import LabelledTexts, Task, order_labels
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned, warn
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -21,7 +22,7 @@ _ROLES: tuple[Role, ...] = ("train", "evaluate", "predict")
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledSplits:
+class LabelledSplits(Warned):
     """All that a classifier is trained and evaluated on.
 
     Attributes:
@@ -29,7 +30,7 @@ class LabelledSplits:
         label_names: the classes in the order of their numbers; empty for regression.
         task: what is predicted.
         problems: (split, problem) for what was wrong with some rows.
-        remarks: what was inferred from the files, and how to say otherwise.
+        warnings: what was inferred from the files, and how to say otherwise; logged, too.
         layout: how the files were read, to read others alike; None for GLUE and rows given in
             Python.
     """
@@ -38,16 +39,15 @@ class LabelledSplits:
     label_names: tuple[str, ...]
     task: Task
     problems: list[tuple[str, Problem]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     layout: Layout | None = None
 
     def lines(self) -> list[str]:
-        """For the screen: remarks, problems, and the size of each split."""
-        told = list(self.remarks)
-        for name in self.splits:
-            told += describe((p for split, p in self.problems if split == name), name)
+        """For the screen: warnings, problems, and the size of each split."""
+        found = {name: [p for split, p in self.problems if split == name] for name in self.splits}
         sizes = ", ".join(f"{name} {len(data):,}" for name, data in self.splits.items())
-        return [*told, f"rows: {sizes}"]
+        told = (line for name in found for line in describe(found[name], name))
+        return [*self.warnings, *told, f"rows: {sizes}"]
 
 
 def load_splits(
@@ -86,7 +86,7 @@ def load_splits(
         layout = replace(layout, label_names=tuple(map(str, label_names)))
     splits: dict[str, LabelledTexts] = {}
     problems: list[tuple[str, Problem]] = []
-    remarks: list[str] = []
+    warnings: list[str] = []
     from_file = False
     for name, given in (("train", train), ("validation", validation), ("test", test)):
         if given is None:
@@ -95,9 +95,9 @@ def load_splits(
         if isinstance(given, LabelledTexts):
             data, found = clean(given, policy)
         else:
-            # The layout of the first file holds for the next, so there are no new remarks on it.
+            # The layout of the first file holds for the next, so there are no new warnings of it.
             data, found, more, layout = read_labelled(given, layout, policy)
-            remarks += more
+            warnings += more
             from_file = True
         splits[name] = data
         problems += [(name, problem) for problem in found]
@@ -108,8 +108,8 @@ def load_splits(
             shares = {"train": 0.70, "validation": 0.15}
         parts, told = split_labelled(splits.pop("train"), shares, seed=seed)
         splits = parts | splits
-        remarks += told
-    return _finish(splits, problems, remarks, label_names, changes, layout if from_file else None)
+        warnings += told
+    return _finish(splits, problems, warnings, label_names, changes, layout if from_file else None)
 
 
 def load_task(
@@ -143,22 +143,23 @@ def load_task(
     changes = {"leak": "keep", **(changes or {})}
     policies = {role: Policy(role, **changes) for role in _ROLES}
     glue = read_glue(name, data_dir, splits=splits, language=language, policies=policies)
-    remarks = glue.remarks
+    warnings = glue.warnings
     names = {split: split.replace("dev", "validation") for split in glue.splits}
     parts = {names[split]: data for split, data in glue.splits.items()}
     problems = [(names[split], p) for split, found in glue.problems.items() for p in found]
     if "train" in parts and "validation" not in parts and splits is None:
         shares = {"train": 0.85, "validation": 0.15}
         cut, told = split_labelled(parts.pop("train"), shares, seed=seed)
-        remarks += [f"{name} has no dev file here: 15 % of train are taken as validation", *told]
+        warnings += warn(f"{name} has no dev file here: 15 % of train are taken as validation")
+        warnings += told
         parts = cut | parts
-    return _finish(parts, problems, remarks, label_names, changes, None)
+    return _finish(parts, problems, warnings, label_names, changes, None)
 
 
 def _finish(
     splits: dict[str, LabelledTexts],
     problems: list[tuple[str, Problem]],
-    remarks: list[str],
+    warnings: list[str],
     label_names: Sequence[str] | None,
     changes: Mapping[str, str],
     layout: Layout | None,
@@ -178,4 +179,4 @@ def _finish(
         # Of all splits: a class that training lacks is there only if the user allowed it.
         evaluated = [data for data in splits.values() if data.labels is not None]
         names = order_labels(evaluated, label_names)
-    return LabelledSplits(splits, names, first.task, problems, remarks, layout)
+    return LabelledSplits(splits, names, first.task, problems, warnings, layout)

@@ -19,6 +19,7 @@ from bert_tf.data.labelled.reading import read_labelled
 from bert_tf.data.labelled.tables import Table, TableOptions, is_number
 from bert_tf.data.labelled.texts import LabelledTexts, Task
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned, warn
 
 
 class SplitFile(NamedTuple):
@@ -47,6 +48,19 @@ class GlueTask:
     labels: tuple[str, ...]
     files: Mapping[str, SplitFile]
     kind: Task = "classes"
+
+
+class GlueData(NamedTuple):
+    """What was read of a task, `name` as in `TASKS`.
+
+    Split to its rows, in the order of `GlueTask.parts`, with the task's `label_names`; split to
+    what was wrong; and warnings, which were logged, of what is not as in GLUE.
+    """
+
+    name: str
+    splits: dict[str, LabelledTexts]
+    problems: dict[str, list[Problem]]
+    warnings: list[str]
 
 
 def _columns(names: str) -> tuple[str, ...]:
@@ -130,21 +144,9 @@ _RAW_MRPC = {
     "train": _MRPC_TRAIN._replace(file="msr_paraphrase_train.txt"),
     "test": _MRPC_TRAIN._replace(file="msr_paraphrase_test.txt"),
 }
+GlueData.remarks = vars(Warned)["remarks"]  # type: ignore[attr-defined]
 _PLAIN = TableOptions("tsv", quoting="none", header=False)
 _XNLI_FOLDERS = ("", "XNLI-1.0", "XNLI-MT-1.0")  # as the two downloads unpack
-
-
-class GlueData(NamedTuple):
-    """What was read of a task, `name` as in `TASKS`.
-
-    Split to its rows, in the order of `GlueTask.files`, with the task's `label_names`; split to
-    what was wrong; and remarks on what is not as in GLUE.
-    """
-
-    name: str
-    splits: dict[str, LabelledTexts]
-    problems: dict[str, list[Problem]]
-    remarks: list[str]
 
 
 def task_names() -> tuple[str, ...]:
@@ -207,7 +209,7 @@ def read_glue(
         raise BertError(f"{folder} has {lack}; for {task.folder} it holds {known}")
     data = GlueData(key, {}, {}, [])
     for split in wanted:
-        part, header = _layout_of(paths[split], files[split], files["train"], data.remarks)
+        part, header = _layout_of(paths[split], files[split], files["train"], data.warnings)
         role: Role = "train" if split == "train" else "evaluate"
         if part.label is None:
             role = "predict"
@@ -254,7 +256,7 @@ def _paths(
 
 
 def _layout_of(
-    path: pathlib.Path, part: SplitFile, train: SplitFile, remarks: list[str]
+    path: pathlib.Path, part: SplitFile, train: SplitFile, warnings: list[str]
 ) -> tuple[SplitFile, bool]:
     """The part, and whether the file has a line of names; without one, columns are numbers."""
     first = [str(field).strip() for field in Table(path, _PLAIN).sample[0].fields]
@@ -273,7 +275,7 @@ def _layout_of(
             f"{path} begins with {', '.join(first)[:100]}, not the columns {', '.join(names)}; "
             "is it of this task? For tables of your own use `train`"
         )
-    remarks.append(f"{path} has no line with names of columns; they are taken as {places}")
+    warnings += warn(f"{path} has no line with names of columns; they are taken as {places}")
     numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
     return SplitFile(part.file, (), *numbers), False
 

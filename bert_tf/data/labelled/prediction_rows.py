@@ -10,7 +10,7 @@ from bert_tf.data.labelled.columns import Columns, Layout, all_names, choose_col
 from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.tables import Column, Table, TableRow, as_text
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import Warned, warn
 
 Texts = str | tuple[str, str]
 
@@ -23,7 +23,7 @@ class PredictionRow(NamedTuple):
     error: str = ""
 
 
-class PredictionRows:
+class PredictionRows(Warned):
     """The rows of a table of any size, read as they are asked for.
 
     Unlike `read_labelled`, which drops or refuses what is damaged, this gives a row for every row
@@ -41,7 +41,7 @@ class PredictionRows:
     Attributes:
         path: of the file.
         pairs: whether the rows are pairs.
-        remarks: what was inferred from the file, and how to say otherwise.
+        warnings: what was inferred from the file, and how to say otherwise.
 
     Raises:
         BertError: the file cannot be read, its columns are unclear, or it has pairs where there
@@ -64,12 +64,10 @@ class PredictionRows:
         self.path = os.fspath(path)
         asked = (layout.text, layout.text_pair, layout.label)
         self._table = Table(path, layout.table, asked, layout.only)
-        self._columns, told = _choose(self._table, asked, pairs)
+        self._columns, inferred = _choose(self._table, asked, pairs)
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
-        self.remarks = [*self._table.remarks, *told]
-        for remark in self.remarks:
-            LOGGER.warning(remark)
+        self.warnings = warn(*self._table.warnings, *inferred)
 
     def __iter__(self) -> Iterator[PredictionRow]:
         """All rows from the first; a damaged file ends them with a `BertError`."""
@@ -102,7 +100,7 @@ class PredictionRows:
 def _choose(
     table: Table, asked: tuple[Column | None, ...], pairs: bool | None
 ) -> tuple[Columns, list[str]]:
-    columns, told = choose_columns(table, *asked, labelled=False)
+    columns, inferred = choose_columns(table, *asked, labelled=False)
     if pairs and columns.pair is None:
         rest = [index for index in range(table.width) if index != columns.label]
         if len(rest) != 2 or asked[0] is not None:
@@ -111,13 +109,13 @@ def _choose(
                 f"`text` and `text_pair` ({all_names(table)})"
             )
         columns = columns._replace(text=rest[0], pair=rest[1])
-        told = [f"the two columns of {table.path} are taken for the pair (`text`, `text_pair`)"]
+        inferred = [f"the two columns of {table.path} are taken for the pair (`text`, `text_pair`)"]
     if pairs is False and columns.pair is not None:
         names = table.names or [str(index) for index in range(table.width)]
         both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
         pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
         raise BertError(f"{pairs_there}; name the one to take with `text` alone")
-    return columns, told
+    return columns, inferred
 
 
 def about_rows(path: str | os.PathLike[str]) -> int | None:

@@ -15,6 +15,7 @@ from bert_tf.data.labelled.tables import Table, as_text, is_number
 from bert_tf.data.labelled.texts import Label, LabelledTexts, Place, Task, join
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
+from bert_tf.files.log import Warned, warn
 from bert_tf.files.reading import parse_json
 
 _SEPARATORS = ("|", ";", ",")
@@ -24,13 +25,13 @@ _MANY_NUMBERS = 20  # more different whole numbers than this are rather a score 
 class Reading(NamedTuple):
     """The rows read, what was wrong with some, what was inferred from the files, and the layout.
 
-    `remarks` also say how to change what was inferred; `layout` has the columns and the task found
-    in the first file, to read other files of the same data.
+    `warnings` were logged, and say how to change what was inferred; `layout` has the columns and
+    the task found in the first file, to read other files of the same data.
     """
 
     data: LabelledTexts
     problems: list[Problem]
-    remarks: list[str]
+    warnings: list[str]
     layout: Layout
 
 
@@ -53,11 +54,11 @@ def read_labelled(
     layout, policy = layout or Layout(), policy or Policy("train")
     parts: list[LabelledTexts] = []
     problems: list[Problem] = []
-    remarks: list[str] = []
+    odd: list[str] = []
     found_layout = layout
     names = [paths] if isinstance(paths, str | os.PathLike) else paths
     for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines, Parquet or Excel"):
-        opened = _open(path, found_layout, policy, remarks)
+        opened = _open(path, found_layout, policy, odd)
         if not parts:
             found_layout = _settled(layout, opened)
         tally = Tally(policy)
@@ -65,15 +66,16 @@ def read_labelled(
         problems += tally.settle(opened.seen, opened.advice)
         parts.append(_as_data(records, opened.columns))
     data = join(parts)
-    separator = _tell_separator(data, layout, remarks)
-    data = give_task(data, replace(layout, label_separator=separator), remarks)
+    separator = _tell_separator(data, layout, odd)
+    data = give_task(data, replace(layout, label_separator=separator), odd)
     data, found = clean(data, policy)
     if not len(data):
         raise BertError(f"no row is left of {parts[0].rows[0][0] if len(parts[0]) else paths}")
     found_layout = replace(found_layout, task=data.task, label_separator=separator)
-    return Reading(data, problems + found, list(dict.fromkeys(remarks)), found_layout)
+    return Reading(data, problems + found, [*warn(*dict.fromkeys(odd))], found_layout)
 
 
+Reading.remarks = vars(Warned)["remarks"]  # type: ignore[attr-defined]
 _Record = tuple[Any, Any, Any, Place]  # text, pair, label
 
 
@@ -87,13 +89,11 @@ class _Opened:
     advice: dict[str, str] = field(default_factory=dict)
 
 
-def _open(
-    path: str | os.PathLike[str], layout: Layout, policy: Policy, remarks: list[str]
-) -> _Opened:
+def _open(path: str | os.PathLike[str], layout: Layout, policy: Policy, odd: list[str]) -> _Opened:
     asked = (layout.text, layout.text_pair, layout.label)
     table = Table(path, layout.table, asked, layout.only)
-    columns, told = choose_columns(table, *asked, labelled=policy.role != "predict")
-    remarks += [*table.remarks, *told]
+    columns, inferred = choose_columns(table, *asked, labelled=policy.role != "predict")
+    odd += [*table.warnings, *inferred]
     return _Opened(table, columns)
 
 
@@ -134,13 +134,13 @@ def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
     return LabelledTexts(list(map(as_text, texts)), seconds, values, rows)
 
 
-def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> LabelledTexts:
+def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTexts:
     """The same rows with labels in the form of their task.
 
     Args:
         data: rows whose labels are whatever was given: text, numbers, lists, None.
         layout: has the task, or how labels are separated, or neither.
-        remarks: gets what was inferred from the labels.
+        odd: gets what was inferred from the labels.
 
     Returns:
         Labels as `LabelledTexts` says; in a regression one that is no number becomes a str, which
@@ -153,7 +153,7 @@ def give_task(data: LabelledTexts, layout: Layout, remarks: list[str]) -> Labell
         task: Task = layout.task or ("multilabel" if layout.label_separator else "classes")
         return replace(data, task=task, label_names=layout.label_names)
     values: list[Any] = [_plain(value, layout.unlabelled) for value in data.labels]
-    task = layout.task or _tell_task(values, layout, remarks)
+    task = layout.task or _tell_task(values, layout, odd)
     labels: list[Label]
     if task == "regression":
         labels = [None if v is None else _as_number(v) for v in values]
@@ -182,7 +182,7 @@ def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
     return value
 
 
-def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
+def _tell_task(values: list[Any], layout: Layout, odd: list[str]) -> Task:
     known = [value for value in values if value is not None and not _means_nan(value)]
     if layout.label_separator or any(isinstance(value, list | tuple) for value in known):
         return "multilabel"
@@ -191,16 +191,16 @@ def _tell_task(values: list[Any], layout: Layout, remarks: list[str]) -> Task:
     if layout.label_names is None and known and _all_numbers(known):
         different = {float(value) for value in known}
         if any(value % 1 for value in different):
-            remarks.append("labels have fractions: a number is predicted (else `task='classes'`)")
+            odd.append("labels have fractions: a number is predicted (else `task='classes'`)")
             return "regression"
         if len(different) > _MANY_NUMBERS:
             numbers = f"{len(different)} whole numbers are taken for classes"
-            remarks.append(f"{numbers}; if they are amounts, pass `task='regression'`")
+            odd.append(f"{numbers}; if they are amounts, pass `task='regression'`")
     return "classes"
 
 
-def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> str | None:
-    """What separates several labels of a row; if that is only likely, a remark says so."""
+def _tell_separator(data: LabelledTexts, layout: Layout, odd: list[str]) -> str | None:
+    """What separates several labels of a row; if that is only likely, a warning says so."""
     known = layout.label_separator
     if known is not None or data.labels is None or layout.task not in (None, "multilabel"):
         return known
@@ -213,12 +213,12 @@ def _tell_separator(data: LabelledTexts, layout: Layout, remarks: list[str]) -> 
     if not rows[mark]:
         return None
     if layout.task == "multilabel":
-        remarks.append(f"labels of a row are taken to be separated by {mark!r} (`label_separator`)")
+        odd.append(f"labels of a row are taken to be separated by {mark!r} (`label_separator`)")
         return mark
     labels = set(values)
     parts = {part.strip() for label in labels for part in label.split(mark)}
     if len(parts) < len(labels):  # more combinations than parts are hardly classes
-        remarks.append(
+        odd.append(
             f"{len(rows[mark]):,} labels hold {mark!r}, such as {rows[mark][0]!r:.60}, and are "
             f"taken for single classes; if each is several labels, pass `label_separator={mark!r}`"
         )

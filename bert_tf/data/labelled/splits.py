@@ -19,6 +19,7 @@ import numpy as np
 from bert_tf.data.labelled.cleaning import normal_text
 from bert_tf.data.labelled.texts import LabelledTexts, classes_of
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.options import SEED
 
 SHARES: Mapping[str, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
@@ -47,7 +48,7 @@ def split_labelled(
         groups: rows of the same group, such as a patient or a premise, also stay together.
 
     Returns:
-        Name to rows, in their former order; and remarks on labels that a split lacks.
+        Name to rows, in their former order; and warnings, logged too, of labels that one lacks.
 
     Raises:
         BertError: a fraction is not positive, or there are too few rows for a split to have any.
@@ -68,7 +69,7 @@ def split_labelled(
             f"different texts or groups, are too few: none is left for {', '.join(empty)}; give "
             "more, or separate files for validation and test"
         )
-    return splits, _remarks(splits) if data.task != "regression" else []
+    return splits, [*_warn_of_lacking(splits)] if data.task != "regression" else []
 
 
 def _members(data: LabelledTexts, groups: Sequence[Hashable] | None) -> list[list[int]]:
@@ -148,17 +149,17 @@ def _give_out(
     return chosen
 
 
-def _remarks(splits: Mapping[str, LabelledTexts]) -> list[str]:
-    """Which labels a split has no row of."""
+def _warn_of_lacking(splits: Mapping[str, LabelledTexts]) -> tuple[str, ...]:
+    """Says which labels a split has no row of."""
     found = {
         name: Counter(one for label in data.labels or () for one in classes_of(label))
         for name, data in splits.items()
     }
     total = sum(found.values(), Counter())
-    remarks = []
+    warnings = []
     for name, counts in found.items():
         if lacks := [label for label in sorted(total) if not counts[label]]:
             shown = ", ".join(f"{label!r} ({total[label]} in all)" for label in lacks[:5])
             more = f" and {len(lacks) - 5} more" if len(lacks) > 5 else ""
-            remarks.append(f"{name} has no row with the label {shown}{more}: too few rows have it")
-    return remarks
+            warnings.append(f"{name} has no row with the label {shown}{more}: too few rows have it")
+    return warn(*warnings)

@@ -105,7 +105,7 @@ class Table:
         names: of the columns; None if the file does not name them.
         width: number of columns.
         sample: the first rows.
-        remarks: what was inferred from the file, and how to say otherwise.
+        warnings: what was inferred from the file, and how to say otherwise.
 
     Raises:
         BertError: the file cannot be read, has no rows, no such column or none of the formats.
@@ -120,7 +120,7 @@ class Table:
     ) -> None:
         self.path = os.fspath(path)
         self._options = options or TableOptions()
-        self.remarks: list[str] = []
+        self.warnings: list[str] = []
         self._format = self._options.format or self._tell_format()
         self.names: tuple[str, ...] | None = None
         self._skip_first = False
@@ -132,7 +132,7 @@ class Table:
             self.width = len(self.names)
         elif self._format in _SPLIT:
             if self._format == "xlsx":
-                self._cells, self.remarks = sheet_rows(self.path, self._options.sheet)
+                self._cells, self.warnings = sheet_rows(self.path, self._options.sheet)
             self._tell_dialect()
             self._tell_header(wanted)
         else:
@@ -239,7 +239,7 @@ class Table:
             self._delimiter = max(_DELIMITERS, key=agreement)
             if self._delimiter != ",":
                 shown = "a tab" if self._delimiter == "\t" else repr(self._delimiter)
-                self.remarks.append(f"{self.path} is read with {shown} as delimiter (`delimiter`)")
+                self.warnings.append(f"{self.path} is read with {shown} as delimiter (`delimiter`)")
         widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
         self.width = widths.most_common(1)[0][0] if widths else 0
 
@@ -251,7 +251,7 @@ class Table:
             header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
             if header:
                 line = f"the first line of {self.path} is taken for the names of the columns"
-                self.remarks.append(f"{line}: {', '.join(first)} (`header=False` if it is none)")
+                self.warnings.append(f"{line}: {', '.join(first)} (`header=False` if it is none)")
         if header:
             self.names = tuple(first)
             self.width = len(first)
@@ -260,7 +260,7 @@ class Table:
             quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
             if quoted > 0.3 * len(body):
                 quotes = f"the quotes around most fields of {self.path} are taken literally"
-                self.remarks.append(f"{quotes}; to remove them, pass `quoting='csv'`")
+                self.warnings.append(f"{quotes}; to remove them, pass `quoting='csv'`")
         self._skip_first = bool(header)
 
     def _complete(self) -> Iterator[TableRow]:

@@ -27,7 +27,7 @@ from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.data.pretraining.tokens import TokenCorpus, tokenize_corpus
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
-from bert_tf.files.log import hears
+from bert_tf.files.log import Warned, reports
 from bert_tf.files.progress import Progress
 from bert_tf.files.whole import scratch_folder, whole_file
 from bert_tf.options import COUNT, SEED, THREADS
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainingDataReport:
+class PretrainingDataReport(Warned):
     """What `create_pretraining_data` made.
 
     Attributes:
@@ -48,7 +48,7 @@ class PretrainingDataReport:
         length: tokens of the examples, [CLS] and [SEP] counted, padding not.
         masked: of these, how many are to be predicted.
         seconds: what was done to how long it took.
-        remarks: sentences on what looks wrong with the corpus.
+        warnings: sentences on what looks wrong with the corpus.
     """
 
     files: tuple[str, ...]
@@ -60,10 +60,10 @@ class PretrainingDataReport:
     length: int
     masked: int
     seconds: Mapping[str, float]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-@hears("on_remark")
+@reports
 def create_pretraining_data(
     files: Mapping[str, Sequence[str | os.PathLike[str]]],
     outputs: Sequence[str | os.PathLike[str]],
@@ -76,7 +76,7 @@ def create_pretraining_data(
     num_workers: int | None = None,
     sources: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
-    on_remark: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> PretrainingDataReport:
     """Makes what the original's create_pretraining_data.py makes, on all processor cores.
 
@@ -98,7 +98,7 @@ def create_pretraining_data(
         sources: group to the source of each of its documents; a random second segment never comes
             from the source of the first. By default each document is a source.
         progress: show bars, if standard error is a terminal.
-        on_remark: is given what is logged meanwhile, too.
+        tell: is given what is logged meanwhile, too.
 
     Raises:
         BertError: a file cannot be read or written, a group has no second source, or a number is
@@ -188,7 +188,7 @@ def write_records(
         length=used,
         masked=masked,
         seconds={"drawing pairs": middle - start, "masking and writing": end - middle},
-        remarks=tuple(corpus.info["remarks"]),
+        warnings=tuple(corpus.info["remarks"]),
     )
 
 

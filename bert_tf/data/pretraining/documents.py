@@ -101,7 +101,7 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
     return sources
 
 
-def remark_on_documents(name: str, documents: int, single: int) -> str | None:
+def documents_warning(name: str, documents: int, single: int) -> str | None:
     """What to change if blank lines divide a text oddly; `single` documents are of one sentence."""
     if documents == 1:
         return (

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from bert_tf.data.pretraining.documents import read_documents, remark_on_documents
+from bert_tf.data.pretraining.documents import documents_warning, read_documents
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import warn
 from bert_tf.files.progress import Progress
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import scratch_folder, write_json, writing
@@ -43,7 +43,7 @@ class TokenCorpus:
         vocab_size: number of ids.
         vocab_sha256: of the bytes of `vocab.txt`, in hexadecimal.
         lower_case: how the text was tokenized.
-        info: all of `corpus.json`, with `counts` of each group and `remarks` on the text.
+        info: all of `corpus.json`, with `counts` of each group and, as `remarks`, warnings.
 
     Example:
         >>> corpus = TokenCorpus.open("corpus")
@@ -196,7 +196,7 @@ class _Writer:
         for name in ("sentences", "documents"):
             self._arrays[name].append(np.zeros(1, np.int64))
         self._counts: list[dict[str, int]] = []
-        self._remarks: list[str] = []
+        self._warnings: list[str] = []
 
     def add_group(
         self, number: int, name: str, documents: Iterator[list[str]], sources: Sequence[str] | None
@@ -225,10 +225,7 @@ class _Writer:
         if not counts["documents"]:
             raise BertError(f"the files of {name} hold no text")
         self._counts.append(counts)
-        remark = remark_on_documents(name, counts["documents"], single)
-        if remark is not None:
-            self._remarks.append(remark)
-            LOGGER.warning(remark)
+        self._warnings += warn(documents_warning(name, counts["documents"], single))
 
     def _add(
         self, batch: list[list[str]], group: int, sources: np.ndarray, counts: dict[str, int]
@@ -270,7 +267,7 @@ class _Writer:
             "pieces": self._pieces,
             "sources": self._sources,
             "counts": dict(zip(groups, self._counts)),
-            "remarks": self._remarks,
+            "remarks": self._warnings,
         }
         (self._folder / "vocab.txt").write_bytes(vocab.raw)
         write_json(self._folder / "corpus.json", info)

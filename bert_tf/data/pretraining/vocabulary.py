@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from bert_tf.data.pretraining.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import Warned, warn
 from bert_tf.files.whole import writing
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
@@ -60,7 +60,7 @@ class GroupFit:
 
 
 @dataclass(frozen=True)
-class TrainedVocabulary:
+class TrainedVocabulary(Warned):
     """A vocabulary and how it came about.
 
     Attributes:
@@ -68,14 +68,14 @@ class TrainedVocabulary:
         characters: how many of them are single characters that begin a word or are one.
         continuations: how many are single characters inside a word (`##c`).
         groups: the fit to each group.
-        remarks: sentences on what is unusual.
+        warnings: sentences on what is unusual.
     """
 
     vocabulary: Vocabulary
     characters: int
     continuations: int
     groups: tuple[GroupFit, ...]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def longer(self) -> int:
@@ -148,15 +148,11 @@ def train_vocabulary(
     words, repeats = balanced_words(groups, shares, kept)
     pieces = _merge(words, repeats, fixed, len(fixed) + round((size - len(fixed)) * _EXCESS))
     pieces = _drop_least_used(pieces, words, repeats, len(fixed), size)
-    remarks = []
-    if len(pieces) < size:
-        remarks.append(
-            f"the texts give no more than {len(pieces):,} pieces, fewer than the {size:,} asked for"
-        )
-        LOGGER.warning(remarks[-1])
+    few = f"the texts give no more than {len(pieces):,} pieces, fewer than the {size:,} asked for"
+    warnings = warn(few if len(pieces) < size else None)
     fits = tuple(_fit(name, shares[name], counts, pieces) for name, counts in groups.items())
     vocabulary = Vocabulary.from_lines(pieces, "the trained vocabulary")
-    return TrainedVocabulary(vocabulary, len(kept), len(inner), fits, tuple(remarks))
+    return TrainedVocabulary(vocabulary, len(kept), len(inner), fits, warnings)
 
 
 def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:

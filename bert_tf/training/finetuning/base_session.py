@@ -16,7 +16,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.evaluation.result_files import write_json
-from bert_tf.files.log import LOGGER, hears
+from bert_tf.files.log import quiet, reports, warn
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import replacing
 from bert_tf.training.distribution import leads
@@ -63,18 +63,17 @@ class FineTuningSession:
 
     job: FineTuningJob
 
-    @hears("tell")
+    @reports
     def __init__(self, job: FineTuningJob, tell: Callable[[str], None] | None = None) -> None:
         self.job = job
         self.folder = os.path.expanduser(job.output_dir)
         self._tell = tell
-        self._told: set[str] = set()
         self._trained: str | None = None
         self._evaluated_last = False
         self._known: ClassifierInfo | None = None
         if not job.do_train:
             self._trained = trained_model(job)
-            self._known = ClassifierInfo.beside(_folder_of(self._trained) + os.sep)
+            self._known = ClassifierInfo.in_folder(_folder_of(self._trained) + os.sep)
         elif not job.overwrite and not is_begun(self.folder):
             refuse_to_overwrite(self.folder)  # before the data are read, which may take long
         self.data = self._read()
@@ -128,9 +127,9 @@ class FineTuningSession:
         splits = self.data.splits.items()
         return [name for name, x in splits if name != "train" and x.labels is not None and len(x)]
 
-    @hears("tell")
+    @reports
     def prepare(self) -> None:
-        """Loads the BERT, tokenizes what is needed, and tells what is odd.
+        """Loads the BERT, tokenizes what is needed, and logs what is odd.
 
         Raises:
             BertError: the BERT cannot be loaded, or does not fit the data.
@@ -140,11 +139,12 @@ class FineTuningSession:
         shown = ["train"] if self.job.do_train else self._to_evaluate()
         self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
-        self._say(self.lengths.remark())
         if self.job.do_train:
             self._prepare_plan()
+        else:
+            warn(self.lengths.warning())
 
-    @hears("tell")
+    @reports
     def train(
         self,
         *,
@@ -179,8 +179,6 @@ class FineTuningSession:
             on_resume=on_resume,
             progress=progress,
         )
-        for remark in found.remarks:
-            self._say(remark)
         if not found.interrupted:
             self._trained = self.folder
             self._evaluated_last = evaluates
@@ -189,7 +187,7 @@ class FineTuningSession:
             self._bert = None
         return found
 
-    @hears("tell")
+    @reports
     def evaluate(self) -> list[EvaluatedSplit]:
         """Evaluates the model in the folder, loaded again, or else the job's checkpoint.
 
@@ -203,17 +201,16 @@ class FineTuningSession:
         if not self.max_seq_length:
             self.prepare()
         size, step = self.job.plan.eval_batch_size, self._step()
-        results, told = [], False
+        results, odd = [], ""
         for name in self._to_evaluate():
             data = self.data.splits[name]
-            evaluated = evaluate_split(bert, objective, name, data, self._tokenized(name), size)
-            files = write_evaluation(evaluated, objective, self.folder, step, self.job.loss_batch)
+            one = evaluate_split(bert, objective, name, data, self._tokenized(name), size)
+            files = write_evaluation(one, objective, self.folder, step, self.job.loss_batch)
             # Of one split is enough; of validation it was reported where training evaluated on it.
-            if not told and not (name == "validation" and self._evaluated_last):
-                for remark in evaluated.remarks:
-                    self._say(remark)
-            told = told or bool(evaluated.remarks)
-            results.append(dataclasses.replace(evaluated, files=files))
+            if not odd:
+                odd = objective.only_warning(one.labels, objective.only(one.outputs), name)
+                warn("" if name == "validation" and self._evaluated_last else odd)
+            results.append(dataclasses.replace(one, files=files))
         return results
 
     def _to_evaluate(self) -> list[str]:
@@ -238,10 +235,8 @@ class FineTuningSession:
     def _loaded(self, path: str | None = None) -> Bert:
         """The BERT to train, or the trained one."""
         if self._bert is None:
-            self._bert = load_trained(path or self.model, self.job)
-            if not self.job.do_train:
-                for remark in self._bert.report.remarks:
-                    self._say(remark)
+            with quiet() if self.job.do_train else contextlib.nullcontext():  # said before
+                self._bert = load_trained(path or self.model, self.job)
         return self._bert
 
     def _choose_length(self, data: Any) -> int:
@@ -254,10 +249,9 @@ class FineTuningSession:
         hidden = self._loaded().config.hidden_size
         plan, self.steps = self.job.plan_for(len(self.data.splits["train"]), hidden)
         self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())
-        self._say(plan.rate_remark(hidden))
         if plan.class_weights is None:
             objective = self.objective
-            self._say(objective.remark_on_labels(objective.encode(self.data.splits["train"])))
+            warn(objective.labels_warning(objective.encode(self.data.splits["train"])))
 
     def _evaluates_in_training(self) -> bool:
         plan = self.job.plan
@@ -274,12 +268,6 @@ class FineTuningSession:
             found = tokenize_texts(data, tokenizer, self.max_seq_length, folder)
             self._texts[split] = found
         return self._texts[split]
-
-    def _say(self, remark: str | None) -> None:
-        """Logs a remark, each only once."""
-        if remark and remark not in self._told:
-            self._told.add(remark)
-            LOGGER.warning(remark)
 
     def _write_record(self, found: FineTuned) -> None:
         assert self.plan is not None

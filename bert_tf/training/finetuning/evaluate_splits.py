@@ -40,7 +40,6 @@ class EvaluatedSplit:
         outputs: probabilities, float32 (rows, labels); of a regression the numbers, (rows, 1); of
             a head with answers for each token a list of arrays (tokens, labels).
         result: the metrics.
-        remarks: what is odd, a sentence each.
         files: what was written, name of the kind to path.
     """
 
@@ -49,7 +48,6 @@ class EvaluatedSplit:
     labels: Any
     outputs: Any
     result: Result
-    remarks: tuple[str, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -77,9 +75,7 @@ def evaluate_split(
             f"the {objective.head}'s outputs of {split} are not finite; it was trained with too "
             f"high a learning rate, or its file is damaged."
         )
-    remark = objective.remark_on_only(labels, objective.only(outputs), split)
-    result = objective.measure(labels, outputs)
-    return EvaluatedSplit(split, data, labels, outputs, result, (remark,) if remark else ())
+    return EvaluatedSplit(split, data, labels, outputs, objective.measure(labels, outputs))
 
 
 def write_evaluation(

@@ -16,6 +16,7 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
+from bert_tf.files.log import Warned, warn
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
 from bert_tf.training.finetuning.evaluation import all_scores
 from bert_tf.training.finetuning.plan import FineTuningPlan
@@ -38,7 +39,7 @@ _SCARCELY_MATTERS = ("save_every", "log_every", "keep", "eval_batch_size", "dist
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuned:
+class FineTuned(Warned):
     """How a fine-tuning ended.
 
     Attributes:
@@ -48,7 +49,7 @@ class FineTuned:
         metrics: of the kept weights on the validation rows.
         stopped_early: whether patience ran out before the last epoch.
         interrupted: whether a signal ended it; the same call resumes it.
-        remarks: what is worth knowing, a sentence each.
+        warnings: what was logged as worth knowing, a sentence each.
     """
 
     folder: str
@@ -57,7 +58,7 @@ class FineTuned:
     metrics: LogRow
     stopped_early: bool
     interrupted: bool
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def fine_tune(
@@ -155,6 +156,8 @@ def fine_tune(
     keras.utils.set_random_seed(plan.seed)
     with devices.scope():
         tuned = TunedModel(bert, info, plan, objective.scale)
+    rate = plan.rate_warning(bert.config.hidden_size)
+    warnings = warn(devices.warning, rate, LengthHistogram.of(train.texts).warning())
     progress = progress and devices.leads
     vectors_dir = features_dir or training
     stream, evaluated = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
@@ -220,15 +223,9 @@ def fine_tune(
                 files = {info.file_name: info.to_json()}
                 model = (bert.config, bert.vocab.raw, tuned.weights())
                 write_release(folder, *model, overwrite=True, files=files)
-    remarks = [
-        devices.remark,
-        plan.rate_remark(bert.config.hidden_size),
-        LengthHistogram.of(train.texts).remark(),
-        *tuned.remarks,
-    ]
     if validation is not None:
         kept = best.kept.only
-        remarks.append(objective.remark_on_only(validation.labels, kept, "validation", fewest=1))
+        warnings += warn(objective.only_warning(validation.labels, kept, "validation", fewest=1))
     return FineTuned(
         folder,
         outcome.step,
@@ -236,7 +233,7 @@ def fine_tune(
         best.kept.row,
         outcome.step < steps and not outcome.interrupted,
         outcome.interrupted,
-        tuple(remark for remark in remarks if remark),
+        (*tuned.warnings, *warnings),
     )
 
 

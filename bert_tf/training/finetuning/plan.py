@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from bert_tf._moved import OldName
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, parts_of
 from bert_tf.options import (
@@ -193,6 +194,7 @@ class FineTuningPlan(Options):
         "an output folder that they share",
         choices=("none", "data"),
     )
+    rate_remark = OldName("rate_remark", "rate_warning")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"full|frozen|lora|last:[1-9]\d{0,5}", str(self.mode)):
@@ -238,7 +240,7 @@ class FineTuningPlan(Options):
         """
         return self.log_every or min(50, math.ceil(steps / 20))
 
-    def rate_remark(self, hidden_size: int) -> str | None:
+    def rate_warning(self, hidden_size: int) -> str | None:
         """What to say of a learning rate that is out of the useful range for the mode."""
         usual = DEFAULTS[self.kind, size_of(hidden_size)]
         rate, (low, high) = self.learning_rate, usual.useful

@@ -40,8 +40,8 @@ class ClassifierSession(FineTuningSession):
     data: LabelledSplits
 
     def lines(self) -> list[str]:
-        """For the screen: what was read, how it was split, and what is odd about it."""
-        job, lines = self.job, self.data.lines()
+        """For the screen: what was read and how it was split; warnings were logged before."""
+        job, lines = self.job, dataclasses.replace(self.data, warnings=[]).lines()
         if not job.train or job.validation:
             return lines
         made = ("train", "validation") if job.test else ("train", "validation", "test")

@@ -9,7 +9,7 @@ from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER
+from bert_tf.files.log import warn
 from bert_tf.heads import PARTS
 from bert_tf.hub.locate import locate
 from bert_tf.hub.store import embedded
@@ -40,16 +40,13 @@ def start_bert(job: FineTuningJob) -> Bert:
     if path is None:
         path = _embedded()
         if lower_case is None:
-            lower_case = False  # as its name says; inferred, that would be one more remark
-        LOGGER.warning(
+            lower_case = False  # as its name says; inferred, that would be one more message
+        warn(
             f"no `checkpoint`, so training begins from {os.path.basename(path)}, a small "
             "model that knows little. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
-    bert = load(path, config=job.config, vocab=job.vocab, lower_case=lower_case)
-    for remark in bert.report.remarks:
-        LOGGER.warning(remark)
-    return bert
+    return load(path, config=job.config, vocab=job.vocab, lower_case=lower_case)
 
 
 def _embedded() -> str:
@@ -70,16 +67,13 @@ def _random_bert(job: FineTuningJob) -> Bert:
         with locate(given, job.config, job.vocab) as files:  # unpacks a .zip for this while
             name, config = files.display_name, BertConfig.from_file(str(files.config_path))
             vocab = Vocabulary.load(str(files.vocab_path))
-    lower_case, remark = infer_casing(name, vocab, job.lower_case)
+    lower_case, _ = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
-    bert = Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
-    LOGGER.warning(
+    warn(
         "training begins from new, random weights: little will be learnt from a small set of "
         "texts; `checkpoint` begins from a pretrained model."
     )
-    if remark:
-        LOGGER.warning(remark)
-    return bert
+    return Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
 
 
 def trained_at(path: str | None, config: str | None, vocab: str | None) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 from bert_tf.bert import Bert, build
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.heads import HEADS, MODELS, Weight, parts_of
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
@@ -33,7 +34,7 @@ class TunedModel:
         model: gives the scores, (batch, outputs), of `token_input` and `seg_input`, or of
             `feature_input` if the encoder is frozen.
         trained: the weights that the mode trains.
-        remarks: what is worth saying.
+        warnings: what is worth saying.
 
     Raises:
         BertError: the mode trains more layers than there are.
@@ -45,7 +46,7 @@ class TunedModel:
         self._bert = bert
         self._scale = scale
         self.plan = plan
-        self.remarks: list[str] = []
+        self.warnings: list[str] = []
         config = bert.config
         if plan.last_layers > config.num_hidden_layers:
             raise BertError(
@@ -84,7 +85,7 @@ class TunedModel:
         loaded = known is not None and set(self._parts).isdisjoint(self._bert.report.fresh)
         same = loaded and of_head(known) == of_head(info)
         if same:
-            self.remarks.append(f"training continues from the {info.head} that the checkpoint has.")
+            self.warnings += warn(f"training continues from the {info.head} of the checkpoint.")
         for name, value in self._bert.weights():
             is_head = name in missing and missing[name].weight.part in self._parts
             if name not in missing or (is_head and not same):
@@ -93,12 +94,12 @@ class TunedModel:
             if is_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
                 saved.assign(self._scale.narrow(name, np.asarray(value, np.float32)))
         if any(saved.weight.part == "pooler" for saved in missing.values()):
-            self.remarks.append("the checkpoint has no pooler; a new one starts at random.")
             if self.plan.kind == "frozen":
                 raise BertError(
                     "mode is frozen, but the checkpoint has no pooler whose output could be kept; "
                     "take pooling mean, or another mode."
                 )
+            self.warnings += warn("the checkpoint has no pooler; a new one starts at random.")
         rng = np.random.default_rng([self.plan.seed, 1])
         deviation = self.layers.config.initializer_range
         for name, saved in missing.items():

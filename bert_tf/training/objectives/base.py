@@ -217,11 +217,11 @@ class Objective:
         """The number of the label that is the answer to all rows; None if there are several."""
         return None
 
-    def remark_on_only(self, labels: Any, only: int | None, split: str, **options: int) -> str:
-        """What to say of that, "" for nothing; `options` are those of `one_class_remark`."""
+    def only_warning(self, labels: Any, only: int | None, split: str, **options: int) -> str:
+        """What to say of that, "" for nothing; `options` are those of `one_class_warning`."""
         return ""
 
-    def remark_on_labels(self, labels: Any) -> str:
+    def labels_warning(self, labels: Any) -> str:
         """What is odd about the labels of the training rows, "" for nothing."""
         return ""
 

@@ -150,13 +150,13 @@ class Classes(_Classifier):
         chosen = np.unique(scores.argmax(axis=1))
         return int(chosen[0]) if len(chosen) == 1 else None
 
-    def remark_on_only(self, labels: Any, only: int | None, split: str, **options: int) -> str:
-        """See `Objective.remark_on_only`."""
-        return one_class_remark(labels, only, self.labels, split, **options)
+    def only_warning(self, labels: Any, only: int | None, split: str, **options: int) -> str:
+        """See `Objective.only_warning`."""
+        return one_class_warning(labels, only, self.labels, split, **options)
 
-    def remark_on_labels(self, labels: np.ndarray) -> str:
-        """See `Objective.remark_on_labels`."""
-        return imbalance_remark(np.bincount(labels, minlength=len(self.labels)), self.labels)
+    def labels_warning(self, labels: np.ndarray) -> str:
+        """See `Objective.labels_warning`."""
+        return imbalance_warning(np.bincount(labels, minlength=len(self.labels)), self.labels)
 
     def mean_of_batches(self, labels: Any, outputs: Any, batch_size: int) -> float | None:
         """The mean over batches, in the order of the rows, of their mean cross-entropies in nats.
@@ -259,14 +259,14 @@ class Regression(_Classifier):
         return {"loss": found["loss"], "absolute_error": -found[self.hits]}
 
 
-def one_class_remark(
+def one_class_warning(
     labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str, fewest: int = _FEW
 ) -> str:
     """Says so if all rows are said to be of `only` one class, and are not; else "".
 
-    The labels, (rows,), are positions in `label_names`; below `fewest` rows there is no remark.
+    The labels, (rows,), are positions in `label_names`; below `fewest` rows there is no warning.
 
-    >>> one_class_remark(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
+    >>> one_class_warning(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
     "all 40 test rows are said to be 'spam', as 50 % of them are"
     """
     if only is None or len(labels) < fewest or len(np.unique(labels)) == 1:
@@ -279,10 +279,10 @@ def one_class_remark(
     )
 
 
-def imbalance_remark(examples: Sequence[int] | np.ndarray, label_names: Sequence[str]) -> str:
+def imbalance_warning(examples: Sequence[int] | np.ndarray, label_names: Sequence[str]) -> str:
     """Says so if the most frequent class has thrice the `examples` of the rarest; else "".
 
-    >>> imbalance_remark([50, 50], ["ham", "spam"])
+    >>> imbalance_warning([50, 50], ["ham", "spam"])
     ''
     """
     counts = [int(count) for count in examples]

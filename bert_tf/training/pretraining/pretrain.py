@@ -13,7 +13,7 @@ from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER, hears
+from bert_tf.files.log import reports, warn
 from bert_tf.text import Vocabulary
 from bert_tf.training import loop
 from bert_tf.training.log import LogRow
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Batch = Mapping[str, np.ndarray]
 
 
-@hears("tell")
+@reports
 def pretrain(
     config: BertConfig,
     vocab: Vocabulary,
@@ -90,8 +90,7 @@ def pretrain(
     if plan.deterministic:
         make_deterministic()
     devices = distribute(plan.distribute)
-    if devices.remark:
-        LOGGER.warning(devices.remark)
+    warn(devices.warning)
     if devices.count > 1:
         state = stream.state()  # before start weights are made, which may take long
         devices.check(len(stream.next_batch()["token_input"]))

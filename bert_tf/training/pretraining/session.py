@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER, hears
+from bert_tf.files.log import LOGGER, reports, warn
 from bert_tf.files.whole import make_folder, write_whole
 from bert_tf.options import check_choice
 from bert_tf.text import Vocabulary
@@ -20,7 +20,7 @@ from bert_tf.training.loop import Outcome
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
-from bert_tf.training.starting import Beside, last_checkpoint, start_from_checkpoint, step_of
+from bert_tf.training.starting import InFolder, last_checkpoint, start_from_checkpoint, step_of
 
 RESULTS = "eval_results.txt"
 
@@ -68,14 +68,13 @@ class PretrainingSession:
         last: the checkpoint in `output_dir` that training resumes from, or None.
         corpus: the tokenized corpus, if the data are one.
         described: the data, in words.
-        remarks: what is odd about them.
         evaluated_on_same: what to say if evaluations are on the data trained on; else "".
 
     Raises:
         BertError: a file is missing or of another kind, or things do not fit each other.
     """
 
-    @hears("tell")
+    @reports
     def __init__(
         self,
         files: PretrainingFiles,
@@ -91,10 +90,10 @@ class PretrainingSession:
         self._evaluated: tuple[int, LogRow] | None = None
         self.last = last_checkpoint(self.output_dir)
         folder = corpus_folder(files.inputs)
-        beside = Beside(files.init_checkpoint)
-        self.config = self._find_config(files, beside)
-        self.vocab = self._find_vocab(files, folder, beside)
-        self._check_vocabulary(beside)
+        init = InFolder(files.init_checkpoint)
+        self.config = self._find_config(files, init)
+        self.vocab = self._find_vocab(files, folder, init)
+        self._check_vocabulary(init)
         self._check_start(folder)
         self._source = open_source(
             files.inputs, files.eval_inputs, self.vocab, self.config.vocab_size, batches
@@ -108,10 +107,9 @@ class PretrainingSession:
             )
         self.corpus = self._source.corpus
         self.described = self._source.described
-        self.remarks = self._source.remarks
         self.evaluated_on_same = self._source.same
 
-    @hears("tell")
+    @reports
     def train(
         self,
         *,
@@ -153,7 +151,7 @@ class PretrainingSession:
         self.last = outcome.prefix
         return outcome
 
-    @hears("tell")
+    @reports
     def evaluate(self) -> dict[str, float]:
         """Evaluates the last checkpoint, else the init checkpoint; writes `eval_results.txt`.
 
@@ -203,18 +201,18 @@ class PretrainingSession:
             progress=LOGGER.info,
         )
 
-    def _find_config(self, files: PretrainingFiles, beside: Beside) -> BertConfig:
+    def _find_config(self, files: PretrainingFiles, init: InFolder) -> BertConfig:
         there = os.path.join(self.output_dir, CONFIG_NAME)
         if files.config is not None:
             return BertConfig.from_file(os.path.expanduser(files.config))
         if self.last is not None and os.path.isfile(there):
             return BertConfig.from_file(there)
-        if beside.config is not None:
-            return beside.config
+        if init.config is not None:
+            return init.config
         raise BertError("the architecture is not known; pass `config`, its bert_config.json.")
 
     def _find_vocab(
-        self, files: PretrainingFiles, corpus: str | None, beside: Beside
+        self, files: PretrainingFiles, corpus: str | None, init: InFolder
     ) -> Vocabulary:
         if files.vocab is not None:
             return Vocabulary.load(os.path.expanduser(files.vocab))
@@ -225,13 +223,13 @@ class PretrainingSession:
 
         config = files.config and os.path.dirname(os.path.expanduser(files.config))
         of_data = there(corpus) or there(self.last and self.output_dir)
-        if found := of_data or beside.vocab or there(config):
+        if found := of_data or init.vocab or there(config):
             return found
         raise BertError(
             "no vocab.txt was found with the data, config or checkpoint; pass `vocab`, the data's."
         )
 
-    def _check_vocabulary(self, beside: Beside) -> None:
+    def _check_vocabulary(self, init: InFolder) -> None:
         held, room = f"{self.vocab.source} has {len(self.vocab):,} pieces", self.config.vocab_size
         if len(self.vocab) > room:
             raise BertError(
@@ -239,13 +237,11 @@ class PretrainingSession:
                 f"vocabulary of one model."
             )
         if len(self.vocab) < room:
-            LOGGER.warning(
-                f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused."
-            )
-        if beside.vocab is not None and beside.vocab.raw != self.vocab.raw:
-            ours, theirs = self.vocab.pieces, beside.vocab.pieces
+            warn(f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused.")
+        if init.vocab is not None and init.vocab.raw != self.vocab.raw:
+            ours, theirs = self.vocab.pieces, init.vocab.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
-                LOGGER.warning(
+                warn(
                     f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
                     f"init checkpoint's vocabulary, whose pieces its weights mean."
                 )

@@ -12,6 +12,7 @@ from bert_tf import data
 from bert_tf.data import MaskRules, PairRules, PretrainingStream, RecordStream, TokenCorpus
 from bert_tf.data.pretraining.records import find_records
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.text import Vocabulary
 from bert_tf.training.loop import Stream
 from bert_tf.training.pretraining.plan import BatchSettings
@@ -28,7 +29,6 @@ class Source:
         corpus: the tokenized corpus, if it is one.
         trained_on: which of its documents are trained on; bool, (documents,).
         described: the data, in words.
-        remarks: what is odd about them.
         same: what to say if evaluations are on the data trained on; else "".
     """
 
@@ -38,7 +38,6 @@ class Source:
     corpus: TokenCorpus | None
     trained_on: np.ndarray | None
     described: str
-    remarks: tuple[str, ...]
     same: str
 
 
@@ -92,7 +91,6 @@ def open_source(
         evaluation=evaluated.evaluation,
         max_seq_length=max(opened.max_seq_length, evaluated.max_seq_length),
         described=f"{opened.described}; to evaluate on: {evaluated.described}",
-        remarks=(*opened.remarks, *evaluated.remarks),
         same="",
     )
 
@@ -129,13 +127,13 @@ def _open(
         None,
         f"{stream.num_examples:,} examples in {named}, up to {stream.max_seq_length} pieces and "
         f"{stream.max_predictions_per_seq} masks each",
-        (),
         "evaluations are on the records that are trained on; `eval_inputs` names others.",
     )
 
 
 def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Source:
     corpus = TokenCorpus.open(folder)
+    warn(*corpus.info.get("remarks", ()))
     held_out = data.split_by_source(corpus, settings.held_out_pieces, settings.held_out_seed)
     # The defaults are those of the original's flags.
     length = settings.max_seq_length or PairRules.max_seq_length
@@ -179,6 +177,5 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
         corpus,
         ~held_out,
         described,
-        tuple(corpus.info.get("remarks", ())),
         same,
     )
