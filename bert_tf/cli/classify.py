@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bert_tf.training.finetuning.plan import FineTuningPlan
     from bert_tf.training.finetuning.session import ClassifierSession
 
-HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
+HELP = "train a classifier of texts or pairs of texts, evaluate it, and predict with it"
 DESCRIPTION = """\
 Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
 "--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines, Parquet or Excel; which
@@ -162,7 +162,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         do["train"] = bool(args.train) if do["train"] is None else do["train"]
         do["eval"] = True if do["eval"] is None else do["eval"]
         if not any(do.values()):
-            raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
+            raise BertError("nothing to do: --do_train and --do_eval are both false.")
     files: dict[str, Any] = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
     changes = parse_changes(args.problems or "")
     Policy("train", **changes)

@@ -44,7 +44,7 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     if not (args.do_train or args.do_eval):
-        raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
+        raise BertError("nothing to do: pass --do_train, --do_eval or both.")
     choose_training_backend(args.backend, args.use_tpu, args.distribute)
     session = make_session(args)
     if not args.json:
