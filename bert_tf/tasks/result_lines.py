@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
+from bert_tf.files.whole import to_json
 from bert_tf.options import check_choice
 from bert_tf.tasks.bulk import Row
 from bert_tf.tasks.results import FORMATS, ClassifyResult
@@ -78,7 +78,7 @@ class ResultLines:
     def line(self, row: Row, result: ClassifyResult | BertError) -> str:
         """The line of a row, with its end."""
         if self.format == "jsonl":
-            return json.dumps(self._object(row, result), ensure_ascii=False) + "\n"
+            return to_json(self._object(row, result)) + "\n"
         return "\t".join(self._cells(result)) + "\n"
 
     def _object(self, row: Row, result: ClassifyResult | BertError) -> dict[str, Any]:
