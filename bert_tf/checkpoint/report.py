@@ -20,6 +20,7 @@ class LoadReport:
         fresh: heads that start from random weights because the caller asked for them.
         kept: whether `slots` and `unused` are carried along for `Bert.save`.
         remarks: what else is worth knowing, one sentence each.
+        unsound: those read that are NaN, infinite or too large to compute with.
     """
 
     checkpoint: str
@@ -30,6 +31,7 @@ class LoadReport:
     fresh: tuple[str, ...]
     kept: tuple[str, ...]
     remarks: tuple[str, ...]
+    unsound: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]

@@ -1,19 +1,25 @@
-"""A lock between processes that a crash frees; the locking is that of `filelock`."""
+"""Locks between processes, which a crash frees, and between threads, for what is made once."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_MAKING = threading.RLock()  # of the process: models share layers, and no object has to pickle it
 
 
 @contextlib.contextmanager
 def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds a lock: others that ask for it, in this process or another, wait for the end.
+    """Holds a lock of `filelock`: others that ask for it, wherever, wait for the end.
 
     The system frees it when the process that holds it ends in any way. Where the file system has
     no locks (some network drives), nobody waits.
@@ -42,3 +48,18 @@ def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows removes no open file; filelock does later
             os.unlink(path)
         held.release()
+
+
+@contextlib.contextmanager
+def making() -> Iterator[None]:
+    """Inside, or in what it decorates, no other thread makes a model: Keras is not safe there."""
+    with _MAKING:
+        yield
+
+
+class made_once(cached_property[T]):  # noqa: N801
+    """A `cached_property` that is made once, however many threads ask for it at the same time."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        with _MAKING:
+            return super().__get__(instance, owner)

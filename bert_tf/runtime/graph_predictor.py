@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf.config import BertConfig
+from bert_tf.files.locks import made_once
 from bert_tf.models.layout import Heads
 from bert_tf.runtime import cache, profile
 from bert_tf.runtime.openvino import compile_graph, trace
-from bert_tf.runtime.predictor import Predictor, Run, check_precision, structure_of
+from bert_tf.runtime.predictor import Predictor, Run, check_precision, facts_of
 
 if TYPE_CHECKING:
     import keras
@@ -69,15 +70,13 @@ class GraphPredictor(Predictor):
                 cache.save(name, content)
                 kept = _unpack(content)
             assert kept is not None
-            head, self._graph = kept
-            self.names, self.structure = head["inputs"], head["outputs"]
-            self._holders = _fill(self._graph, {**weights, **values})
-        self._run = None
+            facts, self._graph = kept
+            vars(self).update(facts)
+            _fill(self._graph, {**weights, **values})
 
-    def compile(self) -> Run:
-        """Compiles the filled graph."""
-        graph, self._graph = self._graph, None
-        return compile_graph(graph, self.precision)
+    @made_once
+    def _compiled(self) -> Run:
+        return compile_graph(self._graph, self.precision)
 
 
 def _versions() -> tuple[str, ...]:
@@ -121,30 +120,29 @@ def _template(
         paths = [pathlib.Path(folder, name) for name in ("graph.xml", "graph.bin")]
         ov.serialize(graph, *map(str, paths))
         xml, constants = [path.read_bytes() for path in paths]
-    head = {"inputs": [t.name for t in model.inputs], "outputs": structure_of(model)}
-    return json.dumps({**head, "xml": len(xml)}).encode() + b"\n" + xml + constants
+    return json.dumps({**facts_of(model), "xml": len(xml)}).encode() + b"\n" + xml + constants
 
 
 def _unpack(content: bytes | None) -> tuple[dict[str, Any], Any] | None:
-    """Header and graph; None if there is nothing, or nothing that this OpenVINO can read."""
+    """Facts and graph; None if there is nothing, or nothing that this OpenVINO can read."""
     if content is None:
         return None
     import openvino as ov
 
     line, _, rest = content.partition(b"\n")
-    head = json.loads(line)
-    constants = np.frombuffer(rest[head["xml"] :] or b"\0", np.uint8)
+    facts = json.loads(line)
+    size = facts.pop("xml")
+    constants = np.frombuffer(rest[size:] or b"\0", np.uint8)
     try:
-        return head, ov.Core().read_model(rest[: head["xml"]], ov.Tensor(constants))
+        return facts, ov.Core().read_model(rest[:size], ov.Tensor(constants))
     except RuntimeError:
         return None
 
 
-def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Puts constants on the arrays' memory in the place of the parameters of their names."""
+def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts constants on the arrays' memory, kept with them, in the place of their parameters."""
     from openvino import op
 
-    used = []
     for parameter in list(graph.get_parameters()):
         name = parameter.get_friendly_name()
         if name in arrays:
@@ -152,5 +150,3 @@ def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             constant.set_friendly_name(name)
             parameter.output(0).replace(constant.output(0))
             graph.remove_parameter(parameter)
-            used.append(arrays[name])
-    return used

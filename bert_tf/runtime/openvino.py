@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ def compile_graph(
     """Compiles an `openvino.Model` with open shapes: one compilation for every batch and length.
 
     The precision of matrix products is float32 when left out. OpenVINO's own default is bfloat16
-    wherever the processor has it.
+    wherever the processor has it. Any number of threads may call the result; it takes turns.
     """
     import openvino as ov
 
@@ -33,13 +34,21 @@ def compile_graph(
     }
     if threads := os.environ.get(THREADS_VARIABLE):
         properties["INFERENCE_NUM_THREADS"] = int(threads)
-    compiled = ov.Core().compile_model(graph, "CPU", properties)
-    request = compiled.create_infer_request()
-    outputs = range(len(compiled.outputs))
+
+    def new_request() -> Any:
+        return ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
+
+    request, lock = new_request(), threading.Lock()
 
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        request.infer(arrays, share_inputs=True)
-        return [request.get_output_tensor(i).data.copy() for i in outputs]
+        nonlocal request
+        with lock:
+            try:
+                request.infer(arrays, share_inputs=True)
+                return [tensor.data.copy() for tensor in request.output_tensors]
+            except BaseException:
+                request = new_request()  # the model keeps half of this call's shapes
+                raise
 
     return run
 
