@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bert_tf.cli.classify_flags import FLAGS, ORIGINAL, add_arguments
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
+from bert_tf.files.whole import to_json
 
 if TYPE_CHECKING:
     from bert_tf.training.finetuning.evaluate_splits import EvaluatedSplit
@@ -85,7 +85,7 @@ def answer(args: argparse.Namespace) -> int:
         found |= output.training_of(session, trained)
         if trained.interrupted:
             text = stopped(trained.step, session.steps, f" in {session.folder}")
-            print(json.dumps(found) if args.json else text)
+            print(to_json(found, ensure_ascii=True) if args.json else text)
             return STOPPED
         if args.keras:
             found["keras"] = session.save_keras()
@@ -134,7 +134,7 @@ def _check_test_file(args: argparse.Namespace) -> None:
 def _tell_predicted(args: argparse.Namespace, found: dict[str, Any]) -> int:
     """Prints all that was found as JSON, or what was predicted for people."""
     if args.json:
-        print(json.dumps(found))
+        print(to_json(found, ensure_ascii=True))
     else:
         for path, lines in found["test_results"].items():
             print(f"predictions of {lines:,} rows: {path}")

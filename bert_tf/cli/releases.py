@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.options import Parser
+from bert_tf.files.whole import to_json
 from bert_tf.report import printable, table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     rows = _rows()
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows] if args.json else [show(rows)]
+    lines = [to_json(row) for row in rows] if args.json else [show(rows)]
     print("\n".join(lines))
     return 0
 
