@@ -163,7 +163,10 @@ class _Bundle:
         if not dtypes.is_number(dtype):
             raise BertError("it is stored in pieces that hold no numbers.")
         total = sum(math.prod(part.info.shape) for part in parts)
-        overlap = any(itertools.starmap(_overlap, itertools.combinations(parts, 2)))
+        overlap = any(
+            all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in zip(one.where, other.where))
+            for one, other in itertools.combinations(parts, 2)
+        )
         if overlap or total != math.prod(entry.shape):
             raise BertError("its pieces do not make up the whole.")
         nbytes = sum(part.info.nbytes for part in parts)
@@ -186,9 +189,3 @@ class _Bundle:
         if not inside or entry.shape != lengths or entry.dtype != whole.dtype or entry.slices:
             raise BertError(f"its piece at {where.starts} does not fit into it.")
         return TensorPart(where.starts, self.info(name, entry))
-
-
-def _overlap(one: TensorPart, other: TensorPart) -> bool:
-    """Whether two pieces of the same variable share an element."""
-    pairs = zip(one.where, other.where)
-    return all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in pairs)

@@ -150,12 +150,8 @@ def _block(data: bytes, offset: int, size: int) -> bytes:
         raise BertError(f"the checksum of the block at byte {offset} does not match")
     if kind == PLAIN:
         return body
-    if kind == SNAPPY:
-        return _unsnappy(body)
-    raise BertError(f"a block is compressed in the unknown way {kind}")
-
-
-def _unsnappy(body: bytes) -> bytes:
+    if kind != SNAPPY:
+        raise BertError(f"a block is compressed in the unknown way {kind}")
     import cramjam  # most checkpoints are not compressed: not loaded for them
 
     size, _ = read_varint(body, 0)

@@ -13,7 +13,7 @@ import numpy as np
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
 from bert_tf.errors import DISK_FULL, BertError
-from bert_tf.files.whole import temporary_name
+from bert_tf.files.whole import sync_folder, temporary_name
 from bert_tf.options import SHARDS
 
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
@@ -132,7 +132,7 @@ class CheckpointWriter:
             old = glob.glob(f"{glob.escape(self.prefix)}.data-{digits}-of-{digits}")
             for path in {*old} - final:
                 os.remove(path)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         self._files = []
 
     def abort(self) -> None:
@@ -198,13 +198,3 @@ def _stored(block: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     else:
         dtypes.cast_into(out, block, name)
     return out.view(np.uint8)
-
-
-def _sync_folder(folder: str) -> None:
-    """Brings the new names to the disk, where a folder can be opened for that (not on Windows)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

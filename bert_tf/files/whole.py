@@ -115,6 +115,19 @@ def write_json(path: Path, values: Any) -> None:
     write_whole(path, json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
 
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in a folder are on the disk, where the system can be asked for that.
+
+    It cannot on Windows and some network drives.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder, with its parents, if it does not exist; a `BertError` if it cannot."""
     try:

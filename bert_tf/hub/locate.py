@@ -11,6 +11,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from bert_tf.checkpoint.foreign import describe
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.reading import LFS, reading, stand_in
@@ -95,46 +96,34 @@ def locate(
         )
     if not os.path.exists(path) and not os.path.exists(path + ".index"):
         path = store.by_name(path) or path
-    given = (config_path, vocab_path, need_config, need_vocab)
     if not _is_zip(path):
-        return _located(path, *given)
+        remarks: list[str] = []
+        try:
+            prefix = _prefix_of(path, remarks)
+            _check_parts(prefix)
+            config = _companion("config", prefix, config_path, need_config)
+            vocab = _companion("vocab", prefix, vocab_path, need_vocab)
+        except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
+            raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
+        name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
+        return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(remarks))
     from bert_tf.hub import archive
 
     unpacked = archive.unpack(path)
+    inside, needed = unpacked.name, {"need_config": need_config, "need_vocab": need_vocab}
     try:
-        files = _located(unpacked.name, *given)
+        files = locate(inside, config_path, vocab_path, **needed)
     except BaseException as error:
-        inside = unpacked.name
         unpacked.cleanup()
         if isinstance(error, BertError):
             # The user knows the archive, not the temporary folder.
             raise BertError(str(error).replace(inside, path)) from None
         raise
-    remarks = tuple(remark.replace(unpacked.name, path) for remark in files.remarks)
     name = files.display_name
-    if os.path.samefile(os.path.dirname(files.prefix), unpacked.name):
+    if os.path.samefile(os.path.dirname(files.prefix), inside):
         name = re.sub(r"\.zip$", "", os.path.basename(path), flags=re.IGNORECASE)
-    return dataclasses.replace(files, display_name=name, remarks=remarks, _unpacked=unpacked)
-
-
-def _located(
-    path: str,
-    config_path: str | os.PathLike[str] | None,
-    vocab_path: str | os.PathLike[str] | None,
-    need_config: bool,
-    need_vocab: bool,
-) -> CheckpointFiles:
-    """`locate` for a path that is no archive."""
-    remarks: list[str] = []
-    try:
-        prefix = _prefix_of(path, remarks)
-        _check_parts(prefix)
-        config = _companion("config", prefix, config_path, need_config)
-        vocab = _companion("vocab", prefix, vocab_path, need_vocab)
-    except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
-        raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
-    name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
-    return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(remarks))
+    renamed = tuple(remark.replace(inside, path) for remark in files.remarks)
+    return dataclasses.replace(files, display_name=name, remarks=renamed, _unpacked=unpacked)
 
 
 def _step(prefix: str) -> int | None:
@@ -149,13 +138,7 @@ def _is_zip(path: str) -> bool:
     with reading(path), open(path, "rb") as file:
         start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
-    return (packed or path.lower().endswith(".zip")) and _foreign(path) is None
-
-
-def _foreign(path: str) -> str | None:
-    from bert_tf.checkpoint.foreign import describe
-
-    return describe(path)
+    return (packed or path.lower().endswith(".zip")) and describe(path) is None
 
 
 def _prefix_of(path: str, remarks: list[str]) -> str:
@@ -168,7 +151,7 @@ def _prefix_of(path: str, remarks: list[str]) -> str:
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
     if os.path.isfile(path) and (stem != path or not os.path.isfile(path + ".index")):
-        if advice := _foreign(path):
+        if advice := describe(path):
             raise BertError(f"{path} {advice}")
         if stem == path:
             raise BertError(
@@ -184,7 +167,7 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
     """The checkpoint of a folder that may have several; looks one level down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
-        if advice := _foreign(folder):
+        if advice := describe(folder):
             raise BertError(f"{folder} {advice}")
         with os.scandir(folder) as entries:
             subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
@@ -252,11 +235,7 @@ def _shards(prefix: str) -> list[str]:
 
 
 def _check_parts(prefix: str) -> None:
-    """Finds the damage that the reader would only meet as a puzzle.
-
-    Raises:
-        BertError: index or data are missing, empty, or something else under their name.
-    """
+    """Finds the damage that the reader would only meet as a puzzle."""
     shards = _shards(prefix)
     if not os.path.isfile(prefix + ".index"):
         raise BertError(
