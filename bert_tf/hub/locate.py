@@ -11,7 +11,6 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from bert_tf.checkpoint.foreign import describe
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.reading import LFS, reading, stand_in
@@ -138,7 +137,13 @@ def _is_zip(path: str) -> bool:
     with reading(path), open(path, "rb") as file:
         start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
-    return (packed or path.lower().endswith(".zip")) and describe(path) is None
+    return (packed or path.lower().endswith(".zip")) and _foreign(path) is None
+
+
+def _foreign(path: str) -> str | None:
+    from bert_tf.checkpoint.foreign import describe
+
+    return describe(path)
 
 
 def _prefix_of(path: str, remarks: list[str]) -> str:
@@ -151,7 +156,7 @@ def _prefix_of(path: str, remarks: list[str]) -> str:
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
     if os.path.isfile(path) and (stem != path or not os.path.isfile(path + ".index")):
-        if advice := describe(path):
+        if advice := _foreign(path):
             raise BertError(f"{path} {advice}")
         if stem == path:
             raise BertError(
@@ -167,7 +172,7 @@ def _in_folder(folder: str, remarks: list[str]) -> str:
     """The checkpoint of a folder that may have several; looks one level down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
-        if advice := describe(folder):
+        if advice := _foreign(folder):
             raise BertError(f"{folder} {advice}")
         with os.scandir(folder) as entries:
             subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
