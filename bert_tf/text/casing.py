@@ -50,8 +50,15 @@ def infer_casing(
         return named, None
     fraction, letters = _cased_fraction(vocab)
     held = fraction < _CASED_FRACTION if fraction or letters >= _FEW_PIECES else None
+    if lower_case is None and named is not None:
+        doubt = f"; but {_holds(vocab, fraction)}, check it" if held not in (None, named) else ""
+        return named, f"lower_case={named}, from the name {name}{doubt}."
+    if lower_case is None and held is not None:
+        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, fraction)}."
+        return held, f"{remark} Pass `lower_case={not held}` if that is wrong."
     if lower_case is None:
-        return _inferred(name, named, held, fraction, vocab)
+        remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
+        return True, f"{remark} Pass `lower_case=False` for a cased model."
     if named is not None and named != lower_case:
         if held in (None, named):
             kind = "a lower-cased (uncased)" if named else "a cased"
@@ -67,21 +74,6 @@ def infer_casing(
         remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, fraction)}"
         return lower_case, f"{remark}: words with capitals {lost}."
     return lower_case, None
-
-
-def _inferred(
-    name: str | None, named: bool | None, held: bool | None, fraction: float, vocab: Vocabulary
-) -> tuple[bool, str]:
-    if named is not None:
-        remark = f"lower_case={named}, from the name {name}"
-        if held not in (None, named):
-            remark += f"; but {_holds(vocab, fraction)}, check it"
-        return named, f"{remark}."
-    if held is not None:
-        remark = f"lower_case={held}, from the vocabulary: {_holds(vocab, fraction)}."
-        return held, f"{remark} Pass `lower_case={not held}` if that is wrong."
-    remark = f"lower_case=True is a guess: neither a name nor {vocab.source} tells."
-    return True, f"{remark} Pass `lower_case=False` for a cased model."
 
 
 def _by_name(name: str | None) -> bool | None:
