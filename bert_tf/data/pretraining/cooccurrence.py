@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bert_tf.data.pretraining.tokens import checked_documents
 from bert_tf.errors import BertError
 
 WINDOW = (1.0, 0.7, 0.4)
@@ -176,13 +177,7 @@ def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray
         )
     if chosen is None:
         return starts, np.ones(count, bool)
-    chosen = np.asarray(chosen)
-    if chosen.dtype != bool or chosen.shape != (count,):
-        raise BertError(
-            f"documents is an array {chosen.dtype} of shape {list(chosen.shape)}; it must be bool "
-            f"and say of each of the {count:,} documents whether to use it."
-        )
-    return starts, chosen
+    return starts, checked_documents("documents", chosen, count)
 
 
 def _blocks(
@@ -224,10 +219,9 @@ def _upper(left: np.ndarray, right: np.ndarray, size: int) -> Any:
     code = np.minimum(left, right) * size + np.maximum(left, right)
     if size <= 2**16:
         code = code.astype(np.uint32)  # half the memory to sort
-    code.sort()
-    edge = np.flatnonzero(np.concatenate([[True], code[1:] != code[:-1]])) if len(code) else code
-    count = np.diff(np.append(edge, len(code))).astype(np.float64)
-    row, column = np.divmod(code[edge], np.array(size, code.dtype))
+    code, count = np.unique(code, return_counts=True)
+    row, column = np.divmod(code, np.array(size, code.dtype))
     start = np.searchsorted(row, np.arange(size + 1))
     # Sorted codes are a CSR matrix in order already.
-    return scipy.sparse.csr_array((count, column.astype(np.int32), start), shape=(size, size))
+    data = (count.astype(np.float64), column.astype(np.int32), start)
+    return scipy.sparse.csr_array(data, shape=(size, size))

@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_tf.data.pretraining.masking import MaskRules, mask_pieces
 from bert_tf.data.pretraining.pairs import PairRules, Pairs, assemble, draw_pairs
-from bert_tf.data.pretraining.tokens import TokenCorpus
+from bert_tf.data.pretraining.tokens import TokenCorpus, checked_documents
 from bert_tf.errors import BertError
 from bert_tf.options import FRACTION, ROWS, SEED
 from bert_tf.text import Vocabulary
@@ -68,12 +68,7 @@ class PretrainingStream:
         vocab: Vocabulary,
     ) -> None:
         corpus.check_vocabulary(vocab)
-        documents = np.asarray(documents)
-        if documents.dtype != bool or documents.shape != (len(corpus),):
-            raise BertError(
-                f"documents must be {len(corpus)} booleans, one for each document, not "
-                f"{documents.dtype} of shape {documents.shape}"
-            )
+        documents = checked_documents("documents", documents, len(corpus))
         ROWS.check("batch_size", batch_size)
         SEED.check("seed", seed)
         FRACTION.check("smoothing", smoothing)

@@ -12,6 +12,7 @@ from bert_tf.batching.predict import PackedRows, predict
 from bert_tf.bert import Bert
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES
+from bert_tf.data.pretraining.tokens import checked_documents
 from bert_tf.errors import BertError
 from bert_tf.evaluation.pretraining import results
 from bert_tf.evaluation.pretraining.baselines import (
@@ -149,7 +150,13 @@ def evaluate_predictions(
         BertError: an argument has no meaning, a document is on both sides, a group has held-out
             documents of one source only or none to count, or a prediction is not a number.
     """
-    held_out, training = _sides(corpus, held_out, training)
+    held_out = checked_documents("held_out", held_out, len(corpus))
+    training = ~held_out if training is None else training
+    training = checked_documents("training", training, len(corpus))
+    if both := int((held_out & training).sum()):
+        raise BertError(f"{both:,} documents are in held_out and in training.")
+    if not held_out.any():
+        raise BertError("no document is held out, so there is nothing to evaluate on.")
     COUNT.check("positions", positions)
     ROWS.check("batch_size", batch_size)
     SEED.check("seed", seed)
@@ -208,25 +215,6 @@ def evaluate_predictions(
         results.means("plain mean", evaluated, np.full(len(evaluated), 1 / len(evaluated))),
         settings,
     )
-
-
-def _sides(
-    corpus: TokenCorpus, held_out: np.ndarray, training: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks, checked."""
-    held_out = np.asarray(held_out)
-    training = ~held_out if training is None else np.asarray(training)
-    for name, chosen in (("held_out", held_out), ("training", training)):
-        if chosen.dtype != bool or chosen.shape != (len(corpus),):
-            raise BertError(
-                f"{name} must be {len(corpus)} booleans, one for each document, not "
-                f"{chosen.dtype} of shape {chosen.shape}."
-            )
-    if both := int((held_out & training).sum()):
-        raise BertError(f"{both:,} documents are in held_out and in training.")
-    if not held_out.any():
-        raise BertError("no document is held out, so there is nothing to evaluate on.")
-    return held_out, training
 
 
 def _draw(
