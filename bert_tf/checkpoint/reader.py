@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import math
@@ -36,7 +37,7 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
     return buffer[start : start + size].view(dtype).reshape(shape)
 
 
-class CheckpointReader:
+class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
     """A checkpoint in the original format, open for reading.
 
     Every method may be called from several threads at once; copying and checking run without the
@@ -70,9 +71,6 @@ class CheckpointReader:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> CheckpointReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -199,7 +197,7 @@ class CheckpointReader:
             raw = block.view(np.uint8)
             self._pread(info, start * info.dtype.itemsize, raw)
             if self.verify:
-                checksum = crc.extend(checksum, raw.data)
+                checksum = crc.crc32c(raw.data, checksum)
             if scratch is not None and failure is None:
                 try:
                     dtypes.cast_into(target, block, info.name)
@@ -260,7 +258,7 @@ class CheckpointReader:
             raise BertError(f"the lengths in the tensor {info.name!r}: {error}.") from None
         widths = (4 if length < 1 << 32 else 8 for length in lengths)
         counted = b"".join(n.to_bytes(width, "little") for n, width in zip(lengths, widths))
-        checksum = crc.extend(crc.extend(0, counted), data[at:])
+        checksum = crc.crc32c(data[at:], crc.crc32c(counted))
         if self.verify:
             self._check(info, crc.mask(checksum))
         at += 4

@@ -19,7 +19,7 @@ from bert_tf.options import SHARDS
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
 
 
-class CheckpointWriter:
+class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
     """Takes tensors one after another; the files appear under their names on success only.
 
     Everything goes to hidden files in the target folder first. `commit` brings it to the disk,
@@ -58,9 +58,6 @@ class CheckpointWriter:
             for shard in range(num_shards):
                 self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
 
-    def __enter__(self) -> CheckpointWriter:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         (self.abort if kind else self.commit)()
 
@@ -89,7 +86,7 @@ class CheckpointWriter:
         with self._writing():
             for start in range(0, flat.size, _BLOCK_ELEMENTS):
                 block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
-                checksum = crc.extend(checksum, block.data)
+                checksum = crc.crc32c(block.data, checksum)
                 self._files[shard].write(block.data)
         self._entries[key] = proto.BundleEntry(
             number, values.shape, shard, self._offsets[shard], size, crc.mask(checksum)

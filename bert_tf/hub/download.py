@@ -133,7 +133,7 @@ def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
     with open(part, "rb") as file:
         while block := file.read(1 << 20):
             sha256.update(block)
-            crc32c = crc.extend(crc32c, block)
+            crc32c = crc.crc32c(block, crc32c)
     if remote.crc32c not in (None, crc32c):
         raise DamagedArchiveError(
             f"what came from {remote.url} is damaged: its checksum (CRC32C) is {crc32c:08x}, and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import glob
@@ -27,7 +28,7 @@ _STEP = re.compile(r"-(\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointFiles:
+class CheckpointFiles(contextlib.AbstractContextManager["CheckpointFiles"]):
     """Where the parts of one checkpoint are.
 
     Use it in a `with` block, or call `close`: what was unpacked from a .zip is removed then.
@@ -51,9 +52,6 @@ class CheckpointFiles:
     _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
-
-    def __enter__(self) -> CheckpointFiles:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
