@@ -45,7 +45,9 @@ def infer_casing(
     Raises:
         BertError: the argument contradicts both the name and the vocabulary.
     """
-    named = _by_name(name)
+    # The last part of a path that mentions casing decides.
+    parts = reversed(re.split(r"[/\\]+", name or ""))
+    named = next((low for part in parts for pattern, low in _NAMES if pattern.search(part)), None)
     if named is not None and named == lower_case:
         return named, None
     fraction, letters = _cased_fraction(vocab)
@@ -74,12 +76,6 @@ def infer_casing(
         remark = f"lower_case={lower_case} as asked for, but {_holds(vocab, fraction)}"
         return lower_case, f"{remark}: words with capitals {lost}."
     return lower_case, None
-
-
-def _by_name(name: str | None) -> bool | None:
-    """What the last part of a path that mentions casing says; None if none does."""
-    parts = reversed(re.split(r"[/\\]+", name or ""))
-    return next((low for part in parts for pattern, low in _NAMES if pattern.search(part)), None)
 
 
 def _cased_fraction(vocab: Vocabulary) -> tuple[float, int]:

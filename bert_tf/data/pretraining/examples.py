@@ -64,9 +64,8 @@ def decode_examples(
                 if key not in kinds:
                     continue
                 kind, found = kinds[key]
-                found[number:] = [
-                    _payload(feature, kind, key.decode())
-                ]  # of two entries with a key the last one holds
+                # Of two entries with a key the last one holds.
+                found[number:] = [_payload(feature, kind, key.decode())]
         for name, found in parts.items():
             if len(found) <= number:
                 raise BertError(f"an example has no feature {name!r}")

@@ -230,18 +230,15 @@ class _Counts:
         return np.where(self._contexts[index] == asked, index, -1)
 
     def probabilities(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """P(x|h) of all tokens in some contexts, float32 (n, vocab).
+        """P(x|h) of all tokens in contexts as `find` gives them, float32 (n, vocab).
 
-        Args:
-            found: the contexts as `find` gives them, (n,).
-            lower: P of the level below, float32 (vocab,) or (n, vocab).
+        `lower` is P of the level below, float32 (vocab,) or (n, vocab).
         """
         result = self._rest[found][:, None] * lower
         kinds = self._kinds[found]
         where = _ranges(self._starts[found], kinds)
-        result[np.repeat(np.arange(len(found)), kinds), self._pieces[where]] += self._fractions[
-            where
-        ]
+        rows = np.repeat(np.arange(len(found)), kinds)
+        result[rows, self._pieces[where]] += self._fractions[where]
         return result
 
     def often(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:

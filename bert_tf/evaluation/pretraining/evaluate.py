@@ -248,7 +248,6 @@ def _ask(
     rules: MaskRules,
     rng: np.random.Generator,
 ) -> Questions:
-    """Masks the examples."""
     special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
     tokens, segments, lengths = assemble(corpus.tokens, pairs, length, **special)
     masked, positions, ids, weights = mask_pieces(
@@ -279,7 +278,12 @@ def _answer(
         row_of = np.empty(count, np.int64)
         row_of[batch] = np.arange(len(batch))
         logits = mlm[row_of[questions.rows[which]], questions.slots[which]]
-        loss[which], rank[which] = _answers(logits, questions.ids[which])
+        ids, logits = questions.ids[which], logits.astype(np.float32, copy=False)
+        own = logits[np.arange(len(ids)), ids].astype(np.float64)
+        highest = logits.max(axis=1, keepdims=True)
+        total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
+        loss[which] = np.log(total) + highest[:, 0] - own
+        rank[which] = ranks(logits, ids)
         random[batch] = nsp[:, 1] > nsp[:, 0]
         if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
             raise BertError(
@@ -288,15 +292,6 @@ def _answer(
             )
         advance(len(batch))
     return TokenScores(loss, rank), random
-
-
-def _answers(logits: np.ndarray, ids: np.ndarray) -> TokenScores:
-    """Cross entropy and rank; logits (n, vocab)."""
-    logits = logits.astype(np.float32, copy=False)
-    own = logits[np.arange(len(ids)), ids].astype(np.float64)
-    highest = logits.max(axis=1, keepdims=True)
-    total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
-    return TokenScores(np.log(total) + highest[:, 0] - own, ranks(logits, ids))
 
 
 def _count(
