@@ -127,7 +127,7 @@ class LabelledStream:
         self._batch = batch
 
     def epochs(self) -> float:
-        """How often the rows have been gone through so far."""
+        """Passes over the rows so far."""
         return self._epoch + self._batch / len(self._plan)
 
     def _settings(self) -> tuple[Any, ...]:

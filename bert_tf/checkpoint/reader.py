@@ -127,7 +127,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
 
         Raises:
             BertError: no such tensor, another shape, a type that cannot be cast, a value too
-                large for the type of `out`, or a wrong checksum; `out` then holds rubbish.
+                large for the type of `out`, or a wrong checksum; `out` is then unusable.
         """
         info = self._readable(name)
         if info.dtype.hasobject:

@@ -91,7 +91,7 @@ def write_table(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> None:
         if (block.entries or handle) and key <= last_key:
             raise BertError(f"the keys {last_key!r} and {key!r} are not in order")
         if handle:
-            # The index key need only lie between two blocks; LevelDB takes the shortest.
+            # The index key need only sort between two blocks; LevelDB takes the shortest.
             index.add(_separator(last_key, key), handle)
             handle = b""
         block.add(key, value)

@@ -52,7 +52,7 @@ class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
         self._folder = folder
         self._entries: dict[bytes, proto.BundleEntry] = {}
         self._offsets = [0] * num_shards
-        self._files: list[BinaryIO] = []  # the data files, then what is to lie next to them
+        self._files: list[BinaryIO] = []  # the data files, then the files next to them
         self._renames: list[tuple[str, str]] = []  # temporary name, final name
         with self._writing():
             for shard in range(num_shards):

@@ -76,7 +76,7 @@ def open_lines(
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Any]]:
-    """A file as it lies on the disk, and what is in it, unpacked if it starts as gzip does.
+    """A file as it is on the disk, and what is in it, unpacked if it starts as gzip does.
 
     Raises:
         BertError: the file cannot be read, or is broken.

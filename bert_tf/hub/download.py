@@ -90,7 +90,7 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
     target = _target(home, release)
     _restore(home, release)
     if store.has_checkpoint(target) and not force:
-        return target  # by whoever held the lock before
+        return target  # by the process that held the lock before
     _check_replaceable(target)
     part = _hidden(home, release, "zip.part")
     while True:

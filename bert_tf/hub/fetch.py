@@ -115,10 +115,7 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
 def _receive(
     body: http.client.HTTPResponse, remote: Remote, part: str, have: int, limit: int, bar: Progress
 ) -> int:
-    """Appends what comes to the part; returns its size at the end.
-
-    A `_BrokenError` if the connection was cut, a `BertError` if it is no .zip, or too long.
-    """
+    """Appends what comes to the part, and gives its size; raises as `_open`."""
     with contextlib.ExitStack() as opened:
         file = None
         while remote.size is None or have < remote.size:
@@ -152,10 +149,7 @@ def _receive(
 
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
-    """Sends a request; a `BertError` for an answer that will not change by itself.
-
-    A `_BrokenError` if there is no connection, or the server has an error that passes.
-    """
+    """Sends a request; a `BertError` if another try will not help, else a `_BrokenError`."""
     url = request.full_url
     try:
         return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS)

@@ -39,7 +39,7 @@ class CheckpointFiles(contextlib.AbstractContextManager["CheckpointFiles"]):
         vocab_path: of `vocab.txt`; likewise.
         step: the number that a training checkpoint has in its name, or None.
         display_name: name of the folder or archive, for example `multi_cased_L-12_H-768_A-12`:
-            Google's names tell the casing.
+            Google's names say the casing.
         remarks: choices that were made and that the user may want to know, a sentence each.
     """
 
@@ -238,7 +238,7 @@ def _shards(prefix: str) -> list[str]:
 
 
 def _check_parts(prefix: str) -> None:
-    """Finds the damage that the reader would only meet as a puzzle."""
+    """Reports damage that the reader could explain less well."""
     shards = _shards(prefix)
     if not os.path.isfile(prefix + ".index"):
         raise BertError(
@@ -267,7 +267,6 @@ _COMPANIONS = {
 def _companion(
     kind: str, prefix: str, given: str | os.PathLike[str] | None, needed: bool
 ) -> str | None:
-    """Path of the config or vocabulary."""
     name, patterns = _COMPANIONS[kind]
     folder = os.path.dirname(prefix) or "."
     if given is not None:

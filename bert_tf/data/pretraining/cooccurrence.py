@@ -24,7 +24,7 @@ class TokenArrays(Protocol):
         tokens: ids of all documents one after the other.
         sentences: (sentences + 1): offset of each sentence in `tokens`.
         documents: (documents + 1): offset of each document in `sentences`.
-        groups: (documents): the group, such as a language, of each; those of a group lie together.
+        groups: (documents): the group, such as a language, of each; a group's are neighbours.
         vocab_size: how many pieces the vocabulary has.
     """
 
@@ -196,19 +196,16 @@ def _blocks(
         high, last = min(low + block, total), min(low + block + reach, total)
         first = int(np.searchsorted(ends, low, "right"))
         after = int(np.searchsorted(begins, last, "left"))
-        cuts = [
-            (where[i], max(low - int(begins[i]), 0), min(last, int(ends[i])) - int(begins[i]))
-            for i in range(first, after)
-        ]
-        ids = np.concatenate(
-            [corpus.tokens[starts[i] + begin : starts[i] + end] for i, begin, end in cuts]
-        ).astype(np.int64)
+        begin = np.maximum(begins[first:after], low)
+        sizes = np.minimum(ends[first:after], last) - begin
+        begin += starts[where[first:after]] - begins[first:after]
+        cuts = zip(begin.tolist(), (begin + sizes).tolist())
+        ids = np.concatenate([corpus.tokens[a:b] for a, b in cuts]).astype(np.int64)
         if ids.min() < 0 or ids.max() >= corpus.vocab_size:
             raise BertError(
                 f"the corpus holds the id {ids.max() if ids.min() >= 0 else ids.min()}, but its "
                 f"vocabulary has {corpus.vocab_size:,} pieces. Tokenize the text with this one."
             )
-        sizes = [end - begin for _, begin, end in cuts]
         yield ids, np.repeat(np.arange(first, after), sizes), high - low
 
 

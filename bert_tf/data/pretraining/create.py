@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -176,10 +177,7 @@ def write_records(
             for bucket, count in enumerate(results):
                 masked += count
                 for number, target in enumerate(targets):
-                    part = folder / "parts" / f"{bucket}.{number}"
-                    with open(part, "rb") as source:
-                        shutil.copyfileobj(source, target, 1 << 20)
-                    part.unlink()
+                    append(folder / "parts" / f"{bucket}.{number}", target)
             end = time.perf_counter()
     return PretrainingDataReport(
         files=tuple(paths),
@@ -215,6 +213,13 @@ def checked_outputs(
         if os.path.realpath(path) in read:
             raise BertError(f"{path} is an input and an output; the text would be lost.")
     return paths
+
+
+def append(part: pathlib.Path, target: IO[bytes]) -> None:
+    """Moves the content of a file to the end of another."""
+    with open(part, "rb") as source:
+        shutil.copyfileobj(source, target, 1 << 20)
+    part.unlink()
 
 
 def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterator[T]:

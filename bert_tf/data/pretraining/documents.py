@@ -22,7 +22,7 @@ _NO_TEXT = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2") for level in range(1, 10)),
 )
-"""How files start that would be read as rubbish, since invalid bytes are dropped."""
+"""How files start that would give wrong text, since invalid bytes are dropped."""
 
 
 def read_documents(

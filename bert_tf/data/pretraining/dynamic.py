@@ -25,7 +25,7 @@ _ORDER, _PAIRS, _BATCH = range(3)
 class PretrainingStream:
     """Batches of masked pairs of segments, without end.
 
-    Each group is gone through in epochs. An epoch takes the documents in an order of its own, in
+    Each group is read in epochs. An epoch takes the documents in an order of its own, in
     windows of some million tokens; the pairs of a window are drawn when it is reached, and
     shuffled. A batch draws the group of each example, takes the group's next pairs and masks
     them. Every draw has its own generator, made of the seed and what it is for. So where the
@@ -175,7 +175,7 @@ class PretrainingStream:
         self._batch = batch
 
     def epochs(self) -> dict[str, float]:
-        """How often the documents of each group have been gone through so far."""
+        """Passes over the documents of each group so far."""
         return {self.corpus.group_names[g.number]: g.progress() for g in self._groups}
 
 

@@ -64,7 +64,7 @@ def decode_examples(
                 if key not in kinds:
                     continue
                 kind, found = kinds[key]
-                # Of two entries with a key the last one holds.
+                # Of two entries with a key the last one counts.
                 found[number:] = [_payload(feature, kind, key.decode())]
         for name, found in parts.items():
             if len(found) <= number:

@@ -30,7 +30,7 @@ FEATURES: dict[str, type] = {
 }
 """Names of the original's features, and the types in which batches have them."""
 
-_BLOCK = 64  # records that lie together and are read together
+_BLOCK = 64  # neighbouring records that are read together
 _WINDOW = 32  # blocks among whose records the order is random
 
 

@@ -33,7 +33,7 @@ class TokenCorpus:
     sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is stored.
         tokens: ids of all pieces, uint16 or int32, shape (pieces,).
         sentences: where each sentence starts in `tokens`, and the end; int64, (sentences + 1,).
         documents: where each document starts in `sentences`, and the end; int64, (documents + 1,).
@@ -166,7 +166,7 @@ def tokenize_corpus(
 
     Raises:
         BertError: a file cannot be read, there are no documents, the sources do not fit them, or
-            the folder cannot be written or holds something.
+            the folder cannot be written or is not empty.
     """
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")

@@ -127,7 +127,7 @@ def evaluate_predictions(
     batch_size: int = 32,
     progress: bool = False,
 ) -> PretrainingEvaluation:
-    """Evaluates whatever predicts; see `evaluate_pretraining`.
+    """Evaluates any predictor; see `evaluate_pretraining`.
 
     Args:
         predict: see `Predict`.
@@ -136,8 +136,8 @@ def evaluate_predictions(
         held_out: documents to evaluate on; bool, (documents,).
         max_seq_length: tokens of an example.
         masked_lm_prob: fraction of an example's tokens that is masked.
-        positions: masked tokens of each group, at least; a shorter held-out text is gone through
-            again, with other pairs and masks.
+        positions: masked tokens of each group, at least; a shorter held-out text is used again,
+            with other pairs and masks.
         seed: of everything drawn.
         training: documents that the baselines are counted on, and whose sizes give the groups'
             weights; all that are not held out if left out.
