@@ -195,13 +195,9 @@ def _decode_shape(data: bytes) -> tuple[int, ...]:
 
 
 def _decode_slice(data: bytes) -> TensorSlice:
-    starts, lengths = [], []
-    for _, value in _known(data, {1: BYTES}):
-        extent = dict(_known(value, {1: VARINT, 2: VARINT}))
-        starts.append(extent.get(1, 0))
-        # The length is a `oneof` in the proto: absent means the whole axis, which is not 0.
-        lengths.append(extent.get(2, -1))
-    return TensorSlice(tuple(starts), tuple(lengths))
+    axes = [dict(_known(value, {1: VARINT, 2: VARINT})) for _, value in _known(data, {1: BYTES})]
+    # The length is a `oneof` in the proto: absent means the whole axis, which is not 0.
+    return TensorSlice(tuple(x.get(1, 0) for x in axes), tuple(x.get(2, -1) for x in axes))
 
 
 def slice_key(name: bytes, part: TensorSlice) -> bytes:

@@ -96,11 +96,15 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
     while True:
         resumed = partial.kept(url, part)[1] > 0
         try:
-            remote = _fetched(release, url, part, shown)
+            remote = fetch(url, part, _limit(release), shown)
             sha256 = _verified(release, remote, part, home)
             with _scratch(_hidden(home, release, "unpacking")) as scratch:
                 _place(_unpacked(release, url, part, scratch), home, release)
             break
+        except KeyboardInterrupt:
+            shown.close()
+            LOGGER.info("stopped; the same command resumes there.")
+            raise
         except DamagedArchiveError as error:
             partial.discard(part)
             if not resumed:
@@ -112,15 +116,6 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
     write_json(store.record_path(home, release), record)  # to compare later downloads with
     partial.discard(part)
     return target
-
-
-def _fetched(release: Release, url: str, part: str, shown: Progress) -> Remote:
-    try:
-        return fetch(url, part, _limit(release), shown)
-    except KeyboardInterrupt:
-        shown.close()
-        LOGGER.info("stopped; the same command resumes there.")
-        raise
 
 
 def _limit(release: Release) -> int:

@@ -150,7 +150,7 @@ def _receive(
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
     """Sends a request; a `BertError` if another try will not help, else a `_BrokenError`."""
-    url = request.full_url
+    url, host = request.full_url, request.host
     try:
         return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS)
     except BertError:  # of a redirect
@@ -179,14 +179,14 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise BertError(
-                f"{_host(url)} could not prove who it is ({reason.verify_message}). If a proxy "
+                f"{host} could not prove who it is ({reason.verify_message}). If a proxy "
                 "stands between, put its certificate into a file and set SSL_CERT_FILE to it."
             ) from None
-        raise _BrokenError(f"cannot reach {_host(url)} ({_reason(reason)})") from None
+        raise _BrokenError(f"cannot reach {host} ({_reason(reason)})") from None
     except (ValueError, http.client.InvalidURL) as error:
         raise BertError(f"{url} is no address to download from: {error}.") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"no answer from {_host(url)} ({_reason(error)})") from None
+        raise _BrokenError(f"no answer from {host} ({_reason(error)})") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -243,7 +243,3 @@ def _reason(error: Any) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT_SECONDS:.0f} s"
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc
