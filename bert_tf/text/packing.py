@@ -58,14 +58,15 @@ def pack(
     if room < 0:
         raise BertError(f"max_length {max_length} is too small: [CLS] and [SEP] take {special}.")
     a, b = list(ids_a), list(ids_b or ())
-    # What fits into its half stays whole; an odd token is the first one's, as ties cut the second.
-    keep_a = min(len(a), max(room - room // 2, room - len(b)))
-    keep_b = min(len(b), room - keep_a)
-    tokens = [vocab.cls_id, *a[:keep_a], vocab.sep_id]
+    if len(a) + len(b) > room:
+        # What fits into its half stays whole; an odd token is the first's, as ties cut the second.
+        a = a[: max(room - room // 2, room - len(b))]
+        b = b[: room - len(a)]
+    tokens = [vocab.cls_id, *a, vocab.sep_id]
     segments = [0] * len(tokens)
-    if b:
-        tokens += [*b[:keep_b], vocab.sep_id]
-        segments += [1] * (keep_b + 1)
+    if special == 3:
+        tokens += [*b, vocab.sep_id]
+        segments += [1] * (len(b) + 1)
     return Packed(tokens, segments)
 
 
