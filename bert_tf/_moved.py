@@ -39,8 +39,8 @@ bert_tf.cli.classifying_output -> bert_tf.cli.classify_prediction_output
 bert_tf.cli.judge -> bert_tf.cli.evaluate
 bert_tf.data.*: cleaning column_names columns dataset glue inputs prediction_rows problems
     python_rows reading splits tables -> bert_tf.data.labelled.*
-bert_tf.data.*: create documents dynamic example_work examples masking output_files pairs records
-    shuffle tokens vocabulary word_counts -> bert_tf.data.pretraining.*
+bert_tf.data.*: create documents dynamic example_work examples masking pairs records shuffle tokens
+    vocabulary word_counts -> bert_tf.data.pretraining.*
 bert_tf.data.labelled: Label LabelledTexts Place TASKS Task classes_of encode_labels join
     order_labels show_place -> bert_tf.data.labelled.texts
 bert_tf.data.labelled_stream -> bert_tf.batching.stream
@@ -48,6 +48,8 @@ bert_tf.data.labelled_stream: choose_buckets -> bert_tf.batching.buckets
 bert_tf.data.lengths -> bert_tf.batching.tokenizing
 bert_tf.data.lengths: LengthHistogram -> bert_tf.batching.lengths
 bert_tf.data.lengths: TokenizedTexts -> bert_tf.batching.rows
+bert_tf.data.output_files -> bert_tf.data.pretraining.create
+bert_tf.data.pretraining.output_files -> bert_tf.data.pretraining.create
 bert_tf.data.splitting -> bert_tf.data.pretraining.held_out
 bert_tf.data.text_lines -> bert_tf.files.text_lines
 bert_tf.data: LabelledStream batches_once -> bert_tf.batching.stream

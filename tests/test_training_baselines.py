@@ -170,7 +170,7 @@ def test_neighbours_are_what_the_model_is_shown():
     found = contexts_of(tokens, rows, columns, {0, CLS, SEP, MASK})
     assert found.before.tolist() == [-1, A, -1, -1, -1, D]
     assert found.second_before.tolist() == [-1, -1, A, B, -1, C]
-    assert found.behind.tolist() == [-1, B, -1, D, -1, -1]
+    assert found.after.tolist() == [-1, B, -1, D, -1, -1]
 
 
 def test_ranks_put_the_lower_id_first_among_equals():

@@ -141,8 +141,8 @@ def test_progress_reaches_the_end():
         ({"vocab_size": 3}, {}, "id 3, but its vocabulary has 3"),
         ({"groups": np.zeros(3, np.int32)}, {}, "2 documents, but groups of 3"),
         ({"tokens": np.ones(4, np.uint16)}, {}, "holds 4 pieces where its sentences need 5"),
-        ({}, {"documents": np.ones(3, bool)}, r"bool of shape \[3\].*each of the 2 documents"),
-        ({}, {"documents": np.array([0, 1])}, "int64.*must be bool"),
+        ({}, {"documents": np.ones(3, bool)}, r"2 booleans.*not bool of shape \(3,\)"),
+        ({}, {"documents": np.array([0, 1])}, "2 booleans.*not int64"),
         ({}, {"documents": np.zeros(2, bool)}, "no pieces to count"),
     ],
 )

@@ -14,7 +14,7 @@ from bert_tf.options import ROWS
 from bert_tf.text.packing import Packed, pad_batch
 
 if TYPE_CHECKING:
-    from bert_tf.batching.rows import Rows
+    from bert_tf.batching.rows import Inputs, Rows
 
 Run = Callable[[dict[str, np.ndarray]], Any]
 """A compiled model, such as a `bert_tf.runtime.Predictor`: numpy arrays by name in; one array, or
@@ -47,9 +47,7 @@ class PackedRows:
         """Positions of each row, int64 (rows,)."""
         return np.array([len(row.token_ids) for row in self.packed])
 
-    def inputs(
-        self, rows: np.ndarray, length: int, height: int | None = None
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, rows: np.ndarray, length: int, height: int | None = None) -> Inputs:
         """`token_input` and `seg_input`; see `bert_tf.text.pad_batch`."""
         return pad_batch([self.packed[row] for row in rows], length, batch_size=height)
 

@@ -11,6 +11,9 @@ import numpy as np
 from bert_tf.batching.ragged import Ragged
 from bert_tf.text.packing import Window, best_windows
 
+Inputs = dict[str, np.ndarray]
+"""Of a model, by name; a row each along the first axis."""
+
 
 class Rows(Protocol):
     """What streams and the predict loop need to know of rows."""
@@ -30,9 +33,7 @@ class Rows(Protocol):
     def key(self) -> str:
         """Of what the rows come from; empty where nobody needs it."""
 
-    def inputs(
-        self, rows: np.ndarray, length: int, height: int | None = None
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, rows: np.ndarray, length: int, height: int | None = None) -> Inputs:
         """Inputs of a model by name, each (height, ...): some rows, then rows of padding.
 
         `rows` are their numbers, none longer than `length`; `height` is by default `len(rows)`.
@@ -100,9 +101,7 @@ class TokenizedTexts:
             segments[number, self.firsts[row] : self.starts[row + 1] - self.starts[row]] = 1
         return tokens, segments
 
-    def inputs(
-        self, rows: np.ndarray, length: int, height: int | None = None
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, rows: np.ndarray, length: int, height: int | None = None) -> Inputs:
         """`token_input` and `seg_input` by name; see `pad`."""
         return dict(zip(("token_input", "seg_input"), self.pad(rows, length, height)))
 
@@ -164,9 +163,7 @@ class Vectors:
         """1 for each row."""
         return np.ones(len(self), np.int64)
 
-    def inputs(
-        self, rows: np.ndarray, length: int = 1, height: int | None = None
-    ) -> dict[str, np.ndarray]:
+    def inputs(self, rows: np.ndarray, length: int = 1, height: int | None = None) -> Inputs:
         """`feature_input`, float32 (height, width), of some rows."""
         found = np.zeros((len(rows) if height is None else height, self.features.shape[1]), "f4")
         found[: len(rows)] = self.features[rows]

@@ -127,7 +127,7 @@ class LabelledStream:
         self._batch = batch
 
     def epochs(self) -> float:
-        """How often the rows have been gone through so far."""
+        """Passes over the rows so far."""
         return self._epoch + self._batch / len(self._plan)
 
     def _settings(self) -> tuple[Any, ...]:
@@ -136,7 +136,6 @@ class LabelledStream:
         return (self._rows.key, self.batch_size, int(self.seed), self.buckets, *kind)
 
     def _place(self, state: Mapping[str, Any]) -> tuple[int, int]:
-        """The epoch and the batch of a state."""
         return int(state["epoch"]), int(state["batch"])
 
     def _start_epoch(self, epoch: int) -> None:
@@ -145,7 +144,6 @@ class LabelledStream:
         self._epoch, self._batch = epoch, 0
 
     def _planned(self, order: np.ndarray, rng: np.random.Generator) -> Plan:
-        """The batches of an epoch."""
         size, rest = self.batch_size, order[:0]
         plan: Plan = []
         for number, length in enumerate(self.buckets):

@@ -22,7 +22,7 @@ _MAX_DIMS = 64  # numpy's limit
 class TensorPart:
     """A piece of a variable that was stored in pieces ("partitioned").
 
-    It begins at the index `starts` and lies where `info` says, whose `shape` is the piece's.
+    It starts at the index `starts` and is stored where `info` says, whose `shape` is the piece's.
     """
 
     starts: tuple[int, ...]
@@ -106,7 +106,7 @@ def tensor_infos(
 ) -> dict[str, TensorInfo]:
     """Decodes the entries of `read_index`, by name, sorted, without the keys of single pieces.
 
-    Each must agree with itself and lie within its file; `sizes` are the files' bytes. The prefix is
+    Each must agree with itself and end within its file; `sizes` are the files' bytes. The prefix is
     for messages.
 
     Raises:
@@ -158,37 +158,31 @@ class _Bundle:
         """A variable in pieces, after checking that these make it up exactly."""
         if len(entry.slices) > _MAX_SLICES:
             raise BertError(f"it is stored in {len(entry.slices)} pieces, more than can be read.")
-        parts = tuple(self._piece(name, key, entry, where) for where in entry.slices)
+        parts = []
+        for where in entry.slices:
+            if len(where.starts) != len(entry.shape):
+                raise BertError("one of its pieces has another rank than the whole.")
+            stored = self.entries.get(proto.slice_key(key, where))
+            if stored is None:
+                raise BertError(f"its piece at {where.starts} is missing.")
+            piece = proto.decode_entry(stored)
+            # A length of -1: the whole axis.
+            axes = zip(where.starts, where.lengths, entry.shape)
+            lengths = tuple(size - start if length < 0 else length for start, length, size in axes)
+            axes = zip(where.starts, lengths, entry.shape)
+            inside = all(0 <= start <= start + length <= size for start, length, size in axes)
+            if not inside or piece.shape != lengths or piece.dtype != entry.dtype or piece.slices:
+                raise BertError(f"its piece at {where.starts} does not fit into it.")
+            parts.append(TensorPart(where.starts, self.info(name, piece)))
         dtype = parts[0].info.dtype
         if not dtypes.is_number(dtype):
             raise BertError("it is stored in pieces that hold no numbers.")
         total = sum(math.prod(part.info.shape) for part in parts)
-        overlap = any(itertools.starmap(_overlap, itertools.combinations(parts, 2)))
+        overlap = any(
+            all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in zip(one.where, other.where))
+            for one, other in itertools.combinations(parts, 2)
+        )
         if overlap or total != math.prod(entry.shape):
             raise BertError("its pieces do not make up the whole.")
         nbytes = sum(part.info.nbytes for part in parts)
-        return TensorInfo(name, dtype, entry.shape, 0, 0, nbytes, 0, parts)
-
-    def _piece(
-        self, name: str, key: bytes, whole: proto.BundleEntry, where: proto.TensorSlice
-    ) -> TensorPart:
-        if len(where.starts) != len(whole.shape):
-            raise BertError("one of its pieces has another rank than the whole.")
-        stored = self.entries.get(proto.slice_key(key, where))
-        if stored is None:
-            raise BertError(f"its piece at {where.starts} is missing.")
-        entry = proto.decode_entry(stored)
-        # A length of -1: the whole axis.
-        axes = zip(where.starts, where.lengths, whole.shape)
-        lengths = tuple(size - start if length < 0 else length for start, length, size in axes)
-        axes = zip(where.starts, lengths, whole.shape)
-        inside = all(0 <= start <= start + length <= size for start, length, size in axes)
-        if not inside or entry.shape != lengths or entry.dtype != whole.dtype or entry.slices:
-            raise BertError(f"its piece at {where.starts} does not fit into it.")
-        return TensorPart(where.starts, self.info(name, entry))
-
-
-def _overlap(one: TensorPart, other: TensorPart) -> bool:
-    """Whether two pieces of the same variable share an element."""
-    pairs = zip(one.where, other.where)
-    return all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in pairs)
+        return TensorInfo(name, dtype, entry.shape, 0, 0, nbytes, 0, tuple(parts))

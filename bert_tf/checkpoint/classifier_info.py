@@ -1,4 +1,4 @@
-"""`ClassifierInfo`: what a head's weights do not tell, in `classifier.json` or `task.json`."""
+"""`ClassifierInfo`: what a head's weights do not say, in `classifier.json` or `task.json`."""
 
 from __future__ import annotations
 

@@ -7,16 +7,11 @@ two threads can check two tensors at once.
 
 from __future__ import annotations
 
-import crc32c as _crc32c
+from crc32c import crc32c
 
 _MASK_DELTA = 0xA282EAD8
 """Added by `crc32c::Mask` in LevelDB and TensorFlow, so that a checksum of data that holds
 checksums stays a good one."""
-
-
-def extend(value: int, data: bytes | memoryview) -> int:
-    """The checksum of some bytes followed by `data`, where `value` is that of the former."""
-    return _crc32c.crc32c(data, value)
 
 
 def mask(value: int) -> int:
@@ -26,4 +21,4 @@ def mask(value: int) -> int:
 
 def masked(data: bytes | memoryview) -> int:
     """The checksum of `data` in the stored form."""
-    return mask(extend(0, data))
+    return mask(crc32c(data))

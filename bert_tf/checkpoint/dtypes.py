@@ -9,9 +9,6 @@ from bert_tf.errors import BertError
 
 UNSOUND = "weights are NaN, infinite or too large; take an earlier checkpoint, or copy it again"
 
-STRING = 7
-"""TensorFlow's `DT_STRING`, the one type whose bytes are no array."""
-
 _NUMBERS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 17, 18, 19, 22, 23)
 _CODES = ("f4", "f8", "i4", "u1", "i2", "i1", "c8", "i8", "?", "u2", "c16", "f2", "u4", "u8")
 _BY_NUMBER = {number: np.dtype(f"<{code}") for number, code in zip(_NUMBERS, _CODES)}
@@ -28,7 +25,7 @@ _ALL_FLOATS = (*FLOATS.values(), _BY_NUMBER[2])
 
 def from_number(number: int) -> np.dtype:
     """The numpy type of TensorFlow's `number`: object for strings, void for an unknown type."""
-    return _BY_NUMBER.get(number, np.dtype(object if number == STRING else "V"))
+    return _BY_NUMBER.get(number, np.dtype(object if number == 7 else "V"))  # DT_STRING
 
 
 def to_number(dtype: np.dtype, name: str) -> int:

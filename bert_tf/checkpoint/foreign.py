@@ -49,7 +49,22 @@ def describe(path: str) -> str | None:
     A clause to put after the path ("is a Git-LFS pointer ..."), or None. The content decides; the
     name only where the content says nothing.
     """
-    return _describe_folder(path) if os.path.isdir(path) else _advice(path)
+    if not os.path.isdir(path):
+        return _advice(path)
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return None
+    # The variables of a SavedModel are a checkpoint by format, but its names are not BERT's.
+    parent, own_name = os.path.split(os.path.abspath(path))
+    variables = own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb"))
+    if variables or not {"saved_model.pb", "saved_model.pbtxt"}.isdisjoint(names):
+        return _ADVICE["savedmodel"]
+    for name in names:
+        # A .ckpt may be V1.
+        if name.endswith(_WEIGHTS) and (advice := _advice(os.path.join(path, name))):
+            return f"holds {name}, which {advice}"
+    return None
 
 
 def _advice(path: str) -> str | None:
@@ -85,21 +100,4 @@ def _zip_kind(path: str) -> str | None:
         return "keras"
     if any(name.endswith("/data.pkl") for name in names):
         return "pytorch"
-    return None
-
-
-def _describe_folder(path: str) -> str | None:
-    try:
-        names = sorted(os.listdir(path))
-    except OSError:
-        return None
-    # The variables of a SavedModel are a checkpoint by format, but its names are not BERT's.
-    parent, own_name = os.path.split(os.path.abspath(path))
-    variables = own_name == "variables" and os.path.isfile(os.path.join(parent, "saved_model.pb"))
-    if variables or not {"saved_model.pb", "saved_model.pbtxt"}.isdisjoint(names):
-        return _ADVICE["savedmodel"]
-    for name in names:
-        # A .ckpt may be V1.
-        if name.endswith(_WEIGHTS) and (advice := _advice(os.path.join(path, name))):
-            return f"holds {name}, which {advice}"
     return None

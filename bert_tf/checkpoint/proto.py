@@ -20,18 +20,6 @@ MAX_RANK = 254
 """The most dimensions TensorFlow gives a tensor (`TensorShapeRep::MaxDimensions`)."""
 
 
-class BundleHeader(NamedTuple):
-    """The entry under the empty key: of the checkpoint as a whole.
-
-    The number of `.data-*` files, whether the numbers in them are big-endian, and the version of
-    the format that a reader must know.
-    """
-
-    num_shards: int
-    big_endian: bool
-    min_consumer: int
-
-
 class TensorSlice(NamedTuple):
     """One part of a variable that was stored in parts, by `starts` and `lengths` on each axis.
 
@@ -94,51 +82,55 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-_HEADER_FIELDS = {1: VARINT, 2: VARINT, 3: BYTES}
-_ENTRY_FIELDS = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
-_SHAPE_FIELDS = {2: BYTES, 3: VARINT}
-_SLICE_FIELDS = {1: BYTES}
-_TWO_INTEGERS = {1: VARINT, 2: VARINT}
+def fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(number, wire type, value as bytes) of each field; a varint's value is its own bytes.
+
+    Raises:
+        BertError: the bytes are no protobuf message, or one with groups.
+    """
+    at, size = 0, len(data)
+    while at < size:
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
+        wire, start = tag & 7, at
+        if wire == BYTES:
+            length, start = read_varint(data, at)
+            at = start + length
+        elif wire == VARINT:
+            _, at = read_varint(data, at)
+        elif wire in (FIXED32, FIXED64):
+            at += 4 if wire == FIXED32 else 8
+        else:
+            raise BertError(f"a field has the unknown wire type {wire}")
+        if at > size:
+            raise BertError("a field is cut off")
+        yield tag >> 3, wire, data[start:at]
 
 
 def _known(data: bytes, expected: dict[int, int]) -> Iterator[tuple[int, Any]]:
     """The fields of a message named in `expected` as (number, int or bytes); others are skipped."""
-    at = 0
-    while at < len(data):
-        tag, at = read_varint(data, at)
-        number, wire = tag >> 3, tag & 7
-        value: int | bytes
-        if wire == VARINT:
-            value, at = read_varint(data, at)
-        elif wire in (BYTES, FIXED32, FIXED64):
-            if wire == BYTES:
-                size, at = read_varint(data, at)
-            else:
-                size = 4 if wire == FIXED32 else 8
-            if size > len(data) - at:
-                raise BertError("a field is cut off")
-            value = data[at : at + size]
-            if wire != BYTES:
-                value = int.from_bytes(value, "little")
-            at += size
-        else:
-            raise BertError(f"a field has the unknown wire type {wire}")
+    for number, wire, value in fields(data):
         if number in expected:
             if wire != expected[number]:
                 raise BertError(f"field {number} has wire type {wire}, not {expected[number]}")
-            yield number, value
+            if wire == VARINT:
+                yield number, _signed(read_varint(value, 0)[0])
+            else:
+                yield number, value if wire == BYTES else int.from_bytes(value, "little")
 
 
-def _integers(data: bytes, expected: dict[int, int] = _TWO_INTEGERS) -> dict[int, int]:
-    """A message of integers only: number -> value; the last one wins, as in protobuf."""
-    return {n: _signed(value) for n, value in _known(data, expected)}
+def decode_header(data: bytes) -> tuple[int, bool, int]:
+    """Decodes a `BundleHeaderProto`, the entry under the empty key.
 
+    Returns:
+        The number of `.data-*` files, whether the numbers in them are big-endian, and the version
+        of the format that a reader must know.
 
-def decode_header(data: bytes) -> BundleHeader:
-    """Decodes a `BundleHeaderProto`; a `BertError` if the bytes are no such message."""
-    fields = dict(_known(data, _HEADER_FIELDS))
-    version = _integers(fields.get(3, b""))
-    return BundleHeader(_signed(fields.get(1, 0)), fields.get(2, 0) != 0, version.get(2, 0))
+    Raises:
+        BertError: the bytes are no such message.
+    """
+    found = dict(_known(data, {1: VARINT, 2: VARINT, 3: BYTES}))
+    version = dict(_known(found.get(3, b""), {1: VARINT, 2: VARINT}))
+    return found.get(1, 0), found.get(2, 0) != 0, version.get(2, 0)
 
 
 def encode_header(num_shards: int) -> bytes:
@@ -155,13 +147,14 @@ def decode_entry(data: bytes) -> BundleEntry:
     plain = dict.fromkeys((1, 3, 4, 5, 6), 0)
     shape: tuple[int, ...] = ()
     slices: list[TensorSlice] = []
-    for number, value in _known(data, _ENTRY_FIELDS):
+    kinds = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES}
+    for number, value in _known(data, kinds):
         if number == 2:
             shape = _decode_shape(value)
         elif number == 7:
             slices.append(_decode_slice(value))
         else:
-            plain[number] = _signed(value)
+            plain[number] = value
     dtype, shard, offset, size, crc = plain.values()
     if min(shard, offset, size) < 0:
         raise BertError("a shard number, an offset or a size is negative")
@@ -191,24 +184,20 @@ def _message(number: int, body: bytes) -> bytes:
 
 def _decode_shape(data: bytes) -> tuple[int, ...]:
     shape: list[int] = []
-    for number, value in _known(data, _SHAPE_FIELDS):
+    for number, value in _known(data, {2: BYTES, 3: VARINT}):
         if number == 3 and value:
             raise BertError("the shape is of unknown rank")
         if number == 2:
-            shape.append(_integers(value, {1: VARINT}).get(1, 0))
+            shape.append(dict(_known(value, {1: VARINT})).get(1, 0))
     if len(shape) > MAX_RANK or any(size < 0 for size in shape):
         raise BertError("the shape is none a stored tensor can have")
     return tuple(shape)
 
 
 def _decode_slice(data: bytes) -> TensorSlice:
-    starts, lengths = [], []
-    for _, value in _known(data, _SLICE_FIELDS):
-        extent = _integers(value)
-        starts.append(extent.get(1, 0))
-        # The length is a `oneof` in the proto: absent means the whole axis, which is not 0.
-        lengths.append(extent.get(2, -1))
-    return TensorSlice(tuple(starts), tuple(lengths))
+    axes = [dict(_known(value, {1: VARINT, 2: VARINT})) for _, value in _known(data, {1: BYTES})]
+    # The length is a `oneof` in the proto: absent means the whole axis, which is not 0.
+    return TensorSlice(tuple(x.get(1, 0) for x in axes), tuple(x.get(2, -1) for x in axes))
 
 
 def slice_key(name: bytes, part: TensorSlice) -> bytes:

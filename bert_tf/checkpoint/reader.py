@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import math
@@ -37,7 +38,7 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray
     return buffer[start : start + size].view(dtype).reshape(shape)
 
 
-class CheckpointReader:
+class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
     """A checkpoint in the original format, open for reading.
 
     Every method may be called from several threads at once; copying and checking run without the
@@ -73,9 +74,6 @@ class CheckpointReader:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> CheckpointReader:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -132,7 +130,7 @@ class CheckpointReader:
 
         Raises:
             BertError: no such tensor, another shape, a type that cannot be cast, a value too
-                large for the type of `out`, or a wrong checksum; `out` then holds rubbish.
+                large for the type of `out`, or a wrong checksum; `out` is then unusable.
         """
         info = self._readable(name)
         if info.dtype.hasobject:
@@ -202,7 +200,7 @@ class CheckpointReader:
             raw = block.view(np.uint8)
             self._pread(info, start * info.dtype.itemsize, raw)
             if self.verify:
-                checksum = crc.extend(checksum, raw.data)
+                checksum = crc.crc32c(raw.data, checksum)
             if scratch is not None and failure is None:
                 try:
                     dtypes.cast_into(target, block, info.name)
@@ -268,7 +266,7 @@ class CheckpointReader:
             raise BertError(f"the lengths in the tensor {info.name!r}: {error}.") from None
         widths = (4 if length < 1 << 32 else 8 for length in lengths)
         counted = b"".join(n.to_bytes(width, "little") for n, width in zip(lengths, widths))
-        checksum = crc.extend(crc.extend(0, counted), data[at:])
+        checksum = crc.crc32c(data[at:], crc.crc32c(counted))
         if self.verify:
             self._check(info, crc.mask(checksum))
         at += 4

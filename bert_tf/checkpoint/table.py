@@ -91,7 +91,7 @@ def write_table(file: BinaryIO, entries: Iterable[tuple[bytes, bytes]]) -> None:
         if (block.entries or handle) and key <= last_key:
             raise BertError(f"the keys {last_key!r} and {key!r} are not in order")
         if handle:
-            # The index key need only lie between two blocks; LevelDB takes the shortest.
+            # The index key need only sort between two blocks; LevelDB takes the shortest.
             index.add(_separator(last_key, key), handle)
             handle = b""
         block.add(key, value)
@@ -150,12 +150,8 @@ def _block(data: bytes, offset: int, size: int) -> bytes:
         raise BertError(f"the checksum of the block at byte {offset} does not match")
     if kind == PLAIN:
         return body
-    if kind == SNAPPY:
-        return _unsnappy(body)
-    raise BertError(f"a block is compressed in the unknown way {kind}")
-
-
-def _unsnappy(body: bytes) -> bytes:
+    if kind != SNAPPY:
+        raise BertError(f"a block is compressed in the unknown way {kind}")
     import cramjam  # most checkpoints are not compressed: not loaded for them
 
     size, _ = read_varint(body, 0)

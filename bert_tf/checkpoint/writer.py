@@ -13,13 +13,13 @@ import numpy as np
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
 from bert_tf.errors import DISK_FULL, BertError
-from bert_tf.files.whole import temporary_name
+from bert_tf.files.whole import sync_folder, temporary_name
 from bert_tf.options import SHARDS
 
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
 
 
-class CheckpointWriter:
+class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
     """Takes tensors one after another; the files appear under their names on success only.
 
     Everything goes to hidden files in the target folder first. `commit` brings it to the disk,
@@ -52,14 +52,11 @@ class CheckpointWriter:
         self._folder = folder
         self._entries: dict[bytes, proto.BundleEntry] = {}
         self._offsets = [0] * num_shards
-        self._files: list[BinaryIO] = []  # the data files, then what is to lie next to them
+        self._files: list[BinaryIO] = []  # the data files, then the files next to them
         self._renames: list[tuple[str, str]] = []  # temporary name, final name
         with self._writing():
             for shard in range(num_shards):
                 self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
-
-    def __enter__(self) -> CheckpointWriter:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         (self.abort if kind else self.commit)()
@@ -89,7 +86,7 @@ class CheckpointWriter:
         with self._writing():
             for start in range(0, flat.size, _BLOCK_ELEMENTS):
                 block = _stored(flat[start : start + _BLOCK_ELEMENTS], stored, name)
-                checksum = crc.extend(checksum, block.data)
+                checksum = crc.crc32c(block.data, checksum)
                 self._files[shard].write(block.data)
         self._entries[key] = proto.BundleEntry(
             number, values.shape, shard, self._offsets[shard], size, crc.mask(checksum)
@@ -132,7 +129,7 @@ class CheckpointWriter:
             old = glob.glob(f"{glob.escape(self.prefix)}.data-{digits}-of-{digits}")
             for path in {*old} - final:
                 os.remove(path)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         self._files = []
 
     def abort(self) -> None:
@@ -198,13 +195,3 @@ def _stored(block: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     else:
         dtypes.cast_into(out, block, name)
     return out.view(np.uint8)
-
-
-def _sync_folder(folder: str) -> None:
-    """Brings the new names to the disk, where a folder can be opened for that (not on Windows)."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -38,7 +38,7 @@ def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: whoever opened this file gets no lock on it, and opens another.
+        # While it is still held: a process that opened this file gets no lock and opens another.
         with contextlib.suppress(OSError):  # Windows removes no open file; filelock does later
             os.unlink(path)
         held.release()

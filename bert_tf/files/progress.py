@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Any, Self
+from typing import Any
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar that appears with the first total, if stderr is a terminal; can be closed repeatedly.
 
     Args:
@@ -26,9 +27,6 @@ class Progress:
         self._label = label
         self._unit = unit
         self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading
 
 _HEAD = 4096  # bytes from which the encoding is inferred
 
@@ -57,11 +58,8 @@ def open_lines(
             known = "utf-8, utf-16, cp1252 or gb18030"
             raise BertError(f"there is no encoding {encoding!r}; try {known}") from None
     try:
-        with contextlib.ExitStack() as stack:
-            raw: Any = stack.enter_context(open(path, "rb"))
-            if _peek(raw).startswith(b"\x1f\x8b"):
-                raw = stack.enter_context(gzip.GzipFile(fileobj=raw))
-            head = _peek(raw)
+        with opened(path) as (_, unpacked):
+            head = peek(unpacked)
             for start, advice in _NO_TABLE:
                 if head.startswith(start):
                     raise BertError(f"{name} is {advice}")
@@ -70,14 +68,26 @@ def open_lines(
             encoding = {"utf-8": "utf-8-sig"}.get(encoding, encoding)
             wide = encoding.startswith(("utf-16", "utf-32"))
             errors = "strict" if wide else "surrogateescape"
-            yield io.TextIOWrapper(io.BufferedReader(raw, 1 << 20), encoding, errors, newline="\n")
+            yield io.TextIOWrapper(unpacked, encoding, errors, newline="\n")
     except UnicodeDecodeError as error:
         wrong = f"{name} is no {error.encoding}: {error.reason}"
         raise BertError(f"{wrong}; pass its `encoding`") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
-    except OSError as error:
-        raise BertError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Any]]:
+    """A file as it is on the disk, and what is in it, unpacked if it starts as gzip does.
+
+    Raises:
+        BertError: the file cannot be read, or is broken.
+    """
+    with reading(path), open(path, "rb", 1 << 20) as raw:
+        packed = peek(raw).startswith(b"\x1f\x8b")
+        try:
+            yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            name = os.fspath(path)
+            raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
 
 
 def undecodable(line: str) -> bool:
@@ -106,7 +116,8 @@ def encoding_advice(line: str) -> str:
     return f"the byte 0x{byte:02X} is not UTF-8; {good}, else name its encoding"
 
 
-def _peek(file: IO[bytes]) -> bytes:
+def peek(file: IO[bytes]) -> bytes:
+    """The first bytes of a file that is read next from its start."""
     head = file.read(_HEAD)
     file.seek(0)
     return head

@@ -2,7 +2,7 @@
 
 Temporary names are `.NAME.xxxxxxxx.tmp` with eight random hexadecimal digits: hidden, on the same
 disk, and of one writer only. After an error nothing of it is left. A killed process leaves its
-temporary file; whoever is alone in the folder removes it (`remove_unfinished`).
+temporary file; a process that is alone in the folder removes it (`remove_unfinished`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def replacing(path: Path, suffix: str = "") -> Iterator[str]:
 
     Args:
         path: of the file, in a folder that exists.
-        suffix: end of the temporary name, for a writer that goes by it.
+        suffix: end of the temporary name, for a writer that needs it.
 
     Raises:
         BertError: a file cannot be written; an old one at `path` stays.
@@ -118,6 +118,19 @@ def to_json(values: Any, **options: Any) -> str:
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
     write_whole(path, to_json(values, indent=2) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in a folder are on the disk, where the system can be asked for that.
+
+    It cannot on Windows and some network drives.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:

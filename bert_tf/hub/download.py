@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 
 from bert_tf.checkpoint import crc
@@ -17,7 +16,7 @@ from bert_tf.errors import DISK_FULL, BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
-from bert_tf.files.whole import write_json
+from bert_tf.files.whole import sync_folder, write_json
 from bert_tf.hub import archive, catalog, partial, store
 from bert_tf.hub.archive import DamagedArchiveError
 from bert_tf.hub.catalog import Release
@@ -91,17 +90,21 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
     target = _target(home, release)
     _restore(home, release)
     if store.has_checkpoint(target) and not force:
-        return target  # by whoever held the lock before
+        return target  # by the process that held the lock before
     _check_replaceable(target)
     part = _hidden(home, release, "zip.part")
     while True:
         resumed = partial.kept(url, part)[1] > 0
         try:
-            remote = _fetched(release, url, part, shown)
+            remote = fetch(url, part, _limit(release), shown)
             sha256 = _verified(release, remote, part, home)
             with _scratch(_hidden(home, release, "unpacking")) as scratch:
                 _place(_unpacked(release, url, part, scratch), home, release)
             break
+        except KeyboardInterrupt:
+            shown.close()
+            LOGGER.info("stopped; the same command resumes there.")
+            raise
         except DamagedArchiveError as error:
             partial.discard(part)
             if not resumed:
@@ -115,30 +118,17 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
     return target
 
 
-def _fetched(release: Release, url: str, part: str, shown: Progress) -> Remote:
-    try:
-        return fetch(url, part, _limit(release), shown)
-    except KeyboardInterrupt:
-        shown.close()
-        LOGGER.info("stopped; the same command resumes there.")
-        raise
-
-
 def _limit(release: Release) -> int:
     return 2 * release.nbytes + _ROOM
 
 
 def _verified(release: Release, remote: Remote, part: str, home: str) -> str:
-    """Checks the archive by what its server and an earlier download say; returns its SHA-256.
-
-    Raises:
-        DamagedArchiveError: it differs.
-    """
+    """The archive's SHA-256; a `DamagedArchiveError` if server or earlier download say another."""
     sha256, crc32c = hashlib.sha256(), 0
     with open(part, "rb") as file:
         while block := file.read(1 << 20):
             sha256.update(block)
-            crc32c = crc.extend(crc32c, block)
+            crc32c = crc.crc32c(block, crc32c)
     if remote.crc32c not in (None, crc32c):
         raise DamagedArchiveError(
             f"what came from {remote.url} is damaged: its checksum (CRC32C) is {crc32c:08x}, and "
@@ -175,14 +165,14 @@ def _place(folder: str, home: str, release: Release) -> None:
     """Gives the folder its name, in place of what has it."""
     target, old = _target(home, release), _hidden(home, release, "replaced")
     for path in (folder, home):
-        _sync(path)
+        sync_folder(path)
     if os.path.lexists(target):
         os.rename(target, old)
     try:
         os.rename(folder, target)
     finally:
         _restore(home, release)
-    _sync(home)
+    sync_folder(home)
 
 
 def _restore(home: str, release: Release) -> None:
@@ -203,15 +193,13 @@ def _check_replaceable(target: str) -> None:
     if not os.path.lexists(target) or os.path.islink(target):
         return
     names = os.listdir(target) if os.path.isdir(target) else [os.path.basename(target)]
-    strange = [name for name in names if not name.startswith((*_OURS, "."))]
+    ours = (CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME, ".")
+    strange = [name for name in names if not name.startswith(ours)]
     if strange:
         raise BertError(
             f"{target} holds what no download put there ({', '.join(sorted(strange)[:3])}). Move "
             "it away first, or pass another `folder`."
         )
-
-
-_OURS = (CHECKPOINT_NAME, CONFIG_NAME, VOCAB_NAME)
 
 
 @contextlib.contextmanager
@@ -223,17 +211,6 @@ def _scratch(path: str) -> Iterator[str]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(folder: str) -> None:
-    """Returns when the names in a folder are on the disk; Windows does that by itself."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _target(home: str, release: Release) -> str:

@@ -115,10 +115,7 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
 def _receive(
     body: http.client.HTTPResponse, remote: Remote, part: str, have: int, limit: int, bar: Progress
 ) -> int:
-    """Appends what comes to the part; returns its size at the end.
-
-    A `_BrokenError` if the connection was cut, a `BertError` if it is no .zip, or too long.
-    """
+    """Appends what comes to the part, and gives its size; raises as `_open`."""
     with contextlib.ExitStack() as opened:
         file = None
         while remote.size is None or have < remote.size:
@@ -152,11 +149,8 @@ def _receive(
 
 
 def _open(request: urllib.request.Request, part: str) -> http.client.HTTPResponse:
-    """Sends a request; a `BertError` for an answer that will not change by itself.
-
-    A `_BrokenError` if there is no connection, or the server has an error that passes.
-    """
-    url = request.full_url
+    """Sends a request; a `BertError` if another try will not help, else a `_BrokenError`."""
+    url, host = request.full_url, request.host
     try:
         return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS)
     except BertError:  # of a redirect
@@ -185,14 +179,14 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise BertError(
-                f"{_host(url)} could not prove who it is ({reason.verify_message}). If a proxy "
+                f"{host} could not prove who it is ({reason.verify_message}). If a proxy "
                 "stands between, put its certificate into a file and set SSL_CERT_FILE to it."
             ) from None
-        raise _BrokenError(f"cannot reach {_host(url)} ({_reason(reason)})") from None
+        raise _BrokenError(f"cannot reach {host} ({_reason(reason)})") from None
     except (ValueError, http.client.InvalidURL) as error:
         raise BertError(f"{url} is no address to download from: {error}.") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"no answer from {_host(url)} ({_reason(error)})") from None
+        raise _BrokenError(f"no answer from {host} ({_reason(error)})") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -249,7 +243,3 @@ def _reason(error: Any) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer for {TIMEOUT_SECONDS:.0f} s"
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import glob
@@ -28,7 +29,7 @@ _STEP = re.compile(r"-(\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointFiles(Warned):
+class CheckpointFiles(Warned, contextlib.AbstractContextManager["CheckpointFiles"]):
     """Where the parts of one checkpoint are.
 
     Use it in a `with` block, or call `close`: what was unpacked from a .zip is removed then.
@@ -39,7 +40,7 @@ class CheckpointFiles(Warned):
         vocab_path: of `vocab.txt`; likewise.
         step: the number that a training checkpoint has in its name, or None.
         display_name: name of the folder or archive, for example `multi_cased_L-12_H-768_A-12`:
-            Google's names tell the casing.
+            Google's names say the casing.
         warnings: choices that were made and that the user may want to know, a sentence each.
     """
 
@@ -52,9 +53,6 @@ class CheckpointFiles(Warned):
     _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
-
-    def __enter__(self) -> CheckpointFiles:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -96,46 +94,34 @@ def locate(
         )
     if not os.path.exists(path) and not os.path.exists(path + ".index"):
         path = store.by_name(path) or path
-    given = (config_path, vocab_path, need_config, need_vocab)
     if not _is_zip(path):
-        return _located(path, *given)
+        warnings: list[str] = []
+        try:
+            prefix = _prefix_of(path, warnings)
+            _check_parts(prefix)
+            config = _companion("config", prefix, config_path, need_config)
+            vocab = _companion("vocab", prefix, vocab_path, need_vocab)
+        except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
+            raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
+        name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
+        return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(warnings))
     from bert_tf.hub import archive
 
     unpacked = archive.unpack(path)
+    inside, needed = unpacked.name, {"need_config": need_config, "need_vocab": need_vocab}
     try:
-        files = _located(unpacked.name, *given)
+        files = locate(inside, config_path, vocab_path, **needed)
     except BaseException as error:
-        inside = unpacked.name
         unpacked.cleanup()
         if isinstance(error, BertError):
             # The user knows the archive, not the temporary folder.
             raise BertError(str(error).replace(inside, path)) from None
         raise
-    warnings = tuple(one.replace(unpacked.name, path) for one in files.warnings)
     name = files.display_name
-    if os.path.samefile(os.path.dirname(files.prefix), unpacked.name):
+    if os.path.samefile(os.path.dirname(files.prefix), inside):
         name = re.sub(r"\.zip$", "", os.path.basename(path), flags=re.IGNORECASE)
-    return dataclasses.replace(files, display_name=name, warnings=warnings, _unpacked=unpacked)
-
-
-def _located(
-    path: str,
-    config_path: str | os.PathLike[str] | None,
-    vocab_path: str | os.PathLike[str] | None,
-    need_config: bool,
-    need_vocab: bool,
-) -> CheckpointFiles:
-    """`locate` for a path that is no archive."""
-    warnings: list[str] = []
-    try:
-        prefix = _prefix_of(path, warnings)
-        _check_parts(prefix)
-        config = _companion("config", prefix, config_path, need_config)
-        vocab = _companion("vocab", prefix, vocab_path, need_vocab)
-    except OSError as error:  # a folder that may not be looked into, a broken link, a bad disk
-        raise BertError(f"cannot read {error.filename or path}: {error.strerror}.") from error
-    name = os.path.basename(os.path.dirname(os.path.abspath(prefix)))
-    return CheckpointFiles(prefix, config, vocab, _step(prefix), name, tuple(warnings))
+    renamed = tuple(warning.replace(inside, path) for warning in files.warnings)
+    return dataclasses.replace(files, display_name=name, warnings=renamed, _unpacked=unpacked)
 
 
 def _step(prefix: str) -> int | None:
@@ -253,11 +239,7 @@ def _shards(prefix: str) -> list[str]:
 
 
 def _check_parts(prefix: str) -> None:
-    """Finds the damage that the reader would only meet as a puzzle.
-
-    Raises:
-        BertError: index or data are missing, empty, or something else under their name.
-    """
+    """Reports damage that the reader could explain less well."""
     shards = _shards(prefix)
     if not os.path.isfile(prefix + ".index"):
         raise BertError(
@@ -286,7 +268,6 @@ _COMPANIONS = {
 def _companion(
     kind: str, prefix: str, given: str | os.PathLike[str] | None, needed: bool
 ) -> str | None:
-    """Path of the config or vocabulary."""
     name, patterns = _COMPANIONS[kind]
     folder = os.path.dirname(prefix) or "."
     if given is not None:

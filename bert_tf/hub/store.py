@@ -1,6 +1,6 @@
 """Where downloaded checkpoints are, and which ones.
 
-A store is a folder with a folder for each checkpoint, named as the release: Google's names tell
+A store is a folder with a folder for each checkpoint, named as the release: Google's names say
 the casing. Next to it may be `<folder>.download.json`, the checksum of what was downloaded. One
 small checkpoint comes with the package: in `checkpoints` of a source checkout, and in the package
 where that is installed.
@@ -91,11 +91,7 @@ def _package() -> str:
 
 
 def _cache() -> str:
-    """The user's cache folder for us.
-
-    By the XDG base directory specification, which ignores relative paths, and by what is usual on
-    Windows and macOS.
-    """
+    """The user's cache folder for us; the XDG specification ignores relative paths."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
     elif sys.platform == "darwin":

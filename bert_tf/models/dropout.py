@@ -2,7 +2,7 @@
 
 On TensorFlow's CPU Keras's dropout writes a tensor of random numbers, reads it, writes a mask and
 reads that again in the backward pass. Here each element's bits are a hash of its index and of a
-key: elementwise, so that it is compiled into whatever loop uses it (`models.fused`), and computed
+key: elementwise, so that it is compiled into the loop that uses it (`models.fused`), and computed
 again, not read, in the backward pass.
 
 The key is the state of Keras's `SeedGenerator`, which counts up at every call: a training that is

@@ -88,7 +88,6 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         layers: BertLayers | None = None,
         **kwargs: Any,
     ) -> None:
-        # === Layers ===
         if attention_dropout is None:
             attention_dropout = dropout
         if layers is None:
@@ -96,7 +95,6 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
             config = BertConfig(**{field: given[name] for name, field in _FIELDS.items()})
             layers = BertLayers(config, Heads(pooler=pooler), dtype)
         config = layers.config
-        # === Functional model ===
         names = ("token_ids", "segment_ids", "padding_mask")
         inputs = {name: ids_input(name) for name in names}
         bias = AttentionBias(dtype=layers.dtype, name="attention_bias")(inputs["padding_mask"])
@@ -109,7 +107,6 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         super(keras_hub.models.BertBackbone, self).__init__(
             inputs=inputs, outputs=outputs, dtype=dtype, **kwargs
         )
-        # === Config ===
         for name in (
             *("token_embedding", "position_embedding", "segment_embedding", "embeddings_add"),
             *("embeddings_layer_norm", "embeddings_dropout", "transformer_layers"),

@@ -3,7 +3,7 @@
 TensorFlow runs a gelu as eight kernels and its gradient as twelve, each of which walks through
 the whole tensor in memory, many of them slowly in bfloat16. XLA makes one loop of them, but its
 matrix products in bfloat16 are half as fast as oneDNN's, which TensorFlow uses outside of XLA. So
-a training step on TensorFlow keeps its products outside and has what lies between them compiled,
+a training step on TensorFlow keeps its products outside and has what is between them compiled,
 one function at a time. JAX compiles the whole step by itself.
 """
 
@@ -20,7 +20,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors, compiled by XLA where that pays: forward one program, backward one.
 
     The backward program computes what it needs of the forward one again, from the arguments, which
-    lie in memory anyway. Only the first derivative is defined.
+    are in memory anyway. Only the first derivative is defined.
 
     Args:
         function: takes tensors and returns one tensor (or, if nothing is to be differentiated,

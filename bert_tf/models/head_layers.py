@@ -32,7 +32,7 @@ class AskedPositions(Layer):
         asked = ops.cast(ops.not_equal(inputs, 0), "int32")
         length = ops.shape(inputs)[1]
         # The k-th asked position is where the running count first reaches k: as many positions
-        # lie before it as have a count below k. This holds for a length below max_predictions too.
+        # come before it as have a count below k. This holds for a length below max_predictions too.
         count = ops.cumsum(asked, axis=1)
         wanted = ops.arange(1, self.max_predictions + 1, dtype="int32")
         below = ops.less(ops.expand_dims(count, 1), ops.reshape(wanted, (1, -1, 1)))
@@ -178,7 +178,7 @@ class PieceScores(keras.layers.Layer):
 class MeanPooling(keras.layers.Layer):
     """The mean of the hidden states of all real tokens, [CLS] and [SEP] counted, in float32.
 
-    (Counted, as sentence encoders on BERT do it: they tell the end of a text, and a text without
+    (Counted, as sentence encoders on BERT do it: they mark the end of a text, and a text without
     a single token has a mean too.)
 
     `layer(hidden, marks)` maps (batch, length, hidden) and (batch, length) int32, not 0 where a

@@ -145,7 +145,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs, reverse: bool = False):
         if not reverse:
             return super().call(inputs)
-        # einsum reads the table as it lies; Keras's own reverse call transposes it first, which
+        # einsum reads the table as it is; Keras's own reverse call transposes it first, which
         # copies 367 MB for 119,547 x 768 where the backend does not fold it. Flat, since
         # TensorFlow makes a small product for every text otherwise.
         count, width = ops.shape(inputs)[1], inputs.shape[-1]

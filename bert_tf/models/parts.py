@@ -161,8 +161,8 @@ class BertLayers:
     def trunk(self, attention_mask: bool = False) -> Trunk:
         """Inputs and encoder as symbolic tensors; made once, so that all models share them.
 
-        They must: `model.get_layer(name).output` is the tensor of a layer's first use, which has to
-        lie in the very model it is asked of. With `attention_mask` a mask is a further input.
+        They must: `model.get_layer(name).output` is the tensor of a layer's first use, which must
+        be in the model that is asked. With `attention_mask` a mask is a further input.
         """
         if attention_mask not in self._trunks:
             if attention_mask:

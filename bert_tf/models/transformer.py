@@ -50,7 +50,7 @@ def _training_probabilities(scale: float, rate: float):
 
 @register
 class SelfAttention(AttentionLayer):
-    """Multi-head self-attention; kernels lie [in, out] as in the original's checkpoints.
+    """Multi-head self-attention; kernels are [in, out] as in the original's checkpoints.
 
     Args:
         num_heads: attention heads; the input's width must be a multiple of it.

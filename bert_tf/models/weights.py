@@ -131,5 +131,6 @@ def assign(variable: Any, value: np.ndarray) -> None:
 
     The variable takes its memory over, so do not write to it afterwards.
     """
-    dtype = buffers.numpy_dtype(keras.backend.standardize_dtype(variable.dtype))
+    # bfloat16 is a name that ml_dtypes, which `buffers` imports, makes known to numpy.
+    dtype = keras.backend.standardize_dtype(variable.dtype)
     variable.assign(buffers.adopt(value.astype(dtype, copy=False)))

@@ -13,10 +13,9 @@ from bert_tf.text.vocab import Vocabulary
 # The order matters: "uncased" contains "cased", and a name like bert-base-multilingual-cased says
 # more than "multilingual". Google's multilingual_L-12 and chinese_L-12 are lower-cased models
 # although their names do not say so (README and tokenization.py of google-research/bert).
-_NAMES = (
-    (re.compile(r"(?<![a-z])uncased(?![a-z])", re.IGNORECASE), True),
-    (re.compile(r"(?<![a-z])cased(?![a-z])", re.IGNORECASE), False),
-    (re.compile(r"(?<![a-z])(?:multilingual|chinese)(?![a-z])", re.IGNORECASE), True),
+_NAMES = tuple(
+    (re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE), lower_case)
+    for words, lower_case in (("uncased", True), ("cased", False), ("multilingual|chinese", True))
 )
 
 _CASED_FRACTION = 0.005
@@ -47,7 +46,9 @@ def infer_casing(
     Raises:
         BertError: the argument contradicts both the name and the vocabulary.
     """
-    named = _by_name(name)
+    # The last part of a path that mentions casing decides.
+    parts = reversed(re.split(r"[/\\]+", name or ""))
+    named = next((low for part in parts for pattern, low in _NAMES if pattern.search(part)), None)
     if named is not None and named == lower_case:
         return named, None
     fraction, letters = _cased_fraction(vocab)

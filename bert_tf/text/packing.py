@@ -58,25 +58,16 @@ def pack(
     if room < 0:
         raise BertError(f"max_length {max_length} is too small: [CLS] and [SEP] take {special}.")
     a, b = list(ids_a), list(ids_b or ())
-    keep_a, keep_b = _keep(len(a), len(b), room)
-    tokens = [vocab.cls_id, *a[:keep_a], vocab.sep_id]
+    if len(a) + len(b) > room:
+        # What fits into its half stays whole; an odd token is the first's, as ties cut the second.
+        a = a[: max(room - room // 2, room - len(b))]
+        b = b[: room - len(a)]
+    tokens = [vocab.cls_id, *a, vocab.sep_id]
     segments = [0] * len(tokens)
-    if b:
-        tokens += [*b[:keep_b], vocab.sep_id]
-        segments += [1] * (keep_b + 1)
+    if special == 3:
+        tokens += [*b, vocab.sep_id]
+        segments += [1] * (len(b) + 1)
     return Packed(tokens, segments)
-
-
-def _keep(len_a: int, len_b: int, room: int) -> tuple[int, int]:
-    """How many tokens stay of each text when they are cut one by one."""
-    if len_a + len_b <= room:
-        return len_a, len_b
-    half = room // 2
-    if len_b <= half:
-        return room - len_b, len_b
-    if len_a <= room - half:  # an odd one goes to the first, as ties are cut from the second
-        return len_a, room - len_a
-    return room - half, half
 
 
 def pad_batch(

@@ -196,7 +196,7 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
 
 
 def _is_json(text: str) -> bool:
-    # "{" and "[" also begin vocabularies, the second one most of them: only all of it decides.
+    # "{" and "[" also begin vocabularies, the second one most of them: so the whole file decides.
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bert_tf.data.pretraining.tokens import checked_documents
 from bert_tf.errors import BertError
 
 WINDOW = (1.0, 0.7, 0.4)
@@ -23,7 +24,7 @@ class TokenArrays(Protocol):
         tokens: ids of all documents one after the other.
         sentences: (sentences + 1): offset of each sentence in `tokens`.
         documents: (documents + 1): offset of each document in `sentences`.
-        groups: (documents): the group, such as a language, of each; those of a group lie together.
+        groups: (documents): the group, such as a language, of each; a group's are neighbours.
         vocab_size: how many pieces the vocabulary has.
     """
 
@@ -176,13 +177,7 @@ def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray
         )
     if chosen is None:
         return starts, np.ones(count, bool)
-    chosen = np.asarray(chosen)
-    if chosen.dtype != bool or chosen.shape != (count,):
-        raise BertError(
-            f"documents is an array {chosen.dtype} of shape {list(chosen.shape)}; it must be bool "
-            f"and say of each of the {count:,} documents whether to use it."
-        )
-    return starts, chosen
+    return starts, checked_documents("documents", chosen, count)
 
 
 def _blocks(
@@ -201,19 +196,16 @@ def _blocks(
         high, last = min(low + block, total), min(low + block + reach, total)
         first = int(np.searchsorted(ends, low, "right"))
         after = int(np.searchsorted(begins, last, "left"))
-        cuts = [
-            (where[i], max(low - int(begins[i]), 0), min(last, int(ends[i])) - int(begins[i]))
-            for i in range(first, after)
-        ]
-        ids = np.concatenate(
-            [corpus.tokens[starts[i] + begin : starts[i] + end] for i, begin, end in cuts]
-        ).astype(np.int64)
+        begin = np.maximum(begins[first:after], low)
+        sizes = np.minimum(ends[first:after], last) - begin
+        begin += starts[where[first:after]] - begins[first:after]
+        cuts = zip(begin.tolist(), (begin + sizes).tolist())
+        ids = np.concatenate([corpus.tokens[a:b] for a, b in cuts]).astype(np.int64)
         if ids.min() < 0 or ids.max() >= corpus.vocab_size:
             raise BertError(
                 f"the corpus holds the id {ids.max() if ids.min() >= 0 else ids.min()}, but its "
                 f"vocabulary has {corpus.vocab_size:,} pieces. Tokenize the text with this one."
             )
-        sizes = [end - begin for _, begin, end in cuts]
         yield ids, np.repeat(np.arange(first, after), sizes), high - low
 
 
@@ -224,10 +216,9 @@ def _upper(left: np.ndarray, right: np.ndarray, size: int) -> Any:
     code = np.minimum(left, right) * size + np.maximum(left, right)
     if size <= 2**16:
         code = code.astype(np.uint32)  # half the memory to sort
-    code.sort()
-    edge = np.flatnonzero(np.concatenate([[True], code[1:] != code[:-1]])) if len(code) else code
-    count = np.diff(np.append(edge, len(code))).astype(np.float64)
-    row, column = np.divmod(code[edge], np.array(size, code.dtype))
+    code, count = np.unique(code, return_counts=True)
+    row, column = np.divmod(code, np.array(size, code.dtype))
     start = np.searchsorted(row, np.arange(size + 1))
     # Sorted codes are a CSR matrix in order already.
-    return scipy.sparse.csr_array((count, column.astype(np.int32), start), shape=(size, size))
+    data = (count.astype(np.float64), column.astype(np.int32), start)
+    return scipy.sparse.csr_array(data, shape=(size, size))

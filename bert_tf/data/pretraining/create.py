@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import pathlib
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -21,7 +23,6 @@ from bert_tf.data.pretraining.example_work import (
     workers,
 )
 from bert_tf.data.pretraining.masking import MaskRules
-from bert_tf.data.pretraining.output_files import append, checked_outputs
 from bert_tf.data.pretraining.pairs import PairRules
 from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.data.pretraining.tokens import TokenCorpus, tokenize_corpus
@@ -29,7 +30,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.log import Warned, reports
 from bert_tf.files.progress import Progress
-from bert_tf.files.whole import scratch_folder, whole_file
+from bert_tf.files.whole import check_output, scratch_folder, whole_file
 from bert_tf.options import COUNT, SEED, THREADS
 from bert_tf.text import BertTokenizer, Vocabulary
 
@@ -143,7 +144,7 @@ def write_records(
     Args and errors are as there; `vocab` is the vocabulary that the corpus was made with.
     """
     pair_rules, mask_rules = pair_rules or PairRules(), mask_rules or MaskRules()
-    paths = checked_outputs(outputs, [])
+    paths = checked_outputs(outputs)
     COUNT.check("dupe_factor", dupe_factor)
     SEED.check("seed", seed)
     num_workers = available_cores() if num_workers is None else num_workers
@@ -190,6 +191,35 @@ def write_records(
         seconds={"drawing pairs": middle - start, "masking and writing": end - middle},
         warnings=tuple(corpus.info["remarks"]),
     )
+
+
+def checked_outputs(
+    outputs: Sequence[str | os.PathLike[str]], inputs: Sequence[str | os.PathLike[str]] = ()
+) -> list[str]:
+    """The absolute paths of files to write, none of which may be one of `inputs`.
+
+    Raises:
+        BertError: there is none, one is named twice, is a folder, is an input, or its folder is
+            missing.
+    """
+    paths = [os.path.abspath(os.path.expanduser(path)) for path in outputs]
+    if not paths:
+        raise BertError("no output file given.")
+    if len(set(map(os.path.realpath, paths))) < len(paths):
+        raise BertError(f"an output file is named twice: {', '.join(map(str, outputs))}.")
+    read = {os.path.realpath(path) for path in inputs}
+    for path in paths:
+        check_output(path, overwrite=True)
+        if os.path.realpath(path) in read:
+            raise BertError(f"{path} is an input and an output; the text would be lost.")
+    return paths
+
+
+def append(part: pathlib.Path, target: IO[bytes]) -> None:
+    """Moves the content of a file to the end of another."""
+    with open(part, "rb") as source:
+        shutil.copyfileobj(source, target, 1 << 20)
+    part.unlink()
 
 
 def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterator[T]:

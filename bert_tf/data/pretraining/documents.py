@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
 import itertools
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.text_lines import opened, peek
 
 _MOST_SINGLE = 0.9
 """Fraction of documents of one sentence from which blank lines are taken for a mistake."""
@@ -25,7 +22,7 @@ _NO_TEXT = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2") for level in range(1, 10)),
 )
-"""How files start that would be read as rubbish, since invalid bytes are dropped."""
+"""How files start that would give wrong text, since invalid bytes are dropped."""
 
 
 def read_documents(
@@ -119,18 +116,11 @@ def documents_warning(name: str, documents: int, single: int) -> str | None:
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[bytes]]]:
-    """The file, and its lines, unpacked if it is compressed; raises as `read_documents` does."""
-    name = os.fspath(path)
-    try:
-        with reading(path), open(path, "rb") as raw:
-            head = raw.read(16)
-            raw.seek(0)
-            for start, kind in _NO_TEXT:
-                if head.startswith(start):
-                    raise BertError(f"{name} is {kind}; give plain text in UTF-8, or that in gzip")
-            if head.startswith(b"\x1f\x8b"):
-                yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)
-            else:
-                yield raw, raw
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
+    """`opened` for what may be plain text; raises as `read_documents` does."""
+    with opened(path) as (raw, lines):
+        head = peek(raw)
+        for start, kind in _NO_TEXT:
+            if head.startswith(start):
+                advice = "give plain text in UTF-8, or that in gzip"
+                raise BertError(f"{os.fspath(path)} is {kind}; {advice}")
+        yield raw, lines

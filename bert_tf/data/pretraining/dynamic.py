@@ -10,7 +10,7 @@ import numpy as np
 
 from bert_tf.data.pretraining.masking import MaskRules, mask_pieces
 from bert_tf.data.pretraining.pairs import PairRules, Pairs, assemble, draw_pairs
-from bert_tf.data.pretraining.tokens import TokenCorpus
+from bert_tf.data.pretraining.tokens import TokenCorpus, checked_documents
 from bert_tf.errors import BertError
 from bert_tf.options import FRACTION, ROWS, SEED
 from bert_tf.text import Vocabulary
@@ -25,7 +25,7 @@ _ORDER, _PAIRS, _BATCH = range(3)
 class PretrainingStream:
     """Batches of masked pairs of segments, without end.
 
-    Each group is gone through in epochs. An epoch takes the documents in an order of its own, in
+    Each group is read in epochs. An epoch takes the documents in an order of its own, in
     windows of some million tokens; the pairs of a window are drawn when it is reached, and
     shuffled. A batch draws the group of each example, takes the group's next pairs and masks
     them. Every draw has its own generator, made of the seed and what it is for. So where the
@@ -68,12 +68,7 @@ class PretrainingStream:
         vocab: Vocabulary,
     ) -> None:
         corpus.check_vocabulary(vocab)
-        documents = np.asarray(documents)
-        if documents.dtype != bool or documents.shape != (len(corpus),):
-            raise BertError(
-                f"documents must be {len(corpus)} booleans, one for each document, not "
-                f"{documents.dtype} of shape {documents.shape}"
-            )
+        documents = checked_documents("documents", documents, len(corpus))
         ROWS.check("batch_size", batch_size)
         SEED.check("seed", seed)
         FRACTION.check("smoothing", smoothing)
@@ -180,7 +175,7 @@ class PretrainingStream:
         self._batch = batch
 
     def epochs(self) -> dict[str, float]:
-        """How often the documents of each group have been gone through so far."""
+        """Passes over the documents of each group so far."""
         return {self.corpus.group_names[g.number]: g.progress() for g in self._groups}
 
 

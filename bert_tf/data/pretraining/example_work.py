@@ -77,14 +77,14 @@ def items_of(corpus: TokenCorpus, dupe_factor: int) -> Iterator[Item]:
         yield Item(number, *bounds[number % len(bounds)])
 
 
-_job: Job | None = None
-_corpus: TokenCorpus | None = None
+_job: Job
+_corpus: TokenCorpus
 
 
-def _begin(job: Job | None) -> None:
-    """Makes a process ready for `draw` and `finish`; None lets the corpus's files go."""
+def _begin(job: Job) -> None:
+    """Makes a process ready for `draw` and `finish`."""
     global _job, _corpus
-    _job, _corpus = job, None if job is None else TokenCorpus.open(job.corpus)
+    _job, _corpus = job, TokenCorpus.open(job.corpus)
 
 
 def draw(item: Item) -> tuple[np.ndarray, int, int]:
@@ -93,8 +93,6 @@ def draw(item: Item) -> tuple[np.ndarray, int, int]:
     Returns:
         Examples in each bucket, how many have a random second segment, and their tokens.
     """
-    assert _job is not None
-    assert _corpus is not None
     rng = np.random.default_rng([_job.seed, _PAIRS, item.number])
     if item.last - item.first <= _CANDIDATES:
         candidates = np.arange(item.first, item.last)
@@ -120,7 +118,6 @@ def draw(item: Item) -> tuple[np.ndarray, int, int]:
 
 def finish(task: tuple[int, int]) -> int:
     """Masks and encodes a bucket, given with its first example's number; counts tokens masked."""
-    assert _job is not None
     bucket, first = task
     rng = np.random.default_rng([_job.seed, _MASKS, bucket])
     rows, masked = _job.shuffle.take(bucket), 0
@@ -153,7 +150,6 @@ def finish(task: tuple[int, int]) -> int:
 
 
 def _specials() -> dict[str, int]:
-    assert _job is not None
     return {"cls_id": _job.vocab.cls_id, "sep_id": _job.vocab.sep_id}
 
 
@@ -177,7 +173,7 @@ def workers(
         try:
             yield map
         finally:
-            _begin(None)
+            globals().pop("_corpus")  # lets its files go
         return
     # Not forked: the tokenizer's threads are still there, and a fork amid threads can hang.
     context = multiprocessing.get_context("spawn")

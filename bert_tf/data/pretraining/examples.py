@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bert_tf.checkpoint.proto import BYTES, FIXED32, FIXED64, VARINT, read_varint, write_varint
+from bert_tf.checkpoint.proto import BYTES, FIXED32, VARINT, fields, write_varint
 from bert_tf.errors import BertError
 
 _FLOATS, _INTEGERS = 2, 3
@@ -54,19 +54,18 @@ def decode_examples(
             the Examples do not all have equally many values of it.
     """
     parts: dict[str, list[bytes]] = {name: [] for name in wanted}
-    fields = {
+    kinds = {
         name.encode(): (_FLOATS if np.dtype(kind).kind == "f" else _INTEGERS, parts[name])
         for name, kind in wanted.items()
     }
     for number, example in enumerate(examples):
         for entry in _submessages(example, 1):
             for key, feature in _entries(entry):
-                if key not in fields:
+                if key not in kinds:
                     continue
-                kind, found = fields[key]
-                found[number:] = [
-                    _payload(feature, kind, key.decode())
-                ]  # of two entries with a key the last one holds
+                kind, found = kinds[key]
+                # Of two entries with a key the last one counts.
+                found[number:] = [_payload(feature, kind, key.decode())]
         for name, found in parts.items():
             if len(found) <= number:
                 raise BertError(f"an example has no feature {name!r}")
@@ -140,41 +139,21 @@ def _head(name: str, is_float: bool, size: int) -> bytes:
     return b"\x0a" + write_varint(len(head) + size) + head
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(number, wire type, value as bytes) of each field; a varint's value is its own bytes."""
-    at, size = 0, len(data)
-    while at < size:
-        tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
-        wire, start = tag & 7, at
-        if wire == BYTES:
-            length, start = read_varint(data, at)
-            at = start + length
-        elif wire == VARINT:
-            _, at = read_varint(data, at)
-        elif wire in (FIXED32, FIXED64):
-            at += 4 if wire == FIXED32 else 8
-        else:
-            raise BertError(f"a field has the unknown wire type {wire}")
-        if at > size:
-            raise BertError("a field is cut off")
-        yield tag >> 3, wire, data[start:at]
-
-
 def _submessages(data: bytes, wanted: int) -> Iterator[bytes]:
-    return (v for number, wire, v in _fields(data) if number == wanted and wire == BYTES)
+    return (v for number, wire, v in fields(data) if number == wanted and wire == BYTES)
 
 
 def _entries(features: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(key, Feature) of each entry of the map."""
     for entry in _submessages(features, 1):
-        found = {number: value for number, wire, value in _fields(entry) if wire == BYTES}
+        found = {number: value for number, wire, value in fields(entry) if wire == BYTES}
         yield found.get(1, b""), found.get(2, b"")
 
 
 def _payload(feature: bytes, kind: int, name: str) -> bytes:
     """The values of a Feature, packed; also where they were written one field each."""
     payload = b""
-    for number, wire, value in _fields(feature):
+    for number, wire, value in fields(feature):
         if wire != BYTES or number > _INTEGERS:
             continue
         if number != kind:
@@ -183,7 +162,7 @@ def _payload(feature: bytes, kind: int, name: str) -> bytes:
                 f"the feature {name!r} is not {is_kind} list but {other if number != 1 else 'text'}"
             )
         unpacked = FIXED32 if kind == _FLOATS else VARINT
-        payload = b"".join(v for n, w, v in _fields(value) if n == 1 and w in (BYTES, unpacked))
+        payload = b"".join(v for n, w, v in fields(value) if n == 1 and w in (BYTES, unpacked))
     return payload
 
 

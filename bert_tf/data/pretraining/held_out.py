@@ -52,7 +52,6 @@ def split_by_source(corpus: TokenCorpus, pieces_per_group: int, seed: int) -> np
 
 
 def _take(pieces: np.ndarray, wanted: int, order: np.ndarray) -> list[int]:
-    """Numbers of the sources to hold out."""
     taken: list[int] = []
     total = 0
     for source in order.tolist():

@@ -66,7 +66,10 @@ def mask_pieces(
     ids[at, slots] = hidden = token_input[at, columns]
     weights[at, slots] = 1
     masked = token_input.astype(np.int32)
-    masked[at, columns] = _replace(hidden, vocab_size, mask_id, rng)
+    draw = rng.random(len(hidden))  # for each token by itself, also within a word
+    random = rng.integers(vocab_size, size=len(hidden))
+    other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
+    masked[at, columns] = np.where(draw < MASK_SHARE, mask_id, other)
     return masked, positions, ids, weights
 
 
@@ -120,13 +123,3 @@ def _choose_singles(
     chosen = np.zeros(candidate.shape, bool)
     np.put_along_axis(chosen, ranked, np.arange(most) < numbers[:, None], axis=1)
     return chosen & candidate
-
-
-def _replace(
-    hidden: np.ndarray, vocab_size: int, mask_id: int, rng: np.random.Generator
-) -> np.ndarray:
-    """What replaces each token: one draw a token, also within a word."""
-    draw = rng.random(len(hidden))
-    random = rng.integers(vocab_size, size=len(hidden))
-    other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
-    return np.where(draw < MASK_SHARE, mask_id, other)

@@ -133,20 +133,16 @@ def truncated_lengths(
 def _draw_chunks(
     corpus: TokenCorpus, documents: np.ndarray, targets: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Cuts documents into chunks, and these in two.
+    """Cuts documents into chunks, and these in two; each chunk's start depends on the one before.
 
-    Each chunk's start depends on the draws of the one before, so this is a loop; random numbers
-    are drawn ahead, two for each sentence.
-
-    Returns:
-        A row for each chunk: first sentence, the one after segment A, the one after the chunk,
-        index of the document, 1 if segment B is random.
+    A row for each chunk: first sentence, the one after segment A, the one after the chunk, index
+    of the document, 1 if segment B is random.
     """
     starts = corpus.documents[documents]
     counts = corpus.documents[documents + 1] - starts
     stops = np.cumsum(counts)
     total = int(counts.sum())
-    cuts = rng.random(total).tolist()
+    cuts = rng.random(total).tolist()  # drawn ahead, as the loop must be quick
     coins = (rng.random(total) < 0.5).tolist()
     offsets = corpus.sentences
     found: list[int] = []

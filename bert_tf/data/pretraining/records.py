@@ -30,7 +30,7 @@ FEATURES: dict[str, type] = {
 }
 """Names of the original's features, and the types in which batches have them."""
 
-_BLOCK = 64  # records that lie together and are read together
+_BLOCK = 64  # neighbouring records that are read together
 _WINDOW = 32  # blocks among whose records the order is random
 
 
@@ -48,9 +48,9 @@ def find_records(patterns: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 
 class _Block(NamedTuple):
-    """A stretch of records of one file: its number, first byte, end, and number of records."""
+    """A stretch of records of one file: its first byte, end, and number of records."""
 
-    file: int
+    path: str
     start: int
     end: int
     records: int
@@ -98,7 +98,7 @@ class RecordStream:
             raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
         self.files = [os.fspath(path) for path in files]
         self.batch_size, self.seed, self._vocab_size = batch_size, seed, vocab_size
-        self._blocks = [block for at, path in enumerate(self.files) for block in _index(at, path)]
+        self._blocks = [block for path in self.files for block in _index(path)]
         self.num_examples = sum(block.records for block in self._blocks)
         """Examples in all files, which is an epoch."""
         if not self.num_examples:
@@ -110,7 +110,7 @@ class RecordStream:
         self._window = (-1, -1)  # epoch and number of the one at hand
         self._records: list[bytes] = []  # of that window
         self._sizes: tuple[int | None, int | None] = (None, None)
-        first = self._decode(_read(self.files, self._blocks[0])[:1])
+        first = self._decode(_read(self._blocks[0])[:1])
         self.max_seq_length = first["token_input"].shape[1]
         self.max_predictions_per_seq = first["position_input"].shape[1]
         self._sizes = self.max_seq_length, self.max_predictions_per_seq
@@ -171,7 +171,7 @@ class RecordStream:
         Yields:
             Batches as `next_batch`; the last one can be shorter.
         """
-        records = (one for block in self._blocks for one in _read(self.files, block))
+        records = (one for block in self._blocks for one in _read(block))
         batches = iter(lambda: list(islice(records, self.batch_size)), [])
         return map(self._decode, islice(batches, max_batches))
 
@@ -188,7 +188,7 @@ class RecordStream:
         if (epoch, number) != self._window:
             self._records = []  # before the next ones come
             chosen = self._order[number * _WINDOW : (number + 1) * _WINDOW]
-            found = [record for one in chosen for record in _read(self.files, self._blocks[one])]
+            found = [record for one in chosen for record in _read(self._blocks[one])]
             rng = np.random.default_rng([self.seed, epoch, number])
             self._records = [found[index] for index in rng.permutation(len(found))]
             self._window = (epoch, number)
@@ -237,7 +237,7 @@ class RecordStream:
         return f"{self.files[0]}{more}"
 
 
-def _index(number: int, path: str) -> list[_Block]:
+def _index(path: str) -> list[_Block]:
     """The blocks of a file, found from length to length; a BertError if they do not fill it."""
     blocks = []
     with reading(path), open(path, "rb") as file:
@@ -255,7 +255,7 @@ def _index(number: int, path: str) -> list[_Block]:
                 at += 16 + (unpack(data, at)[0] if at + 8 <= size else size)
                 count += 1
                 if count == _BLOCK or at >= size:
-                    blocks.append(_Block(number, start, at, count))
+                    blocks.append(_Block(path, start, at, count))
                     start, count = at, 0
     if at != size:
         raise BertError(f"{path} is cut off or damaged: its last record goes past its end.")
@@ -270,13 +270,13 @@ def _check_length(head: bytes, path: str, at: int) -> None:
     raise BertError(f"{path} {what}: the checksum of a record's length is wrong.{hint}")
 
 
-def _read(files: Sequence[str], block: _Block) -> list[bytes]:
+def _read(block: _Block) -> list[bytes]:
     """The records of a block, their checksums checked."""
-    path = files[block.file]
+    path, size = block.path, block.end - block.start
     with reading(path), open(path, "rb") as file:
         file.seek(block.start)
-        data = file.read(block.end - block.start)
-    if len(data) < block.end - block.start:
+        data = file.read(size)
+    if len(data) < size:
         raise BertError(f"{path} is shorter than it was; leave the data alone while it is read.")
     records, at = [], 0
     while at < len(data):

@@ -33,7 +33,7 @@ class TokenCorpus:
     sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is stored.
         tokens: ids of all pieces, uint16 or int32, shape (pieces,).
         sentences: where each sentence starts in `tokens`, and the end; int64, (sentences + 1,).
         documents: where each document starts in `sentences`, and the end; int64, (documents + 1,).
@@ -128,6 +128,17 @@ class TokenCorpus:
             )
 
 
+def checked_documents(name: str, chosen: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` documents are chosen, as an array; a `BertError` if it is none of bool."""
+    chosen = np.asarray(chosen)
+    if chosen.dtype != bool or chosen.shape != (count,):
+        raise BertError(
+            f"{name} must be {count} booleans, one for each document, not {chosen.dtype} of shape "
+            f"{chosen.shape}."
+        )
+    return chosen
+
+
 def vocabulary_sha256(vocab: Vocabulary) -> str:
     """The hash by which a corpus knows its vocabulary."""
     return hashlib.sha256(vocab.raw).hexdigest()
@@ -155,7 +166,7 @@ def tokenize_corpus(
 
     Raises:
         BertError: a file cannot be read, there are no documents, the sources do not fit them, or
-            the folder cannot be written or holds something.
+            the folder cannot be written or is not empty.
     """
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
@@ -190,11 +201,11 @@ class _Writer:
     def __init__(self, folder: pathlib.Path, tokenizer: BertTokenizer) -> None:
         self._folder, self._tokenizer = folder, tokenizer
         self._kind = _piece_type(len(tokenizer.vocab))
-        self._tokens = open(folder / "tokens.bin", "wb")  # noqa: SIM115  (closed by `close`)
-        self._arrays = {name: _NpyFile(folder / f"{name}.npy", t) for name, t in _ARRAYS.items()}
+        paths = {name: folder / f"{name}.bin" for name in ("tokens", *_ARRAYS)}
+        self._files = {name: path.open("wb") for name, path in paths.items()}
         self._pieces = self._sentences = self._sources = 0
         for name in ("sentences", "documents"):
-            self._arrays[name].append(np.zeros(1, np.int64))
+            self._append(name, np.zeros(1, np.int64))
         self._counts: list[dict[str, int]] = []
         self._warnings: list[str] = []
 
@@ -239,11 +250,11 @@ class _Writer:
         lengths = lengths[full]
         sizes = np.bincount(owners[full], minlength=len(batch))  # sentences of each document
         kept = sizes > 0
-        self._tokens.write(pieces.data)
-        self._arrays["sentences"].append(self._pieces + np.cumsum(lengths))
-        self._arrays["documents"].append(self._sentences + np.cumsum(sizes[kept]))
-        self._arrays["sources"].append(sources[kept])
-        self._arrays["groups"].append(np.full(kept.sum(), group))
+        self._files["tokens"].write(pieces.data)
+        self._append("sentences", self._pieces + np.cumsum(lengths))
+        self._append("documents", self._sentences + np.cumsum(sizes[kept]))
+        self._append("sources", sources[kept])
+        self._append("groups", np.full(kept.sum(), group))
         self._pieces += len(pieces)
         self._sentences += len(lengths)
         unknown = pieces == self._tokenizer.vocab.unk_id
@@ -252,9 +263,16 @@ class _Writer:
             counts[name] += count
         return int((sizes == 1).sum())
 
+    def _append(self, name: str, values: np.ndarray) -> None:
+        self._files[name].write(np.ascontiguousarray(values, _ARRAYS[name]).data)
+
     def finish(self, groups: list[str]) -> None:
         """Completes all files and adds the vocabulary; `corpus.json` comes last."""
         self.close()
+        for name, kind in _ARRAYS.items():
+            raw = self._folder / f"{name}.bin"
+            np.save(self._folder / f"{name}.npy", np.memmap(raw, kind, "r"))
+            raw.unlink()
         vocab = self._tokenizer.vocab
         info = {
             "format": FORMAT,
@@ -273,9 +291,8 @@ class _Writer:
         write_json(self._folder / "corpus.json", info)
 
     def close(self) -> None:
-        self._tokens.close()
-        for array in self._arrays.values():
-            array.close()
+        for file in self._files.values():
+            file.close()
 
 
 def _batches(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
@@ -289,31 +306,6 @@ def _batches(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
             batch, waiting = [], 0
     if batch:
         yield batch
-
-
-class _NpyFile:
-    """A one-dimensional `.npy` file that grows: its head is written again when it is closed."""
-
-    def __init__(self, path: pathlib.Path, kind: str) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115  (closed by `close`)
-        self._kind = np.dtype(kind)
-        self._count = 0
-        self._write_head()
-
-    def append(self, values: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(values, self._kind).data)
-        self._count += len(values)
-
-    def close(self) -> None:
-        if not self._file.closed:
-            self._file.seek(0)
-            self._write_head()
-            self._file.close()
-
-    def _write_head(self) -> None:
-        # numpy leaves room for 21 digits of the first dimension, so the head's size stays.
-        head = {"descr": self._kind.str, "fortran_order": False, "shape": (self._count,)}
-        np.lib.format.write_array_header_1_0(self._file, head)
 
 
 def _piece_type(vocab_size: int) -> np.dtype:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from bert_tf.data.pretraining.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
-from bert_tf.files.whole import writing
+from bert_tf.files.whole import Path, writing
 from bert_tf.options import COUNT, FRACTION, PORTION
 from bert_tf.text import Vocabulary
 from bert_tf.text.exact import is_cjk
@@ -31,8 +31,6 @@ _MAX_REPEATS = 20
 _EXCESS = 1.15
 """Longer pieces that are trained for each that stays. More gained nothing on six languages."""
 _BLOCK = 65536  # words that are split at a time
-
-Path = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Contexts(NamedTuple):
 
     second_before: np.ndarray
     before: np.ndarray
-    behind: np.ndarray
+    after: np.ndarray
 
 
 def contexts_of(
@@ -66,7 +66,7 @@ def contexts_of(
         token_input: ids as the model sees them, (batch, length).
         rows: of the positions, (n,).
         columns: of the positions, (n,); neither the first nor the last column.
-        unknown: ids that tell nothing: [MASK], [CLS], [SEP], [PAD].
+        unknown: ids that say nothing: [MASK], [CLS], [SEP], [PAD].
     """
     shown = (token_input[rows, np.maximum(columns + shift, 0)] for shift in (-2, -1, 1))
     uninformative = list(unknown)
@@ -115,12 +115,14 @@ def answer_by_counting(
     size = corpus.vocab_size
     ids = np.asarray(ids, np.int64)
     frequencies = np.bincount(tokens, minlength=size)
-    lowest = _unigram(frequencies)
-    second, before, behind = contexts
+    total, kinds = frequencies.sum(), np.count_nonzero(frequencies)
+    fractions = np.maximum(frequencies - DISCOUNT, 0) / total
+    lowest = (fractions + DISCOUNT * kinds / total / size).astype(np.float32)  # P(x)
+    second, before, after = contexts
     # Of each position i: whether i + 1, and whether i + 1 and i + 2, are in the same document.
     follows = ~begins[1:-1]
     follow = follows[:-1] & follows[1:]
-    asked = (before, behind, _joined(before, behind, size), _joined(second, before, size))
+    asked = (before, after, _joined(before, after, size), _joined(second, before, size))
     shifts = (((0, 1), follows), ((1, 0), follows), ((0, 2, 1), follow), ((0, 1, 2), follow))
     left, right, around, history = tables = [
         _Counts(_keys(tokens, *which, size), keys, size) for which, keys in zip(shifts, asked)
@@ -156,13 +158,6 @@ def answer_by_counting(
 def _answers(probabilities: np.ndarray, ids: np.ndarray) -> TokenScores:
     right = probabilities[np.arange(len(ids)), ids].astype(np.float64)
     return TokenScores(-np.log(right), ranks(probabilities, ids))
-
-
-def _unigram(frequencies: np.ndarray) -> np.ndarray:
-    """P(x), float32 (vocab,)."""
-    total, kinds = frequencies.sum(), np.count_nonzero(frequencies)
-    fractions = np.maximum(frequencies - DISCOUNT, 0) / total
-    return (fractions + DISCOUNT * kinds / total / len(frequencies)).astype(np.float32)
 
 
 def _text(corpus: TokenArrays, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -230,18 +225,15 @@ class _Counts:
         return np.where(self._contexts[index] == asked, index, -1)
 
     def probabilities(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """P(x|h) of all tokens in some contexts, float32 (n, vocab).
+        """P(x|h) of all tokens in contexts as `find` gives them, float32 (n, vocab).
 
-        Args:
-            found: the contexts as `find` gives them, (n,).
-            lower: P of the level below, float32 (vocab,) or (n, vocab).
+        `lower` is P of the level below, float32 (vocab,) or (n, vocab).
         """
         result = self._rest[found][:, None] * lower
         kinds = self._kinds[found]
         where = _ranges(self._starts[found], kinds)
-        result[np.repeat(np.arange(len(found)), kinds), self._pieces[where]] += self._fractions[
-            where
-        ]
+        rows = np.repeat(np.arange(len(found)), kinds)
+        result[rows, self._pieces[where]] += self._fractions[where]
         return result
 
     def often(self, found: np.ndarray, lower: np.ndarray) -> np.ndarray:

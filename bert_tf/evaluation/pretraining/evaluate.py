@@ -13,6 +13,7 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.dtypes import UNSOUND
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES
+from bert_tf.data.pretraining.tokens import checked_documents
 from bert_tf.errors import BertError
 from bert_tf.evaluation.pretraining import results
 from bert_tf.evaluation.pretraining.baselines import (
@@ -127,7 +128,7 @@ def evaluate_predictions(
     batch_size: int = 32,
     progress: bool = False,
 ) -> PretrainingEvaluation:
-    """Evaluates whatever predicts; see `evaluate_pretraining`.
+    """Evaluates any predictor; see `evaluate_pretraining`.
 
     Args:
         predict: see `Predict`.
@@ -136,8 +137,8 @@ def evaluate_predictions(
         held_out: documents to evaluate on; bool, (documents,).
         max_seq_length: tokens of an example.
         masked_lm_prob: fraction of an example's tokens that is masked.
-        positions: masked tokens of each group, at least; a shorter held-out text is gone through
-            again, with other pairs and masks.
+        positions: masked tokens of each group, at least; a shorter held-out text is used again,
+            with other pairs and masks.
         seed: of everything drawn.
         training: documents that the baselines are counted on, and whose sizes give the groups'
             weights; all that are not held out if left out.
@@ -150,7 +151,13 @@ def evaluate_predictions(
         BertError: an argument has no meaning, a document is on both sides, a group has held-out
             documents of one source only or none to count, or a prediction is not a number.
     """
-    held_out, training = _sides(corpus, held_out, training)
+    held_out = checked_documents("held_out", held_out, len(corpus))
+    training = ~held_out if training is None else training
+    training = checked_documents("training", training, len(corpus))
+    if both := int((held_out & training).sum()):
+        raise BertError(f"{both:,} documents are in held_out and in training.")
+    if not held_out.any():
+        raise BertError("no document is held out, so there is nothing to evaluate on.")
     COUNT.check("positions", positions)
     ROWS.check("batch_size", batch_size)
     SEED.check("seed", seed)
@@ -211,25 +218,6 @@ def evaluate_predictions(
     )
 
 
-def _sides(
-    corpus: TokenCorpus, held_out: np.ndarray, training: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks, checked."""
-    held_out = np.asarray(held_out)
-    training = ~held_out if training is None else np.asarray(training)
-    for name, chosen in (("held_out", held_out), ("training", training)):
-        if chosen.dtype != bool or chosen.shape != (len(corpus),):
-            raise BertError(
-                f"{name} must be {len(corpus)} booleans, one for each document, not "
-                f"{chosen.dtype} of shape {chosen.shape}."
-            )
-    if both := int((held_out & training).sum()):
-        raise BertError(f"{both:,} documents are in held_out and in training.")
-    if not held_out.any():
-        raise BertError("no document is held out, so there is nothing to evaluate on.")
-    return held_out, training
-
-
 def _draw(
     corpus: TokenCorpus,
     documents: np.ndarray,
@@ -261,7 +249,6 @@ def _ask(
     rules: MaskRules,
     rng: np.random.Generator,
 ) -> Questions:
-    """Masks the examples."""
     special = {"cls_id": vocab.cls_id, "sep_id": vocab.sep_id}
     tokens, segments, lengths = assemble(corpus.tokens, pairs, length, **special)
     masked, positions, ids, weights = mask_pieces(
@@ -292,21 +279,17 @@ def _answer(
         row_of = np.empty(count, np.int64)
         row_of[batch] = np.arange(len(batch))
         logits = mlm[row_of[questions.rows[which]], questions.slots[which]]
-        loss[which], rank[which] = _answers(logits, questions.ids[which])
+        ids, logits = questions.ids[which], logits.astype(np.float32, copy=False)
+        own = logits[np.arange(len(ids)), ids].astype(np.float64)
+        highest = logits.max(axis=1, keepdims=True)
+        total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
+        loss[which] = np.log(total) + highest[:, 0] - own
+        rank[which] = ranks(logits, ids)
         random[batch] = nsp[:, 1] > nsp[:, 0]
         if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
             raise BertError(f"the model's predictions are not all numbers: {UNSOUND}.")
         advance(len(batch))
     return TokenScores(loss, rank), random
-
-
-def _answers(logits: np.ndarray, ids: np.ndarray) -> TokenScores:
-    """Cross entropy and rank; logits (n, vocab)."""
-    logits = logits.astype(np.float32, copy=False)
-    own = logits[np.arange(len(ids)), ids].astype(np.float64)
-    highest = logits.max(axis=1, keepdims=True)
-    total = np.exp(logits - highest).sum(axis=1, dtype=np.float64)
-    return TokenScores(np.log(total) + highest[:, 0] - own, ranks(logits, ids))
 
 
 def _count(

@@ -110,7 +110,7 @@ def half_width(values: np.ndarray, clusters: np.ndarray) -> float:
 
     Tokens of one stretch of text have much in common, and some are asked for more than once. So
     the variance is that of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977,
-    section 6.3). It tells how the mean would vary with other stretches of such texts; not with
+    section 6.3). It says how the mean would vary with other stretches of such texts; not with
     texts of another kind.
 
     Args:
