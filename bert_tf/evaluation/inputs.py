@@ -47,11 +47,6 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     return array
 
 
-def column(values: Any) -> Any:
-    """Of (examples, 1) the one column; anything else as it is."""
-    return np.asarray(values)[:, 0] if np.shape(values)[1:] == (1,) else values
-
-
 def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
     """Labels, whole numbers in [0, classes), as int64 (examples,)."""
     numbers = finite(labels, "labels", (examples,))
@@ -123,5 +118,7 @@ def of_labels(
 
 def of_numbers(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of examples with a number each: the right one and the predicted one."""
-    given = finite(column(outputs), "outputs", (None,))
+    if np.shape(outputs)[1:] == (1,):
+        outputs = np.asarray(outputs)[:, 0]
+    given = finite(outputs, "outputs", (None,))
     return finite(labels, "labels", given.shape), given

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-Interval = tuple[float, float]
+from bert_tf.evaluation.results import Interval
 
 DRAWS = 1000
 SEED = 1

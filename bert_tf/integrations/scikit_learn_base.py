@@ -123,7 +123,13 @@ class BertEstimator(BaseEstimator):
         labels = [encode_labels(part, targets.names) for part in parts]
         train, *validation = map(LabelledRows, tokenized, labels)
         history: list[dict[str, float]] = []
-        with _folder(params["output_dir"]) as folder, _random_states_put_back(), quiet():
+        given = params["output_dir"]
+        place: contextlib.AbstractContextManager[str] = (
+            tempfile.TemporaryDirectory(prefix="bert_tf-")
+            if given is None
+            else contextlib.nullcontext(os.fspath(given))
+        )
+        with place as folder, _random_states_put_back(), quiet():
             found = fine_tune(
                 bert,
                 train,
@@ -276,15 +282,6 @@ def _texts(X: Any) -> LabelledTexts:
     if not len(data):
         raise BertError("there are 0 texts in X; give at least one.")
     return data
-
-
-@contextlib.contextmanager
-def _folder(given: str | os.PathLike[str] | None) -> Iterator[str]:
-    if given is not None:
-        yield os.fspath(given)
-        return
-    with tempfile.TemporaryDirectory(prefix="bert_tf-") as folder:
-        yield folder
 
 
 @contextlib.contextmanager

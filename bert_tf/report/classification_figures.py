@@ -182,13 +182,9 @@ def draw_scatter(
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="right", ylabel="predicted")
     figures.plain_axes(axes)
     parts = [
-        f"{name} {_three(result[key])}"
-        for name, key in (("Pearson", "pearson"), ("Spearman", "spearman"), ("MAE", "mae"))
+        f"{name} {'undefined' if (value := result[name.lower()]) is None else f'{value:.3f}'}"
+        for name in ("Pearson", "Spearman", "MAE")
     ]
     facts = ", ".join([*parts, f"{result['examples']:,} examples"])
     axes.set_title(f"{title}\n{facts}" if title else facts, fontsize=11)
     save_figure(figure, path)
-
-
-def _three(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

@@ -331,10 +331,7 @@ def _batches(stream: Stream, count: int) -> Iterator[Iterator[tuple[dict, Any]]]
                 ready.append(pool.submit(make))
             yield made
 
-    def name() -> None:
-        threading.current_thread().name = "batches"
-
-    with ThreadPoolExecutor(1, initializer=name) as pool:
+    with ThreadPoolExecutor(1, "batches") as pool:
         try:
             yield take()
         finally:
