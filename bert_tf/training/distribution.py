@@ -211,8 +211,8 @@ def connect() -> None:
             f"{', '.join(missing)} is not set; each process needs {', '.join(_HOSTS)}, such as "
             f"10.0.0.1:1234, 2 and 0."
         )
-    given_numbers = (given[name].strip() for name in _HOSTS[1:])
-    number, own = (int(x) if x.isdecimal() else -1 for x in given_numbers)
+    numbers = (given[name].strip() for name in _HOSTS[1:])
+    number, own = (int(x) if x.isdecimal() else -1 for x in numbers)
     if not 0 <= own < number:
         raise BertError(
             f"{_HOSTS[1]} is {given[_HOSTS[1]]!r} and {_HOSTS[2]} {given[_HOSTS[2]]!r}; give a "

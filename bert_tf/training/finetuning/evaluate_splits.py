@@ -68,8 +68,7 @@ def evaluate_split(
     """
     labels = objective.encode(data)
     sizes = texts.lengths if objective.per_token else None
-    predictor = bert.predictor(objective.head)
-    outputs = predict_all(predictor, texts, batch_size=batch_size, sizes=sizes)
+    outputs = predict_all(bert.predictor(objective.head), texts, batch_size=batch_size, sizes=sizes)
     if not np.isfinite(np.concatenate(outputs) if objective.per_token else outputs).all():
         raise BertError(
             f"the {objective.head}'s outputs of {split} are not finite; it was trained with too "

@@ -104,7 +104,7 @@ def spectral_start(
         smoothing: a group's part of training goes with its number of tokens to this power.
         seed: the same seed gives the same numbers on the same machine.
         mask_id: id of `[MASK]`.
-        progress: is told how far it is, in words.
+        progress: gets how far it is, in words.
 
     Returns:
         float32 arrays by the original's name, in its layout: a checkpoint to begin from.
