@@ -1,4 +1,4 @@
-"""Chooses the Keras backend and keeps the frameworks' own log lines off the screen.
+"""Chooses the Keras backend, makes models one at a time, and silences the frameworks' log lines.
 
 `import bert_tf` changes nothing about the process; only the command line chooses and silences.
 """
@@ -14,16 +14,21 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Iterable
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, BinaryIO, TypeVar
 
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_object
 from bert_tf.options import THREADS
 
+T = TypeVar("T")
+
 BACKENDS = ("tensorflow", "jax", "openvino")
 AUTO = "auto"
+_MAKING = threading.RLock()  # of the process: models share layers, and no object has to pickle it
 
 
 def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
@@ -171,3 +176,18 @@ def _run_filter(reading: int, writing: int, screen: int) -> None:
             pass_on(lines, out)
     finally:
         os._exit(0)
+
+
+@contextlib.contextmanager
+def making() -> Iterator[None]:
+    """Inside, or in what it decorates, no other thread makes a model: Keras is not safe there."""
+    with _MAKING:
+        yield
+
+
+class made_once(cached_property[T]):  # noqa: N801
+    """A `cached_property` that is made once, however many threads ask for it at the same time."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        with _MAKING:
+            return super().__get__(instance, owner)

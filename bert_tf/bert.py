@@ -7,19 +7,21 @@ import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partialmethod
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_tf import backend
-from bert_tf.checkpoint.dtypes import FLOATS
+from bert_tf.backend import made_once, making
+from bert_tf.checkpoint.dtypes import FLOATS, refuse_unsound
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import MODELS
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.runtime import profile
+from bert_tf.runtime.predictor import Predictor
 from bert_tf.text import BertTokenizer, Vocabulary, infer_casing
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
     from bert_tf.models.encoder import BertEncoder
     from bert_tf.models.parts import BertLayers
-    from bert_tf.runtime.predictor import Predictor
 
 
 def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
@@ -190,6 +191,7 @@ class Bert:
             f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(self.heads.parts)}>"
         )
 
+    @making()
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and `copy` take: the present weights, in memory of their own, no models.
 
@@ -200,7 +202,7 @@ class Bert:
         weights = self._weights
         if "layers" in self.__dict__ or self.report.fresh:
             weights = {weight.original: weight.turned(x) for weight, x in values(self.layers)}
-        made_later = {n for n, x in vars(Bert).items() if isinstance(x, cached_property)}
+        made_later = {n for n, x in vars(Bert).items() if isinstance(x, made_once)}
         kept = {n: x for n, x in vars(self).items() if n not in made_later}
         return {**kept, "_weights": {n: np.array(x, order="C") for n, x in weights.items()}}
 
@@ -216,17 +218,17 @@ class Bert:
         """Whether the model has a part: `pooler`, `mlm`, `nsp`, `classifier`, ... or `span`."""
         return part == "encoder" or self.heads.has(part)
 
-    @cached_property
+    @made_once
     def tokenizer(self) -> BertTokenizer:
         """Google's tokenizer; "[MASK]" in a text is split like any other text."""
         return BertTokenizer(self.vocab, self.lower_case)
 
-    @cached_property
+    @made_once
     def mask_tokenizer(self) -> BertTokenizer:
         """The same, but `[MASK]`, `[SEP]` and `[CLS]` in a text stay whole."""
         return BertTokenizer(self.vocab, self.lower_case, special_tokens=True)
 
-    @cached_property
+    @made_once
     def layers(self) -> BertLayers:
         """The `BertLayers` that every model is built on; made when first asked for."""
         from bert_tf.models.parts import BertLayers
@@ -241,13 +243,14 @@ class Bert:
                     assign(saved.variable, self._weights.pop(saved.name))
         return layers
 
-    @cached_property
+    @made_once
     def encoder(self) -> BertEncoder:
         """The encoder as a keras-hub `BertBackbone`, on the same weights."""
         from bert_tf.models.encoder import BertEncoder
 
         return BertEncoder.from_layers(self.layers)
 
+    @making()
     def model(self, name: str, **options: Any) -> keras.Model:
         """A functional model on this BERT's weights, with the options of its builder.
 
@@ -271,6 +274,7 @@ class Bert:
     `build_pretraining_model`, `build_mlm_model`, `build_nsp_model`, `build_classifier`,
     `build_sentence_model` and `build_span_model`."""
 
+    @making()
     def predictor(
         self,
         model: keras.Model | str,
@@ -287,13 +291,13 @@ class Bert:
             options: of the model, by name.
 
         Raises:
-            BertError: there is no such model, or the checkpoint lacks what it needs.
+            BertError: there is no such model, or the checkpoint lacks what it needs, or has NaN.
         """
-        from bert_tf.runtime.predictor import Predictor
-
         if not isinstance(model, str):
             return Predictor(model, self.precision)
         needed = self.heads.of_model(model, options)
+        bad = [x.original for x in needed.weights(self.config) if x.original in self.report.unsound]
+        refuse_unsound(bad, self.name)
         untouched = "layers" not in self.__dict__ and not self.report.fresh
         if backend.current() == "openvino" and untouched and self._dtype in (None, "float32"):
             from bert_tf.runtime.openvino import GraphPredictor
@@ -327,6 +331,7 @@ class Bert:
         from bert_tf.models.weights import copy_from
 
         copy_from(self.layers, model, repr(self))
+        self.report = dataclasses.replace(self.report, unsound=())
 
     def save(
         self, folder: str | os.PathLike[str], *, dtype: str | None = None, overwrite: bool = False

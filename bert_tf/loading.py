@@ -122,7 +122,7 @@ def load(
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
             carried = {name: np.array(reader.read(name)) for name in kept}
             fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, odd
-            report = LoadReport(files.prefix, tuple(sorted(weights)), *fates)
+            report = LoadReport(files.prefix, tuple(sorted(weights)), *fates, tuple(reader.unsound))
             stored_dtypes = {name: reader.tensors[name].dtype for name in weights}
         return Bert.from_weights(
             config,

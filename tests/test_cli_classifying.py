@@ -282,7 +282,7 @@ def test_do_predict_as_the_original(ask, googles, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["w1"], "no classifier to ask: name its folder with --model"),
+        (["w1"], "no classifier to predict with: name its folder with --model"),
         (["--model", "{model}", "--do_train"], "--model asks a classifier as it is"),
         (["--train", "a.csv", "b.csv"], "'b.csv' belongs to no flag"),
         (["--model", "{model}", "--predict", "no.csv"], "there is no file no.csv"),

@@ -289,7 +289,7 @@ def refused(here, **more):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"do_train": False}, "nothing is to be done: pass --do_train, --do_eval or both"),
+        ({"do_train": False}, "nothing to do: pass --do_train, --do_eval or both"),
         ({"output_dir": None}, "the following arguments are required: --output_dir"),
         ({"input_file": None}, "the following arguments are required: --input_file"),
         ({"bert_config_file": None}, "pass --bert_config_file"),
@@ -467,7 +467,7 @@ def test_tokenize_tells_what_it_read(here, tmp_path):
     [
         ({"input_file": "a/en.txt,b/en.txt"}, "are both called en; name them: --input_file=en1="),
         ({"input_file": "nowhere.txt"}, "nowhere.txt: this file is missing"),
-        ({"sources": "en.tsv"}, "--sources has en.tsv; it is to begin with a group"),
+        ({"sources": "en.tsv"}, "--sources has en.tsv; it must start with a group"),
         ({"sources": "ru=x.tsv"}, "as in en=documents.tsv:id"),
         ({"sources": "en=nowhere.tsv"}, "nowhere.tsv: this file is missing"),
         ({"vocab_file": "nowhere"}, "cannot read the vocabulary nowhere"),

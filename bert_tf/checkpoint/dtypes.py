@@ -7,6 +7,8 @@ import numpy as np
 
 from bert_tf.errors import BertError
 
+UNSOUND = "weights are NaN, infinite or too large; take an earlier checkpoint, or copy it again"
+
 STRING = 7
 """TensorFlow's `DT_STRING`, the one type whose bytes are no array."""
 
@@ -55,6 +57,22 @@ def float_type(name: str) -> np.dtype:
     if name not in FLOATS:
         raise BertError(f"the type {name!r} is not one of {', '.join(FLOATS)}.")
     return FLOATS[name]
+
+
+def is_sound(values: np.ndarray) -> bool:
+    """Whether floats can be computed with: none is NaN, and no square is infinite in float32."""
+    values = values.reshape(-1).astype(np.float32, copy=False)
+    # Numbers from 2 on have this bit. Most weights have not, and no look at all is cheaper.
+    if not np.bitwise_or.reduce(values.view(np.int32)) & 1 << 30:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values * values).all())
+
+
+def refuse_unsound(names: list[str], where: str) -> None:
+    """Raises a `BertError` if there are names: of weights that are not sound, of a model."""
+    if names:
+        raise BertError(f"{where}, {', '.join(names[:5])}: {UNSOUND}.")
 
 
 def cast_into(out: np.ndarray, source: np.ndarray, name: str) -> None:

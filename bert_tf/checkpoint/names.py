@@ -103,6 +103,7 @@ class LoadReport(Warned):
         fresh: heads that start from random weights because the caller asked for them.
         kept: whether `slots` and `unused` are carried along for `Bert.save`.
         warnings: what else is worth knowing, one sentence each.
+        unsound: those read that are NaN, infinite or too large to compute with.
     """
 
     checkpoint: str
@@ -113,6 +114,7 @@ class LoadReport(Warned):
     fresh: tuple[str, ...]
     kept: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    unsound: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]

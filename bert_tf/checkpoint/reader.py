@@ -14,6 +14,7 @@ import numpy as np
 from bert_tf.checkpoint import bundle, crc, dtypes, proto
 from bert_tf.checkpoint.bundle import TensorInfo
 from bert_tf.errors import BertError
+from bert_tf.files.log import LOGGER
 from bert_tf.files.reading import LFS, reading, stand_in
 
 BLOCK_BYTES = 1 << 20
@@ -40,7 +41,8 @@ class CheckpointReader:
     """A checkpoint in the original format, open for reading.
 
     Every method may be called from several threads at once; copying and checking run without the
-    interpreter lock.
+    interpreter lock. `unsound` has the names of what `read_into` gave with a warning, as it is NaN,
+    infinite or too large to compute with.
 
     Example:
         >>> from bert_tf.hub import locate
@@ -62,6 +64,7 @@ class CheckpointReader:
         self._lock = threading.Lock()
         self._files: list[io.FileIO] = []
         self._maps: dict[int, np.ndarray] = {}
+        self.unsound: set[str] = set()
         self.num_shards, entries = bundle.read_index(self.prefix)
         try:
             self._open_shards()
@@ -191,7 +194,7 @@ class CheckpointReader:
         flat = out.reshape(-1) if whole else np.empty(out.size, info.dtype)
         per_block = BLOCK_BYTES // info.dtype.itemsize
         scratch = None if flat.dtype == info.dtype else np.empty(per_block, info.dtype)
-        checksum = 0
+        checksum, sound = 0, True
         failure: BertError | None = None
         for start in range(0, flat.size, per_block):
             target = flat[start : start + per_block]
@@ -205,10 +208,15 @@ class CheckpointReader:
                     dtypes.cast_into(target, block, info.name)
                 except BertError as error:
                     failure = error  # kept until it is clear that the bytes are the right ones
+            if sound and dtypes.is_float(info.dtype):
+                sound = dtypes.is_sound(target if block.dtype != np.float32 else block)
         if self.verify:
             self._check(info, crc.mask(checksum))
         if failure is not None:
             raise failure
+        if not sound:
+            LOGGER.warning(f"{info.name} in {self.prefix}: {dtypes.UNSOUND}.")
+            self.unsound.add(info.name)
         if not whole:
             dtypes.cast_into(out, flat.reshape(out.shape), info.name)
 

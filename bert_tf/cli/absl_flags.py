@@ -83,9 +83,9 @@ def respell(
         following = arguments[index + 1] if index + 1 < len(arguments) else ""
         if action.type is truth:
             if guard and not equals and following.lower() in (*_TRUE, *_FALSE):
-                parser.error(f"{word} {following} is read as two things; write {flag}={following}")
+                parser.error(f"{word} {following} is ambiguous; write {flag}={following}")
             if meant == "false" and equals:
-                parser.error(f"{word}: a switch that begins with no takes no value")
+                parser.error(f"{word}: a switch that starts with no takes no value")
             plain.append(f"{flag}={value if equals else meant}")
         else:
             if not equals and next(words, None) is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bert_tf.cli.options import SOME_FAILED, check_checkpoint, say
 from bert_tf.cli.output import Output, open_output
 from bert_tf.errors import BertError
-from bert_tf.files.whole import check_output, is_special
+from bert_tf.files.whole import check_output, is_special, to_json
 
 if TYPE_CHECKING:
     from bert_tf.cli.lines import Source
@@ -153,7 +152,8 @@ def answer_into_file(
                 say(f"stopped; {args.output}.part is resumed by the same command")
             raise
     odd = f", of which {found.failed:,} could not be answered" if found.failed else ""
-    print(json.dumps(vars(found)) if args.json else f"{found.rows:,} rows{odd}: {found.path}")
+    text = f"{found.rows:,} rows{odd}: {found.path}"
+    print(to_json(vars(found), ensure_ascii=True) if args.json else text)
     if not found.rows:
         say(f"{source} holds no text.")
     if tell_problems:

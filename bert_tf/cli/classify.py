@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bert_tf.cli.classify_flags import FLAGS, ORIGINAL, add_arguments
 from bert_tf.cli.options import STOPPED, chosen, say
 from bert_tf.cli.training import stopped, watched
 from bert_tf.errors import BertError
+from bert_tf.files.whole import to_json
 
 if TYPE_CHECKING:
     from bert_tf.training.finetuning.evaluate_splits import EvaluatedSplit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bert_tf.training.finetuning.plan import FineTuningPlan
     from bert_tf.training.finetuning.session import ClassifierSession
 
-HELP = "train a classifier of texts or pairs of texts, evaluate it, and ask it"
+HELP = "train a classifier of texts or pairs of texts, evaluate it, and predict with it"
 DESCRIPTION = """\
 Trains a classifier on a table of texts and labels, evaluates it, and writes a folder that
 "--model FOLDER" and bert_tf.load take. The table is CSV, TSV, JSON lines, Parquet or Excel; which
@@ -85,7 +85,7 @@ def answer(args: argparse.Namespace) -> int:
         found |= output.training_of(session, trained)
         if trained.interrupted:
             text = stopped(trained.step, session.steps, f" in {session.folder}")
-            print(json.dumps(found) if args.json else text)
+            print(to_json(found, ensure_ascii=True) if args.json else text)
             return STOPPED
         if args.keras:
             found["keras"] = session.save_keras()
@@ -134,7 +134,7 @@ def _check_test_file(args: argparse.Namespace) -> None:
 def _tell_predicted(args: argparse.Namespace, found: dict[str, Any]) -> int:
     """Prints all that was found as JSON, or what was predicted for people."""
     if args.json:
-        print(json.dumps(found))
+        print(to_json(found, ensure_ascii=True))
     else:
         for path, lines in found["test_results"].items():
             print(f"predictions of {lines:,} rows: {path}")
@@ -162,7 +162,7 @@ def make_job(args: argparse.Namespace) -> ClassifierJob:
         do["train"] = bool(args.train) if do["train"] is None else do["train"]
         do["eval"] = True if do["eval"] is None else do["eval"]
         if not any(do.values()):
-            raise BertError("nothing is to be done: --nodo_train and --nodo_eval leave nothing.")
+            raise BertError("nothing to do: --do_train and --do_eval are both false.")
     files: dict[str, Any] = {name: comma_separated(getattr(args, name)) for name in _SPLITS}
     changes = parse_changes(args.problems or "")
     Policy("train", **changes)

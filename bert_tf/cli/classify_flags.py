@@ -68,12 +68,12 @@ def _add_files(parser: Parser) -> None:
     parser.text("output_dir", folder)
     parser.text(
         "init_checkpoint checkpoint",
-        "weights to begin from, or a classifier to evaluate: a folder, a prefix, a .zip or a name "
+        "weights to start from, or a classifier to evaluate: a folder, a prefix, a .zip or a name "
         "(the small demonstration model)",
     )
     add_release_options(parser, "bert_config_file config", "vocab_file vocab")
     add_lower_case(parser)
-    start = "begin from the checkpoint's weights, or from random ones in its architecture"
+    start = "start from the checkpoint's weights, or from random ones in its architecture"
     parser.text("start", start, "checkpoint", choices=("checkpoint", "random"))
     parser.number(
         "max_seq_length",

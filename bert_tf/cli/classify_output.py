@@ -166,7 +166,7 @@ def text_of(
         pairs = session.data.splits["train"].pairs is not None
         texts = '"a text" "another text"' if pairs else '"a text"'
         parts.append(
-            f"to ask the model:\n  python run_classifier.py --model {shlex.quote(session.folder)} "
+            f"to use the model:\n  python run_classifier.py --model {shlex.quote(session.folder)} "
             f"{texts}"
         )
     return "\n\n".join(parts)

@@ -20,12 +20,12 @@ def show(result: ClassifyResult) -> str:
     if result.value is not None:
         lines = [f"{result.value:.4g}"]
     else:
-        told = result.label or ""
+        answer = result.label or ""
         if result.labels is not None:
-            told = ", ".join(result.labels) or "none of the labels"
+            answer = ", ".join(result.labels) or "none of the labels"
         ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])
         rows = [[printable(name), percent(p), bar(p)] for name, p in ranked[:_MOST]]
-        lines = [printable(told), table(rows, "<>")]
+        lines = [printable(answer), table(rows, "<>")]
         if len(ranked) > _MOST:
             lines.append(f"  and {len(ranked) - _MOST} more labels, less probable")
     if result.cut:

@@ -32,7 +32,9 @@ def add_prediction_arguments(parser: Parser) -> None:
     `backend`, `precision`, `labels`, `task_name`, `output_dir`, `init_checkpoint`, `json`,
     `overwrite`, `problems`, and what `layout_of` reads. All may be None.
     """
-    parser.group("asking a classifier: --model with texts, with a file, or alone to type them")
+    parser.group(
+        "predicting with a classifier: --model with texts, with a file, or alone to type them"
+    )
     texts = "texts to classify; for a model of pairs, first and second by turns"
     parser.words("texts", "TEXT", texts)
     parser.text(
@@ -49,11 +51,11 @@ def add_prediction_arguments(parser: Parser) -> None:
     format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
     parser.text("output_format", format, choices=("tsv", "jsonl"))
     parser.switch("echo", "repeat the texts in the results (false for --predict FILE)", None)
-    threshold = "from which probability on a label is given, if a text can have several"
+    threshold = "lowest probability of a label that is given, if a text can have several"
     parser.number("threshold", threshold, FRACTION, 0.5)
     parser.switch("pairs", "texts come in pairs (as in training; false if unknown)", None)
     parser.number("threads", "threads to predict with; all cores", THREADS)
-    parser.switch("verbose", "tell what was read from the checkpoint")
+    parser.switch("verbose", "print what was read from the checkpoint")
 
 
 def asks_a_model(args: argparse.Namespace) -> bool:
@@ -65,12 +67,12 @@ def asks_a_model(args: argparse.Namespace) -> bool:
     more = any((args.train, args.do_train, args.do_eval, args.do_predict))
     if args.model and more:
         raise BertError(
-            "--model asks a classifier as it is; leave it out to train, evaluate or predict a "
-            "task's test file (a classifier to begin from is --init_checkpoint)."
+            "--model predicts with a classifier; leave it out to train, evaluate or predict a "
+            "task's test file (a classifier to start from is --init_checkpoint)."
         )
     if args.texts and more:
         raise BertError(
-            f"{args.texts[0]!r:.80} belongs to no flag. Files to train on follow --train, texts to "
+            f"{args.texts[0]!r:.80} follows no flag. Files to train on follow --train, texts to "
             "classify --model FOLDER."
         )
     if args.texts and args.predict:
@@ -100,7 +102,7 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
     path = path or args.model or args.output_dir or args.init_checkpoint
     if not path:
         raise BertError(
-            "no classifier to ask: name its folder with --model. Training makes one: "
+            "no classifier to predict with: name its folder with --model. Training makes one: "
             "run_classifier.py --train data.csv"
         )
     if args.predict not in (None, "-"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from bert_tf.cli.options import Parser, add_model_options, check_checkpoint, load_bert
 from bert_tf.data.pretraining.rules import MaskRules, PairRules
+from bert_tf.files.whole import to_json
 from bert_tf.options import COUNT, FRACTION, SEED
 from bert_tf.report.pretraining_evaluation import draw_evaluation, evaluation_text
 
@@ -60,7 +60,7 @@ def answer(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in (*names, "batch_size")}
     found = evaluate_pretraining(bert, corpus, held_out, **options, progress=True).to_dict()
     evaluation = {"model": bert.name, **found}
-    print(json.dumps(evaluation, ensure_ascii=False) if args.json else evaluation_text(evaluation))
+    print(to_json(evaluation) if args.json else evaluation_text(evaluation))
     if args.plot:
         draw_evaluation(evaluation, args.plot, f"{bert.name} on text that was held out")
     return 0

@@ -18,11 +18,11 @@ from bert_tf.files.log import reported_to
 EXIT_CODES = """\
 exit codes:
   0    all went well
-  1    an error that is ours, with a traceback
+  1    internal error, with a traceback
   2    bad input or bad usage, with a message
   3    some lines of a file could not be answered; the others were
   130  stopped with Ctrl-C; for a training, also by SIGTERM
-  141  whoever read the output closed it
+  141  the reader of the output closed it
 """
 
 EXAMPLES = """\

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bert_tf.cli.absl_flags import number, respell, truth
 from bert_tf.errors import BertError
-from bert_tf.files.log import LOGGER, warn
+from bert_tf.files.log import LOGGER
 from bert_tf.options import ROWS, THREADS, Options, Range, shown
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Parser(argparse.ArgumentParser):
         """Adds a flag that does nothing; where it is given, a warning says `why`."""
 
         def taken(text: str) -> str:
-            warn(text and f"--{name} does nothing here: {why}")
+            if text:
+                print_message(f"--{name} does nothing here: {why}")
             return text
 
         self.add_argument(f"--{name}", type=taken, help=argparse.SUPPRESS)
@@ -191,9 +192,9 @@ class Parser(argparse.ArgumentParser):
         flags = [flag for one in known for flag in one.option_strings if flag.startswith("--")]
         flags += [f"--no{one.option_strings[0][2:]}" for one in known if one.type is truth]
         near = [_nearest(word, flags) for word in words if _is_flag(word)]
-        told = f"unrecognized arguments: {' '.join(words)}"
+        message = f"unrecognized arguments: {' '.join(words)}"
         meant = ", ".join(dict.fromkeys(flag for flag in near if flag))
-        return f"{told}; did you mean {meant}?" if meant else told
+        return f"{message}; did you mean {meant}?" if meant else message
 
 
 def _is_flag(word: str) -> bool:
@@ -269,9 +270,9 @@ def add_model_options(parser: Parser) -> None:
         choices=("float32", "bfloat16"),
     )
     parser.number("threads", "threads to compute with; all cores", THREADS)
-    parser.switch("profile", "say on stderr where the time went")
+    parser.switch("profile", "print on stderr where the time went")
     parser.number("batch-size", "texts at a time", ROWS, 32)
-    parser.switch("verbose", "tell on stderr what was read from the checkpoint")
+    parser.switch("verbose", "print on stderr what was read from the checkpoint")
 
 
 def add_lower_case(parser: Parser, names: str = "do_lower_case lower_case do_lower") -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from bert_tf.errors import BertError
-from bert_tf.files.whole import whole_file
+from bert_tf.files.whole import to_json, whole_file
 
 if TYPE_CHECKING:
     from bert_tf.tasks.bulk import Form, InputRow
@@ -55,7 +54,7 @@ class JsonForm:
         """The object with the result's fields, or with the line's number and the error."""
         failed = isinstance(result, BertError)
         value = {"line": row[1][1], "error": str(result)} if failed else dataclasses.asdict(result)
-        return json.dumps(value, ensure_ascii=False) + "\n"
+        return to_json(value) + "\n"
 
 
 class Output:

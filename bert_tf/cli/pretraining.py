@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from bert_tf.cli.pretraining_flags import FLAGS, add_arguments
 from bert_tf.cli.training import paths_of, stopped, watched
 from bert_tf.errors import BertError
 from bert_tf.files.log import quiet
+from bert_tf.files.whole import to_json
 
 if TYPE_CHECKING:
     from bert_tf.training.loop import Outcome
@@ -44,7 +44,7 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     if not (args.do_train or args.do_eval):
-        raise BertError("nothing is to be done: pass --do_train, --do_eval or both.")
+        raise BertError("nothing to do: pass --do_train, --do_eval or both.")
     choose_training_backend(args.backend, args.use_tpu, args.distribute)
     session = make_session(args)
     if not args.json:
@@ -69,14 +69,14 @@ def answer(args: argparse.Namespace) -> int:
         found |= {"checkpoint": outcome.prefix, **paths_of(session.output_dir, **release)}
         if outcome.interrupted:
             text = stopped(outcome.step, args.num_train_steps, f": {outcome.prefix}")
-            print(json.dumps(found) if args.json else text)
+            print(to_json(found, ensure_ascii=True) if args.json else text)
             return STOPPED
     if args.do_eval:
         from bert_tf.training.pretraining.session import RESULTS
 
         results = session.evaluate()
         found |= {"eval": results, "eval_results": os.path.join(session.output_dir, RESULTS)}
-    print(json.dumps(found) if args.json else show(found, session, args))
+    print(to_json(found, ensure_ascii=True) if args.json else show(found, session, args))
     return 0
 
 

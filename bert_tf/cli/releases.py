@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.options import Parser
+from bert_tf.files.whole import to_json
 from bert_tf.report import printable, table
 
 if TYPE_CHECKING:
     from bert_tf.hub.store import Installed
 
-HELP = "the checkpoints that have a name, and which of them are here"
+HELP = "list the named checkpoints, and which of them are installed"
 DESCRIPTION = """\
 Lists Google's released checkpoints: names, sizes, what they are, and where those lie that are
 here; then what else is here. "bert_tf download NAME" fetches one; --checkpoint NAME uses it.
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     rows = _rows()
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows] if args.json else [show(rows)]
+    lines = [to_json(row) for row in rows] if args.json else [show(rows)]
     print("\n".join(lines))
     return 0
 
@@ -88,7 +88,7 @@ def _known(found: Installed) -> dict[str, Any]:
         "bytes": sum(info.nbytes for info in tensors.values()),
         "lower_case": False,
         "languages": "6 languages",
-        "about": "small, for demonstration; comes along",
+        "about": "small, for demonstration; included",
     }
 
 
@@ -99,7 +99,7 @@ def show(rows: list[dict[str, Any]]) -> str:
     titles = ["name", "layers x hidden", "casing", "MB", "here", "what"]
     cells = [titles, *([_cell(row, title) for title in titles] for row in rows)]
     there = [printable(f"{row['name']}: {row['path']}") for row in rows if row["path"]]
-    here = "here:" if there else "none of them is here; to get one: bert_tf download NAME"
+    here = "here:" if there else "none of them is installed; to get one: bert_tf download NAME"
     lines = [table(cells, "<><><<", indent=""), "", here, *(f"  {line}" for line in there)]
     return "\n".join([*lines, f"downloads go to {printable(store.home())}"])
 

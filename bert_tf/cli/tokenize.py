@@ -110,7 +110,7 @@ def read_named_tables(tables: list[str], groups: dict[str, str]) -> dict[str, li
         name, equals, path = given.partition("=")
         if not equals or name not in groups:
             raise BertError(
-                f"--sources has {given}; it is to begin with a group of --input_file, as in "
+                f"--sources has {given}; it must start with a group of --input_file, as in "
                 f"{next(iter(groups), 'en')}=documents.tsv:id."
             )
         column = "source"

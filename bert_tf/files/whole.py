@@ -110,9 +110,14 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> No
         file.write(content)
 
 
+def to_json(values: Any, **options: Any) -> str:
+    """JSON for programs, with the options of `json.dumps`; a `ValueError` for NaN or infinity."""
+    return json.dumps(values, **{"ensure_ascii": False, "allow_nan": False, **options})
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
-    write_whole(path, json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    write_whole(path, to_json(values, indent=2) + "\n")
 
 
 def make_folder(path: Path) -> None:

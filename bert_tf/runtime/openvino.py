@@ -15,12 +15,14 @@ import json
 import os
 import pathlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf.backend import made_once
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_sealed
@@ -28,7 +30,7 @@ from bert_tf.files.whole import write_sealed
 from bert_tf.hub.store import compiled_folder
 from bert_tf.models.layout import Heads
 from bert_tf.runtime import profile
-from bert_tf.runtime.predictor import Predictor, Run, check_precision, structure_of
+from bert_tf.runtime.predictor import Predictor, Run, check_precision, facts_of
 
 if TYPE_CHECKING:
     import keras
@@ -80,15 +82,13 @@ class GraphPredictor(Predictor):
                 keep(name, content)
                 kept = _unpack(content)
             assert kept is not None
-            head, self._graph = kept
-            self.names, self.structure = head["inputs"], head["outputs"]
-            self._holders = _fill(self._graph, {**weights, **values})
-        self._run = None
+            facts, self._graph = kept
+            vars(self).update(facts)
+            _fill(self._graph, {**weights, **values})
 
-    def compile(self) -> Run:
-        """Compiles the filled graph."""
-        graph, self._graph = self._graph, None
-        return compile_graph(graph, self.precision)
+    @made_once
+    def _compiled(self) -> Run:
+        return compile_graph(self._graph, self.precision)
 
 
 def key(kind: str, parts: Iterable[object]) -> str:
@@ -152,30 +152,29 @@ def _template(
         paths = [pathlib.Path(folder, name) for name in ("graph.xml", "graph.bin")]
         ov.serialize(graph, *map(str, paths))
         xml, constants = [path.read_bytes() for path in paths]
-    head = {"inputs": [t.name for t in model.inputs], "outputs": structure_of(model)}
-    return json.dumps({**head, "xml": len(xml)}).encode() + b"\n" + xml + constants
+    return json.dumps({**facts_of(model), "xml": len(xml)}).encode() + b"\n" + xml + constants
 
 
 def _unpack(content: bytes | None) -> tuple[dict[str, Any], Any] | None:
-    """Header and graph; None if there is nothing, or nothing that this OpenVINO can read."""
+    """Facts and graph; None if there is nothing, or nothing that this OpenVINO can read."""
     if content is None:
         return None
     import openvino as ov
 
     line, _, rest = content.partition(b"\n")
-    head = json.loads(line)
-    constants = np.frombuffer(rest[head["xml"] :] or b"\0", np.uint8)
+    facts = json.loads(line)
+    size = facts.pop("xml")
+    constants = np.frombuffer(rest[size:] or b"\0", np.uint8)
     try:
-        return head, ov.Core().read_model(rest[: head["xml"]], ov.Tensor(constants))
+        return facts, ov.Core().read_model(rest[:size], ov.Tensor(constants))
     except RuntimeError:
         return None
 
 
-def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Puts constants on the arrays' memory in the place of the parameters of their names."""
+def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts constants on the arrays' memory, kept with them, in the place of their parameters."""
     from openvino import op
 
-    used = []
     for parameter in list(graph.get_parameters()):
         name = parameter.get_friendly_name()
         if name in arrays:
@@ -183,8 +182,6 @@ def _fill(graph: Any, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
             constant.set_friendly_name(name)
             parameter.output(0).replace(constant.output(0))
             graph.remove_parameter(parameter)
-            used.append(arrays[name])
-    return used
 
 
 def compile_graph(
@@ -193,7 +190,7 @@ def compile_graph(
     """Compiles an `openvino.Model` with open shapes: one compilation for every batch and length.
 
     The precision of matrix products is float32 when left out. OpenVINO's own default is bfloat16
-    wherever the processor has it.
+    wherever the processor has it. Any number of threads may call the result; it takes turns.
     """
     import openvino as ov
 
@@ -203,13 +200,21 @@ def compile_graph(
     }
     if threads := os.environ.get(THREADS_VARIABLE):
         properties["INFERENCE_NUM_THREADS"] = int(threads)
-    compiled = ov.Core().compile_model(graph, "CPU", properties)
-    request = compiled.create_infer_request()
-    outputs = range(len(compiled.outputs))
+
+    def new_request() -> Any:
+        return ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
+
+    request, lock = new_request(), threading.Lock()
 
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        request.infer(arrays, share_inputs=True)
-        return [request.get_output_tensor(i).data.copy() for i in outputs]
+        nonlocal request
+        with lock:
+            try:
+                request.infer(arrays, share_inputs=True)
+                return [tensor.data.copy() for tensor in request.output_tensors]
+            except BaseException:
+                request = new_request()  # the model keeps half of this call's shapes
+                raise
 
     return run
 

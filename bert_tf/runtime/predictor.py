@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bert_tf import backend
+from bert_tf.backend import made_once
+from bert_tf.checkpoint.dtypes import UNSOUND
 from bert_tf.errors import BertError
 from bert_tf.runtime import profile
 
@@ -39,7 +41,7 @@ class Predictor:
     processors that have it (hidden states off by 0.1 and more); on TensorFlow it makes a data set
     and a callback list for every call.
 
-    On OpenVINO the weights are those at the first call; on the others they stay the model's.
+    Threads may share it. On OpenVINO it has the weights of its first call, elsewhere the model's.
 
     Args:
         model: a functional model with named inputs.
@@ -48,11 +50,12 @@ class Predictor:
             than that is an error.
 
     Raises:
-        BertError: a precision that is not known.
+        BertError: a precision that is not known; at the first call, one that is not the model's.
     """
 
     names: list[str]
     structure: Structure
+    limits: Mapping[str, int] = {}  # in pickles of 0.1.0, which lack it
 
     @property
     def fixed_shapes(self) -> bool:
@@ -63,16 +66,10 @@ class Predictor:
         check_precision(precision)
         self.model = model
         self.precision = precision
-        self.names = [tensor.name for tensor in model.inputs]
-        self.structure = structure_of(model)
-        self._run: Run | None = None  # compiled at the first call
+        vars(self).update(facts_of(model))
 
-    def compile(self) -> Run:
-        """Compiles the model for the current backend.
-
-        Raises:
-            BertError: the model was not made with the precision asked for.
-        """
+    @made_once
+    def _compiled(self) -> Run:
         import keras
 
         return _COMPILERS[keras.backend.backend()](self.model, self.precision)
@@ -87,23 +84,20 @@ class Predictor:
             The outputs as numpy arrays, in the model's structure (array, list or dict).
 
         Raises:
-            BertError: an input is missing or not known, or `mask_input` is an attention mask.
+            BertError: an input is missing, not known or not such an array, a number in it is out
+                of the model's range, `mask_input` is an attention mask, or an output is not finite.
         """
         if set(inputs) != set(self.names):
-            raise BertError(
-                f"the model takes the inputs {', '.join(self.names)}; given were "
-                f"{', '.join(inputs)}."
-            )
-        if "mask_input" in inputs:  # a functional model cannot check it by itself
-            from bert_tf.text import check_mask_input
-
-            check_mask_input(inputs["token_input"], inputs["mask_input"])
-        if self._run is None:
-            with profile.phase("compile"):
-                self._run = self.compile()
-        arrays = [np.ascontiguousarray(inputs[name], dtype=np.int32) for name in self.names]
+            given = ", ".join(inputs)
+            raise BertError(f"the model takes the inputs {', '.join(self.names)}; given: {given}.")
+        arrays = {name: np.asarray(inputs[name]) for name in self.names}
+        _check(arrays, self.limits)
+        with profile.phase("compile"):
+            run = self._compiled
         with profile.phase("run"):
-            outputs = self._run(arrays)
+            outputs = run([np.ascontiguousarray(x, dtype=np.int32) for x in arrays.values()])
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise BertError(f"the model's outputs are not finite: {UNSOUND}.")
         if self.structure is None:
             return outputs[0]
         if isinstance(self.structure, int):
@@ -111,12 +105,45 @@ class Predictor:
         return dict(zip(self.structure, outputs, strict=True))
 
 
-def structure_of(model: keras.Model) -> Structure:
-    """How the model packs its outputs."""
-    output = model.output
+def facts_of(model: keras.Model) -> dict[str, Any]:
+    """Names of inputs, structure of outputs, and by input, and `length`, what it stays below."""
+    output, limits = model.output, {"attention_mask": 2, "padding_mask": 2}
+    for layer in model._flatten_layers():  # those of models within it, too
+        rows = getattr(layer, "input_dim", getattr(layer, "max_length", 0))  # 0: not known
+        limits |= dict.fromkeys(_READERS.get(layer.name, ()), rows)
+    structure: Structure = len(output) if isinstance(output, list | tuple) else None
     if isinstance(output, dict):
-        return sorted(output)  # the order in which Keras flattens a dict
-    return len(output) if isinstance(output, list | tuple) else None
+        structure = sorted(output)  # the order in which Keras flattens a dict
+    return {"names": [t.name for t in model.inputs], "structure": structure, "limits": limits}
+
+
+_READERS = {
+    "token_embedding": ("token_input", "token_ids", "piece_input"),
+    "segment_embedding": ("seg_input", "segment_ids"),
+    "position_embedding": ("length",),
+}
+
+
+def _check(arrays: Mapping[str, np.ndarray], limits: Mapping[str, int]) -> None:
+    """Refuses inputs, the token ids first, of which each backend would make something else."""
+    first, shape = next((name, array.shape) for name, array in arrays.items())
+    for name, array in arrays.items():
+        same = shape[:1] if name in ("position_input", "piece_input") else shape
+        if array.dtype.kind not in "iub" or array.ndim != 2 or array.shape[: len(same)] != same:
+            raise BertError(
+                f"{name} is an array of {array.dtype}, {list(array.shape)}, and {first} is "
+                f"{list(shape)}; a model takes whole numbers, (batch, length), all of one shape."
+            )
+        end = shape[1] if name == "position_input" else limits.get(name)
+        if end and array.size and (array.min() < 0 or array.max() >= end):
+            raise BertError(f"{name} has {array.min()} to {array.max()}; it takes 0 to {end - 1}.")
+    length, most = shape[1], limits.get("length") or shape[1]
+    if not 0 < length <= most:
+        raise BertError(f"rows have {length} tokens; the model takes 1 to {most}. Cut the texts.")
+    if "mask_input" in arrays:
+        from bert_tf.text import check_mask_input
+
+        check_mask_input(arrays["token_input"], arrays["mask_input"])
 
 
 def _check_policy(model: keras.Model, precision: str | None) -> None:

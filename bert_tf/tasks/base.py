@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
+from bert_tf.backend import making
 from bert_tf.batching.predict import Extra, PackedRows, predict_all
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 from bert_tf.options import ROWS
+from bert_tf.runtime.predictor import Predictor
 from bert_tf.text import Packed, pack
-
-if TYPE_CHECKING:
-    from bert_tf.runtime.predictor import Predictor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +20,7 @@ Result = TypeVar("Result")
 class Predicting:
     """Runs a BERT's models on packed rows, `batch_size` at once; raises if that is out of range.
 
-    Each is compiled when it is first needed; pickles and copies leave the compiled models out.
+    Each is compiled when first needed; pickles and copies leave that out. Threads may share one.
     """
 
     def __init__(self, bert: Bert, batch_size: int = 32) -> None:
@@ -30,13 +29,15 @@ class Predicting:
         self.batch_size = batch_size
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_predictors"}
+        return {name: x for name, x in vars(self).copy().items() if name != "_predictors"}
 
     def _compiled(self, name: str, make: Callable[[], Predictor] | None = None) -> Predictor:
         """A compiled model, by default the BERT's of that name."""
         predictors: dict[str, Predictor] = vars(self).setdefault("_predictors", {})
         if name not in predictors:
-            predictors[name] = make() if make is not None else self.bert.predictor(name)
+            with making():
+                if name not in predictors:
+                    predictors[name] = make() if make is not None else self.bert.predictor(name)
         return predictors[name]
 
     def _outputs(

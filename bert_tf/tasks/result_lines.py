@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.files.whole import to_json
 from bert_tf.options import check_choice
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ResultLines:
     def line(self, row: InputRow, result: ClassifyResult | BertError) -> str:
         """The line of a row, with its end."""
         if self.format == "jsonl":
-            return json.dumps(self._object(row, result), ensure_ascii=False) + "\n"
+            return to_json(self._object(row, result)) + "\n"
         return "\t".join(self._cells(result)) + "\n"
 
     def _object(self, row: InputRow, result: ClassifyResult | BertError) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable
 from typing import TextIO
 
 from bert_tf.errors import BertError
-from bert_tf.files.whole import remove_unfinished, write_whole, writing
+from bert_tf.evaluation.results import plain
+from bert_tf.files.whole import remove_unfinished, to_json, write_whole, writing
 from bert_tf.training.events import EventWriter
 
 NAME = "log.csv"
@@ -73,7 +73,7 @@ class TrainingLog:
         self._columns = list(dict.fromkeys(name for row in kept for name in row))
         self._rewrite(kept)
         if self._with_json:
-            _replace(self._json_path, "".join(json.dumps(row) + "\n" for row in kept))
+            _replace(self._json_path, "".join(to_json(plain(row)) + "\n" for row in kept))
 
     def add(self, row: LogRow) -> None:
         """Writes a row; without `start`, the first one begins a new log.
@@ -92,10 +92,10 @@ class TrainingLog:
         else:
             _append(self.path, self._lines([row]))
         if self._with_json:
-            _append(self._json_path, json.dumps(row) + "\n")
+            _append(self._json_path, to_json(plain(row)) + "\n")
         if self._json_lines is not None:
             try:
-                print(json.dumps(row), file=self._json_lines, flush=True)
+                print(to_json(plain(row)), file=self._json_lines, flush=True)
             except OSError:  # its reader has gone: no reason to end a training
                 self._json_lines = None
         if self._with_events:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.checkpoint import CheckpointReader
+from bert_tf.checkpoint.dtypes import is_sound, refuse_unsound
 from bert_tf.checkpoint.names import STEP, check_shapes, parts_in
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
@@ -47,7 +48,7 @@ def start_from_checkpoint(
         float32 weights by the original's name.
 
     Raises:
-        BertError: the checkpoint does not fit the config.
+        BertError: the checkpoint does not fit the config, or holds NaN or infinite numbers.
     """
     start = random_start(config, seed)
     with _located(path) as files, CheckpointReader(files.prefix) as reader:
@@ -71,6 +72,7 @@ def start_from_checkpoint(
             if weight.original == POSITIONS and held < wanted:
                 value = np.resize(value, start[POSITIONS].shape)
             start[weight.original] = value
+            refuse_unsound([] if is_sound(value) else [weight.original], files.prefix)
     return start
 
 

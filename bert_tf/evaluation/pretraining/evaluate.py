@@ -10,6 +10,7 @@ import numpy as np
 
 from bert_tf.batching.predict import PackedRows, predict
 from bert_tf.bert import Bert
+from bert_tf.checkpoint.dtypes import UNSOUND
 from bert_tf.data import MaskRules, PairRules, Pairs, TokenCorpus, assemble, draw_pairs, mask_pieces
 from bert_tf.data.pretraining.rules import SPECIAL_PIECES
 from bert_tf.errors import BertError
@@ -294,10 +295,7 @@ def _answer(
         loss[which], rank[which] = _answers(logits, questions.ids[which])
         random[batch] = nsp[:, 1] > nsp[:, 0]
         if not (np.isfinite(loss[which]).all() and np.isfinite(nsp).all()):
-            raise BertError(
-                "the model's predictions are not all numbers: its weights hold NaN or are too "
-                "large. Evaluate an earlier checkpoint."
-            )
+            raise BertError(f"the model's predictions are not all numbers: {UNSOUND}.")
         advance(len(batch))
     return TokenScores(loss, rank), random
 

@@ -6,13 +6,10 @@ import dataclasses
 import os
 from typing import Any
 
-import numpy as np
-
 from bert_tf.batching.predict import predict_all
 from bert_tf.batching.rows import TokenizedTexts
 from bert_tf.bert import Bert
 from bert_tf.data.labelled.texts import LabelledTexts
-from bert_tf.errors import BertError
 from bert_tf.evaluation import result_files
 from bert_tf.evaluation.results import Result
 from bert_tf.files.whole import make_folder
@@ -69,11 +66,6 @@ def evaluate_split(
     labels = objective.encode(data)
     sizes = texts.lengths if objective.per_token else None
     outputs = predict_all(bert.predictor(objective.head), texts, batch_size=batch_size, sizes=sizes)
-    if not np.isfinite(np.concatenate(outputs) if objective.per_token else outputs).all():
-        raise BertError(
-            f"the {objective.head}'s outputs of {split} are not finite; it was trained with too "
-            f"high a learning rate, or its file is damaged."
-        )
     return EvaluatedSplit(split, data, labels, outputs, objective.measure(labels, outputs))
 
 

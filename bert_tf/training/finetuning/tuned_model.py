@@ -12,6 +12,7 @@ import numpy as np
 
 from bert_tf.bert import Bert, build
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
+from bert_tf.checkpoint.dtypes import is_sound, refuse_unsound
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
 from bert_tf.heads import HEADS, MODELS, Weight, parts_of
@@ -37,7 +38,7 @@ class TunedModel:
         warnings: what is worth saying.
 
     Raises:
-        BertError: the mode trains more layers than there are.
+        BertError: the mode trains more layers than there are, or weights are NaN or infinite.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class TunedModel:
             if name not in missing or (is_head and not same):
                 continue
             saved = missing.pop(name)
+            refuse_unsound([] if is_sound(value) else [name], self._bert.name)
             if is_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
                 saved.assign(self._scale.narrow(name, np.asarray(value, np.float32)))
         if any(saved.weight.part == "pooler" for saved in missing.values()):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bert_tf.checkpoint import write_release
+from bert_tf.checkpoint.dtypes import UNSOUND
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
@@ -170,7 +171,10 @@ def _evaluate(step: TrainingStep, batches: Iterable[Batch]) -> LogRow:
     sums = [np.asarray(step.evaluate(batch), np.float64) for batch in batches]
     if not sums:
         raise BertError("there is not one batch to evaluate on; give more data.")
-    return metrics_of(np.sum(sums, axis=0))
+    found = metrics_of(np.sum(sums, axis=0))
+    if np.isfinite(found["loss"]):
+        return found
+    raise BertError(f"the loss is {found['loss']}: {UNSOUND}.")
 
 
 def _build(config: BertConfig, precision: str) -> tuple[BertLayers, keras.Model]:
