@@ -129,7 +129,7 @@ def stream_labelled(
     task = give_task(reading._as_data(first, opened.columns), layout, []).task
     layout = replace(layout, task=task)
     tally = Tally(policy)
-    records = reading._records(opened, policy, tally)
+    records = reading._records(opened, tally)
     while chunk := list(islice(records, rows if rows > 0 else None)):
         data = give_task(reading._as_data(chunk, opened.columns), layout, [])
         yield clean(data, policy, tally)[0]

@@ -412,7 +412,7 @@ def test_the_folder_of_another_run_is_left_alone(here, trained):
     before = (folder / "bert_model.ckpt.data-00000-of-00001").read_bytes()
     other = classify(*short(here, folder, "--seed=3"))
     assert other.code == 2
-    assert "begun with other settings (seed)" in other.err
+    assert "started with other settings (seed)" in other.err
     own = classify("--train", here / "data.csv", "--output_dir", here / "bert_uncased")
     assert own.code == 2
     assert "--overwrite" in own.err

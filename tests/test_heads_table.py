@@ -141,7 +141,7 @@ from bert_tf.data import labelled_rows
 from bert_tf.tasks.toy import Toy
 from bert_tf.training.finetuning.batches import LabelledRows
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
-from bert_tf.training.objectives.registry import objective_class
+from bert_tf.training.objectives.base import objective_class
 
 bert = bert_tf.load(sys.argv[1])
 rng = np.random.default_rng(5)

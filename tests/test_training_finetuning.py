@@ -432,7 +432,7 @@ def test_the_best_of_undefined_numbers_is_the_first():
 def test_another_run_in_the_folder(tune, tmp_path):
     plan = dataclasses.replace(QUICK, mode="frozen")
     tune(plan)
-    with pytest.raises(BertError, match=r"begun with other settings \(learning_rate, seed\)"):
+    with pytest.raises(BertError, match=r"started with other settings \(learning_rate, seed\)"):
         tune(dataclasses.replace(plan, learning_rate=2e-2, seed=1))
     with pytest.raises(BertError, match=r"other settings \(labels\)"):
         tune(plan, labels=("yes", "no"))

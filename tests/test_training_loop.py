@@ -166,7 +166,7 @@ def handled():
 
 
 def threads():
-    return [thread.name for thread in threading.enumerate() if thread.name == "batches"]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 WHOLE = [(4, 2.5), (8, 6.5), (10, 9.5)]

@@ -14,11 +14,10 @@ from bert_tf.checkpoint import CheckpointReader
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
 from bert_tf.training import losses
-from bert_tf.training.finetuning.evaluation import all_scores
+from bert_tf.training.finetuning.batches import all_scores
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
 from bert_tf.training.objectives import base, pretraining
-from bert_tf.training.objectives.base import Objective
-from bert_tf.training.objectives.registry import OBJECTIVES, objective_class
+from bert_tf.training.objectives.base import OBJECTIVES, Objective, objective_class
 from bert_tf.training.pretraining.pretrain import metrics_of
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
@@ -243,7 +242,7 @@ def test_only_objectives_know_tasks_by_name(part):
 def test_an_objective_is_found_without_what_computes(run_python):
     code = (
         "import sys\n"
-        "from bert_tf.training.objectives.registry import objective_class\n"
+        "from bert_tf.training.objectives.base import objective_class\n"
         "print('bert_tf.training.objectives.classifier' in sys.modules)\n"
         "objective_class('classes')(['a', 'b'])\n"
         "print([name for name in ('keras', 'sklearn', 'scipy') if name in sys.modules])\n"

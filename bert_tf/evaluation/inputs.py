@@ -47,24 +47,6 @@ def finite(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     return array
 
 
-def column(values: Any) -> Any:
-    """Of (examples, 1) the one column; anything else as it is."""
-    return np.asarray(values)[:, 0] if np.shape(values)[1:] == (1,) else values
-
-
-def class_numbers(labels: Any, examples: int, classes: int) -> np.ndarray:
-    """Labels, whole numbers in [0, classes), as int64 (examples,)."""
-    numbers = finite(labels, "labels", (examples,))
-    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= classes)
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        raise BertError(
-            f"label {numbers[index]:g} of example {index} (counted from 0) is no class; "
-            f"labels are whole numbers from 0 to {classes - 1}."
-        )
-    return numbers.astype(np.int64)
-
-
 def fractions(values: np.ndarray) -> np.ndarray:
     """The values, all in [0, 1]."""
     outside = (values < 0) | (values > 1)
@@ -104,7 +86,15 @@ def of_classes(
 
     given = finite(outputs, "outputs", (None, len(label_names)))
     probabilities = special.softmax(given, axis=1) if from_logits else normalized(given)
-    return class_numbers(labels, *given.shape), probabilities, given.argmax(axis=1)
+    numbers = finite(labels, "labels", given.shape[:1])
+    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= len(label_names))
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        raise BertError(
+            f"label {numbers[index]:g} of example {index} (counted from 0) is no class; "
+            f"labels are whole numbers from 0 to {len(label_names) - 1}."
+        )
+    return numbers.astype(np.int64), probabilities, given.argmax(axis=1)
 
 
 def of_labels(
@@ -123,5 +113,7 @@ def of_labels(
 
 def of_numbers(labels: Any, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Of examples with a number each: the right one and the predicted one."""
-    given = finite(column(outputs), "outputs", (None,))
+    if np.shape(outputs)[1:] == (1,):
+        outputs = np.asarray(outputs)[:, 0]
+    given = finite(outputs, "outputs", (None,))
     return finite(labels, "labels", given.shape), given

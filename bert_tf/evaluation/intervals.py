@@ -3,9 +3,9 @@
 Wilson's score interval needs no drawing and, unlike the mean plus or minus two standard errors,
 stays inside [0, 1] and has a width at 0 and 1. No such formula exists for F1, Matthews and rank
 correlation: there the test set is drawn again 1,000 times with replacement and the middle 95 % of
-the values are taken (the percentile method, Efron and Tibshirani 1993, chapter 13). Both tell how
+the values are taken (the percentile method, Efron and Tibshirani 1993, chapter 13). Both show how
 far another test set of this size would fall from this one; how far another training run would,
-only several seeds tell.
+only several seeds show.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-Interval = tuple[float, float]
+from bert_tf.evaluation.results import Interval
 
 DRAWS = 1000
 SEED = 1

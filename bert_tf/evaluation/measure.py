@@ -58,8 +58,7 @@ def measure_classes(
     if intervals:
         found = {"accuracy": wilson(hits, len(right))}
         found |= bootstrap_confusion(confusion, statistics)
-    with warnings.catch_warnings():  # of a single class, whose correlation is 0 by convention
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # of a single class: 0 by convention
         matthews = float(sklearn.matthews_corrcoef(right, predicted))
     return ClassesResult(
         kind=names.CLASSES,
@@ -139,8 +138,7 @@ def measure_regression(
     right, given = inputs.of_numbers(labels, outputs)
     pearson = spearman = None
     if np.ptp(right) > 0 and np.ptp(given) > 0:
-        with warnings.catch_warnings():  # of numbers that differ by no more than rounding
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):  # of numbers all but equal
             both = (stats.pearsonr(right, given), stats.spearmanr(right, given))
         pearson, spearman = (None if np.isnan(r.statistic) else float(r.statistic) for r in both)
     found: dict[str, Interval | None] = {}

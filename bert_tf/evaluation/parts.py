@@ -29,7 +29,8 @@ def label_scores(
         predicted: how many were given it.
         average_precisions: of each label, if there are any.
     """
-    counts = [tuple(map(int, row)) for row in zip(hits, examples, predicted, strict=True)]
+    counts = (map(int, of_labels) for of_labels in (hits, examples, predicted))
+    precisions = average_precisions or [None] * len(names)
     return tuple(
         results.LabelScores(
             label=str(name),
@@ -40,9 +41,7 @@ def label_scores(
             predicted=given,
             average_precision=average,
         )
-        for name, (hit, have, given), average in zip(
-            names, counts, average_precisions or [None] * len(counts), strict=True
-        )
+        for name, hit, have, given, average in zip(names, *counts, precisions, strict=True)
     )
 
 
@@ -71,9 +70,8 @@ def two_classes(
     `right` and `predicted` are int, `probability`, of the second class, is float (examples,).
     """
     metrics = sklearn_metrics()
-    hits = int((right & predicted).sum())
     either = int(right.sum() + predicted.sum())
-    f1 = 2 * hits / either if either else None
+    f1 = 2 * int((right & predicted).sum()) / either if either else None
     if right.min() == right.max():
         return results.TwoClasses(str(names[1]), f1, None, None, None, None)
     false_alarms, found, thresholds = metrics.roc_curve(right, probability)
@@ -93,8 +91,7 @@ def two_classes(
 
 def _curve(x: np.ndarray, y: np.ndarray, thresholds: np.ndarray) -> results.Curve:
     """The points, or so many of them, evenly chosen, as a picture can show."""
-    count = min(len(x), _CURVE_POINTS)
-    kept = np.unique(np.linspace(0, len(x) - 1, count).round().astype(int))
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _CURVE_POINTS)).round().astype(int))
     return results.Curve(*(tuple(map(float, values[kept])) for values in (x, y, thresholds)))
 
 

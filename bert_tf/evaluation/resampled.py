@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bert_tf.evaluation.results import mean_of
+
 Statistic = Callable[[np.ndarray], float | None]
 
 
@@ -73,8 +75,7 @@ def correlations(right: np.ndarray, given: np.ndarray) -> dict[str, Statistic]:
         return _correlation(ranks(levels[0], times), ranks(levels[1], times), times)
 
     def mean(times: np.ndarray) -> float | None:
-        one, other = pearson(times), spearman(times)
-        return None if one is None or other is None else (one + other) / 2
+        return mean_of(pearson(times), spearman(times))
 
     return {"pearson": pearson, "spearman": spearman, "pearson_spearman": mean}
 

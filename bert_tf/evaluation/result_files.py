@@ -9,14 +9,13 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from bert_tf.evaluation.results import Result, plain
 from bert_tf.files import whole
 from bert_tf.files.whole import whole_file
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _Path = str | os.PathLike[str]
 
@@ -93,8 +92,6 @@ def prediction_lines(batch: Any) -> str:
     >>> prediction_lines([[0.25, 0.75], [1e-05, 0.99999]])
     '0.25\t0.75\n1e-05\t0.99999\n'
     """
-    import numpy as np
-
     rows = np.asarray(batch).astype(np.float32)
     rows = rows.reshape(len(rows), -1)
     return "".join("\t".join(map(str, row)) + "\n" for row in rows)
@@ -106,8 +103,6 @@ def float32_text(value: float | None) -> str:
     >>> float32_text(0.1), float32_text(None)
     ('0.1', 'nan')
     """
-    import numpy as np
-
     return str(np.float32(math.nan if value is None else value))
 
 

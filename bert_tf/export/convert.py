@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
 from bert_tf.checkpoint import dtypes, names, release
 from bert_tf.checkpoint.classifier_info import INFO_NAME, TASK_NAME, ClassifierInfo
@@ -86,14 +87,23 @@ def convert_checkpoint(
         with open(files.config_path, "rb") as file:
             config = file.read()
         infos = [ClassifierInfo.in_folder(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
-        kept, dropped = _sort_out(reader, keep_slots)
-        tensors = {name: reader.tensors[name] for name in kept}
+        tensors: dict[str, Any] = {}
+        dropped = []
+        for name, info in reader.tensors.items():
+            if info.dtype.hasobject or (names.is_training_state(name) and not keep_slots):
+                dropped.append(name)
+            elif not dtypes.is_number(info.dtype):
+                raise BertError(f"the tensor {name!r} is of a type that bert_tf cannot read.")
+            else:
+                tensors[name] = info
+        if not tensors:
+            raise BertError(f"there are no weights in {reader.prefix}.index.")
         types = {name: release.stored_type(name, t.dtype, wanted) for name, t in tensors.items()}
         prefix = release.write_release(
             target,
             config,
             files.vocab_path,
-            ((name, reader.read(name)) for name in kept),  # each a view of the file
+            ((name, reader.read(name)) for name in tensors),  # each a view of the file
             dtype=dtype,
             num_shards=num_shards,
             overwrite=overwrite,
@@ -102,30 +112,10 @@ def convert_checkpoint(
         narrow = sorted({stored.name for stored in types.values() if stored in _NARROW})
         return ConvertReport(
             prefix,
-            tuple(kept),
+            tuple(tensors),
             tuple(dropped),
             tuple(name for name, t in tensors.items() if types[name] != t.dtype),
             sum(t.nbytes // t.dtype.itemsize * types[n].itemsize for n, t in tensors.items()),
             num_shards,
             warn(*files.warnings, *(_NARROWED.format(type=name) for name in narrow)),
         )
-
-
-def _sort_out(reader: CheckpointReader, keep_slots: bool) -> tuple[list[str], list[str]]:
-    """The names to keep and the names to drop.
-
-    Raises:
-        BertError: a tensor is of a type that cannot be read, or none is left.
-    """
-    kept: list[str] = []
-    dropped: list[str] = []
-    for name, info in reader.tensors.items():
-        if info.dtype.hasobject or (names.is_training_state(name) and not keep_slots):
-            dropped.append(name)
-        elif not dtypes.is_number(info.dtype):
-            raise BertError(f"the tensor {name!r} is of a type that bert_tf cannot read.")
-        else:
-            kept.append(name)
-    if not kept:
-        raise BertError(f"there are no weights in {reader.prefix}.index.")
-    return kept, dropped

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bert_tf.bert import Bert
 from bert_tf.errors import BertError
 
 # First: it says what to do where scikit-learn is missing.
@@ -101,8 +100,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
             names = tuple(map(str, range(hot.shape[1])))
             held: list[Any] = [tuple(names[i] for i in np.flatnonzero(row)) for row in hot]
             return Targets("multilabel", held, names, np.arange(len(names)))
-        column = column_or_1d(y, warn=True)
-        classes, numbers = np.unique(column, return_inverse=True)
+        classes, numbers = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         if len(classes) < 2:
             raise BertError(f"y has one class only, {name_of(classes[0])}; two are needed.")
         names = tuple(map(name_of, classes))
@@ -119,11 +117,6 @@ class BertClassifier(ClassifierMixin, BertEstimator):
                 )
             weights = {known[name]: float(weight) for name, weight in weights.items()}
         return dataclasses.replace(super()._plan(params, seed, targets), class_weights=weights)
-
-    def _know_folder(self, bert: Bert) -> None:
-        info = bert.classifier
-        assert info is not None
-        self.classes_ = np.arange(len(info.labels)) if info.several else np.array(info.labels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ import os
 import random
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -117,13 +117,17 @@ class BertEstimator(BaseEstimator):
         half = plan.kind == "frozen" and plan.precision == "bfloat16"
         options = {"lower_case": params["lower_case"], "precision": "bfloat16" if half else None}
         bert = load(params["checkpoint"], **options)
-        limit = bert.config.max_position_embeddings
-        length = params["max_seq_length"] or min(USUAL_LENGTH, limit)
+        length = params["max_seq_length"] or min(USUAL_LENGTH, bert.config.max_position_embeddings)
         tokenized = [tokenize_texts(part, bert.tokenizer, length) for part in parts]
         labels = [encode_labels(part, targets.names) for part in parts]
         train, *validation = map(LabelledRows, tokenized, labels)
         history: list[dict[str, float]] = []
-        with _folder(params["output_dir"]) as folder, _random_states_put_back(), quiet():
+        with quiet(), contextlib.ExitStack() as stack:
+            # As they were: training seeds Python's and numpy's common generators.
+            stack.callback(random.setstate, random.getstate())
+            stack.callback(np.random.set_state, np.random.get_state())
+            if (folder := params["output_dir"]) is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bert_tf-"))
             found = fine_tune(
                 bert,
                 train,
@@ -139,8 +143,7 @@ class BertEstimator(BaseEstimator):
             if found.interrupted:
                 raise KeyboardInterrupt
             del bert
-            answers = FittedModel(load(folder))
-        self._answers = answers
+            self._answers = FittedModel(load(folder))
         if targets.classes is not None:
             self.classes_ = targets.classes
         self.pairs_ = data.pairs is not None
@@ -193,13 +196,12 @@ class BertEstimator(BaseEstimator):
                 f"{' or '.join(cls.tasks)}{other}."
             )
         found._answers = FittedModel(bert)
-        if info is not None and info.pairs is not None:
+        assert info is not None
+        if info.pairs is not None:
             found.pairs_ = info.pairs
-        found._know_folder(bert)
+        if task != "regression":
+            found.classes_ = np.arange(len(info.labels)) if info.several else np.array(info.labels)
         return found
-
-    def _know_folder(self, bert: Bert) -> None:
-        """Takes over what the folder says of y."""
 
     def _targets(self, y: Any) -> Targets:
         raise NotImplementedError
@@ -240,11 +242,10 @@ def constructor(**own: Any) -> Any:
     own |= {"random_state": None, "output_dir": None, "verbose": 0}
     plan = {field.name: field.default for field in dataclasses.fields(FineTuningPlan)}
     own |= {name: default for name, default in plan.items() if name not in _NOT_PARAMETERS}
-    types = FineTuningPlan.__annotations__
     fields: list[Any] = [("checkpoint", Any, dataclasses.field(default="demo_multi_cased"))]
     for name, default in own.items():
         field = dataclasses.field(default=default, kw_only=True)
-        fields.append((name, types.get(name, "Any"), field))
+        fields.append((name, FineTuningPlan.__annotations__.get(name, "Any"), field))
     made: Any = dataclasses.make_dataclass("BertEstimator", fields)
     return made.__init__
 
@@ -276,23 +277,3 @@ def _texts(X: Any) -> LabelledTexts:
     if not len(data):
         raise BertError("there are 0 texts in X; give at least one.")
     return data
-
-
-@contextlib.contextmanager
-def _folder(given: str | os.PathLike[str] | None) -> Iterator[str]:
-    if given is not None:
-        yield os.fspath(given)
-        return
-    with tempfile.TemporaryDirectory(prefix="bert_tf-") as folder:
-        yield folder
-
-
-@contextlib.contextmanager
-def _random_states_put_back() -> Iterator[None]:
-    """Leaves Python's and numpy's common generators as they were: training seeds them."""
-    python, common = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(common)

@@ -81,8 +81,7 @@ def confusion_table(result: Mapping[str, Any]) -> str:
     names = [_name(label["label"]) for label in result["labels"]]
     if len(names) > _MATRIX_CLASSES:
         return _most_confused(names, result["confusion"])
-    short = [shorten(name, 12) for name in names]
-    rows = [["right \\ predicted", *short]]
+    rows = [["right \\ predicted", *(shorten(name, 12) for name in names)]]
     rows += [[name, *map(str, counts)] for name, counts in zip(names, result["confusion"])]
     return table(rows, "<" + ">" * len(names))
 

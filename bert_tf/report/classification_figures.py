@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bert_tf.errors import BertError
 from bert_tf.report import figures
 from bert_tf.report.figures import save_figure
@@ -29,8 +31,6 @@ def draw_confusion(result: Mapping[str, Any], path: _Path, title: str = "") -> N
     Raises:
         BertError: there are more classes than can be drawn.
     """
-    import numpy as np
-
     counts = np.array(result["confusion"])
     classes = len(counts)
     if classes > _MOST:
@@ -94,8 +94,6 @@ def draw_curves(result: Mapping[str, Any], path: _Path, title: str = "") -> bool
     two = result.get("two_classes")
     if two is None or two["roc"] is None:
         return False
-    import numpy as np
-
     figure = figures.new_figure(10, 5)
     left, right = figure.subplots(1, 2)
     (fpr, tpr), (recall, precision) = (
@@ -182,13 +180,9 @@ def draw_scatter(
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="right", ylabel="predicted")
     figures.plain_axes(axes)
     parts = [
-        f"{name} {_three(result[key])}"
-        for name, key in (("Pearson", "pearson"), ("Spearman", "spearman"), ("MAE", "mae"))
+        f"{name} {'undefined' if (value := result[name.lower()]) is None else f'{value:.3f}'}"
+        for name in ("Pearson", "Spearman", "MAE")
     ]
     facts = ", ".join([*parts, f"{result['examples']:,} examples"])
     axes.set_title(f"{title}\n{facts}" if title else facts, fontsize=11)
     save_figure(figure, path)
-
-
-def _three(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

@@ -94,7 +94,9 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
         shown = values
         if len(steps) >= _SMOOTH_FROM and not panel.scientific:
             axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=0.9)
-            shown = _running_mean(values, max(3, len(values) // 40))
+            window = np.ones(max(3, len(values) // 40) // 2 * 2 + 1)
+            sums, counts = (np.convolve(x, window, "same") for x in (values, np.ones(len(values))))
+            shown = sums / counts  # at both ends a mean of fewer
         axes.plot(steps, shown, color=BLUE, **style)
         if not panel.scientific:
             found.append(f"training {_number(panel, values[-1])}")
@@ -128,21 +130,12 @@ def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> n
     return np.array(pairs, float).reshape(-1, 2).T
 
 
-def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of the `width` values around each, of fewer at both ends."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    first = np.maximum(index - width // 2, 0)
-    last = np.minimum(index + width // 2 + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
-
-
 def _number(panel: Panel, value: float) -> str:
     return f"{value:.1f} %" if panel.percent else f"{value:.3f}"
 
 
 def _rate(rate: float) -> str:
-    """A learning rate with as few digits as tell it.
+    """A learning rate with as few digits as it needs.
 
     >>> _rate(0), _rate(0.002), _rate(2.5e-05)
     ('0', '2e-3', '2.5e-5')

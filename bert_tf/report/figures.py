@@ -111,11 +111,12 @@ def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
     """
     shown: list[str] = []
     numbered: list[str] = []
+    fonts = _installed().values()
     for number, label in enumerate(labels):
         name = shorten(printable(str(label)), cells)
         if not name.strip():
             name = f"label {number} (blank)"
-        elif not _has_glyphs(name):
+        elif not all(c.isspace() or any(ord(c) in font for font in fonts) for c in name):
             numbered.append(name := f"label {number}")
         if name in shown:  # cut to the same beginning
             name = f"{shorten(name, max(cells - 2 - len(str(number)), 4))} #{number}"
@@ -125,14 +126,6 @@ def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
         few = ", ".join(numbered[:4]) + (", …" if len(numbered) > 4 else "")
         note = f"{few}: counted from 0; no installed font has all characters of the name"
     return Names(tuple(name.replace("$", r"\$") for name in shown), note)
-
-
-def _has_glyphs(text: str) -> bool:
-    return all(
-        any(ord(character) in charmap for charmap in _installed().values())
-        for character in text
-        if not character.isspace()
-    )
 
 
 @functools.cache

@@ -58,7 +58,9 @@ def draw_lengths(
         (cut, cut_share, "cut", VERMILION, "////"),
     ):
         if fraction > 0:
-            style = {"color": color, "hatch": hatch, "label": _label(fraction, what), **bar_style}
+            percent = f"{min(100 * fraction, 99.9) if fraction < 1 else 100:.1f} %"
+            label = f"{what}: {percent if fraction >= 0.001 else 'less than 0.1 %'}"
+            style = {"color": color, "hatch": hatch, "label": label, **bar_style}
             handles.append(axes.bar(starts[shown] - 0.5, heights[shown], 0.92 * step, **style))
     axes.axvline(max_seq_length + 0.5, color=GREY, linestyle="--", linewidth=1.2)
     right = max(int(starts[-1]) + step, max_seq_length + 2) - 0.5
@@ -91,9 +93,3 @@ def draw_lengths(
     style = {"ncols": len(handles), "frameon": False, "borderaxespad": 0.2}
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), **style)
     save_figure(figure, path)
-
-
-def _label(fraction: float, what: str) -> str:
-    if 0 < fraction < 0.001:
-        return f"{what}: less than 0.1 %"
-    return f"{what}: {min(100 * fraction, 99.9) if fraction < 1 else 100:.1f} %"

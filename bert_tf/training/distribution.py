@@ -211,8 +211,8 @@ def connect() -> None:
             f"{', '.join(missing)} is not set; each process needs {', '.join(_HOSTS)}, such as "
             f"10.0.0.1:1234, 2 and 0."
         )
-    given_numbers = (given[name].strip() for name in _HOSTS[1:])
-    number, own = (int(x) if x.isdecimal() else -1 for x in given_numbers)
+    numbers = (given[name].strip() for name in _HOSTS[1:])
+    number, own = (int(x) if x.isdecimal() else -1 for x in numbers)
     if not 0 <= own < number:
         raise BertError(
             f"{_HOSTS[1]} is {given[_HOSTS[1]]!r} and {_HOSTS[2]} {given[_HOSTS[2]]!r}; give a "
@@ -265,14 +265,21 @@ def distribute(kind: str) -> Distribution:
         )
     connect()
     if backend == "jax":
-        found: Distribution = Sharded()
-        return found if found.count > 1 else _one(keras.distribution.list_devices()[0])
-    _refuse_on_tensorflow()
-    import tensorflow as tf
+        names = keras.distribution.list_devices()
+    else:
+        _refuse_on_tensorflow()
+        import tensorflow as tf
 
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    names = tuple(device.name for device in devices)
-    return _mirrored(names) if len(names) > 1 else _one(names[0])
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        names = [device.name for device in devices]
+    if len(names) > 1:
+        return Sharded() if backend == "jax" else _mirrored(tuple(names))
+    one = Distribution()
+    one.warning = (
+        f"there is only one device to train on, {names[0].removeprefix('/device:')}: distribute="
+        f"'data' changes nothing."
+    )
+    return one
 
 
 @functools.cache
@@ -280,15 +287,6 @@ def _mirrored(devices: tuple[str, ...]) -> Mirrored:
     # Only one: each strategy numbers its sums from the same start, and TensorFlow confuses the
     # sums of two strategies that have the same number.
     return Mirrored(devices)
-
-
-def _one(name: str) -> Distribution:
-    one = Distribution()
-    one.warning = (
-        f"there is only one device to train on, {name.removeprefix('/device:')}: distribute="
-        f"'data' changes nothing."
-    )
-    return one
 
 
 def _refuse_on_tensorflow() -> None:

@@ -10,10 +10,9 @@ import keras
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.training.distribution import Distribution, Mirrored, Sharded
+from bert_tf.training.distribution import Batch, Distribution, Mirrored, Sharded
 from bert_tf.training.optimizer import BertAdam
 
-Batch = Mapping[str, np.ndarray]
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
 """Takes the model's outputs and the batch; gives the loss to minimize and an array to report."""
 
@@ -24,15 +23,14 @@ def engine_for(model: keras.Model, loss: Loss, optimizer: Any, distribution: Dis
     Raises:
         BertError: the optimizer does not give the same on several devices.
     """
-    if not isinstance(distribution, Mirrored):
-        return ENGINES[keras.backend.backend()](model, loss, optimizer, distribution)
-    clips = (optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm)
-    if not isinstance(optimizer, BertAdam) and any(clip is not None for clip in clips):
-        raise BertError(
-            f"{type(optimizer).__name__} clips the gradients of each device by itself, which gives "
-            f"other steps than one device; use BertAdam, or no clipping."
-        )
-    return _MirroredEngine(model, loss, optimizer, distribution)
+    if isinstance(distribution, Mirrored) and not isinstance(optimizer, BertAdam):
+        clips = (optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm)
+        if any(clip is not None for clip in clips):
+            raise BertError(
+                f"{type(optimizer).__name__} clips the gradients of each device by itself, which "
+                f"gives other steps than one device; use BertAdam, or no clipping."
+            )
+    return ENGINES[keras.backend.backend()](model, loss, optimizer, distribution)
 
 
 def _inputs(model: keras.Model, batch: Mapping[str, Any]) -> list[Any]:
@@ -45,13 +43,25 @@ def _add(ours: list[Any], theirs: list[Any]) -> list[Any]:
 
 
 class _TensorFlowEngine:
-    """A `tf.function` over the variables themselves."""
+    """A `tf.function` over the variables themselves.
 
-    def __init__(self, model: keras.Model, loss: Loss, optimizer: Any, devices: Any) -> None:
+    Of several devices each has a replica that does the same, but for evaluation and prediction,
+    which run on the first alone. The optimizer adds the gradients up over the replicas.
+    """
+
+    def __init__(
+        self, model: keras.Model, loss: Loss, optimizer: Any, distribution: Distribution
+    ) -> None:
         import tensorflow as tf
 
         trained = model.trainable_variables
-        self._devices = devices
+        devices = distribution if isinstance(distribution, Mirrored) else None
+
+        def run(work, *arguments):
+            return devices.strategy.run(work, arguments) if devices else work(*arguments)
+
+        def total(sums):
+            return devices.strategy.reduce("SUM", sums, axis=None) if devices else sums
 
         def differentiate(batch):
             with tf.GradientTape() as tape:
@@ -71,24 +81,17 @@ class _TensorFlowEngine:
         function: Any = functools.partial(tf.function, autograph=False)
 
         def everywhere(work: Any) -> Any:
-            return function(lambda *arguments: self._run(work, arguments))
+            return function(lambda *arguments: run(work, *arguments))
 
-        self._train = function(lambda batch: self._total(self._run(train, (batch,))))
+        self._total = total
+        self._train = function(lambda batch: total(run(train, batch)))
         self._differentiate = everywhere(differentiate)
         self._apply = everywhere(lambda gradients: optimizer.apply(gradients, trained))
         self._add = everywhere(_add)
         self._tensors = lambda batch: {name: tf.constant(x) for name, x in batch.items()}
+        self._place = devices.place if devices else self._tensors
         self._evaluate = function(evaluate)
         self._predict = function(lambda batch: model(_inputs(model, batch), training=False))
-
-    def _run(self, work: Any, arguments: Any) -> Any:
-        return work(*arguments)
-
-    def _total(self, sums: Any) -> Any:
-        return sums
-
-    def _place(self, batch: Batch) -> Any:
-        return self._tensors(batch)
 
     def train(self, batch: Batch) -> Any:
         return self._train(self._place(batch))
@@ -108,24 +111,7 @@ class _TensorFlowEngine:
     def sync(self) -> None:
         pass
 
-    def reload(self) -> None:
-        pass
-
-
-class _MirroredEngine(_TensorFlowEngine):
-    """The same in every replica; evaluation and prediction run on the first one alone.
-
-    The optimizer adds the gradients up over the replicas, then each takes the same step.
-    """
-
-    def _run(self, work: Any, arguments: Any) -> Any:
-        return self._devices.strategy.run(work, arguments)
-
-    def _total(self, sums: Any) -> Any:
-        return self._devices.strategy.reduce("SUM", sums, axis=None)
-
-    def _place(self, batch: Batch) -> Any:
-        return self._devices.place(batch)
+    reload = sync
 
 
 class _JaxEngine:
@@ -186,6 +172,7 @@ class _JaxEngine:
         self._predict = jit(predict)
         self._differentiate = jit(differentiate)
         self._apply = jit(apply, 0, 1)
+        self._copy = jax.numpy.copy
         self._state: list[Any] = []
         self.reload()
 
@@ -213,17 +200,13 @@ class _JaxEngine:
         return self._predict(*self._state[:2], self._place(batch))
 
     def sync(self) -> None:
-        import jax.numpy as jnp
-
         for variables, values in zip(self._variables, self._state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 # A copy: the state itself is given away at the next step.
-                variable.assign(jnp.copy(value))
+                variable.assign(self._copy(value))
 
     def reload(self) -> None:
-        import jax.numpy as jnp
-
-        self._state = [[jnp.copy(v.value) for v in group] for group in self._variables]
+        self._state = [[self._copy(v.value) for v in group] for group in self._variables]
 
 
 ENGINES: dict[str, Any] = {"tensorflow": _TensorFlowEngine, "jax": _JaxEngine}

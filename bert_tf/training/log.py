@@ -87,9 +87,8 @@ class TrainingLog:
         if self._start is None:
             self.start(0)
         if new := [name for name in row if name not in self._columns]:
-            earlier = self.rows()
             self._columns += new
-            self._rewrite([*earlier, row])
+            self._rewrite([*self.rows(), row])
         else:
             _append(self.path, self._lines([row]))
         if self._with_json:

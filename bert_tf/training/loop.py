@@ -135,98 +135,88 @@ def run_training(
         with devices.together():
             if devices.leads:
                 stack.enter_context(checkpoints.alone())
-        return _train(step, stream, checkpoints, rhythm, hooks, progress and devices.leads)
-
-
-def _train(
-    step: TrainingStep,
-    stream: Stream,
-    checkpoints: TrainingCheckpoints,
-    rhythm: Rhythm,
-    hooks: Hooks,
-    progress: bool,
-) -> Outcome:
-    devices = step.distribution
-    check_same_checkpoints(devices, checkpoints)
-    with devices.together():
-        restored = checkpoints.restore_last(tidy=devices.leads)
-    done, window, watch, owed = 0, None, _LossWatch(), False
-    if restored is not None:
-        done, state = restored
+        check_same_checkpoints(devices, checkpoints)
         with devices.together():
-            window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
-        owed = bool(state.get("owed"))
-        step.reload()
-        if devices.leads:
-            hooks.on_resume(done)
-    saved = done if restored else None
-
-    def save(stream_state: Any) -> None:
-        nonlocal saved
-        step.sync()
-        kept = [] if window is None else window.tolist()
-        state = {"stream": stream_state, "window": kept, "watch": [watch.mean, watch.lowest]}
-        state |= {"memory": hooks.remember(), "owed": owed}
-        with devices.together():
+            restored = checkpoints.restore_last(tidy=devices.leads)
+        done, window, watch, owed = 0, None, _LossWatch(), False
+        if restored is not None:
+            done, state = restored
+            with devices.together():
+                window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
+            owed = bool(state.get("owed"))
+            step.reload()
             if devices.leads:
-                checkpoints.save(done, state)
-        saved = done
+                hooks.on_resume(done)
+        saved = done if restored else None
 
-    def report(row: LogRow) -> None:
-        if devices.leads:
-            hooks.on_row(row)
+        def save(stream_state: Any) -> None:
+            nonlocal saved
+            step.sync()
+            kept = [] if window is None else window.tolist()
+            state = {"stream": stream_state, "window": kept, "watch": [watch.mean, watch.lowest]}
+            state |= {"memory": hooks.remember(), "owed": owed}
+            with devices.together():
+                if devices.leads:
+                    checkpoints.save(done, state)
+            saved = done
 
-    def evaluation() -> LogRow:
-        assert hooks.evaluate is not None
-        step.sync()
-        return {f"eval_{name}": value for name, value in hooks.evaluate().items()}
+        def report(row: LogRow) -> None:
+            if devices.leads:
+                hooks.on_row(row)
 
-    last_state = stream.state()
-    stopped = hooks.should_stop()
-    if owed and hooks.evaluate and not stopped:
-        begun = {} if window is None else hooks.metrics(window)
-        report({"step": done, **begun, **evaluation()})
-        owed, window, saved, stopped = False, None, None, hooks.should_stop()
-    with (
-        _interruption() as came,
-        _batches(stream, 0 if stopped else rhythm.total - done) as batches,
-        Progress(progress, unit="step") as bar,
-    ):
-        bar.start(rhythm.total, done)
-        clock, work, since = time.perf_counter(), Counter[str](), done
-        for batch, last_state in batches:
-            sums = np.asarray(step(batch), np.float64)
-            done += 1
-            bar.add(1)
-            watch.check(hooks.metrics(sums)["loss"], done, hooks.rise)
-            window = sums if window is None else window + sums
-            for name, worked in (("token_input", "pieces"), ("weights", "examples")):
-                if name in batch:
-                    work[worked] += int(np.count_nonzero(batch[name]))
-            at_end = done == rhythm.total
-            due = hooks.evaluate is not None and (
-                at_end or (rhythm.evaluate > 0 and done % rhythm.evaluate == 0)
-            )
-            owed = due and devices.any(bool(came))
-            if (done % rhythm.log == 0 or at_end or due) and not owed:
-                passed = time.perf_counter() - clock
-                row: LogRow = {"step": done, **hooks.metrics(window)}
-                row |= {f"{name}_per_second": n / passed for name, n in work.items() if n}
-                row["steps_per_second"] = (done - since) / passed
-                if due:
-                    row |= evaluation()
-                    stopped = hooks.should_stop()
-                report(row)
-                bar.note(", ".join(f"{name} {row[name]:.4g}" for name in _SHOWN if name in row))
-                clock, work, since, window = time.perf_counter(), Counter(), done, None
-            ending = stopped or devices.any(bool(came))
-            if done % rhythm.save == 0 or at_end or ending:
-                save(last_state)
-            if ending:
-                break
-    if saved != done:
-        save(last_state)
-    return Outcome(done, checkpoints.prefix(done), owed or (done < rhythm.total and not stopped))
+        def evaluation() -> LogRow:
+            assert hooks.evaluate is not None
+            step.sync()
+            return {f"eval_{name}": value for name, value in hooks.evaluate().items()}
+
+        last_state = stream.state()
+        stopped = hooks.should_stop()
+        if owed and hooks.evaluate and not stopped:
+            unfinished = {} if window is None else hooks.metrics(window)
+            report({"step": done, **unfinished, **evaluation()})
+            owed, window, saved, stopped = False, None, None, hooks.should_stop()
+        with (
+            _interruption() as came,
+            _batches(stream, 0 if stopped else rhythm.total - done) as batches,
+            Progress(progress and devices.leads, unit="step") as bar,
+        ):
+            bar.start(rhythm.total, done)
+            clock, work, since = time.perf_counter(), Counter[str](), done
+            for batch, last_state in batches:
+                sums = np.asarray(step(batch), np.float64)
+                done += 1
+                bar.add(1)
+                watch.check(hooks.metrics(sums)["loss"], done, hooks.rise)
+                window = sums if window is None else window + sums
+                for name, worked in (("token_input", "pieces"), ("weights", "examples")):
+                    if name in batch:
+                        work[worked] += int(np.count_nonzero(batch[name]))
+                at_end = done == rhythm.total
+                due = hooks.evaluate is not None and (
+                    at_end or (rhythm.evaluate > 0 and done % rhythm.evaluate == 0)
+                )
+                owed = due and devices.any(bool(came))
+                if (done % rhythm.log == 0 or at_end or due) and not owed:
+                    passed = time.perf_counter() - clock
+                    row: LogRow = {"step": done, **hooks.metrics(window)}
+                    row |= {f"{name}_per_second": n / passed for name, n in work.items() if n}
+                    row["steps_per_second"] = (done - since) / passed
+                    if due:
+                        row |= evaluation()
+                        stopped = hooks.should_stop()
+                    report(row)
+                    bar.note(", ".join(f"{name} {row[name]:.4g}" for name in _SHOWN if name in row))
+                    clock, work, since, window = time.perf_counter(), Counter(), done, None
+                ending = stopped or devices.any(bool(came))
+                if done % rhythm.save == 0 or at_end or ending:
+                    save(last_state)
+                if ending:
+                    break
+        if saved != done:
+            save(last_state)
+        return Outcome(
+            done, checkpoints.prefix(done), owed or (done < rhythm.total and not stopped)
+        )
 
 
 def check_same_checkpoints(devices: Distribution, checkpoints: TrainingCheckpoints) -> None:
@@ -245,7 +235,7 @@ def check_same_checkpoints(devices: Distribution, checkpoints: TrainingCheckpoin
 def _take_up(
     state: dict[str, Any], stream: Stream, hooks: Hooks, prefix: str
 ) -> tuple[np.ndarray | None, _LossWatch]:
-    """Restores stream and caller; gives the sums of the begun window and the watch."""
+    """Restores stream and caller; gives the sums of the unfinished window and the watch."""
     try:
         window = np.asarray(state["window"], np.float64) if state["window"] else None
         watch = _LossWatch(*state["watch"])
@@ -331,10 +321,7 @@ def _batches(stream: Stream, count: int) -> Iterator[Iterator[tuple[dict, Any]]]
                 ready.append(pool.submit(make))
             yield made
 
-    def name() -> None:
-        threading.current_thread().name = "batches"
-
-    with ThreadPoolExecutor(1, initializer=name) as pool:
+    with ThreadPoolExecutor(1, "batches") as pool:
         try:
             yield take()
         finally:

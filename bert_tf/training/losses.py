@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bert_tf.training.objectives.base import SUMS as CLASSIFIER_SUMS
-from bert_tf.training.objectives.base import Scale
+from bert_tf.training.objectives.base import Scale, objective_class
 from bert_tf.training.objectives.pretraining import SUMS, pretraining_loss
-from bert_tf.training.objectives.registry import objective_class
 
 __all__ = ["CLASSIFIER_SUMS", "SUMS", "classifier_loss", "pretraining_loss"]
 

@@ -55,8 +55,7 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self) -> dict[str, Any]:
-        names = ("peak", "total_steps", "warmup_steps")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("peak", "total_steps", "warmup_steps")}
 
 
 @register

@@ -76,7 +76,7 @@ def start_from_checkpoint(
     return start
 
 
-class InFolder:
+def config_and_vocab(path: str | None) -> tuple[BertConfig | None, Vocabulary | None]:
     """Config and vocabulary in the folder of an init checkpoint, if there are any.
 
     Args:
@@ -85,18 +85,12 @@ class InFolder:
     Raises:
         BertError: there is no checkpoint at the path, or config or vocabulary are damaged.
     """
-
-    def __init__(self, path: str | None) -> None:
-        self.config: BertConfig | None = None
-        self.vocab: Vocabulary | None = None
-        if path is None:
-            return
-        with _located(path) as files:
-            warn(*files.warnings)
-            if files.config_path is not None:
-                self.config = BertConfig.from_file(files.config_path)
-            if files.vocab_path is not None:
-                self.vocab = Vocabulary.load(files.vocab_path)
+    if path is None:
+        return None, None
+    with _located(path) as files:
+        warn(*files.warnings)
+        config = None if files.config_path is None else BertConfig.from_file(files.config_path)
+        return config, None if files.vocab_path is None else Vocabulary.load(files.vocab_path)
 
 
 def last_checkpoint(folder: str) -> str | None:

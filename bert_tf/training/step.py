@@ -141,5 +141,5 @@ def _totals(batch: Batch) -> dict[str, np.ndarray]:
         if name in batch
     }
     if "masked_lm_weights" in batch:
-        totals["total_pairs"] = len(batch["masked_lm_weights"])
-    return {name: np.asarray(value, np.float32) for name, value in totals.items()}
+        totals["total_pairs"] = np.float32(len(batch["masked_lm_weights"]))
+    return totals

@@ -86,8 +86,8 @@ def across(
     names = list(splits)
     found = dict(splits)
     if len({data.task for data in found.values()}) > 1:
-        told = ", ".join(f"{name}: {data.task}" for name, data in found.items())
-        raise BertError(f"the splits are not for one task ({told}); say which with `task`")
+        have = ", ".join(f"{name}: {data.task}" for name, data in found.items())
+        raise BertError(f"the splits are not for one task ({have}); say which with `task`")
     problems: list[tuple[str, Problem]] = []
     later: dict[Hashable, str] = {}  # text to a split after the present one
     for name in reversed(names):
@@ -104,9 +104,16 @@ def across(
     train = found[names[0]]
     if train.task != "regression" and train.labels is not None:
         seen = {one for label in train.labels for one in classes_of(label)}
+        some = ", ".join(sorted(seen)[:12]) + (", ..." if len(seen) > 12 else "")
+        advice = {"unseen_label": f"training has {some}; correct the label"}
         for name in names[1:]:
-            found[name], more = _without_unseen(found[name], seen, policy)
-            problems += [(name, problem) for problem in more]
+            data, tally, kept = found[name], Tally(policy), []
+            for row, label in enumerate(data.labels or [None] * len(data)):
+                unseen = [one for one in classes_of(label) if one not in seen]
+                if not unseen or not tally.add("unseen_label", data.rows[row], repr(unseen[0])):
+                    kept.append(row)
+            problems += [(name, problem) for problem in tally.settle(len(data), advice)]
+            found[name] = data.take(kept)
     return found, sorted(problems, key=lambda item: names.index(item[0]))
 
 
@@ -140,16 +147,3 @@ def _without_repetitions(data: LabelledTexts, indices: list[int], tally: Tally) 
         if not dropped:
             kept.append(index)
     return kept
-
-
-def _without_unseen(
-    data: LabelledTexts, seen: set[str], policy: Policy
-) -> tuple[LabelledTexts, list[Problem]]:
-    tally, kept = Tally(policy), []
-    for index, label in enumerate(data.labels or [None] * len(data)):
-        unseen = [name for name in classes_of(label) if name not in seen]
-        if not unseen or not tally.add("unseen_label", data.rows[index], repr(unseen[0])):
-            kept.append(index)
-    some = ", ".join(sorted(seen)[:12]) + (", ..." if len(seen) > 12 else "")
-    advice = {"unseen_label": f"training has {some}; correct the label"}
-    return data.take(kept), tally.settle(len(data), advice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from bert_tf.data.labelled.cleaning import across, clean
 from bert_tf.data.labelled.columns import Layout
@@ -17,8 +18,6 @@ from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-_ROLES: tuple[Role, ...] = ("train", "evaluate", "predict")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +45,8 @@ class LabelledSplits(Warned):
         """For the screen: warnings, problems, and the size of each split."""
         found = {name: [p for split, p in self.problems if split == name] for name in self.splits}
         sizes = ", ".join(f"{name} {len(data):,}" for name, data in self.splits.items())
-        told = (line for name in found for line in describe(found[name], name))
-        return [*self.warnings, *told, f"rows: {sizes}"]
+        lines = (line for name in found for line in describe(found[name], name))
+        return [*self.warnings, *lines, f"rows: {sizes}"]
 
 
 def load_splits(
@@ -106,9 +105,9 @@ def load_splits(
     if "train" in splits and "validation" not in splits:
         if "test" in splits:
             shares = {"train": 0.70, "validation": 0.15}
-        parts, told = split_labelled(splits.pop("train"), shares, seed=seed)
+        parts, lacking = split_labelled(splits.pop("train"), shares, seed=seed)
         splits = parts | splits
-        warnings += told
+        warnings += lacking
     return _finish(splits, problems, warnings, label_names, changes, layout if from_file else None)
 
 
@@ -141,7 +140,7 @@ def load_task(
         BertError: as `read_glue` and `load_splits`.
     """
     changes = {"leak": "keep", **(changes or {})}
-    policies = {role: Policy(role, **changes) for role in _ROLES}
+    policies: dict[Role, Policy] = {role: Policy(role, **changes) for role in get_args(Role)}
     glue = read_glue(name, data_dir, splits=splits, language=language, policies=policies)
     warnings = glue.warnings
     names = {split: split.replace("dev", "validation") for split in glue.splits}
@@ -149,9 +148,9 @@ def load_task(
     problems = [(names[split], p) for split, found in glue.problems.items() for p in found]
     if "train" in parts and "validation" not in parts and splits is None:
         shares = {"train": 0.85, "validation": 0.15}
-        cut, told = split_labelled(parts.pop("train"), shares, seed=seed)
+        cut, lacking = split_labelled(parts.pop("train"), shares, seed=seed)
         warnings += warn(f"{name} has no dev file here: 15 % of train are taken as validation")
-        warnings += told
+        warnings += lacking
         parts = cut | parts
     return _finish(parts, problems, warnings, label_names, changes, None)
 
@@ -169,8 +168,8 @@ def _finish(
             raise BertError("the training rows have no labels; name their column with `label`")
         if len({data.pairs is None for data in splits.values()}) > 1:
             kinds = {n: "one text" if d.pairs is None else "pairs" for n, d in splits.items()}
-            told = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-            raise BertError(f"the splits are not alike ({told}); name columns with `text_pair`")
+            have = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+            raise BertError(f"the splits are not alike ({have}); name columns with `text_pair`")
         splits, found = across(splits, Policy("train", **changes))
         problems = problems + found
     first = next(iter(splits.values()))

@@ -210,9 +210,8 @@ def read_glue(
     data = GlueData(key, {}, {}, [])
     for split in wanted:
         part, header = _layout_of(paths[split], files[split], files["train"], data.warnings)
-        role: Role = "train" if split == "train" else "evaluate"
-        if part.label is None:
-            role = "predict"
+        labelled: Role = "train" if split == "train" else "evaluate"
+        role: Role = "predict" if part.label is None else labelled
         layout = Layout(
             *(*part[2:], task.kind),
             label_names=task.labels or None,
@@ -225,7 +224,13 @@ def read_glue(
         data.splits[split], data.problems[split], *_ = read_labelled(paths[split], layout, policy)
     dev_ids = paths.get("train", folder).parent / "dev_ids.tsv"
     if key == "mrpc" and "dev" not in data.splits and "train" in data.splits and dev_ids.is_file():
-        data.splits.update(_apart(data.splits["train"], paths["train"], dev_ids))
+        # As GLUE divides them: rows whose two ids are listed are dev.
+        listed = {tuple(row.fields[:2]) for row in Table(dev_ids, _PLAIN).rows()}
+        ids = {row.line: tuple(row.fields[1:3]) for row in Table(paths["train"], _PLAIN).rows()}
+        both = data.splits["train"]
+        in_dev = [ids[line] in listed for _, line in both.rows]
+        data.splits["train"] = both.take(i for i, dev in enumerate(in_dev) if not dev)
+        data.splits["dev"] = both.take(i for i, dev in enumerate(in_dev) if dev)
     return data
 
 
@@ -278,16 +283,3 @@ def _layout_of(
     warnings += warn(f"{path} has no line with names of columns; they are taken as {places}")
     numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
     return SplitFile(part.file, (), *numbers), False
-
-
-def _apart(
-    train: LabelledTexts, path: pathlib.Path, dev_ids: pathlib.Path
-) -> dict[str, LabelledTexts]:
-    """MRPC's rows as GLUE divides them: those whose two ids are listed are dev."""
-    listed = {tuple(row.fields[:2]) for row in Table(dev_ids, _PLAIN).rows()}
-    ids = {row.line: tuple(row.fields[1:3]) for row in Table(path, _PLAIN).rows()}
-    in_dev = [ids[line] in listed for _, line in train.rows]
-    return {
-        "train": train.take(i for i, dev in enumerate(in_dev) if not dev),
-        "dev": train.take(i for i, dev in enumerate(in_dev) if dev),
-    }

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Columns, Layout, all_names, choose_columns
+from bert_tf.data.labelled.columns import Layout, all_names, choose_columns
 from bert_tf.data.labelled.problems import Place, Policy
-from bert_tf.data.labelled.tables import Column, Table, TableRow, as_text
+from bert_tf.data.labelled.tables import Table, TableRow, as_text
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
 
@@ -64,7 +64,25 @@ class PredictionRows(Warned):
         self.path = os.fspath(path)
         asked = (layout.text, layout.text_pair, layout.label)
         self._table = Table(path, layout.table, asked, layout.only)
-        self._columns, inferred = _choose(self._table, asked, pairs)
+        columns, inferred = choose_columns(self._table, *asked, labelled=False)
+        if pairs and columns.pair is None:
+            rest = [index for index in range(self._table.width) if index != columns.label]
+            if len(rest) != 2 or asked[0] is not None:
+                raise BertError(
+                    f"the model was trained on pairs of texts; name two columns of {self.path} "
+                    f"with `text` and `text_pair` ({all_names(self._table)})"
+                )
+            columns = columns._replace(text=rest[0], pair=rest[1])
+            pair = f"the two columns of {self.path} are taken for the pair"
+            inferred = [f"{pair} (`text`, `text_pair`)"]
+        if pairs is False and columns.pair is not None:
+            names = self._table.names or [str(index) for index in range(self._table.width)]
+            both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
+            raise BertError(
+                f"the model was trained on single texts, and {self.path} has pairs, {both}; name "
+                "the one to take with `text` alone"
+            )
+        self._columns = columns
         self._replaces = policy is not None and policy["wrong_encoding"] == "replace"
         self.pairs = self._columns.pair is not None
         self.warnings = warn(*self._table.warnings, *inferred)
@@ -95,27 +113,6 @@ class PredictionRows(Warned):
         if not text.strip() or (self.pairs and not pair.strip()):
             return PredictionRow(None, place, f"{'a' if self.pairs else 'the'} text is empty")
         return PredictionRow((text, pair) if self.pairs else text, place)
-
-
-def _choose(
-    table: Table, asked: tuple[Column | None, ...], pairs: bool | None
-) -> tuple[Columns, list[str]]:
-    columns, inferred = choose_columns(table, *asked, labelled=False)
-    if pairs and columns.pair is None:
-        rest = [index for index in range(table.width) if index != columns.label]
-        if len(rest) != 2 or asked[0] is not None:
-            raise BertError(
-                f"the model was trained on pairs of texts; name two columns of {table.path} with "
-                f"`text` and `text_pair` ({all_names(table)})"
-            )
-        columns = columns._replace(text=rest[0], pair=rest[1])
-        inferred = [f"the two columns of {table.path} are taken for the pair (`text`, `text_pair`)"]
-    if pairs is False and columns.pair is not None:
-        names = table.names or [str(index) for index in range(table.width)]
-        both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
-        pairs_there = f"the model was trained on single texts, and {table.path} has pairs, {both}"
-        raise BertError(f"{pairs_there}; name the one to take with `text` alone")
-    return columns, inferred
 
 
 def about_rows(path: str | os.PathLike[str]) -> int | None:

@@ -59,24 +59,25 @@ def read_labelled(
     names = [paths] if isinstance(paths, str | os.PathLike) else paths
     for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines, Parquet or Excel"):
         opened = _open(path, found_layout, policy, odd)
-        if not parts:
-            found_layout = _settled(layout, opened)
+        if not parts:  # the columns found hold for the others, by name where they have names
+            known = opened.table.names
+            text, pair, label = (known[i] if i is not None and known else i for i in opened.columns)
+            found_layout = replace(layout, text=text, text_pair=pair, label=label)
         tally = Tally(policy)
-        records = list(_records(opened, policy, tally))
+        parts.append(_as_data([*_records(opened, tally)], opened.columns))
         problems += tally.settle(opened.seen, opened.advice)
-        parts.append(_as_data(records, opened.columns))
     data = join(parts)
     separator = _tell_separator(data, layout, odd)
     data = give_task(data, replace(layout, label_separator=separator), odd)
-    data, found = clean(data, policy)
+    data, more = clean(data, policy)
     if not len(data):
         raise BertError(f"no row is left of {parts[0].rows[0][0] if len(parts[0]) else paths}")
     found_layout = replace(found_layout, task=data.task, label_separator=separator)
-    return Reading(data, problems + found, [*warn(*dict.fromkeys(odd))], found_layout)
+    return Reading(data, problems + more, [*warn(*dict.fromkeys(odd))], found_layout)
 
 
 Reading.remarks = vars(Warned)["remarks"]  # type: ignore[attr-defined]
-_Record = tuple[Any, Any, Any, Place]  # text, pair, label
+_Record = tuple[Any, ...]  # text, pair, label and place
 
 
 @dataclass
@@ -97,14 +98,8 @@ def _open(path: str | os.PathLike[str], layout: Layout, policy: Policy, odd: lis
     return _Opened(table, columns)
 
 
-def _settled(layout: Layout, opened: _Opened) -> Layout:
-    """The layout with the columns found, by name where they have names."""
-    names = opened.table.names
-    text, pair, label = (names[i] if i is not None and names else i for i in opened.columns)
-    return replace(layout, text=text, text_pair=pair, label=label)
-
-
-def _records(opened: _Opened, policy: Policy, tally: Tally) -> Iterator[_Record]:
+def _records(opened: _Opened, tally: Tally) -> Iterator[_Record]:
+    policy = tally.policy
     for row in opened.table.rows():
         place, note = (opened.table.path, row.line), row.note
         opened.seen += row.problem != "blank_line"
@@ -127,11 +122,10 @@ def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
 
 def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
     """With labels as they were read, whatever they are."""
-    columns_read: list[list[Any]] = [[record[i] for record in records] for i in range(4)]
-    texts, pairs, labels, rows = columns_read
-    values = None if columns.label is None else labels
-    seconds = None if columns.pair is None else list(map(as_text, pairs))
-    return LabelledTexts(list(map(as_text, texts)), seconds, values, rows)
+    texts, pairs, labels, rows = ([record[i] for record in records] for i in range(4))
+    seconds = None if columns.pair is None else [as_text(pair) for pair in pairs]
+    labels_read = None if columns.label is None else labels
+    return LabelledTexts([as_text(text) for text in texts], seconds, labels_read, rows)
 
 
 def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTexts:

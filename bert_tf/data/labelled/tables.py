@@ -185,7 +185,17 @@ class Table:
 
     def _rows(self) -> Iterator[TableRow]:
         if self._format in _SPLIT:
-            yield from self._complete()
+            skip = self._skip_first
+            for row in self._split():
+                if not row.fields:
+                    yield row._replace(problem="blank_line")
+                elif skip:
+                    skip = False
+                elif len(row.fields) != self.width:
+                    note = f"{len(row.fields)} in place of {self.width}"
+                    yield row._replace(problem="ragged", note=note)
+                else:
+                    yield row
         elif self._format == "parquet":
             yield from map(TableRow, count(1), parquet_rows(self.path))
         else:
@@ -201,8 +211,7 @@ class Table:
                 yield TableRow(line, fields, problem, note)
 
     def _tell_format(self) -> str:
-        name = self.path.lower().removesuffix(".gz")
-        kind = _SUFFIXES.get(os.path.splitext(name)[1])
+        kind = _SUFFIXES.get(os.path.splitext(self.path.lower().removesuffix(".gz"))[1])
         if kind not in ("json", None):
             return kind
         with open_lines(self.path, self._options.encoding) as lines:
@@ -219,8 +228,6 @@ class Table:
         counts = Counter(line.count(",") for line in first)
         common, times = counts.most_common(1)[0] if counts else (0, 0)
         return "csv" if common and times > 0.9 * len(first) else "tsv"
-
-    # ---- CSV, TSV and Excel
 
     def _tell_dialect(self) -> None:
         options = self._options
@@ -263,21 +270,6 @@ class Table:
                 self.warnings.append(f"{quotes}; to remove them, pass `quoting='csv'`")
         self._skip_first = bool(header)
 
-    def _complete(self) -> Iterator[TableRow]:
-        """The rows after the header, with what is wrong about each."""
-        skip = self._skip_first
-        for row in self._split():
-            if not row.fields:
-                yield row._replace(problem="blank_line")
-            elif skip:
-                skip = False
-            elif len(row.fields) != self.width:
-                yield row._replace(
-                    problem="ragged", note=f"{len(row.fields)} in place of {self.width}"
-                )
-            else:
-                yield row
-
     def _split(self, strict: bool = True) -> Iterator[TableRow]:
         """Each line, or quoted lines together, as fields; no fields if it is blank."""
         for number, cells in enumerate(self._cells, start=1):
@@ -314,8 +306,6 @@ class Table:
                 fields = [*fields[:index], *map(replaced, fields[index:])]
                 return TableRow(line, fields, "wrong_encoding", encoding_advice(field))
         return TableRow(line, fields)
-
-    # ---- JSON
 
     def _objects(self) -> Iterator[tuple[int, Any, str, str]]:
         """(line, value, problem, note) of each object."""
@@ -377,15 +367,12 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
         if name.lower() in ALL_NAMES:
             return True
         numbers = bool(column) and all(map(is_number, column))
-        if name and not is_number(name) and (numbers or _are_classes(column)):
+        counts = Counter(column)
+        # Classes: so few values, each so often, that a single one would be odd.
+        classes = len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
+        if name and not is_number(name) and (numbers or classes):
             return True
     return False
-
-
-def _are_classes(column: Sequence[str]) -> bool:
-    """Whether there are so few values, each so often, that a single one would be odd."""
-    counts = Counter(column)
-    return len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
 
 
 def _is_object(line: str) -> bool:

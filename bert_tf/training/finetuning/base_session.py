@@ -31,8 +31,8 @@ from bert_tf.training.finetuning.job import FineTuningJob, choose_max_seq_length
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.finetuning.start import load_trained, start_bert, trained_model
 from bert_tf.training.log import LogRow
-from bert_tf.training.objectives.base import Objective
-from bert_tf.training.objectives.registry import objective_class, objective_of
+from bert_tf.training.objectives.base import Objective, objective_class, objective_of
+from bert_tf.training.starting import step_of
 
 RECORD = "training.json"
 """In the output folder: how training ended, for an evaluation at another time."""
@@ -137,12 +137,19 @@ class FineTuningSession:
         if self.job.do_train:
             self._bert = start_bert(self.job)
         shown = ["train"] if self.job.do_train else self._to_evaluate()
-        self.max_seq_length = self._choose_length(self.data.splits[shown[0]])
+        bert, data = self._loaded(), self.data.splits[shown[0]]
+        given = self.job.max_seq_length or (self._known and self._known.max_seq_length)
+        limit = bert.config.max_position_embeddings
+        self.max_seq_length = given or choose_max_seq_length(data, bert.tokenizer, limit)
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
-        if self.job.do_train:
-            self._prepare_plan()
-        else:
+        if not self.job.do_train:
             warn(self.lengths.warning())
+            return
+        plan, self.steps = self.job.plan_for(len(data), bert.config.hidden_size)
+        self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())
+        if plan.class_weights is None:
+            objective = self.objective
+            warn(objective.labels_warning(objective.encode(data)))
 
     @reports
     def train(
@@ -165,7 +172,8 @@ class FineTuningSession:
             self.prepare()
         assert self.plan is not None
         assert self._bert is not None
-        evaluates = self._evaluates_in_training()
+        wanted = self.job.do_eval or self.plan.keep_best or self.plan.patience is not None
+        evaluates = wanted and "validation" in self.evaluated_on
         found = fine_tune(
             self._bert,
             self._rows("train"),
@@ -200,7 +208,9 @@ class FineTuningSession:
         objective = objective_of(self._info(bert))
         if not self.max_seq_length:
             self.prepare()
-        size, step = self.job.plan.eval_batch_size, self._step()
+        # As training noted it, or as the checkpoint is called.
+        step = _record(_folder_of(self.model)).get("step") or step_of(self.model)
+        size = self.job.plan.eval_batch_size
         results, odd = [], ""
         for name in self._to_evaluate():
             data = self.data.splits[name]
@@ -239,25 +249,6 @@ class FineTuningSession:
                 self._bert = load_trained(path or self.model, self.job)
         return self._bert
 
-    def _choose_length(self, data: Any) -> int:
-        bert = self._loaded()
-        given = self.job.max_seq_length or (self._known and self._known.max_seq_length)
-        limit = bert.config.max_position_embeddings
-        return given or choose_max_seq_length(data, bert.tokenizer, limit)
-
-    def _prepare_plan(self) -> None:
-        hidden = self._loaded().config.hidden_size
-        plan, self.steps = self.job.plan_for(len(self.data.splits["train"]), hidden)
-        self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())
-        if plan.class_weights is None:
-            objective = self.objective
-            warn(objective.labels_warning(objective.encode(self.data.splits["train"])))
-
-    def _evaluates_in_training(self) -> bool:
-        plan = self.job.plan
-        wanted = self.job.do_eval or plan.keep_best or plan.patience is not None
-        return wanted and "validation" in self.evaluated_on
-
     def _rows(self, split: str) -> LabelledRows:
         return LabelledRows(self._tokenized(split), self.objective.encode(self.data.splits[split]))
 
@@ -265,8 +256,7 @@ class FineTuningSession:
         if split not in self._texts:
             tokenizer, data = self._loaded().tokenizer, self.data.splits[split]
             folder = os.path.join(self.folder, CHECKPOINTS) if self.job.do_train else None
-            found = tokenize_texts(data, tokenizer, self.max_seq_length, folder)
-            self._texts[split] = found
+            self._texts[split] = tokenize_texts(data, tokenizer, self.max_seq_length, folder)
         return self._texts[split]
 
     def _write_record(self, found: FineTuned) -> None:
@@ -284,13 +274,6 @@ class FineTuningSession:
             "rows": {name: len(data) for name, data in self.data.splits.items()},
         }
         write_json(os.path.join(self.folder, RECORD), record)
-
-    def _step(self) -> int:
-        """Of the weights: as training noted it, or as the checkpoint is called."""
-        from bert_tf.training.starting import step_of
-
-        record = _record(_folder_of(self.model))
-        return record["step"] if record else step_of(self.model)
 
 
 def _record(folder: str) -> dict[str, Any]:

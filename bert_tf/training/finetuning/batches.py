@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bert_tf.batching.buckets import choose_buckets
+from bert_tf.batching.predict import predict_all
 from bert_tf.batching.rows import Rows, TokenizedTexts, Vectors
 from bert_tf.batching.stream import FeatureStream, LabelledStream
 from bert_tf.bert import Bert
+from bert_tf.training.finetuning.features import features_of
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.loop import Stream
+from bert_tf.training.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from bert_tf.training.step import TrainingStep
 
 Batch = dict[str, np.ndarray]
 
@@ -51,7 +58,6 @@ def open_batches(
     if plan.kind != "frozen":
         labelled = LabelledStream(train.texts, train.labels, batch_size=size, seed=seed)
         return labelled, validation and validation.texts
-    from bert_tf.training.finetuning.features import features_of
 
     def vectors(rows: LabelledRows) -> np.ndarray:
         how: dict[str, Any] = {
@@ -66,6 +72,19 @@ def open_batches(
     return stream, validation and Vectors(vectors(validation))
 
 
+def all_scores(step: TrainingStep, rows: Rows, objective: Objective, batch_size: int) -> Any:
+    """The model's scores of all rows, float32 (rows, outputs); of tokens a list of arrays."""
+    import keras
+
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        return keras.ops.convert_to_numpy(keras.ops.cast(step.predict(batch), "float32"))
+
+    # A step is compiled for each shape, and divides the rows of a batch among devices.
+    buckets = choose_buckets(rows.lengths, rows.max_seq_length)
+    sizes = rows.lengths if objective.per_token else None
+    return predict_all(run, rows, batch_size=batch_size, buckets=buckets, sizes=sizes)
+
+
 class Weighted:
     """A stream whose rows, or tokens, have the weights of their classes.
 
@@ -77,6 +96,7 @@ class Weighted:
     def __init__(self, stream: Stream, class_weights: np.ndarray) -> None:
         self._stream = stream
         self._class_weights = class_weights
+        self.state, self.restore = stream.state, stream.restore
 
     def next_batch(self) -> Batch:
         """The stream's next batch; `weights` are multiplied by those of the classes."""
@@ -84,11 +104,3 @@ class Weighted:
         weights = batch["weights"]
         labels = np.where(weights > 0, batch["labels"], 0)  # of tokens, others are no class
         return {**batch, "weights": weights * self._class_weights[labels]}
-
-    def state(self) -> dict[str, Any]:
-        """That of the stream."""
-        return self._stream.state()
-
-    def restore(self, state: Any) -> None:
-        """Puts the stream where it stood."""
-        self._stream.restore(state)

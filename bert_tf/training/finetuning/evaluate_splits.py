@@ -65,8 +65,7 @@ def evaluate_split(
     """
     labels = objective.encode(data)
     sizes = texts.lengths if objective.per_token else None
-    predictor = bert.predictor(objective.head)
-    outputs = predict_all(predictor, texts, batch_size=batch_size, sizes=sizes)
+    outputs = predict_all(bert.predictor(objective.head), texts, batch_size=batch_size, sizes=sizes)
     return EvaluatedSplit(split, data, labels, outputs, objective.measure(labels, outputs))
 
 

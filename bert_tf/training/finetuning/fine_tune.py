@@ -17,18 +17,14 @@ from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
-from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
-from bert_tf.training.finetuning.evaluation import all_scores
+from bert_tf.training.finetuning.batches import LabelledRows, Weighted, all_scores, open_batches
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.log import LogRow
 from bert_tf.training.loop import Hooks, Rhythm, run_training
-from bert_tf.training.objectives.base import Objective
-from bert_tf.training.objectives.registry import objective_class
+from bert_tf.training.objectives.base import Objective, objective_class
 
 if TYPE_CHECKING:
     from bert_tf.training.checkpoints import TrainingCheckpoints
-
-Batch = dict[str, np.ndarray]
 
 CHECKPOINTS = "training"
 """Folder in the output folder for what is needed to resume, and for a frozen encoder's vectors;
@@ -112,11 +108,10 @@ def fine_tune(
     """
     import keras
 
-    from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.checkpoints import NoCheckpoints, TrainingCheckpoints
     from bert_tf.training.distribution import distribute
     from bert_tf.training.finetuning.best import BestWeights
     from bert_tf.training.finetuning.tuned_model import TunedModel, digest_of
-    from bert_tf.training.no_checkpoints import NoCheckpoints
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
 
@@ -190,12 +185,11 @@ def fine_tune(
         assert evaluated is not None
         scores = all_scores(step, evaluated, objective, plan.eval_batch_size)
         row = objective.measured(validation.labels, scores)
-        best.look(
-            int(keras.ops.convert_to_numpy(optimizer.iterations)), row, objective.only(scores)
-        )
+        done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        best.look(done, row, objective.only(scores))
         return row
 
-    def told(row: LogRow) -> None:
+    def with_rate(row: LogRow) -> None:
         rate = float(keras.ops.convert_to_numpy(schedule(row["step"] - 1)))
         on_row({"step": row["step"], "learning_rate": rate, **row})
 
@@ -207,7 +201,7 @@ def fine_tune(
         Rhythm(steps, plan.save_every, plan.log_rhythm(steps), plan.evaluate_every or per_epoch),
         Hooks(
             metrics=objective.means,
-            on_row=told,
+            on_row=with_rate,
             evaluate=evaluate if validation is not None else None,
             on_resume=on_resume,
             should_stop=best.should_stop,
@@ -238,7 +232,7 @@ def fine_tune(
 
 
 def is_begun(folder: str) -> bool:
-    """Whether a training was begun with this output folder."""
+    """Whether a training was started with this output folder."""
     return bool(glob.glob(os.path.join(glob.escape(folder), CHECKPOINTS, "*.index")))
 
 
@@ -255,7 +249,7 @@ def _start_over_or_refuse(
             checkpoints.discard()
     elif other:
         raise BertError(
-            f"{checkpoints.folder} holds a training that was begun with other settings "
+            f"{checkpoints.folder} holds a training that was started with other settings "
             f"({', '.join(other)}); use the same again to resume it, give another output folder, "
             f"or start over with `overwrite=True`."
         )

@@ -102,24 +102,26 @@ class ClassifierJob(FineTuningJob):
         super().__post_init__()
         task, folder = self.task_name is not None, self.data_dir is not None
         files = bool(self.train or self.validation or self.test)
-        _refuse(
-            task and files,
-            "`task_name` reads `data_dir`; leave it out, or `train`, `validation` and `test`.",
-        )
-        name = f"`task_name={self.task_name!r}`"
-        _refuse(task and not folder, f"{name} needs `data_dir`, the folder with its files.")
-        _refuse(
-            folder and not task,
-            "`data_dir` needs `task_name`; for a table of your own pass `train` instead.",
-        )
-        _refuse(
-            not (task or files),
-            "no data given: pass `train`, a file to train on, or `task_name` and `data_dir`.",
-        )
-        _refuse(
-            self.do_train and not (task or self.train),
-            "nothing to train on: pass `train`, or `do_train=False` to evaluate a trained model.",
-        )
+        if task and files:
+            raise BertError(
+                "`task_name` reads `data_dir`; leave it out, or `train`, `validation` and `test`."
+            )
+        if task and not folder:
+            name = f"`task_name={self.task_name!r}`"
+            raise BertError(f"{name} needs `data_dir`, the folder with its files.")
+        if folder and not task:
+            raise BertError(
+                "`data_dir` needs `task_name`; for a table of your own pass `train` instead."
+            )
+        if not (task or files):
+            raise BertError(
+                "no data given: pass `train`, a file to train on, or `task_name` and `data_dir`."
+            )
+        if self.do_train and not (task or self.train):
+            raise BertError(
+                "nothing to train on: pass `train`, or `do_train=False` to evaluate a trained "
+                "model."
+            )
 
     def plan_for(self, rows: int, hidden_size: int) -> tuple[FineTuningPlan, int]:
         """See `FineTuningJob.plan_for`.
@@ -134,11 +136,6 @@ class ClassifierJob(FineTuningJob):
         epochs = steps / math.ceil(rows / plan.batch_size)
         warmup = int(steps * plan.warmup) / steps
         return dataclasses.replace(plan, epochs=epochs, warmup=warmup), steps
-
-
-def _refuse(wrong: bool, message: str) -> None:
-    if wrong:
-        raise BertError(message)
 
 
 def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: int) -> int:

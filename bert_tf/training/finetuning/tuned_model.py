@@ -57,8 +57,8 @@ class TunedModel:
         if (rate := plan.dropout) is not None:
             config = config.replace(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         kept = ["pooler"] if bert.has("pooler") else []
-        labels = {info.head: info.num_outputs}
-        heads = Heads.of([info.head, *kept], labels, ClassifierLayout.of(info))
+        layout = ClassifierLayout.of(info)
+        heads = Heads.of([info.head, *kept], {info.head: info.num_outputs}, layout)
         self._parts = parts_of(info.head)
         half = plan.precision == "bfloat16" and plan.kind != "frozen"
         self.layers = BertLayers(config, heads, "mixed_bfloat16" if half else "float32")

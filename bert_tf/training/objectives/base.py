@@ -1,7 +1,8 @@
-"""`Objective`: all that fine-tuning has to know of a head."""
+"""`Objective`: all that fine-tuning has to know of a head, found by the name of its task."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric, metric_for
+from bert_tf.heads import HEADS
 from bert_tf.options import POSITIVE
 from bert_tf.training.log import LogRow
 
@@ -48,19 +50,13 @@ class Scale:
 
     def widen(self, name: str, value: np.ndarray) -> np.ndarray:
         """The last layer's weight for the numbers themselves, of that for the scaled ones."""
-        if name == "output_weights":
-            return (value * self.deviation).astype(np.float32)
-        if name == "output_bias":
-            return (value * self.deviation + self.mean).astype(np.float32)
-        return value
+        shift = {"output_weights": -0.0, "output_bias": self.mean}.get(name)
+        return value if shift is None else (value * self.deviation + shift).astype(np.float32)
 
     def narrow(self, name: str, value: np.ndarray) -> np.ndarray:
         """The other way."""
-        if name == "output_weights":
-            return (value / self.deviation).astype(np.float32)
-        if name == "output_bias":
-            return ((value - self.mean) / self.deviation).astype(np.float32)
-        return value
+        shift = {"output_weights": 0.0, "output_bias": self.mean}.get(name)
+        return value if shift is None else ((value - shift) / self.deviation).astype(np.float32)
 
 
 class Objective:
@@ -100,8 +96,6 @@ class Objective:
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = tuple(labels)
-
-    # Targets
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -150,8 +144,6 @@ class Objective:
             **more,
         )
 
-    # Steps
-
     @property
     def row_weights(self) -> np.ndarray | None:
         """Factors on the weights of what has each label, float32 (labels,); None for 1."""
@@ -185,8 +177,6 @@ class Objective:
         loss, hits, weight = (float(x) for x in sums)
         weight = max(weight, 1e-12)
         return {"loss": loss / weight, self.hits: hits / weight}
-
-    # Evaluations
 
     def metric(self, name: str | None = None) -> Metric:
         """The metric of a name, or the main one.
@@ -232,3 +222,20 @@ class Objective:
     def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
         """The rows that were predicted worst, see `bert_tf.evaluation.worst`."""
         return []
+
+
+OBJECTIVES = {task: path for row in HEADS.values() for task, path in row.objectives.items()}
+"""Name of a task to the module here and the class in it, imported when it is asked for."""
+
+
+def objective_class(task: str) -> type[Objective]:
+    """The `Objective` of a task; a `BertError` if there is no such task."""
+    if task not in OBJECTIVES:
+        raise BertError(f"there is no task {task!r}; tasks are {', '.join(OBJECTIVES)}.")
+    module, _, name = OBJECTIVES[task].partition(":")
+    return getattr(importlib.import_module(f"bert_tf.training.objectives.{module}"), name)
+
+
+def objective_of(info: ClassifierInfo) -> Objective:
+    """What a head that is trained already was trained for."""
+    return objective_class(info.task)(info.labels)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bert_tf.data.labelled.texts import LabelledTexts, encode_labels
 from bert_tf.errors import BertError
+from bert_tf.evaluation import measure, worst
 from bert_tf.evaluation.names import main_metric, metrics_of
 from bert_tf.options import RATE
 from bert_tf.training.log import LogRow
@@ -59,32 +60,25 @@ class _Classifier(Objective):
         return self._fused(scores, labels, np.float32(self.label_smoothing))
 
     def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
-        given = plan.class_weights
-        weights = None if given is None else self._weights(given, labels)
+        given, weights = plan.class_weights, None
+        if isinstance(given, Mapping):
+            if unknown := [name for name in given if name not in self.labels]:
+                raise BertError(
+                    f"`class_weights` names {unknown[0]!r}, which is none of the labels "
+                    f"({', '.join(self.labels[:12])})."
+                )
+            weights = np.array([given.get(name, 1.0) for name in self.labels], np.float32)
+        elif given is not None:
+            weights = self._balanced(labels)
         return type(self)(self.labels, label_weights=weights, label_smoothing=plan.label_smoothing)
-
-    def _weights(self, given: str | Mapping[str, float], labels: np.ndarray) -> np.ndarray:
-        """The weight of each label, float32 (labels,)."""
-        if not isinstance(given, Mapping):
-            return self._balanced(labels)
-        if unknown := [name for name in given if name not in self.labels]:
-            raise BertError(
-                f"`class_weights` names {unknown[0]!r}, which is none of the labels "
-                f"({', '.join(self.labels[:12])})."
-            )
-        return np.array([given.get(name, 1.0) for name in self.labels], np.float32)
 
     def _balanced(self, labels: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def measure(self, labels: Any, outputs: Any, **options: Any) -> Result:
-        from bert_tf.evaluation import measure
-
         return getattr(measure, f"measure_{self.task}")(labels, outputs, self.labels, **options)
 
     def worst(self, labels: Any, outputs: Any, texts: Sequence[str], **options: Any) -> list[Any]:
-        from bert_tf.evaluation import worst
-
         return getattr(worst, f"worst_{self.task}")(texts, labels, outputs, self.labels, **options)
 
     @functools.cached_property
@@ -127,11 +121,9 @@ class Classes(_Classifier):
 
     @property
     def row_weights(self) -> np.ndarray | None:
-        """See `Objective.row_weights`."""
         return self.label_weights
 
     def check(self, labels: Any, rows: int, split: str) -> None:
-        """See `Objective.check`."""
         super().check(labels, rows, split)
         low, high = np.min(labels), np.max(labels)
         if not 0 <= low <= high < len(self.labels):
@@ -146,16 +138,13 @@ class Classes(_Classifier):
         return (len(labels) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
     def only(self, scores: np.ndarray) -> int | None:
-        """See `Objective.only`."""
         chosen = np.unique(scores.argmax(axis=1))
         return int(chosen[0]) if len(chosen) == 1 else None
 
     def only_warning(self, labels: Any, only: int | None, split: str, **options: int) -> str:
-        """See `Objective.only_warning`."""
         return one_class_warning(labels, only, self.labels, split, **options)
 
     def labels_warning(self, labels: np.ndarray) -> str:
-        """See `Objective.labels_warning`."""
         return imbalance_warning(np.bincount(labels, minlength=len(self.labels)), self.labels)
 
     def mean_of_batches(self, labels: Any, outputs: Any, batch_size: int) -> float | None:
@@ -204,17 +193,15 @@ class Multilabel(_Classifier):
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """See `Objective.label_shape`."""
         return (len(self.labels),)
 
     def _balanced(self, labels: np.ndarray) -> np.ndarray:
         raise BertError("`class_weights='balanced'` is for one class a row; give weights by label.")
 
     def losses(self, scores: Any, labels: Any) -> Any:
-        """See `Objective.losses`."""
         weights = np.ones(scores.shape[-1]) if self.label_weights is None else self.label_weights
-        factors = np.asarray(weights, np.float32)
-        return self._fused(scores, labels, factors, np.float32(self.label_smoothing))
+        smoothing = np.float32(self.label_smoothing)
+        return self._fused(scores, labels, np.asarray(weights, np.float32), smoothing)
 
 
 class Regression(_Classifier):
@@ -237,24 +224,20 @@ class Regression(_Classifier):
         return ops.stack([ops.square(off), -ops.abs(off)])
 
     def fitted(self, labels: np.ndarray, plan: FineTuningPlan) -> Self:
-        """See `Objective.fitted`."""
         if plan.class_weights is not None:
             raise BertError("class_weights are for classes; a regression has none.")
         return type(self)(scale=Scale.of(labels))
 
     def losses(self, scores: Any, labels: Any) -> Any:
-        """See `Objective.losses`."""
         from keras import ops
 
         scaled = (ops.cast(labels, "float32") - self.scale.mean) / self.scale.deviation
         return self._fused(scores, scaled)
 
     def measured(self, labels: Any, scores: Any) -> LogRow:
-        """See `Objective.measured`."""
         return super().measured(labels, self.scale.back(scores))
 
     def means(self, sums: np.ndarray) -> LogRow:
-        """See `Objective.means`."""
         found = super().means(sums)
         return {"loss": found["loss"], "absolute_error": -found[self.hits]}
 

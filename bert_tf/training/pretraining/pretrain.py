@@ -17,6 +17,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.log import reports, warn
 from bert_tf.text import Vocabulary
 from bert_tf.training import loop
+from bert_tf.training.distribution import Batch, distribute
 from bert_tf.training.log import LogRow
 from bert_tf.training.loop import Hooks, Outcome, Rhythm, Stream
 from bert_tf.training.objectives.pretraining import metrics_of, pretraining_loss
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from bert_tf.models.parts import BertLayers
     from bert_tf.training.step import TrainingStep
-
-Batch = Mapping[str, np.ndarray]
 
 
 @reports
@@ -84,7 +83,6 @@ def pretrain(
 
     from bert_tf.models.weights import assign_all, saved_weights, values
     from bert_tf.training.checkpoints import TrainingCheckpoints
-    from bert_tf.training.distribution import distribute
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
 

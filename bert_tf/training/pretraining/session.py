@@ -18,9 +18,15 @@ from bert_tf.text import Vocabulary
 from bert_tf.training.log import LogRow
 from bert_tf.training.loop import Outcome
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
+from bert_tf.training.pretraining.pretrain import evaluate_checkpoint, pretrain
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
 from bert_tf.training.pretraining.spectral import random_start, spectral_start
-from bert_tf.training.starting import InFolder, last_checkpoint, start_from_checkpoint, step_of
+from bert_tf.training.starting import (
+    config_and_vocab,
+    last_checkpoint,
+    start_from_checkpoint,
+    step_of,
+)
 
 RESULTS = "eval_results.txt"
 
@@ -90,11 +96,24 @@ class PretrainingSession:
         self._evaluated: tuple[int, LogRow] | None = None
         self.last = last_checkpoint(self.output_dir)
         folder = corpus_folder(files.inputs)
-        init = InFolder(files.init_checkpoint)
-        self.config = self._find_config(files, init)
+        init_config, init = config_and_vocab(files.init_checkpoint)
+        given, there = files.config, os.path.join(self.output_dir, CONFIG_NAME)
+        if given is None and self.last is not None and os.path.isfile(there):
+            given = there
+        config = init_config if given is None else BertConfig.from_file(os.path.expanduser(given))
+        if config is None:
+            raise BertError("the architecture is not known; pass `config`, its bert_config.json.")
+        self.config = config
         self.vocab = self._find_vocab(files, folder, init)
         self._check_vocabulary(init)
-        self._check_start(folder)
+        check_choice("start", start, ("random", "spectral"))
+        if start == "spectral" and self._init_checkpoint is not None:
+            raise BertError("`init_checkpoint` and `start='spectral'` are two starts; omit one.")
+        if start == "spectral" and folder is None:
+            raise BertError(
+                "`start='spectral'` is computed from a tokenized corpus, and `inputs` names "
+                "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave `start` out."
+            )
         self._source = open_source(
             files.inputs, files.eval_inputs, self.vocab, self.config.vocab_size, batches
         )
@@ -129,7 +148,6 @@ class PretrainingSession:
         Raises:
             BertError: as `pretrain`.
         """
-        from bert_tf.training.pretraining.pretrain import pretrain
 
         def noted(row: LogRow) -> None:
             if found := {name[5:]: x for name, x in row.items() if name.startswith("eval_")}:
@@ -172,8 +190,6 @@ class PretrainingSession:
         if self._evaluated is not None and self._evaluated[0] == step:
             found = self._evaluated[1]
         else:
-            from bert_tf.training.pretraining.pretrain import evaluate_checkpoint
-
             batches = itertools.islice(self._source.evaluation(), self._plan.eval_batches)
             found = evaluate_checkpoint(path, self.config, batches, precision=self._plan.precision)
         results: dict[str, float] = {"global_step": step, "loss": found["loss"]}
@@ -201,18 +217,8 @@ class PretrainingSession:
             progress=LOGGER.info,
         )
 
-    def _find_config(self, files: PretrainingFiles, init: InFolder) -> BertConfig:
-        there = os.path.join(self.output_dir, CONFIG_NAME)
-        if files.config is not None:
-            return BertConfig.from_file(os.path.expanduser(files.config))
-        if self.last is not None and os.path.isfile(there):
-            return BertConfig.from_file(there)
-        if init.config is not None:
-            return init.config
-        raise BertError("the architecture is not known; pass `config`, its bert_config.json.")
-
     def _find_vocab(
-        self, files: PretrainingFiles, corpus: str | None, init: InFolder
+        self, files: PretrainingFiles, corpus: str | None, init: Vocabulary | None
     ) -> Vocabulary:
         if files.vocab is not None:
             return Vocabulary.load(os.path.expanduser(files.vocab))
@@ -223,13 +229,13 @@ class PretrainingSession:
 
         config = files.config and os.path.dirname(os.path.expanduser(files.config))
         of_data = there(corpus) or there(self.last and self.output_dir)
-        if found := of_data or init.vocab or there(config):
+        if found := of_data or init or there(config):
             return found
         raise BertError(
             "no vocab.txt was found with the data, config or checkpoint; pass `vocab`, the data's."
         )
 
-    def _check_vocabulary(self, init: InFolder) -> None:
+    def _check_vocabulary(self, init: Vocabulary | None) -> None:
         held, room = f"{self.vocab.source} has {len(self.vocab):,} pieces", self.config.vocab_size
         if len(self.vocab) > room:
             raise BertError(
@@ -238,22 +244,10 @@ class PretrainingSession:
             )
         if len(self.vocab) < room:
             warn(f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused.")
-        if init.vocab is not None and init.vocab.raw != self.vocab.raw:
-            ours, theirs = self.vocab.pieces, init.vocab.pieces
+        if init is not None and init.raw != self.vocab.raw:
+            ours, theirs = self.vocab.pieces, init.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
                 warn(
                     f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
                     f"init checkpoint's vocabulary, whose pieces its weights mean."
                 )
-
-    def _check_start(self, corpus: str | None) -> None:
-        check_choice("start", self._start, ("random", "spectral"))
-        if self._start == "random":
-            return
-        if self._init_checkpoint is not None:
-            raise BertError("`init_checkpoint` and `start='spectral'` are two starts; omit one.")
-        if corpus is None:
-            raise BertError(
-                "`start='spectral'` is computed from a tokenized corpus, and `inputs` names "
-                "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave `start` out."
-            )

@@ -104,7 +104,7 @@ def spectral_start(
         smoothing: a group's part of training goes with its number of tokens to this power.
         seed: the same seed gives the same numbers on the same machine.
         mask_id: id of `[MASK]`.
-        progress: is told how far it is, in words.
+        progress: gets how far it is, in words.
 
     Returns:
         float32 arrays by the original's name, in its layout: a checkpoint to begin from.
@@ -202,15 +202,12 @@ def _token_table(
     return table
 
 
-def _wavelengths(count: int) -> np.ndarray:
-    return np.geomspace(SHORTEST, LONGEST, count)
-
-
 def _position_table(config: BertConfig) -> np.ndarray:
     """Sine and cosine in turn of each wavelength, shortest first, (positions, hidden)."""
     width = position_size(config)
     table = np.zeros((config.max_position_embeddings, config.hidden_size), np.float32)
-    angle = 2 * np.pi * np.arange(len(table))[:, None] / _wavelengths(width // 2)
+    waves = np.geomspace(SHORTEST, LONGEST, width // 2)
+    angle = 2 * np.pi * np.arange(len(table))[:, None] / waves
     table[:, 0:width:2] = _SCALE * np.sin(angle)
     table[:, 1:width:2] = _SCALE * np.cos(angle)
     return table
@@ -226,7 +223,7 @@ def _look(start: dict[str, np.ndarray], config: BertConfig, layer: int, amplitud
     the next ones 0.043, all further ones 0.015 and less.
     """
     width, size = position_size(config) // 2, config.head_size
-    waves = _wavelengths(width)
+    waves = np.geomspace(SHORTEST, LONGEST, width)
     taken = np.unique(np.linspace(0, width - 1, min(width, size // 2)).round().astype(int))
     weight = 1 / waves[taken]
     weight *= _SHARPNESS * np.sqrt(size) / amplitude**2 / weight.sum()
