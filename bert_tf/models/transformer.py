@@ -117,7 +117,8 @@ class SelfAttention(AttentionLayer):
             probs = function(scores, 0.0 if bias is None else bias, *dropout.keys())
             context = ops.einsum("bnqk,bknd->bqnd", probs, value)
         else:
-            context = ops.dot_product_attention(query, key, value, bias=bias)
+            # Keras's kernel for TPUs ignores the bias, does not scale and attends causally.
+            context = ops.dot_product_attention(query, key, value, bias, flash_attention=False)
         width = self.num_heads * self.head_size
         return self.output_dense(ops.reshape(context, (-1, ops.shape(context)[1], width)))
 
