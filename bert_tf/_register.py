@@ -10,6 +10,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -29,10 +30,16 @@ CLASSES = {
 
 def when_keras_is_there() -> None:
     """Registers our classes now if Keras is imported already, else right after it is."""
-    if "keras" in sys.modules:
-        _register()
-    elif not any(isinstance(finder, _KerasWatcher) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _KerasWatcher())
+    _after("keras", _register)
+    # Its `from_preset` asks whether the registered class is a backbone, which no stand-in is.
+    _after("keras_hub", lambda: importlib.import_module("bert_tf.models.encoder"))
+
+
+def _after(name: str, act: Callable[[], object]) -> None:
+    if name in sys.modules:
+        act()
+    elif not any(isinstance(one, _Watcher) and one.name == name for one in sys.meta_path):
+        sys.meta_path.insert(0, _Watcher(name, act))
 
 
 def _register() -> None:
@@ -63,13 +70,14 @@ def _stand_in(module: str, name: str) -> type:
     return type(name, (), {"from_config": classmethod(from_config), "get_config": dict})
 
 
-class _KerasWatcher:
-    """Finds `keras` as Python would, and has `_register` run after it is imported."""
+class _Watcher:
+    """Finds a module as Python would, and has a function run after it is imported."""
 
-    _asking = False
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self.name, self.act, self._asking = name, act, False
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras" or self._asking:
+        if name != self.name or self._asking:
             return None
         self._asking = True  # of the finders after this one
         try:
@@ -80,10 +88,10 @@ class _KerasWatcher:
             run = spec.loader.exec_module
 
             # Not before it runs: TensorFlow looks for Keras without importing it.
-            def run_and_register(module: ModuleType) -> None:
-                sys.meta_path.remove(self)
+            def run_and_act(module: ModuleType) -> None:
                 run(module)
-                _register()
+                sys.meta_path.remove(self)
+                self.act()
 
-            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+            spec.loader.exec_module = run_and_act  # type: ignore[method-assign]
         return spec
