@@ -37,23 +37,30 @@ def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras
     return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
 
 
-def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
-    """Compares a vocabulary with the word-embedding table; gives warnings.
+PADDED_ROWS = 128
+"""Rows that a word-embedding table may have without a piece: it is often padded to a multiple."""
+
+
+def fit_vocab(
+    config: BertConfig, vocab: Vocabulary, allow_short: bool = True
+) -> tuple[Vocabulary, tuple[str, ...]]:
+    """A vocabulary, cut where blank lines alone have no row in the table; and warnings.
 
     Raises:
-        BertError: it is longer.
+        BertError: it is longer than the word-embedding table, or too short and that is not allowed.
     """
-    if len(vocab) > config.vocab_size:
+    rows, pieces = config.vocab_size, f"{vocab.source} has {len(vocab):,} pieces"
+    if len(vocab) > rows and not any(vocab.pieces[rows:]):
+        vocab = Vocabulary.from_lines(vocab.pieces[:rows], vocab.source)
+    meant = "" if len(vocab) > rows else "; or, if it is meant, `allow_short_vocab=True`"
+    if len(vocab) > rows or (len(vocab) < rows - PADDED_ROWS and not allow_short):
         raise BertError(
-            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
-            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
-            f"Pass the vocab.txt that belongs to this checkpoint (`vocab`)."
+            f"{pieces}, but the model's word-embedding table has {'only ' * (not meant)}{rows:,} "
+            f"rows (vocab_size): it is another model's vocabulary. Pass the vocab.txt that belongs "
+            f"to this model (`vocab`){meant}."
         )
-    fewer = (
-        f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
-        f"the ids without a piece are never offered as answers."
-    )
-    return [fewer] if len(vocab) < config.vocab_size else []
+    few = f"{pieces} for a table of {rows:,} rows; the rows without a piece are unused."
+    return vocab, (few,) if len(vocab) < rows else ()
 
 
 def know_classifier(
@@ -143,7 +150,7 @@ class Bert:
         stored_dtypes: dict[str, np.dtype] | None = None,
         carried: dict[str, np.ndarray] | None = None,
     ) -> None:
-        warnings = tuple(check_vocab(config, vocab))
+        vocab, warnings = fit_vocab(config, vocab)
         if lower_case is None:
             lower_case, casing = infer_casing(name, vocab)
             warnings += (casing,) if casing else ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
+from bert_tf.bert import Bert, fit_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
@@ -45,6 +45,7 @@ def load(
     slots: bool = False,
     extra: bool = False,
     verify: bool = True,
+    allow_short_vocab: bool = False,
 ) -> Bert:
     """Reads a checkpoint in Google's original format into a `Bert`.
 
@@ -67,6 +68,8 @@ def load(
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
         extra: likewise keep the tensors that the model has no place for.
         verify: check each tensor's checksum.
+        allow_short_vocab: take a vocabulary that has over 128 pieces fewer than the word-embedding
+            table has rows: as a rule it is another model's, and the answers are nonsense.
 
     Raises:
         BertError: a file is missing, damaged or does not fit the others; the message says which
@@ -90,7 +93,8 @@ def load(
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
-        odd = warn(*files.warnings, *vocab.warnings, *check_vocab(config, vocab))
+        vocab, unfit = fit_vocab(config, vocab, allow_short_vocab)
+        odd = warn(*files.warnings, *vocab.warnings, *unfit)
         info, task = _info(files.prefix, INFO_NAME), _info(files.prefix, TASK_NAME)
         known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
         if lower_case is None and known:

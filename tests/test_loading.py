@@ -10,8 +10,10 @@ import pytest
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
+from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
 from bert_tf.runtime.predictor import Predictor
+from bert_tf.text import Vocabulary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 TINY = Path(__file__).parent / "golden/tiny_ckpt"
@@ -315,6 +317,67 @@ def test_a_vocabulary_that_is_too_long(tmp_path):
     (tmp_path / "vocab.txt").write_bytes((TINY / "vocab.txt").read_bytes() + b"extra\n")
     with pytest.raises(bert_tf.BertError, match=r"1,001 pieces.*only 1,000 rows.*`vocab`"):
         bert_tf.load(TINY, vocab=tmp_path / "vocab.txt")
+
+
+@pytest.fixture
+def cut_vocab(tmp_path):
+    """Writes the first pieces alone; all special tokens are among the first 18."""
+
+    def make(count, more=b""):
+        lines = (TINY / "vocab.txt").read_bytes().splitlines(keepends=True)
+        (tmp_path / "vocab.txt").write_bytes(b"".join(lines[:count]) + more)
+        return tmp_path / "vocab.txt"
+
+    return make
+
+
+def test_a_vocabulary_that_is_too_short(cut_vocab):
+    few = bert_tf.load(TINY, vocab=cut_vocab(872))  # 128 may be the padding of a table
+    assert len(few.vocab) == 872
+    for options in ({"vocab": cut_vocab(871)}, {"vocab": Vocabulary.load(cut_vocab(871))}):
+        with pytest.raises(
+            bert_tf.BertError,
+            match=r"871 pieces.*has 1,000 rows.*another.*`allow_short_vocab=True`",
+        ):
+            bert_tf.load(TINY, **options)
+        meant = bert_tf.load(TINY, **options, allow_short_vocab=True)
+        assert any("871 pieces for a table of 1,000" in one for one in meant.report.warnings)
+    again = bert_tf.Bert.from_weights(meant.config, meant.vocab, dict(meant.weights()))
+    assert len(again.vocab) == 871
+
+
+def test_blank_lines_at_the_end_are_no_other_vocabulary(cut_vocab):
+    bert = bert_tf.load(TINY, vocab=cut_vocab(1000, b"\n\r\n \n"))
+    plain = bert_tf.load(TINY)
+    assert bert.vocab.pieces == plain.vocab.pieces
+    text = "the [MASK] dog"
+    assert bert_tf.FillMask(bert)(text).masks[0] == bert_tf.FillMask(plain)(text).masks[0]
+    with pytest.raises(bert_tf.BertError, match=r"1,003 pieces.*only 1,000 rows"):
+        bert_tf.load(TINY, vocab=cut_vocab(1000, b"\n\nextra\n"))
+    assert len(bert_tf.load(TINY, vocab=cut_vocab(18, b"\n" * 982)).vocab) == 1000  # padded so
+
+
+@pytest.mark.parametrize("command", ["mask", "classify", "pretrain"])
+def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsys, command):
+    rows = (f"text {n},{'yes' if n % 2 else 'no'}\n" for n in range(40))
+    (tmp_path / "data.csv").write_text(f"text,label\n{''.join(rows)}")
+    out = f"--output_dir={tmp_path / 'out'}"
+    flags = {
+        "mask": ["a [MASK]"],
+        "classify": [f"--train={tmp_path / 'data.csv'}", out],
+        "pretrain": ["--do_train", f"--input_file={tmp_path / 'none'}", out],
+    }
+    checkpoint = "checkpoint" if command == "mask" else "init_checkpoint"
+    model = [f"--{checkpoint}={TINY}", f"--vocab={cut_vocab(700)}", "--backend=tensorflow"]
+    words = [command, *model, *flags[command]]
+    assert main(words) == 2
+    assert "or, if it is meant, --allow_short_vocab." in capsys.readouterr().err
+    if command == "classify":
+        words += ["--num_train_epochs=0.1", "--log_steps=9"]
+    assert main([*words, "--allow_short_vocab"]) == (2 if command == "pretrain" else 0)
+    told = capsys.readouterr().err
+    assert "700 pieces for a table of 1,000 rows; the rows without a piece are unused" in told
+    assert "if it is meant" not in told
 
 
 def test_ids_without_a_piece_are_never_answers(variant, weights):

@@ -252,6 +252,7 @@ def add_model_options(parser: Parser) -> None:
     parser.set_defaults(demonstration=False)
     add_release_options(parser)
     add_lower_case(parser, "lower-case do_lower_case do_lower")
+    add_allow_short_vocab(parser)
     hidden_act = "activation in place of the config's; gelu_exact for Hugging Face's gelu"
     parser.text("hidden-act", hidden_act, metavar="NAME")
     parser.text(
@@ -278,6 +279,12 @@ def add_lower_case(parser: Parser, names: str = "do_lower_case lower_case do_low
     """Adds whether text is lower-cased."""
     help = "lower-case text, for uncased models; inferred from vocabulary and path when left out"
     parser.switch(names, help, None)
+
+
+def add_allow_short_vocab(parser: Parser) -> None:
+    """Adds whether a vocabulary may be much shorter than the table."""
+    help = "take a vocabulary much shorter than the model's table, as a rule another model's"
+    parser.switch("allow_short_vocab", help)
 
 
 def add_stream_options(parser: Parser, what: str) -> None:
@@ -325,7 +332,7 @@ def load_bert(args: argparse.Namespace) -> Bert:
     from bert_tf import load
     from bert_tf.runtime import profile
 
-    names = ("config", "vocab", "lower_case", "hidden_act", "precision")
+    names = ("config", "vocab", "lower_case", "hidden_act", "precision", "allow_short_vocab")
     options = {name: getattr(args, name) for name in names}
     # The checkpoint is read while this thread imports the frameworks: two threads that import the
     # same packages can meet half-made modules.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bert_tf.bert import fit_vocab
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.release import write_side_files
 from bert_tf.config import BertConfig
@@ -73,11 +74,7 @@ def pretrain(
     Raises:
         BertError: start weights are missing, the backend cannot train, or as `run_training`.
     """
-    if len(vocab) > config.vocab_size:
-        raise BertError(
-            f"the vocabulary has {len(vocab):,} pieces, but vocab_size in the BERT config is "
-            f"{config.vocab_size:,}; use the vocabulary that belongs to the config."
-        )
+    vocab, _ = fit_vocab(config, vocab)
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bert_tf.bert import fit_vocab
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER, reports, warn
@@ -38,6 +39,7 @@ class PretrainingFiles:
         vocab: `vocab.txt`; None: that of the corpus, `output_dir`, the init checkpoint or the
             config's folder.
         init_checkpoint: in the original format, to begin from.
+        allow_short_vocab: see `bert_tf.load`; new weights always do.
     """
 
     inputs: Sequence[str]
@@ -46,6 +48,7 @@ class PretrainingFiles:
     config: str | None = None
     vocab: str | None = None
     init_checkpoint: str | None = None
+    allow_short_vocab: bool = False
 
 
 class PretrainingSession:
@@ -85,6 +88,7 @@ class PretrainingSession:
     ) -> None:
         self.output_dir = os.path.expanduser(files.output_dir)
         self._init_checkpoint = files.init_checkpoint
+        self._allow_short_vocab = files.allow_short_vocab or files.init_checkpoint is None
         self._plan, self._start, self._tell = plan, start, tell
         self._smoothing = batches.smoothing
         self._evaluated: tuple[int, LogRow] | None = None
@@ -230,14 +234,8 @@ class PretrainingSession:
         )
 
     def _check_vocabulary(self, init: InFolder) -> None:
-        held, room = f"{self.vocab.source} has {len(self.vocab):,} pieces", self.config.vocab_size
-        if len(self.vocab) > room:
-            raise BertError(
-                f"{held}, but vocab_size in the BERT config is {room:,}; take the config and the "
-                f"vocabulary of one model."
-            )
-        if len(self.vocab) < room:
-            warn(f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused.")
+        self.vocab, odd = fit_vocab(self.config, self.vocab, self._allow_short_vocab)
+        warn(*odd)
         if init.vocab is not None and init.vocab.raw != self.vocab.raw:
             ours, theirs = self.vocab.pieces, init.vocab.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
