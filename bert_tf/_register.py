@@ -30,16 +30,10 @@ CLASSES = {
 
 def when_keras_is_there() -> None:
     """Registers our classes now if Keras is imported already, else right after it is."""
-    _after("keras", _register)
-    # Its `from_preset` asks whether the registered class is a backbone, which no stand-in is.
-    _after("keras_hub", lambda: importlib.import_module("bert_tf.models.encoder"))
-
-
-def _after(name: str, act: Callable[[], object]) -> None:
-    if name in sys.modules:
-        act()
-    elif not any(isinstance(one, _Watcher) and one.name == name for one in sys.meta_path):
-        sys.meta_path.insert(0, _Watcher(name, act))
+    for name in _AFTER.keys() & sys.modules.keys():
+        _AFTER[name]()
+    if not any(isinstance(finder, _Watcher) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watcher())
 
 
 def _register() -> None:
@@ -70,14 +64,21 @@ def _stand_in(module: str, name: str) -> type:
     return type(name, (), {"from_config": classmethod(from_config), "get_config": dict})
 
 
-class _Watcher:
-    """Finds a module as Python would, and has a function run after it is imported."""
+_AFTER: dict[str, Callable[[], object]] = {
+    "keras": _register,
+    # Its `from_preset` asks whether the registered class is a backbone, which no stand-in is.
+    "keras_hub": lambda: importlib.import_module("bert_tf.models.encoder"),
+}
+"""What runs right after a module is imported."""
 
-    def __init__(self, name: str, act: Callable[[], object]) -> None:
-        self.name, self.act, self._asking = name, act, False
+
+class _Watcher:
+    """Finds the modules of `_AFTER` as Python would."""
+
+    _asking = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != self.name or self._asking:
+        if name not in _AFTER or self._asking:
             return None
         self._asking = True  # of the finders after this one
         try:
@@ -90,8 +91,7 @@ class _Watcher:
             # Not before it runs: TensorFlow looks for Keras without importing it.
             def run_and_act(module: ModuleType) -> None:
                 run(module)
-                sys.meta_path.remove(self)
-                self.act()
+                _AFTER[name]()
 
             spec.loader.exec_module = run_and_act  # type: ignore[method-assign]
         return spec
