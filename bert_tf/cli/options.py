@@ -232,6 +232,9 @@ def chosen(args: argparse.Namespace, options: Any, flags: Mapping[str, str]) -> 
     return {name: value for name, value in found.items() if value is not None}
 
 
+SHORT_VOCAB = "allow_short_vocab", "take a vocabulary much shorter than the model's table of tokens"
+
+
 def add_release_options(
     parser: Parser, config: str = "config bert_config_file", vocab: str = "vocab vocab_file"
 ) -> None:
@@ -252,7 +255,7 @@ def add_model_options(parser: Parser) -> None:
     parser.set_defaults(demonstration=False)
     add_release_options(parser)
     add_lower_case(parser, "lower-case do_lower_case do_lower")
-    add_allow_short_vocab(parser)
+    parser.switch(*SHORT_VOCAB)
     hidden_act = "activation in place of the config's; gelu_exact for Hugging Face's gelu"
     parser.text("hidden-act", hidden_act, metavar="NAME")
     parser.text(
@@ -279,12 +282,6 @@ def add_lower_case(parser: Parser, names: str = "do_lower_case lower_case do_low
     """Adds whether text is lower-cased."""
     help = "lower-case text, for uncased models; inferred from vocabulary and path when left out"
     parser.switch(names, help, None)
-
-
-def add_allow_short_vocab(parser: Parser) -> None:
-    """Adds whether a vocabulary may be much shorter than the table."""
-    help = "take a vocabulary much shorter than the model's table, as a rule another model's"
-    parser.switch("allow_short_vocab", help)
 
 
 def add_stream_options(parser: Parser, what: str) -> None:

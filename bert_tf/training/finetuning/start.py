@@ -47,11 +47,8 @@ def start_bert(job: FineTuningJob) -> Bert:
             "model that knows little. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
-    return _load(job, path, config=job.config, vocab=job.vocab, lower_case=lower_case)
-
-
-def _load(job: FineTuningJob, path: str, **options: Any) -> Bert:
-    return load(path, allow_short_vocab=job.allow_short_vocab, **options)
+    known: dict[str, Any] = {"lower_case": lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=job.config, vocab=job.vocab, **known)
 
 
 def _embedded() -> str:
@@ -132,5 +129,5 @@ def load_trained(path: str, job: FineTuningJob) -> Bert:
         None if os.path.isfile(os.path.join(folder, file)) else given
         for file, given in ((CONFIG_NAME, job.config), (VOCAB_NAME, job.vocab))
     )
-    options = {"lower_case": job.lower_case, "precision": "float32"}
-    return _load(job, path, config=config, vocab=vocab, **options)
+    known = {"lower_case": job.lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=config, vocab=vocab, precision="float32", **known)
