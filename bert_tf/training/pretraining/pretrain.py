@@ -180,4 +180,4 @@ def _build(config: BertConfig, precision: str) -> tuple[BertLayers, keras.Model]
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
     layers.build()
-    return layers, build_gathered_pretraining_model(layers)
+    return layers, build_gathered_pretraining_model(layers, attention_mask=True)
