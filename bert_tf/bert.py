@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import itertools
 import os
@@ -17,6 +18,7 @@ from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.heads import MODELS
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.runtime import profile
@@ -90,6 +92,15 @@ def layers_dtype(precision: str | None) -> str | None:
     # OpenVINO narrows by itself when it compiles, from weights in float32.
     on_openvino = precision is not None and backend.current() == "openvino"
     return "float32" if on_openvino else precision
+
+
+@functools.cache
+def _warn_of_predict(on: str) -> None:
+    if on == "openvino":  # Keras compiles there with OpenVINO's defaults, and no way to set others
+        warn(
+            "on OpenVINO a Keras model's own predict computes in bfloat16 where the processor has "
+            "it, about 0.1 off in hidden states; Bert.predictor computes in float32."
+        )
 
 
 class Bert:
@@ -253,6 +264,7 @@ class Bert:
         """The encoder as a keras-hub `BertBackbone`, on the same weights."""
         from bert_tf.models.encoder import BertEncoder
 
+        _warn_of_predict(backend.current())
         return BertEncoder.from_layers(self.layers)
 
     def model(self, name: str, **options: Any) -> keras.Model:
@@ -265,6 +277,7 @@ class Bert:
             BertError: there is no such model, or the checkpoint lacks what it needs.
         """
         self.heads.of_model(name, options)
+        _warn_of_predict(backend.current())
         return build(MODELS[name].builder, self.layers, options)
 
     encoder_model = partialmethod(model, "encoder")

@@ -48,6 +48,21 @@ assert "keras_hub" in sys.modules and not loaded, loaded
     assert result.returncode == 0, result.stderr[-2000:]
 
 
+def test_that_keras_narrows_on_openvino_is_said_once(backend):
+    code = """
+import sys, bert_tf
+bert = bert_tf.load("golden/tiny_ckpt", lower_case=True)
+bert_tf.FillMask(bert)("the [MASK]")
+print("handed out", file=sys.stderr, flush=True)
+bert.encoder, bert.encoder_model(), bert.nsp_model()
+"""
+    result = run(backend, "-c", code)
+    assert result.returncode == 0, result.stderr[-2000:]
+    before, _, after = result.stderr.partition("handed out")
+    assert "bfloat16" not in before
+    assert after.count("computes in bfloat16") == (backend == "openvino")
+
+
 def test_the_mask_is_heeded_on_a_tpu():
     """Keras's kernel for TPUs ignores the bias, assumes a causal mask and does not scale.
 
