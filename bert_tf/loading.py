@@ -17,6 +17,7 @@ from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_
 from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
+from bert_tf.files.reading import read_object
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.models.layout import Heads
@@ -27,6 +28,7 @@ from bert_tf.text import Vocabulary, infer_casing
 if TYPE_CHECKING:
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
+SEGMENTS = "bert/embeddings/token_type_embeddings"
 Path = str | os.PathLike[str]
 
 
@@ -104,6 +106,10 @@ def load(
             odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
+            types, *_ = shapes.get(SEGMENTS) or [0]
+            if need_config and types and "type_vocab_size" not in read_object(config_where):
+                odd += warn(f"{config_where} has no type_vocab_size; the weights have {types}.")
+                config = config.replace(type_vocab_size=types)
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             if "classifier" in new_heads:
                 info = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from bert_tf.checkpoint.table import has_footer
-from bert_tf.files.reading import head_of, stand_in
+from bert_tf.config import other_architecture
+from bert_tf.errors import BertError
+from bert_tf.files.reading import head_of, read_object, stand_in
 
 _NO_ORIGINAL = (
     "bert_tf reads Google's original format: bert_config.json, vocab.txt and "
@@ -49,7 +52,12 @@ def describe(path: str) -> str | None:
     A clause to put after the path ("is a Git-LFS pointer ..."), or None. The content decides; the
     name only where the content says nothing.
     """
-    return _describe_folder(path) if os.path.isdir(path) else _advice(path)
+    if not os.path.isdir(path):
+        return _advice(path)
+    with contextlib.suppress(BertError):
+        values = read_object(os.path.join(path, "config.json"))  # Hugging Face's
+        return other_architecture([values.get("model_type")]) or _describe_folder(path)
+    return _describe_folder(path)
 
 
 def _advice(path: str) -> str | None:

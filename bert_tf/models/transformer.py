@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout, dropped
 from bert_tf.models.fused import fused
@@ -134,11 +135,12 @@ class TransformerLayer(AttentionLayer):
         dropout: rate before each residual sum.
         attention_dropout: rate on the attention probabilities.
         initializer_range: standard deviation of the kernels' truncated normal.
+        layer_norm_eps: added to the variance in layer norms.
     """
 
     saved = (
         *("num_heads", "intermediate_size", "hidden_act"),
-        *("dropout", "attention_dropout", "initializer_range"),
+        *("dropout", "attention_dropout", "initializer_range", "layer_norm_eps"),
     )
 
     def __init__(
@@ -149,6 +151,7 @@ class TransformerLayer(AttentionLayer):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         initializer_range: float = 0.02,
+        layer_norm_eps: float = LAYER_NORM_EPSILON,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -158,6 +161,7 @@ class TransformerLayer(AttentionLayer):
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
         self._activation = activation_function(hidden_act)
 
     def build(self, inputs_shape, bias_shape=None) -> None:
@@ -166,13 +170,13 @@ class TransformerLayer(AttentionLayer):
             self.num_heads, self.attention_dropout, std, dtype=policy, name="attention"
         )
         self.attention.build(inputs_shape)
-        self.attention_norm = layer_norm("attention_norm", policy)
+        self.attention_norm = layer_norm("attention_norm", policy, self.layer_norm_eps)
         self.attention_norm.build(inputs_shape)
         self.intermediate = dense(self.intermediate_size, "intermediate", std, policy)
         self.intermediate.build(inputs_shape)
         self.output_dense = dense(hidden, "output_dense", std, policy)
         self.output_dense.build((*inputs_shape[:-1], self.intermediate_size))
-        self.output_norm = layer_norm("output_norm", policy)
+        self.output_norm = layer_norm("output_norm", policy, self.layer_norm_eps)
         self.output_norm.build(inputs_shape)
         self.attention_residual_dropout = Dropout(self.dropout, dtype=policy)
         self.output_residual_dropout = Dropout(self.dropout, dtype=policy)
