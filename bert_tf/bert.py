@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property, partialmethod
+from functools import cache, cached_property, partialmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,15 +31,17 @@ if TYPE_CHECKING:
     from bert_tf.models.parts import BertLayers
     from bert_tf.runtime.predictor import Predictor
 
+_PREDICT = (
+    "on OpenVINO a Keras model's own predict computes in bfloat16 where the processor has it, 0.1 "
+    "off in hidden states, and Keras has no setting for it; Bert.predictor computes in float32."
+)
+_warn_once = cache(warn)
+
 
 def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
     """Builds a model by a path such as `"heads.mlm:build_mlm_model"`, see `bert_tf.heads`."""
     module, _, function = builder.partition(":")
     return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
-
-
-PADDED_ROWS = 128
-"""Rows that a word-embedding table may have without a piece: it is often padded to a multiple."""
 
 
 def fit_vocab(
@@ -55,7 +56,7 @@ def fit_vocab(
     if len(vocab) > rows and not any(vocab.pieces[rows:]):
         vocab = Vocabulary.from_lines(vocab.pieces[:rows], vocab.source)
     meant = "" if len(vocab) > rows else "; or, if it is meant, `allow_short_vocab=True`"
-    if len(vocab) > rows or (len(vocab) < rows - PADDED_ROWS and not allow_short):
+    if len(vocab) > rows or (len(vocab) < rows - 128 and not allow_short):  # more than padding
         raise BertError(
             f"{pieces}, but the model's word-embedding table has {'only ' * (not meant)}{rows:,} "
             f"rows (vocab_size): it is another model's vocabulary. Pass the vocab.txt that belongs "
@@ -92,15 +93,6 @@ def layers_dtype(precision: str | None) -> str | None:
     # OpenVINO narrows by itself when it compiles, from weights in float32.
     on_openvino = precision is not None and backend.current() == "openvino"
     return "float32" if on_openvino else precision
-
-
-@functools.cache
-def _warn_of_predict(on: str) -> None:
-    if on == "openvino":  # Keras compiles there with OpenVINO's defaults, and no way to set others
-        warn(
-            "on OpenVINO a Keras model's own predict computes in bfloat16 where the processor has "
-            "it, about 0.1 off in hidden states; Bert.predictor computes in float32."
-        )
 
 
 class Bert:
@@ -264,7 +256,7 @@ class Bert:
         """The encoder as a keras-hub `BertBackbone`, on the same weights."""
         from bert_tf.models.encoder import BertEncoder
 
-        _warn_of_predict(backend.current())
+        _warn_once(_PREDICT if backend.current() == "openvino" else None)
         return BertEncoder.from_layers(self.layers)
 
     def model(self, name: str, **options: Any) -> keras.Model:
@@ -277,7 +269,7 @@ class Bert:
             BertError: there is no such model, or the checkpoint lacks what it needs.
         """
         self.heads.of_model(name, options)
-        _warn_of_predict(backend.current())
+        _warn_once(_PREDICT if backend.current() == "openvino" else None)
         return build(MODELS[name].builder, self.layers, options)
 
     encoder_model = partialmethod(model, "encoder")

@@ -28,7 +28,6 @@ from bert_tf.text import Vocabulary, infer_casing
 if TYPE_CHECKING:
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
-SEGMENTS = "bert/embeddings/token_type_embeddings"
 Path = str | os.PathLike[str]
 
 
@@ -106,7 +105,7 @@ def load(
             odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
-            types, *_ = shapes.get(SEGMENTS) or [0]
+            types, *_ = shapes.get("bert/embeddings/token_type_embeddings") or [0]
             if need_config and types and "type_vocab_size" not in read_object(config_where):
                 odd += warn(f"{config_where} has no type_vocab_size; the weights have {types}.")
                 config = config.replace(type_vocab_size=types)

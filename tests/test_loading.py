@@ -359,16 +359,12 @@ def test_blank_lines_at_the_end_are_no_other_vocabulary(cut_vocab):
     assert len(bert_tf.load(TINY, vocab=cut_vocab(18, b"\n" * 982)).vocab) == 1000  # padded so
 
 
-@pytest.mark.parametrize("command", ["mask", "classify", "pretrain"])
+@pytest.mark.parametrize("command", ["mask", "classify"])
 def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsys, command):
     rows = (f"text {n},{'yes' if n % 2 else 'no'}\n" for n in range(40))
     (tmp_path / "data.csv").write_text(f"text,label\n{''.join(rows)}")
     out = f"--output_dir={tmp_path / 'out'}"
-    flags = {
-        "mask": ["a [MASK]"],
-        "classify": [f"--train={tmp_path / 'data.csv'}", out],
-        "pretrain": ["--do_train", f"--input_file={tmp_path / 'none'}", out],
-    }
+    flags = {"mask": ["a [MASK]"], "classify": [f"--train={tmp_path / 'data.csv'}", out]}
     checkpoint = "checkpoint" if command == "mask" else "init_checkpoint"
     model = [f"--{checkpoint}={TINY}", f"--vocab={cut_vocab(700)}", "--backend=tensorflow"]
     words = [command, *model, *flags[command]]
@@ -376,7 +372,7 @@ def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsy
     assert "or, if it is meant, --allow_short_vocab." in capsys.readouterr().err
     if command == "classify":
         words += ["--num_train_epochs=0.1", "--log_steps=9"]
-    assert main([*words, "--allow_short_vocab"]) == (2 if command == "pretrain" else 0)
+    assert main([*words, "--allow_short_vocab"]) == 0
     told = capsys.readouterr().err
     assert "700 pieces for a table of 1,000 rows; the rows without a piece are unused" in told
     assert "if it is meant" not in told

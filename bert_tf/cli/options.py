@@ -27,6 +27,7 @@ BAD_INPUT, SOME_FAILED, STOPPED, CLOSED_PIPE = 2, 3, 130, 141
 
 CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
 
+SHORT_VOCAB = "allow_short_vocab", "take a vocabulary much shorter than the model's table of tokens"
 NO_CHECKPOINT = f"""\
 no checkpoint given: pass --checkpoint PATH or set {CHECKPOINT_VARIABLE}.
 To get one, fetch it by name, once, and then pass --checkpoint multi_cased:
@@ -230,9 +231,6 @@ def chosen(args: argparse.Namespace, options: Any, flags: Mapping[str, str]) -> 
     names = {name: flags.get(name, name).split()[0] for name in options.__dataclass_fields__}
     found = {name: getattr(args, flag, None) for name, flag in names.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-SHORT_VOCAB = "allow_short_vocab", "take a vocabulary much shorter than the model's table of tokens"
 
 
 def add_release_options(

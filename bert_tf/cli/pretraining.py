@@ -117,7 +117,6 @@ def make_session(args: argparse.Namespace) -> PretrainingSession:
         args.bert_config_file,
         args.vocab_file,
         args.init_checkpoint,
-        args.allow_short_vocab,
     )
     if args.whole_word_share is not None and args.do_whole_word_mask:
         raise BertError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bert_tf.cli.options import SHORT_VOCAB, Parser
+from bert_tf.cli.options import Parser
 from bert_tf.cli.training import add_tpu
 from bert_tf.options import FRACTION, SEED
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
@@ -49,7 +49,6 @@ def _add_files(parser: Parser) -> None:
     parser.text("bert_config_file config", config)
     vocab = "vocab.txt for the new weights (the corpus's, --init_checkpoint's or the config's)"
     parser.text("vocab_file vocab", vocab)
-    parser.switch(*SHORT_VOCAB)
     parser.text("init_checkpoint", "weights to begin from: a folder, a prefix, a .zip or a name")
     data = "like --input_file, to evaluate on; when left out, what is held out, else --input_file"
     parser.text("eval_input_file", data, parameter="eval_inputs")

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from bert_tf.config import LAYER_NORM_EPSILON, BertConfig
+from bert_tf.config import BertConfig
 from bert_tf.models.layers import AttentionBias, register
 from bert_tf.models.parts import BertLayers, Heads, ids_input
 
@@ -88,7 +88,7 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         pooler: bool = True,
         dtype: Any = None,
         layers: BertLayers | None = None,
-        layer_norm_eps: float = LAYER_NORM_EPSILON,
+        layer_norm_eps: float = 1e-12,
         **kwargs: Any,
     ) -> None:
         # === Layers ===

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout, dropped
 from bert_tf.models.fused import fused
@@ -151,7 +150,7 @@ class TransformerLayer(AttentionLayer):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         initializer_range: float = 0.02,
-        layer_norm_eps: float = LAYER_NORM_EPSILON,
+        layer_norm_eps: float = 1e-12,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -130,11 +130,9 @@ def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> n
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
     """The mean of the `width` values around each, of fewer at both ends."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    first = np.maximum(index - width // 2, 0)
-    last = np.minimum(index + width // 2 + 1, len(values))
-    return (sums[last] - sums[first]) / (last - first)
+    window = np.ones(width // 2 * 2 + 1)
+    sums, counts = (np.convolve(x, window, "same") for x in (values, np.ones(len(values))))
+    return sums / counts
 
 
 def _number(panel: Panel, value: float) -> str:

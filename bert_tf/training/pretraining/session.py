@@ -39,7 +39,6 @@ class PretrainingFiles:
         vocab: `vocab.txt`; None: that of the corpus, `output_dir`, the init checkpoint or the
             config's folder.
         init_checkpoint: in the original format, to begin from.
-        allow_short_vocab: see `bert_tf.load`; new weights always do.
     """
 
     inputs: Sequence[str]
@@ -48,7 +47,6 @@ class PretrainingFiles:
     config: str | None = None
     vocab: str | None = None
     init_checkpoint: str | None = None
-    allow_short_vocab: bool = False
 
 
 class PretrainingSession:
@@ -88,7 +86,6 @@ class PretrainingSession:
     ) -> None:
         self.output_dir = os.path.expanduser(files.output_dir)
         self._init_checkpoint = files.init_checkpoint
-        self._allow_short_vocab = files.allow_short_vocab or files.init_checkpoint is None
         self._plan, self._start, self._tell = plan, start, tell
         self._smoothing = batches.smoothing
         self._evaluated: tuple[int, LogRow] | None = None
@@ -234,7 +231,7 @@ class PretrainingSession:
         )
 
     def _check_vocabulary(self, init: InFolder) -> None:
-        self.vocab, odd = fit_vocab(self.config, self.vocab, self._allow_short_vocab)
+        self.vocab, odd = fit_vocab(self.config, self.vocab)
         warn(*odd)
         if init.vocab is not None and init.vocab.raw != self.vocab.raw:
             ours, theirs = self.vocab.pieces, init.vocab.pieces
