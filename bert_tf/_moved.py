@@ -85,6 +85,7 @@ bert_tf.text: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated
 bert_tf.training.pretraining.cooccurrence -> bert_tf.data.pretraining.cooccurrence
+bert_tf.training.finetuning.evaluation -> bert_tf.training.finetuning.evaluate_splits
 bert_tf.training.finetuning.judging -> bert_tf.training.finetuning.evaluate_splits
 bert_tf.training.finetuning.remarks -> bert_tf.training.objectives.classifier
 bert_tf.training.finetuning.remarks: imbalance_remark=imbalance_warning
@@ -97,6 +98,7 @@ bert_tf.training.judging.judgement -> bert_tf.evaluation.pretraining.results
 bert_tf.training.judging.judgement: Judgement=PretrainingEvaluation
     GroupJudgement=GroupEvaluation -> bert_tf.evaluation.pretraining.results
 bert_tf.training.metrics -> bert_tf.evaluation
+bert_tf.training.no_checkpoints -> bert_tf.training.checkpoints
 bert_tf.training.result_files -> bert_tf.evaluation.result_files
 """
 

@@ -14,7 +14,7 @@ from bert_tf.checkpoint import CheckpointReader
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric
 from bert_tf.training import losses
-from bert_tf.training.finetuning.evaluation import all_scores
+from bert_tf.training.finetuning.evaluate_splits import all_scores
 from bert_tf.training.finetuning.fine_tune import FineTuningPlan, fine_tune
 from bert_tf.training.objectives import base, pretraining
 from bert_tf.training.objectives.base import Objective

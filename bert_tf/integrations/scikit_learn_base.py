@@ -278,13 +278,10 @@ def _texts(X: Any) -> LabelledTexts:
     return data
 
 
-@contextlib.contextmanager
-def _folder(given: str | os.PathLike[str] | None) -> Iterator[str]:
-    if given is not None:
-        yield os.fspath(given)
-        return
-    with tempfile.TemporaryDirectory(prefix="bert_tf-") as folder:
-        yield folder
+def _folder(given: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[str]:
+    if given is None:
+        return tempfile.TemporaryDirectory(prefix="bert_tf-")
+    return contextlib.nullcontext(os.fspath(given))
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bert_tf.batching.buckets import choose_buckets
 from bert_tf.batching.predict import predict_all
-from bert_tf.batching.rows import TokenizedTexts
+from bert_tf.batching.rows import Rows, TokenizedTexts
 from bert_tf.bert import Bert
 from bert_tf.data.labelled.texts import LabelledTexts
 from bert_tf.errors import BertError
@@ -17,6 +18,9 @@ from bert_tf.evaluation import result_files
 from bert_tf.evaluation.results import Result
 from bert_tf.files.whole import make_folder
 from bert_tf.training.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from bert_tf.training.step import TrainingStep
 
 FOLDER = "evaluation"
 """In the output folder: JSON, pictures and the worst predictions of each split."""
@@ -115,3 +119,16 @@ def write_evaluation(
     placed = [{"place": data.place(row.pop("example")), **row} for row in rows]
     result_files.write_worst_tsv(paths["worst"], placed)
     return paths
+
+
+def all_scores(step: TrainingStep, rows: Rows, objective: Objective, batch_size: int) -> Any:
+    """The model's scores of all rows, float32 (rows, outputs); of tokens a list of arrays."""
+    import keras
+
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        return keras.ops.convert_to_numpy(keras.ops.cast(step.predict(batch), "float32"))
+
+    # A step is compiled for each shape, and divides the rows of a batch among devices.
+    buckets = choose_buckets(rows.lengths, rows.max_seq_length)
+    sizes = rows.lengths if objective.per_token else None
+    return predict_all(run, rows, batch_size=batch_size, buckets=buckets, sizes=sizes)

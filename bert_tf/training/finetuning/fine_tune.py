@@ -18,7 +18,7 @@ from bert_tf.checkpoint.release import refuse_to_overwrite
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
 from bert_tf.training.finetuning.batches import LabelledRows, Weighted, open_batches
-from bert_tf.training.finetuning.evaluation import all_scores
+from bert_tf.training.finetuning.evaluate_splits import all_scores
 from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.log import LogRow
 from bert_tf.training.loop import Hooks, Rhythm, run_training
@@ -112,11 +112,10 @@ def fine_tune(
     """
     import keras
 
-    from bert_tf.training.checkpoints import TrainingCheckpoints
+    from bert_tf.training.checkpoints import NoCheckpoints, TrainingCheckpoints
     from bert_tf.training.distribution import distribute
     from bert_tf.training.finetuning.best import BestWeights
     from bert_tf.training.finetuning.tuned_model import TunedModel, digest_of
-    from bert_tf.training.no_checkpoints import NoCheckpoints
     from bert_tf.training.optimizer import BertAdam, WarmUpLinearDecay
     from bert_tf.training.step import TrainingStep, make_deterministic
 

@@ -47,8 +47,8 @@ def start_bert(job: FineTuningJob) -> Bert:
             "model that knows little. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
-    known: dict[str, Any] = {"lower_case": lower_case, "allow_short_vocab": job.allow_short_vocab}
-    return load(path, config=job.config, vocab=job.vocab, **known)
+    how: dict[str, Any] = {"lower_case": lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=job.config, vocab=job.vocab, **how)
 
 
 def _embedded() -> str:
@@ -129,5 +129,5 @@ def load_trained(path: str, job: FineTuningJob) -> Bert:
         None if os.path.isfile(os.path.join(folder, file)) else given
         for file, given in ((CONFIG_NAME, job.config), (VOCAB_NAME, job.vocab))
     )
-    known = {"lower_case": job.lower_case, "allow_short_vocab": job.allow_short_vocab}
-    return load(path, config=config, vocab=vocab, precision="float32", **known)
+    how: dict[str, Any] = {"lower_case": job.lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=config, vocab=vocab, precision="float32", **how)
