@@ -10,6 +10,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -29,10 +30,10 @@ CLASSES = {
 
 def when_keras_is_there() -> None:
     """Registers our classes now if Keras is imported already, else right after it is."""
-    if "keras" in sys.modules:
-        _register()
-    elif not any(isinstance(finder, _KerasWatcher) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _KerasWatcher())
+    for name in _AFTER.keys() & sys.modules.keys():
+        _AFTER[name]()
+    if not any(isinstance(finder, _Watcher) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watcher())
 
 
 def _register() -> None:
@@ -63,13 +64,21 @@ def _stand_in(module: str, name: str) -> type:
     return type(name, (), {"from_config": classmethod(from_config), "get_config": dict})
 
 
-class _KerasWatcher:
-    """Finds `keras` as Python would, and has `_register` run after it is imported."""
+_AFTER: dict[str, Callable[[], object]] = {
+    "keras": _register,
+    # Its `from_preset` asks whether the registered class is a backbone, which no stand-in is.
+    "keras_hub": lambda: importlib.import_module("bert_tf.models.encoder"),
+}
+"""What runs right after a module is imported."""
+
+
+class _Watcher:
+    """Finds the modules of `_AFTER` as Python would."""
 
     _asking = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras" or self._asking:
+        if name not in _AFTER or self._asking:
             return None
         self._asking = True  # of the finders after this one
         try:
@@ -80,10 +89,9 @@ class _KerasWatcher:
             run = spec.loader.exec_module
 
             # Not before it runs: TensorFlow looks for Keras without importing it.
-            def run_and_register(module: ModuleType) -> None:
-                sys.meta_path.remove(self)
+            def run_and_act(module: ModuleType) -> None:
                 run(module)
-                _register()
+                _AFTER[name]()
 
-            spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+            spec.loader.exec_module = run_and_act  # type: ignore[method-assign]
         return spec

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from functools import partialmethod
+from functools import cache, partialmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bert_tf.checkpoint.dtypes import FLOATS, refuse_unsound
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, BertConfig
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 from bert_tf.heads import MODELS
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.runtime import profile
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from bert_tf.models.encoder import BertEncoder
     from bert_tf.models.parts import BertLayers
 
+_PREDICT = (
+    "on OpenVINO a Keras model's own predict computes in bfloat16 where the processor has it, 0.1 "
+    "off in hidden states, and Keras has no setting for it; Bert.predictor computes in float32."
+)
+_warn_once = cache(warn)
+
 
 def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras.Model:
     """Builds a model by a path such as `"heads.mlm:build_mlm_model"`, see `bert_tf.heads`."""
@@ -38,23 +45,26 @@ def build(builder: str, layers: BertLayers, options: Mapping[str, Any]) -> keras
     return getattr(importlib.import_module(f"bert_tf.models.{module}"), function)(layers, **options)
 
 
-def check_vocab(config: BertConfig, vocab: Vocabulary) -> list[str]:
-    """Compares a vocabulary with the word-embedding table; gives warnings.
+def fit_vocab(
+    config: BertConfig, vocab: Vocabulary, allow_short: bool = True
+) -> tuple[Vocabulary, tuple[str, ...]]:
+    """A vocabulary, cut where blank lines alone have no row in the table; and warnings.
 
     Raises:
-        BertError: it is longer.
+        BertError: it is longer than the word-embedding table, or too short and that is not allowed.
     """
-    if len(vocab) > config.vocab_size:
+    rows, pieces = config.vocab_size, f"{vocab.source} has {len(vocab):,} pieces"
+    if len(vocab) > rows and not any(vocab.pieces[rows:]):
+        vocab = Vocabulary.from_lines(vocab.pieces[:rows], vocab.source)
+    meant = "" if len(vocab) > rows else "; or, if it is meant, `allow_short_vocab=True`"
+    if len(vocab) > rows or (len(vocab) < rows - 128 and not allow_short):  # more than padding
         raise BertError(
-            f"{vocab.source} has {len(vocab):,} pieces, but the model's word-embedding table has "
-            f"only {config.vocab_size:,} rows (vocab_size): it is another model's vocabulary. "
-            f"Pass the vocab.txt that belongs to this checkpoint (`vocab`)."
+            f"{pieces}, but the model's word-embedding table has {'only ' * (not meant)}{rows:,} "
+            f"rows (vocab_size): it is another model's vocabulary. Pass the vocab.txt that belongs "
+            f"to this model (`vocab`){meant}."
         )
-    fewer = (
-        f"{vocab.source} has {len(vocab):,} pieces for a table of {config.vocab_size:,} rows; "
-        f"the ids without a piece are never offered as answers."
-    )
-    return [fewer] if len(vocab) < config.vocab_size else []
+    few = f"{pieces} for a table of {rows:,} rows; the rows without a piece are unused."
+    return vocab, (few,) if len(vocab) < rows else ()
 
 
 def know_classifier(
@@ -144,7 +154,7 @@ class Bert:
         stored_dtypes: dict[str, np.dtype] | None = None,
         carried: dict[str, np.ndarray] | None = None,
     ) -> None:
-        warnings = tuple(check_vocab(config, vocab))
+        vocab, warnings = fit_vocab(config, vocab)
         if lower_case is None:
             lower_case, casing = infer_casing(name, vocab)
             warnings += (casing,) if casing else ()
@@ -248,6 +258,7 @@ class Bert:
         """The encoder as a keras-hub `BertBackbone`, on the same weights."""
         from bert_tf.models.encoder import BertEncoder
 
+        _warn_once(_PREDICT if backend.current() == "openvino" else None)
         return BertEncoder.from_layers(self.layers)
 
     @making()
@@ -261,6 +272,7 @@ class Bert:
             BertError: there is no such model, or the checkpoint lacks what it needs.
         """
         self.heads.of_model(name, options)
+        _warn_once(_PREDICT if backend.current() == "openvino" else None)
         return build(MODELS[name].builder, self.layers, options)
 
     encoder_model = partialmethod(model, "encoder")

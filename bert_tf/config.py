@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bert_tf.errors import BertError
@@ -25,7 +25,20 @@ labels; the original has neither: its labels are known by number alone."""
 
 LAYER_NORM_EPSILON = 1e-12
 """Added to the variance in every layer normalisation (google-research/bert, modeling.py uses
-TensorFlow 1's `layer_norm` default). It stands in no config file."""
+TensorFlow 1's `layer_norm` default), if the config names no `layer_norm_eps`."""
+
+_ONLY = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}
+"""Keys of Hugging Face's configs that change what is computed, with the value that we compute."""
+
+
+def other_architecture(names: Iterable[Any]) -> str | None:
+    """A clause on a model that is no BERT, by tensors' names or its `model_type`; else None."""
+    tops = {"albert" if "/group_0/" in str(one) else str(one).partition("/")[0] for one in names}
+    for name in ("ALBERT", "ELECTRA", "RoBERTa", "DistilBERT"):
+        if name.lower() in tops:
+            what = f"is of {name}, another architecture, which bert_tf does not compute. Take a"
+            return f"{what} BERT (`bert_tf list` names some), or run it with transformers."
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,26 +82,36 @@ class BertConfig:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self)[:-1]:  # `extra` holds anything
-            value = getattr(self, field.name)
+        for name, only in _ONLY.items():
+            if (value := self.extra.get(name)) not in (None, only):
+                what = other_architecture([value]) or f"cannot be computed, only that of {only!r}."
+                raise BertError(f"{name} in the BERT config is {value!r}: the model {what}")
+        if self.hidden_act in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"):  # the tanh form
+            object.__setattr__(self, "hidden_act", "gelu")
+        types = {field.name: field.type for field in dataclasses.fields(self)[:-1]}
+        for name, kind in {**types, "layer_norm_eps": "float"}.items():
+            value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if field.type == "int":
+            if kind == "int":
                 ok = number and isinstance(value, int) and value > 0
                 wanted = "a whole number above 0"
-            elif field.type == "float":
+            elif kind == "float":
                 ok = number and 0.0 <= value <= 1.0
                 wanted = "a number from 0 to 1"
             else:
                 ok, wanted = value in HIDDEN_ACTS, f"one of {', '.join(HIDDEN_ACTS)}"
             if not ok:
-                raise BertError(
-                    f"{field.name} in the BERT config is {value!r}; it must be {wanted}."
-                )
+                raise BertError(f"{name} in the BERT config is {value!r}; it must be {wanted}.")
         if self.hidden_size % self.num_attention_heads:
             raise BertError(
                 f"hidden_size {self.hidden_size} in the BERT config is not divisible by "
                 f"num_attention_heads {self.num_attention_heads}; every head needs the same width."
             )
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Added to the variance in every layer normalisation."""
+        return self.extra.get("layer_norm_eps", LAYER_NORM_EPSILON)
 
     @property
     def head_size(self) -> int:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bert_tf.bert import Bert, check_vocab, know_classifier, layers_dtype
+from bert_tf.bert import Bert, fit_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
 from bert_tf.checkpoint.dtypes import FLOATS
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
+from bert_tf.files.reading import read_object
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.models.layout import Heads
@@ -45,6 +46,7 @@ def load(
     slots: bool = False,
     extra: bool = False,
     verify: bool = True,
+    allow_short_vocab: bool = False,
 ) -> Bert:
     """Reads a checkpoint in Google's original format into a `Bert`.
 
@@ -67,6 +69,8 @@ def load(
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
         extra: likewise keep the tensors that the model has no place for.
         verify: check each tensor's checksum.
+        allow_short_vocab: take a vocabulary that has over 128 pieces fewer than the word-embedding
+            table has rows: as a rule it is another model's, and the answers are nonsense.
 
     Raises:
         BertError: a file is missing, damaged or does not fit the others; the message says which
@@ -90,7 +94,8 @@ def load(
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
-        odd = warn(*files.warnings, *vocab.warnings, *check_vocab(config, vocab))
+        vocab, unfit = fit_vocab(config, vocab, allow_short_vocab)
+        odd = warn(*files.warnings, *vocab.warnings, *unfit)
         info, task = _info(files.prefix, INFO_NAME), _info(files.prefix, TASK_NAME)
         known = [one.lower_case for one in (info, task) if one and one.lower_case is not None]
         if lower_case is None and known:
@@ -100,6 +105,10 @@ def load(
             odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
             shapes = {name: info.shape for name, info in reader.tensors.items()}
+            types, *_ = shapes.get("bert/embeddings/token_type_embeddings") or [0]
+            if need_config and types and "type_vocab_size" not in read_object(config_where):
+                odd += warn(f"{config_where} has no type_vocab_size; the weights have {types}.")
+                config = config.replace(type_vocab_size=types)
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             if "classifier" in new_heads:
                 info = None

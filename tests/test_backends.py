@@ -46,3 +46,46 @@ assert "keras_hub" in sys.modules and not loaded, loaded
 """
     result = run(backend, "-c", code)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_that_keras_narrows_on_openvino_is_said_once(backend):
+    code = """
+import sys, bert_tf
+bert = bert_tf.load("golden/tiny_ckpt", lower_case=True)
+bert_tf.FillMask(bert)("the [MASK]")
+print("handed out", file=sys.stderr, flush=True)
+bert.encoder, bert.encoder_model(), bert.nsp_model()
+"""
+    result = run(backend, "-c", code)
+    assert result.returncode == 0, result.stderr[-2000:]
+    before, _, after = result.stderr.partition("handed out")
+    assert "bfloat16" not in before
+    assert after.count("computes in bfloat16") == (backend == "openvino")
+
+
+def test_the_mask_is_heeded_on_a_tpu():
+    """Keras's kernel for TPUs ignores the bias, assumes a causal mask and does not scale.
+
+    Simulated: JAX says that it runs on a TPU, and the kernel runs in interpret mode. It takes
+    lengths that are multiples of 128.
+    """
+    pytest.importorskip("jax")
+    code = """
+import functools, types, jax, numpy as np
+from keras.src.backend.jax import nn
+from bert_tf.config import BertConfig
+from bert_tf.models.builders import build_encoder
+sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+model = build_encoder(BertConfig(vocab_size=99, initializer_range=0.5, **sizes))
+ids = np.random.default_rng(0).integers(1, 99, (2, 128))
+ids[1, 50:] = 0
+hidden = lambda: np.array(model([ids, 0 * ids])["sequence_output"])
+wanted = hidden()
+jax.devices = lambda *kind: [types.SimpleNamespace(platform="tpu")]
+kernels = nn.splash_attention_kernel
+kernels.make_splash_mha = functools.partial(kernels.make_splash_mha, interpret=True)
+assert nn._can_use_flash_attention(None, None, None, None)  # the simulation works
+np.testing.assert_array_equal(hidden(), wanted)
+"""
+    result = run("jax", "-c", code)
+    assert result.returncode == 0, result.stderr[-2000:]

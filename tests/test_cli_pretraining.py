@@ -335,7 +335,7 @@ def test_config_and_vocabulary_of_two_models_are_refused(here):
     config, vocab = here / "other.json", here / "other.txt"
     config.write_text(json.dumps({**CONFIG, "vocab_size": 44}))
     message = refused(here, bert_config_file=config)
-    assert "has 45 pieces, but vocab_size in the BERT config is 44" in message
+    assert "has 45 pieces, but the model's word-embedding table has only 44 rows" in message
     vocab.write_text("\n".join([*SPECIAL, *reversed(WORDS)]) + "\n")
     assert "was tokenized with another vocabulary" in refused(here, vocab_file=vocab)
     vocab.unlink()

@@ -5,7 +5,7 @@ import pytest
 from placed_corpora import within_five_sigma
 
 from bert_tf.data import MaskRules, mask_pieces
-from bert_tf.data.pretraining.masking import choose_words
+from bert_tf.data.pretraining.masking import _replace, choose_words
 from bert_tf.errors import BertError
 
 CLS, SEP, MASK, FIRST, VOCAB = 2, 3, 4, 5, 2000
@@ -121,6 +121,20 @@ def test_four_fifths_become_mask_a_tenth_any_piece_a_tenth_stays():
         tenths = np.bincount(other // (VOCAB // 10), minlength=10)
         assert all(within_five_sigma(tenth, len(other), 0.1) for tenth in tenths)
         assert (other < FIRST).any()
+
+
+def test_padding_is_never_drawn_and_the_other_draws_stay():
+    """Of 7 ids, each but 0 comes equally often; where 0 is not hit, numpy's draws are kept."""
+    hidden = np.full(60_000, 6)
+    found = _replace(hidden, 7, MASK, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    share, drawn = rng.random(len(hidden)), rng.integers(7, size=len(hidden))
+    random = (share >= 0.8) & (share < 0.9)
+    kept = random & (drawn != 0)
+    assert (found[kept] == drawn[kept]).all()
+    instead = np.bincount(found[random & (drawn == 0)], minlength=7)
+    assert instead[0] == 0
+    assert all(within_five_sigma(count, instead.sum(), 1 / 6) for count in instead[1:])
 
 
 def test_every_place_is_asked_for_equally_often():

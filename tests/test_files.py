@@ -272,3 +272,7 @@ def test_a_bar_is_shown_where_somebody_sees_it(asked, terminal, monkeypatch, cap
         bar.note("at last")
     shown = capsys.readouterr().err
     assert ("4/4" in shown) == ("written" in shown) == ("at last" in shown) == bar.shown
+
+
+def test_a_byte_order_mark_in_json_is_no_error():
+    assert parse_json("\ufeff{}") == parse_json(b"\xef\xbb\xbf{}") == {}

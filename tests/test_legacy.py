@@ -87,6 +87,30 @@ def test_a_model_of_each_kind_loads_and_answers(files, expected, name):
         )
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "openvino"])
+def test_models_load_after_import_bert_tf_alone(files, run_python, backend):
+    """Of each kind, in a fresh process; keras-hub is not imported before it is needed."""
+    pytest.importorskip(backend)
+    code = """
+import pathlib, sys, bert_tf, keras
+paths = pathlib.Path(sys.argv[1]).glob("*.keras")
+for path in sorted(paths, key=lambda path: path.stem == "encoder"):
+    assert "keras_hub" not in sys.modules, path
+    model = keras.saving.load_model(path)
+print(type(model).__module__)
+"""
+    done = run_python("-c", code, files / "keras", backend=backend)
+    assert done.stdout == "bert_tf.models.encoder\n", done.stderr[-2000:]
+
+
+def test_a_preset_loads_after_import_bert_tf_alone(tmp_path, run_python):
+    """keras-hub asks whether the registered class is one of its own."""
+    bert_tf.BertEncoder(50, 1, 2, 8, 16).save_to_preset(str(tmp_path))
+    code = "import sys, bert_tf, keras_hub; keras_hub.models.Backbone.from_preset(sys.argv[1])"
+    done = run_python("-c", code, tmp_path, backend="jax")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_a_training_goes_on_with_a_saved_model(files):
     model = keras.saving.load_model(files / "keras" / "classifier_trained.keras")
     assert type(model.optimizer).__name__ == "BertAdam"

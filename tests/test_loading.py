@@ -5,13 +5,17 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import reference
 
 import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
+from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
 from bert_tf.runtime.predictor import Predictor
+from bert_tf.text import Vocabulary
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 TINY = Path(__file__).parent / "golden/tiny_ckpt"
@@ -317,6 +321,63 @@ def test_a_vocabulary_that_is_too_long(tmp_path):
         bert_tf.load(TINY, vocab=tmp_path / "vocab.txt")
 
 
+@pytest.fixture
+def cut_vocab(tmp_path):
+    """Writes the first pieces alone; all special tokens are among the first 18."""
+
+    def make(count, more=b""):
+        lines = (TINY / "vocab.txt").read_bytes().splitlines(keepends=True)
+        (tmp_path / "vocab.txt").write_bytes(b"".join(lines[:count]) + more)
+        return tmp_path / "vocab.txt"
+
+    return make
+
+
+def test_a_vocabulary_that_is_too_short(cut_vocab):
+    few = bert_tf.load(TINY, vocab=cut_vocab(872))  # 128 may be the padding of a table
+    assert len(few.vocab) == 872
+    for options in ({"vocab": cut_vocab(871)}, {"vocab": Vocabulary.load(cut_vocab(871))}):
+        with pytest.raises(
+            bert_tf.BertError,
+            match=r"871 pieces.*has 1,000 rows.*another.*`allow_short_vocab=True`",
+        ):
+            bert_tf.load(TINY, **options)
+        meant = bert_tf.load(TINY, **options, allow_short_vocab=True)
+        assert any("871 pieces for a table of 1,000" in one for one in meant.report.warnings)
+    again = bert_tf.Bert.from_weights(meant.config, meant.vocab, dict(meant.weights()))
+    assert len(again.vocab) == 871
+
+
+def test_blank_lines_at_the_end_are_no_other_vocabulary(cut_vocab):
+    bert = bert_tf.load(TINY, vocab=cut_vocab(1000, b"\n\r\n \n"))
+    plain = bert_tf.load(TINY)
+    assert bert.vocab.pieces == plain.vocab.pieces
+    text = "the [MASK] dog"
+    assert bert_tf.FillMask(bert)(text).masks[0] == bert_tf.FillMask(plain)(text).masks[0]
+    with pytest.raises(bert_tf.BertError, match=r"1,003 pieces.*only 1,000 rows"):
+        bert_tf.load(TINY, vocab=cut_vocab(1000, b"\n\nextra\n"))
+    assert len(bert_tf.load(TINY, vocab=cut_vocab(18, b"\n" * 982)).vocab) == 1000  # padded so
+
+
+@pytest.mark.parametrize("command", ["mask", "classify"])
+def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsys, command):
+    rows = (f"text {n},{'yes' if n % 2 else 'no'}\n" for n in range(40))
+    (tmp_path / "data.csv").write_text(f"text,label\n{''.join(rows)}")
+    out = f"--output_dir={tmp_path / 'out'}"
+    flags = {"mask": ["a [MASK]"], "classify": [f"--train={tmp_path / 'data.csv'}", out]}
+    checkpoint = "checkpoint" if command == "mask" else "init_checkpoint"
+    model = [f"--{checkpoint}={TINY}", f"--vocab={cut_vocab(700)}", "--backend=tensorflow"]
+    words = [command, *model, *flags[command]]
+    assert main(words) == 2
+    assert "or, if it is meant, --allow_short_vocab." in capsys.readouterr().err
+    if command == "classify":
+        words += ["--num_train_epochs=0.1", "--log_steps=9"]
+    assert main([*words, "--allow_short_vocab"]) == 0
+    told = capsys.readouterr().err
+    assert "700 pieces for a table of 1,000 rows; the rows without a piece are unused" in told
+    assert "if it is meant" not in told
+
+
 def test_ids_without_a_piece_are_never_answers(variant, weights):
     """The table is padded to 1,008 rows; the padding's bias makes each the model's favourite."""
     rng = np.random.default_rng(3)
@@ -332,6 +393,104 @@ def test_ids_without_a_piece_are_never_answers(variant, weights):
     guesses = bert_tf.FillMask(bert, top_k=20)("the [MASK] dog").masks[0].guesses
     plain = bert_tf.FillMask(bert_tf.load(TINY), top_k=20)("the [MASK] dog").masks[0].guesses
     assert [guess.word for guess in guesses] == [guess.word for guess in plain]
+
+
+def change_config(folder, drop=(), **keys):
+    """Writes other keys into a folder's `bert_config.json`, after a byte order mark."""
+    path = folder / "bert_config.json"
+    values = {**json.loads(path.read_text("utf-8-sig")), **keys}
+    kept = {name: value for name, value in values.items() if name not in drop}
+    path.write_text("\ufeff" + json.dumps(kept), encoding="utf-8")
+    return folder
+
+
+def test_layer_norm_eps_is_the_configs(variant, weights, tmp_path, monkeypatch):
+    def norm(x, w, name):
+        mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return (x - mean) / np.sqrt(var + 0.01) * w[f"{name}/gamma"] + w[f"{name}/beta"]
+
+    monkeypatch.setattr(reference, "norm", norm)
+    bert = bert_tf.load(change_config(variant(), layer_norm_eps=0.01))
+    wide = {name: value.astype(np.float64) for name, value in weights.items()}
+    segments, everywhere = PAIR["seg_input"], np.ones_like(IDS)
+    wanted = reference.encode(wide, bert.config.num_attention_heads, IDS, segments, everywhere)[-1]
+    logits = pretraining_logits(bert)
+    np.testing.assert_allclose(logits, reference.mlm_logits(wide, wanted), atol=1e-4)
+    assert np.abs(logits - pretraining_logits(bert_tf.load(TINY))).max() > 0.01
+    hub = {"token_ids": IDS, "segment_ids": segments, "padding_mask": everywhere}
+    bert.encoder.save(tmp_path / "e.keras")
+    for encoder in (bert.encoder, keras.saving.load_model(tmp_path / "e.keras")):
+        np.testing.assert_allclose(
+            encoder.predict(hub, verbose=0)["sequence_output"], wanted, atol=1e-5
+        )
+    bert.save(tmp_path / "again")
+    assert bert_tf.load(tmp_path / "again").config == bert.config
+
+
+def pretraining_logits(bert):
+    return Predictor(bert.pretraining_model(logits=True))({**PAIR, "mask_input": 0 * IDS})[0]
+
+
+@pytest.mark.parametrize("name", ["gelu_new", "gelu_fast", "gelu_pytorch_tanh"])
+def test_hugging_faces_names_of_the_tanh_gelu(variant, name):
+    assert bert_tf.load(change_config(variant(), hidden_act=name)).config.hidden_act == "gelu"
+    assert bert_tf.load(TINY, hidden_act=name).config.hidden_act == "gelu"
+
+
+def test_a_missing_type_vocab_size(variant, tmp_path):
+    folder = change_config(variant(), drop=["type_vocab_size"])
+    bert = bert_tf.load(folder)
+    assert bert.config.type_vocab_size == 2
+    (told,) = [one for one in bert.report.warnings if "type_vocab_size" in one]
+    assert told == f"{folder}/bert_config.json has no type_vocab_size; the weights have 2."
+    with pytest.raises(bert_tf.BertError, match="type_vocab_size"):
+        bert_tf.load(change_config(folder, type_vocab_size=3))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"position_embedding_type": "relative_key"}, "'relative_key': .* only that of 'absolute'"),
+        ({"is_decoder": True}, "is_decoder in the BERT config is True"),
+        ({"model_type": "roberta"}, "of RoBERTa, another architecture.*Take a BERT"),
+        ({"model_type": "xlnet"}, "model_type in the BERT config is 'xlnet'"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps in the BERT config is 'small'"),
+    ],
+)
+def test_config_keys_that_change_what_is_computed(variant, keys, message):
+    usual = {"position_embedding_type": "absolute", "is_decoder": False, "model_type": "bert"}
+    assert bert_tf.load(change_config(variant(), **usual)).config.extra["model_type"] == "bert"
+    with pytest.raises(bert_tf.BertError, match=message):
+        bert_tf.load(change_config(variant(), **keys))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("ALBERT", "bert/encoder/transformer/group_0/inner_group_0/ffn_1/intermediate/dense/bias"),
+        ("ELECTRA", "electra/embeddings/word_embeddings"),
+    ],
+)
+def test_checkpoints_of_other_architectures(tmp_path, name, tensor):
+    config, vocab = BertConfig.from_file(TINY / "bert_config.json"), TINY / "vocab.txt"
+    tensors = {"a": np.zeros(2, np.float32), tensor: np.zeros(3, np.float32)}
+    write_release(tmp_path, config, vocab.read_bytes(), tensors)
+    with pytest.raises(bert_tf.BertError, match=f"is of {name}, another architecture"):
+        bert_tf.load(tmp_path)
+    (tmp_path / "bert_config.json").rename(tmp_path / "albert_config.json")
+    with pytest.raises(bert_tf.BertError, match=f"is of {name}, another architecture"):
+        bert_tf.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["RoBERTa", "DistilBERT", "ALBERT", "ELECTRA"])
+def test_hugging_face_folders_of_other_architectures(tmp_path, name):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": name.lower()}))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 600)
+    with pytest.raises(bert_tf.BertError, match=f"is of {name}, another architecture.*Take a BERT"):
+        bert_tf.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(bert_tf.BertError, match=r"holds pytorch_model\.bin"):
+        bert_tf.load(tmp_path)
 
 
 def test_another_models_checkpoint(tmp_path):

@@ -7,9 +7,21 @@ import pytest
 from training_runs import LENGTH, tiny_config, tiny_stream
 
 from bert_tf.checkpoint import CheckpointReader, write_checkpoint
+from bert_tf.data.pretraining.examples import encode_examples
+from bert_tf.data.pretraining.records import RecordStream, frame
 from bert_tf.errors import BertError
 from bert_tf.heads import weights_of
-from bert_tf.training.pretraining.pretrain import PretrainingPlan, pretrain, start_from_checkpoint
+from bert_tf.models.heads.pretraining import build_gathered_pretraining_model
+from bert_tf.models.layout import Heads
+from bert_tf.models.parts import BertLayers
+from bert_tf.models.weights import assign_all
+from bert_tf.runtime.predictor import Predictor
+from bert_tf.training.pretraining.pretrain import (
+    PretrainingPlan,
+    evaluate_checkpoint,
+    pretrain,
+    start_from_checkpoint,
+)
 from bert_tf.training.pretraining.spectral import PARTS, random_start
 
 POSITIONS = "bert/embeddings/position_embeddings"
@@ -134,7 +146,7 @@ def test_plans_without_meaning(tmp_path, changes, message):
 
 
 def test_a_vocabulary_larger_than_the_model(tmp_path):
-    with pytest.raises(BertError, match=r"vocabulary has 85 pieces, but vocab_size .* is 80"):
+    with pytest.raises(BertError, match=r"vocabulary has 85 pieces.* only 80 rows"):
         begin(tmp_path / "out", config=tiny_config(vocab_size=80))
 
 
@@ -227,3 +239,48 @@ def test_a_folder_of_another_model_stays_as_it_is(trained, tmp_path):
     assert begin(other, plan, start={}, on_resume=resumed.append).step == 3
     assert resumed == [3]
     assert (other / "release/bert_model.ckpt.index").exists()
+
+
+def test_the_mask_of_records_is_heeded_where_it_is_not_that_of_the_ids(tmp_path):
+    """The original draws [PAD] as a random piece too, and attends to it."""
+    config = tiny_config()
+    write_checkpoint(tmp_path / "x.ckpt", weights(config))
+    ids = np.random.default_rng(2).integers(5, 85, (4, LENGTH))
+    ids[:, -3:] = 0
+    ids[0, 4] = 0
+    mask = (np.arange(LENGTH) < LENGTH - 3) * np.ones_like(ids)
+    features = {
+        "input_ids": ids,
+        "input_mask": mask,
+        "segment_ids": 0 * ids,
+        "masked_lm_positions": np.tile([4, 5], (4, 1)),
+        "masked_lm_ids": ids[:, 6:8],
+        "masked_lm_weights": np.ones((4, 2), np.float32),
+        "next_sentence_labels": np.zeros((4, 1), int),
+    }
+
+    def batch_of(name, **changes):
+        with open(tmp_path / name, "wb") as file:
+            file.writelines(map(frame, encode_examples({**features, **changes})))
+        return RecordStream([tmp_path / name], batch_size=4, seed=0).next_batch()
+
+    heeded, usual = batch_of("a"), batch_of("b", input_mask=(ids != 0).astype(int))
+    assert heeded["attention_mask"].sum() == 4 * (LENGTH - 3)
+    assert "attention_mask" not in usual
+
+    def losses(batch):
+        found = evaluate_checkpoint(tmp_path / "x.ckpt", config, [batch])
+        return found["mlm_loss"], found["nsp_loss"]
+
+    layers = BertLayers(config, Heads(mlm=True, nsp=True))
+    layers.build()
+    assign_all(layers, weights(config))
+    for batch in (heeded, usual):
+        mask = batch.get("attention_mask", batch["token_input"] != 0)
+        model = build_gathered_pretraining_model(layers, attention_mask=True)
+        run = {name: batch[name] for name in ("token_input", "seg_input", "position_input")}
+        mlm, _ = Predictor(model)({**run, "attention_mask": mask})
+        right = np.take_along_axis(mlm, batch["masked_lm_ids"][..., None], 2)[..., 0]
+        wanted = np.mean(np.log(np.exp(mlm).sum(-1)) - right)
+        assert losses(batch)[0] == pytest.approx(wanted, rel=1e-5)
+    assert losses(heeded) != pytest.approx(losses(usual), rel=1e-4)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from bert_tf.checkpoint.table import has_footer
-from bert_tf.files.reading import head_of, stand_in
+from bert_tf.config import other_architecture
+from bert_tf.errors import BertError
+from bert_tf.files.reading import head_of, read_object, stand_in
 
 _NO_ORIGINAL = (
     "bert_tf reads Google's original format: bert_config.json, vocab.txt and "
@@ -51,6 +54,10 @@ def describe(path: str) -> str | None:
     """
     if not os.path.isdir(path):
         return _advice(path)
+    with contextlib.suppress(BertError):
+        values = read_object(os.path.join(path, "config.json"))  # Hugging Face's
+        if named := other_architecture([values.get("model_type")]):
+            return named
     try:
         names = sorted(os.listdir(path))
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from bert_tf.config import other_architecture
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned
 from bert_tf.heads import HEADS, PARTS, TITLES, Weight
@@ -26,7 +27,10 @@ def parts_in(names: Iterable[str]) -> set[str]:
     """The parts of which a checkpoint holds at least one weight.
 
     What such a part lacks is an error; a part that is not there at all the model does without.
+    Raises `BertError` if they are those of another architecture.
     """
+    if what := other_architecture(names):
+        raise BertError(f"the checkpoint {what}")
     part = {row.original: head.name for head in PARTS.values() for row in head.weights}
     layered = "bert/encoder/layer_"
     return {part.get(name, "encoder") for name in names if name in part or name.startswith(layered)}

@@ -48,7 +48,7 @@ examples:
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_arguments", "answer"]
 
 _SPLITS = ("train", "validation", "test")
-_SAME = ("task_name", "data_dir", "split_seed", "start", "overwrite")  # flags that the job takes
+_SAME = ("task_name", "data_dir", "split_seed", "start", "overwrite", "allow_short_vocab")
 
 
 def answer(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bert_tf.cli.classify_predictions import add_prediction_arguments
-from bert_tf.cli.options import Parser, add_lower_case, add_release_options
+from bert_tf.cli.options import SHORT_VOCAB, Parser, add_lower_case, add_release_options
 from bert_tf.cli.training import add_tpu
 from bert_tf.data.labelled.problems import PROBLEMS
 from bert_tf.data.labelled.tables import TableOptions
@@ -73,6 +73,7 @@ def _add_files(parser: Parser) -> None:
     )
     add_release_options(parser, "bert_config_file config", "vocab_file vocab")
     add_lower_case(parser)
+    parser.switch(*SHORT_VOCAB)
     start = "start from the checkpoint's weights, or from random ones in its architecture"
     parser.text("start", start, "checkpoint", choices=("checkpoint", "random"))
     parser.number(

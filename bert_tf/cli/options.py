@@ -27,6 +27,7 @@ BAD_INPUT, SOME_FAILED, STOPPED, CLOSED_PIPE = 2, 3, 130, 141
 
 CHECKPOINT_VARIABLE = "BERT_TF_CHECKPOINT"
 
+SHORT_VOCAB = "allow_short_vocab", "take a vocabulary much shorter than the model's table of tokens"
 NO_CHECKPOINT = f"""\
 no checkpoint given: pass --checkpoint PATH or set {CHECKPOINT_VARIABLE}.
 To get one, fetch it by name, once, and then pass --checkpoint multi_cased:
@@ -253,6 +254,7 @@ def add_model_options(parser: Parser) -> None:
     parser.set_defaults(demonstration=False)
     add_release_options(parser)
     add_lower_case(parser, "lower-case do_lower_case do_lower")
+    parser.switch(*SHORT_VOCAB)
     hidden_act = "activation in place of the config's; gelu_exact for Hugging Face's gelu"
     parser.text("hidden-act", hidden_act, metavar="NAME")
     parser.text(
@@ -326,7 +328,7 @@ def load_bert(args: argparse.Namespace) -> Bert:
     from bert_tf import load
     from bert_tf.runtime import profile
 
-    names = ("config", "vocab", "lower_case", "hidden_act", "precision")
+    names = ("config", "vocab", "lower_case", "hidden_act", "precision", "allow_short_vocab")
     options = {name: getattr(args, name) for name in names}
     # The checkpoint is read while this thread imports the frameworks: two threads that import the
     # same packages can meet half-made modules.

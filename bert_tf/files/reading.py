@@ -45,13 +45,13 @@ def stand_in(path: str | os.PathLike[str]) -> str | None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`; nesting too deep for Python is a `ValueError` like other faults.
+    """As `json.loads`, a byte order mark allowed; too deep nesting is a `ValueError` as well.
 
     >>> parse_json(b'{"labels": ["no", "yes"]}')
     {'labels': ['no', 'yes']}
     """
     try:
-        return json.loads(text)
+        return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -12,6 +12,8 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
+from bert_tf.checkpoint import CheckpointReader
+from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned
@@ -290,6 +292,9 @@ def _companion(
         raise BertError(
             f"{folder} has no {name}, but several that may be it ({names}). Pass one as `{kind}`."
         )
+    if kind == "config":
+        with CheckpointReader(prefix) as reader:
+            parts_in(reader.tensors)  # says so if it is another architecture, which lacks one
     hint = ""
     if kind == "config" and os.path.isfile(os.path.join(folder, "config.json")):
         hint = (

@@ -45,8 +45,9 @@ _FIELDS = {
     "hidden_act": "hidden_act",
     "attention_dropout": "attention_probs_dropout_prob",
     "initializer_range": "initializer_range",
+    "layer_norm_eps": "layer_norm_eps",
 }
-"""Of the arguments: the field of `BertConfig`."""
+"""Of the arguments: the attribute of `BertConfig`."""
 
 
 @register
@@ -66,6 +67,7 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         hidden_act: one of `bert_tf.config.HIDDEN_ACTS`.
         attention_dropout: rate on the attention probabilities; `dropout` when left out.
         initializer_range: standard deviation of the truncated normal.
+        layer_norm_eps: added to the variance in layer norms.
         pooler: whether there is a pooler.
         layers: existing layers to wrap instead of new ones; see `from_layers`.
     """
@@ -86,13 +88,14 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         pooler: bool = True,
         dtype: Any = None,
         layers: BertLayers | None = None,
+        layer_norm_eps: float = 1e-12,
         **kwargs: Any,
     ) -> None:
         if attention_dropout is None:
             attention_dropout = dropout
         if layers is None:
             given = locals()
-            config = BertConfig(**{field: given[name] for name, field in _FIELDS.items()})
+            config = BertConfig.from_dict({_FIELDS[name]: given[name] for name in _FIELDS})
             layers = BertLayers(config, Heads(pooler=pooler), dtype)
         config = layers.config
         names = ("token_ids", "segment_ids", "padding_mask")
@@ -127,5 +130,5 @@ class BertEncoder(keras_hub.models.BertBackbone):  # type: ignore[name-defined]
         return cls(**values, **own, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("hidden_act", "attention_dropout", "initializer_range", "pooler")
+        names = ("hidden_act", "attention_dropout", "initializer_range", "layer_norm_eps", "pooler")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

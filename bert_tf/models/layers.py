@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from bert_tf.config import LAYER_NORM_EPSILON
 from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout, dropped, register
 from bert_tf.models.fused import fused
@@ -104,9 +103,9 @@ class LayerNorm(keras.layers.LayerNormalization):
         return function(branch, residual, self.gamma, self.beta, *dropout.keys())
 
 
-def layer_norm(name: str, dtype: Any = None) -> LayerNorm:
-    """A layer norm with BERT's epsilon; Keras's default of 1e-3 gives errors of order 1."""
-    return LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
+def layer_norm(name: str, dtype: Any, epsilon: float) -> LayerNorm:
+    """A layer norm with the config's epsilon; Keras's default of 1e-3 gives errors of order 1."""
+    return LayerNorm(epsilon=epsilon, dtype=dtype, name=name)
 
 
 def dense(units: int, name: str, std: float, dtype: Any = None, activation: Any = None):

@@ -72,7 +72,7 @@ class BertLayers:
         self.heads = heads = heads or Heads()
         self.dtype = dtype
         self._trunks: dict[bool, Trunk] = {}
-        std = config.initializer_range
+        std, eps = config.initializer_range, config.layer_norm_eps
         for name, make, rows in (
             ("token_embedding", TokenEmbedding, config.vocab_size),
             ("segment_embedding", keras.layers.Embedding, config.type_vocab_size),
@@ -86,7 +86,7 @@ class BertLayers:
         self.position_embedding = PositionEmbedding(
             config.max_position_embeddings, std, dtype=dtype, name="position_embedding"
         )
-        self.embeddings_layer_norm = layer_norm("embeddings_layer_norm", dtype)
+        self.embeddings_layer_norm = layer_norm("embeddings_layer_norm", dtype, eps)
         # Dropout comes after the norm here, as in the original.
         self.embeddings_dropout = Dropout(
             config.hidden_dropout_prob, dtype=dtype, name="embeddings_dropout"
@@ -99,6 +99,7 @@ class BertLayers:
                 dropout=config.hidden_dropout_prob,
                 attention_dropout=config.attention_probs_dropout_prob,
                 initializer_range=std,
+                layer_norm_eps=eps,
                 dtype=dtype,
                 name=f"transformer_layer_{i}",
             )

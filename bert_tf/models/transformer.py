@@ -117,7 +117,8 @@ class SelfAttention(AttentionLayer):
             probs = function(scores, 0.0 if bias is None else bias, *dropout.keys())
             context = ops.einsum("bnqk,bknd->bqnd", probs, value)
         else:
-            context = ops.dot_product_attention(query, key, value, bias=bias)
+            # Keras's kernel for TPUs ignores the bias, does not scale and attends causally.
+            context = ops.dot_product_attention(query, key, value, bias, flash_attention=False)
         width = self.num_heads * self.head_size
         return self.output_dense(ops.reshape(context, (-1, ops.shape(context)[1], width)))
 
@@ -133,11 +134,12 @@ class TransformerLayer(AttentionLayer):
         dropout: rate before each residual sum.
         attention_dropout: rate on the attention probabilities.
         initializer_range: standard deviation of the kernels' truncated normal.
+        layer_norm_eps: added to the variance in layer norms.
     """
 
     saved = (
         *("num_heads", "intermediate_size", "hidden_act"),
-        *("dropout", "attention_dropout", "initializer_range"),
+        *("dropout", "attention_dropout", "initializer_range", "layer_norm_eps"),
     )
 
     def __init__(
@@ -148,6 +150,7 @@ class TransformerLayer(AttentionLayer):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -157,6 +160,7 @@ class TransformerLayer(AttentionLayer):
         self.dropout = dropout
         self.attention_dropout = attention_dropout
         self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
         self._activation = activation_function(hidden_act)
 
     def build(self, inputs_shape, bias_shape=None) -> None:
@@ -165,13 +169,13 @@ class TransformerLayer(AttentionLayer):
             self.num_heads, self.attention_dropout, std, dtype=policy, name="attention"
         )
         self.attention.build(inputs_shape)
-        self.attention_norm = layer_norm("attention_norm", policy)
+        self.attention_norm = layer_norm("attention_norm", policy, self.layer_norm_eps)
         self.attention_norm.build(inputs_shape)
         self.intermediate = dense(self.intermediate_size, "intermediate", std, policy)
         self.intermediate.build(inputs_shape)
         self.output_dense = dense(hidden, "output_dense", std, policy)
         self.output_dense.build((*inputs_shape[:-1], self.intermediate_size))
-        self.output_norm = layer_norm("output_norm", policy)
+        self.output_norm = layer_norm("output_norm", policy, self.layer_norm_eps)
         self.output_norm.build(inputs_shape)
         self.attention_residual_dropout = Dropout(self.dropout, dtype=policy)
         self.output_residual_dropout = Dropout(self.dropout, dtype=policy)

@@ -282,11 +282,9 @@ def distribute(kind: str) -> Distribution:
     return one
 
 
-@functools.cache
-def _mirrored(devices: tuple[str, ...]) -> Mirrored:
-    # Only one: each strategy numbers its sums from the same start, and TensorFlow confuses the
-    # sums of two strategies that have the same number.
-    return Mirrored(devices)
+# Only one: each strategy numbers its sums from the same start, and TensorFlow confuses the
+# sums of two strategies that have the same number.
+_mirrored = functools.cache(Mirrored)
 
 
 def _refuse_on_tensorflow() -> None:

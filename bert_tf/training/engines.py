@@ -34,7 +34,10 @@ def engine_for(model: keras.Model, loss: Loss, optimizer: Any, distribution: Dis
 
 
 def _inputs(model: keras.Model, batch: Mapping[str, Any]) -> list[Any]:
-    return [batch[tensor.name] for tensor in model.inputs]
+    names = [tensor.name for tensor in model.inputs]
+    if "attention_mask" in names and "attention_mask" not in batch:
+        batch = {**batch, "attention_mask": keras.ops.not_equal(batch["token_input"], 0)}
+    return [batch[name] for name in names]
 
 
 def _add(ours: list[Any], theirs: list[Any]) -> list[Any]:

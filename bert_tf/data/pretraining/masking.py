@@ -31,7 +31,7 @@ def mask_pieces(
         token_input: ids, integers (n, length); not changed.
         lengths: of the examples, integers (n,); the rest is padding.
         continues: which pieces go on with a word (`Vocabulary.continuation`), bool, (vocab_size,).
-        vocab_size: random pieces are of all ids below it.
+        vocab_size: random pieces are of all ids below it but 0, which is padding.
         mask_id: id of [MASK].
         rules: how many, and whether whole words.
         rng: draws everything.
@@ -68,6 +68,8 @@ def mask_pieces(
     masked = token_input.astype(np.int32)
     draw = rng.random(len(hidden))  # for each token by itself, also within a word
     random = rng.integers(vocab_size, size=len(hidden))
+    # Id 0 is padding, which attention ignores: another in its place, from the same draw's low bits.
+    random = np.where(random == 0, 1 + (draw * 2**53).astype(np.int64) % (vocab_size - 1), random)
     other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
     masked[at, columns] = np.where(draw < MASK_SHARE, mask_id, other)
     return masked, positions, ids, weights

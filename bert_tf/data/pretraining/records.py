@@ -131,6 +131,7 @@ class RecordStream:
             `masked_lm_ids`: int32 (batch, max_predictions), the masked positions and what was
             there. `masked_lm_weights`: float32 likewise, 1, and 0 in unused slots.
             `next_sentence_labels`: int32 (batch,), 0 where B follows A, 1 where B is random.
+            `attention_mask`, int32 (batch, length), where the records attend to a 0.
 
         Raises:
             BertError: a record is damaged, or not of the sizes of the others.
@@ -209,6 +210,8 @@ class RecordStream:
             "masked_lm_weights": found["masked_lm_weights"],
             "next_sentence_labels": found["next_sentence_labels"].reshape(-1),
         }
+        if not np.array_equal(found["input_mask"], batch["token_input"] != 0):
+            batch["attention_mask"] = found["input_mask"]
         rows, width = batch["token_input"].shape
         room = batch["position_input"].shape[1]
         if (

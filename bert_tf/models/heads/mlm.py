@@ -28,7 +28,7 @@ def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras
     return {
         "mlm_transform": transform,
         "mlm_activation": Activation(config.hidden_act, dtype=dtype, name="mlm_activation"),
-        "mlm_layer_norm": layer_norm("mlm_layer_norm", dtype),
+        "mlm_layer_norm": layer_norm("mlm_layer_norm", dtype, config.layer_norm_eps),
         "mlm_bias": OutputBias(dtype=dtype, name="mlm_logits"),
     }
 

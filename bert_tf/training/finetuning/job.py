@@ -33,6 +33,7 @@ class FineTuningJob:
         checkpoint: to begin from, or to evaluate; None is the small one that comes along.
         config, vocab: paths, if they are not in the checkpoint's folder.
         lower_case: inferred when None.
+        allow_short_vocab: see `bert_tf.load`.
         start: `"checkpoint"`, or `"random"`: new weights in the checkpoint's architecture.
         max_seq_length: see `choose_max_seq_length` for None.
         plan: how to train.
@@ -50,6 +51,7 @@ class FineTuningJob:
     config: str | None = None
     vocab: str | None = None
     lower_case: bool | None = None
+    allow_short_vocab: bool = False
     start: str = "checkpoint"
     max_seq_length: int | None = None
     plan: FineTuningPlan = dataclasses.field(default_factory=FineTuningPlan)

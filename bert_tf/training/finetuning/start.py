@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from bert_tf.bert import Bert
+from bert_tf.bert import Bert, fit_vocab
 from bert_tf.checkpoint import CheckpointReader
 from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
@@ -46,7 +47,8 @@ def start_bert(job: FineTuningJob) -> Bert:
             "model that knows little. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
-    return load(path, config=job.config, vocab=job.vocab, lower_case=lower_case)
+    how: dict[str, Any] = {"lower_case": lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=job.config, vocab=job.vocab, **how)
 
 
 def _embedded() -> str:
@@ -67,6 +69,7 @@ def _random_bert(job: FineTuningJob) -> Bert:
         with locate(given, job.config, job.vocab) as files:  # unpacks a .zip for this while
             name, config = files.display_name, BertConfig.from_file(str(files.config_path))
             vocab = Vocabulary.load(str(files.vocab_path))
+    fit_vocab(config, vocab, job.allow_short_vocab)
     lower_case, _ = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
     warn(
@@ -126,4 +129,5 @@ def load_trained(path: str, job: FineTuningJob) -> Bert:
         None if os.path.isfile(os.path.join(folder, file)) else given
         for file, given in ((CONFIG_NAME, job.config), (VOCAB_NAME, job.vocab))
     )
-    return load(path, config=config, vocab=vocab, lower_case=job.lower_case, precision="float32")
+    how: dict[str, Any] = {"lower_case": job.lower_case, "allow_short_vocab": job.allow_short_vocab}
+    return load(path, config=config, vocab=vocab, precision="float32", **how)

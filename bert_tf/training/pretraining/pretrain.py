@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bert_tf.bert import fit_vocab
 from bert_tf.checkpoint import write_release
 from bert_tf.checkpoint.dtypes import UNSOUND
 from bert_tf.checkpoint.release import write_side_files
@@ -73,11 +74,7 @@ def pretrain(
     Raises:
         BertError: start weights are missing, the backend cannot train, or as `run_training`.
     """
-    if len(vocab) > config.vocab_size:
-        raise BertError(
-            f"the vocabulary has {len(vocab):,} pieces, but vocab_size in the BERT config is "
-            f"{config.vocab_size:,}; use the vocabulary that belongs to the config."
-        )
+    vocab, _ = fit_vocab(config, vocab)
     release = os.path.join(os.path.expanduser(os.fspath(output_dir)), "release")
     import keras
 
@@ -185,4 +182,4 @@ def _build(config: BertConfig, precision: str) -> tuple[BertLayers, keras.Model]
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     layers = BertLayers(config, Heads(pooler=True, mlm=True, nsp=True), policy)
     layers.build()
-    return layers, build_gathered_pretraining_model(layers)
+    return layers, build_gathered_pretraining_model(layers, attention_mask=True)

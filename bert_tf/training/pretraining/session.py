@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bert_tf.bert import fit_vocab
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER, reports, warn
@@ -236,14 +237,8 @@ class PretrainingSession:
         )
 
     def _check_vocabulary(self, init: Vocabulary | None) -> None:
-        held, room = f"{self.vocab.source} has {len(self.vocab):,} pieces", self.config.vocab_size
-        if len(self.vocab) > room:
-            raise BertError(
-                f"{held}, but vocab_size in the BERT config is {room:,}; take the config and the "
-                f"vocabulary of one model."
-            )
-        if len(self.vocab) < room:
-            warn(f"vocab_size in the BERT config is {room:,}, and {held}: the rest is unused.")
+        self.vocab, odd = fit_vocab(self.config, self.vocab)
+        warn(*odd)
         if init is not None and init.raw != self.vocab.raw:
             ours, theirs = self.vocab.pieces, init.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
