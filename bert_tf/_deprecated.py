@@ -29,7 +29,7 @@ def pack_exact(
     """As `pack`, but raises a `BertError` where it would cut."""
     length = len(ids_a) + (len(ids_b) + 3 if ids_b else 2)
     if length > max_length:
-        size = f"{length} pieces with [CLS] and [SEP], the limit is {max_length}"
+        size = f"{length} tokens with [CLS] and [SEP], the limit is {max_length}"
         raise BertError(f"the text has {size}: shorten it, split it, or ask for windows.")
     return pack(ids_a, ids_b, vocab=vocab, max_length=max_length)
 

@@ -83,6 +83,7 @@ bert_tf.text.batching -> bert_tf.batching.buckets
 bert_tf.text.batching: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text.batching: ItemBatch batches_by_length in_order stream_batches -> bert_tf._deprecated
 bert_tf.text: BUCKETS bucket_length bucket_lengths -> bert_tf.batching.buckets
+bert_tf.text.exact: split_pieces -> bert_tf.text.tokenizer
 bert_tf.text: Batch batches_of_like_length -> bert_tf.batching.predict
 bert_tf.text: ItemBatch batches_by_length in_order pack_exact stream_batches ->
     bert_tf._deprecated

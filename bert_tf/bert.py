@@ -53,7 +53,7 @@ def fit_vocab(
     Raises:
         BertError: it is longer than the word-embedding table, or too short and that is not allowed.
     """
-    rows, pieces = config.vocab_size, f"{vocab.source} has {len(vocab):,} pieces"
+    rows, pieces = config.vocab_size, f"{vocab.source} has {len(vocab):,} tokens"
     if len(vocab) > rows and not any(vocab.pieces[rows:]):
         vocab = Vocabulary.from_lines(vocab.pieces[:rows], vocab.source)
     meant = "" if len(vocab) > rows else "; or, if it is meant, `allow_short_vocab=True`"
@@ -63,7 +63,7 @@ def fit_vocab(
             f"rows (vocab_size): it is another model's vocabulary. Pass the vocab.txt that belongs "
             f"to this model (`vocab`){meant}."
         )
-    few = f"{pieces} for a table of {rows:,} rows; the rows without a piece are unused."
+    few = f"{pieces} for a table of {rows:,} rows; the rows without a token are unused."
     return vocab, (few,) if len(vocab) < rows else ()
 
 
@@ -197,7 +197,7 @@ class Bert:
     def __repr__(self) -> str:
         return (
             f"<Bert {self.name}: {self.config.num_hidden_layers} layers x "
-            f"{self.config.hidden_size}, {len(self.vocab):,} pieces, "
+            f"{self.config.hidden_size}, {len(self.vocab):,} tokens, "
             f"{'lower-cased' if self.lower_case else 'cased'}, {' + '.join(self.heads.parts)}>"
         )
 

@@ -69,7 +69,7 @@ def load(
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
         extra: likewise keep the tensors that the model has no place for.
         verify: check each tensor's checksum.
-        allow_short_vocab: take a vocabulary that has over 128 pieces fewer than the word-embedding
+        allow_short_vocab: take a vocabulary that has over 128 tokens fewer than the word-embedding
             table has rows: as a rule it is another model's, and the answers are nonsense.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Corpora made up in memory, in which the id of each piece tells where it stands."""
+"""Corpora made up in memory, in which the id of each token tells where it stands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bert_tf.data.pretraining.tokens import TokenCorpus, vocabulary_sha256
 from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 
 FIRST = len(SPECIAL_TOKENS)
-"""Id of the first piece of a corpus; each next piece has the next id."""
+"""Id of the first token of a corpus; each next token has the next id."""
 
 
 def make_corpus(groups: Mapping[str, Sequence[Sequence[Sequence[int]]]]) -> TokenCorpus:
-    """A corpus whose piece at place i has the id i + FIRST; see `vocabulary_of`.
+    """A corpus whose token at place i has the id i + FIRST; see `vocabulary_of`.
 
     Args:
         groups: name to the sources of a group; a source is a sequence of documents, a document

@@ -21,7 +21,7 @@ def _on_path(monkeypatch):
 
 @pytest.fixture
 def rows():
-    """Three rows of 3, 5 and 4 pieces; the second is a pair whose first text ends at its third."""
+    """Three rows of 3, 5 and 4 tokens; the second is a pair whose first text ends at its third."""
     from finetuning_rows import Rows
 
     texts = TokenizedTexts(
@@ -83,7 +83,7 @@ def test_hugging_face_gets_the_same_pieces(rows):
 
 
 def test_places_with_padding_by_hand(rows):
-    """One batch of three rows: 15 places if as long as its longest, for 12 pieces.
+    """One batch of three rows: 15 places if as long as its longest, for 12 tokens.
 
     Ours are padded to 16, the shortest of the lengths that are compiled, which are 48 places.
     """

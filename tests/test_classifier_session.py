@@ -241,7 +241,7 @@ def test_steps_are_counted_as_the_original_does_only_with_a_task():
 
 
 def texts_of(lengths):
-    """Texts of so many pieces with [CLS] and [SEP]."""
+    """Texts of so many tokens with [CLS] and [SEP]."""
     texts = [" ".join(["w1"] * (length - 2)) for length in lengths]
     return LabelledTexts(texts, None, None, [("", i) for i in range(len(texts))])
 

@@ -386,7 +386,7 @@ def test_flags_that_messages_name_exist():
         (["--train", "{}/data.csv", "--class_weights", "maybe=3"], "none of the labels"),
         (["--train", "{}/data.csv", "--problems", "leak"], "unlabelled=refuse"),
         (["--train", "{}/data.csv", "--metric", "f2"], "take one of accuracy"),
-        (["--train", "{}/data.csv", "--max_seq_length", "17"], "takes 16 pieces"),
+        (["--train", "{}/data.csv", "--max_seq_length", "17"], "takes 16 tokens"),
         (["--train", "{}/data.csv", "--do_train", "true"], "--do_train=true"),
         (["--train", "{}/data.csv", "--init_checkpoint", "{}/nowhere"], "nowhere"),
         (["--train", "{}/data.csv", "--vocab_file", "v", "--init_checkpoint="], "bert_config_file"),

@@ -283,8 +283,8 @@ def test_do_predict_as_the_original(ask, googles, tmp_path):
     ("arguments", "message"),
     [
         (["w1"], "no classifier to predict with: name its folder with --model"),
-        (["--model", "{model}", "--do_train"], "--model asks a classifier as it is"),
-        (["--train", "a.csv", "b.csv"], "'b.csv' belongs to no flag"),
+        (["--model", "{model}", "--do_train"], "--model predicts with a classifier"),
+        (["--train", "a.csv", "b.csv"], "'b.csv' follows no flag"),
         (["--model", "{model}", "--predict", "no.csv"], "there is no file no.csv"),
         (["--model", "{model}", "--predict", "x", "w1"], "give texts or --predict, not both"),
         (["--model", "{model}", "--output", "no/x.tsv", "w1"], "there is no folder no"),

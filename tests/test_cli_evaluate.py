@@ -86,7 +86,7 @@ def test_tables_and_a_picture(corpus, tiny_ckpt, tmp_path, capsys):
     printed = capsys.readouterr().out
     blocks = printed.split("\n\n")
     assert [block.split("  ")[0] for block in blocks[1:4]] == [
-        "single pieces masked",
+        "single tokens masked",
         "whole words masked",
         "next sentence",
     ]

@@ -298,8 +298,8 @@ def refused(here, **more):
         ({"input_file": "{here}"}, "holds no tokenized corpus: it has no corpus.json"),
         ({"input_file": "{here}/corpus,{here}/en.tfrecord"}, "names the folder"),
         ({"input_file": "{here}/en.txt"}, "is no TFRecord file: the checksum"),
-        ({"max_seq_length": 33}, "up to 33 pieces, but max_position_embeddings in the BERT"),
-        ({"max_seq_length": None}, "up to 128 pieces, but"),
+        ({"max_seq_length": 33}, "up to 33 tokens, but max_position_embeddings in the BERT"),
+        ({"max_seq_length": None}, "up to 128 tokens, but"),
         ({"input_file": "{here}/en.tfrecord", "max_seq_length": 16}, "--max_seq_length=32"),
         ({"input_file": "{here}/en.tfrecord", "start": "spectral"}, "names TFRecord files"),
         ({"input_file": "{here}/en.tfrecord", "held_out_pieces": 9}, "--eval_input_file"),
@@ -335,7 +335,7 @@ def test_config_and_vocabulary_of_two_models_are_refused(here):
     config, vocab = here / "other.json", here / "other.txt"
     config.write_text(json.dumps({**CONFIG, "vocab_size": 44}))
     message = refused(here, bert_config_file=config)
-    assert "has 45 pieces, but the model's word-embedding table has only 44 rows" in message
+    assert "has 45 tokens, but the model's word-embedding table has only 44 rows" in message
     vocab.write_text("\n".join([*SPECIAL, *reversed(WORDS)]) + "\n")
     assert "was tokenized with another vocabulary" in refused(here, vocab_file=vocab)
     vocab.unlink()
@@ -352,7 +352,7 @@ def test_a_vocabulary_other_than_the_checkpoints_is_warned_of(trained, here, cap
     more = {"input_file": here / "en.tfrecord", "vocab_file": changed, "start": "warm"}
     args = pretraining_arguments(here, trained[0], **{**more, "start": "random"})
     pretraining.make_session(args)
-    assert any("differs in 40 of 45 pieces" in warning for warning in caplog.messages)
+    assert any("differs in 40 of 45 tokens" in warning for warning in caplog.messages)
     changed.unlink()
 
 
@@ -457,7 +457,7 @@ def test_tokenize_tells_what_it_read(here, tmp_path):
     assert corpus.group_names == ("en", "second")
     assert corpus.lower_case
     assert corpus.info["sources"] == 8 + 16
-    assert result.out.splitlines()[0].endswith("960 pieces of 32 documents, parts of 24 sources")
+    assert result.out.splitlines()[0].endswith("960 tokens of 32 documents, parts of 24 sources")
     assert result.out.splitlines()[2].split() == ["en", "16", "96", "480", "0.000", "%"]
     assert (tmp_path / "made" / "vocab.txt").exists()
 

@@ -87,7 +87,7 @@ def read(path, length=LENGTH, predictions=PREDICTIONS):
 
 
 def place_of(id):
-    """(document, sentence, word) of a piece, from its line in the vocabulary."""
+    """(document, sentence, word) of a token, from its line in the vocabulary."""
     return tuple(int(n) for n in np.unravel_index(id - len(SPECIAL), (DOCUMENTS, SENTENCES, WORDS)))
 
 
@@ -141,8 +141,8 @@ def test_every_example_is_a_piece_of_the_text(here, capsys):
     out = capsys.readouterr().out
     count, length = len(found["input_ids"]), found["input_mask"].sum()
     assert f"wrote {here / 'out'}: {count:,} examples" in out
-    assert "from 12 documents, 108 sentences, 756 pieces" in out
-    assert f"random in {randoms / count:.1%}; {length / count:.1f} pieces an example" in out
+    assert "from 12 documents, 108 sentences, 756 tokens" in out
+    assert f"random in {randoms / count:.1%}; {length / count:.1f} tokens an example" in out
     assert f"{found['masked_lm_weights'].sum():,.0f} masked" in out
 
 
@@ -186,7 +186,7 @@ def test_casing_is_inferred_with_a_warning(here, capsys):
 
 
 def test_the_same_bytes_with_any_number_of_workers(here, monkeypatch):
-    """Items of 150 pieces, buckets of 2 kB: several of both for two processes to share."""
+    """Items of 150 tokens, buckets of 2 kB: several of both for two processes to share."""
     monkeypatch.setattr("bert_tf.data.pretraining.example_work._ITEM_PIECES", 150)
     monkeypatch.setattr("bert_tf.data.pretraining.shuffle._BUCKET_BYTES", 2000)
     assert run(output="one") == 0

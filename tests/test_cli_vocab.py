@@ -36,7 +36,7 @@ def test_each_pattern_is_a_group(here, capsys):
     assert run("--input_file=en.txt,de/*") == 0
     first, _, english, german = capsys.readouterr().out.splitlines()
     vocab = Vocabulary.load("vocab.txt")
-    assert first.startswith(f"wrote vocab.txt: {len(vocab)} pieces, ")
+    assert first.startswith(f"wrote vocab.txt: {len(vocab)} tokens, ")
     assert english.split()[:4] == ["en.txt", "700", "58.85", "%"]
     assert german.split()[:4] == ["de/*", "420", "41.15", "%"]
     assert english.split()[4] == "260"  # 7 and 6 words with the full stop, 20 times

@@ -14,7 +14,7 @@ from bert_tf.text import SPECIAL_TOKENS, Vocabulary
 
 
 def some_sources(count, seed=0):
-    """Sources of one to three documents of one to nine sentences of one to nine pieces."""
+    """Sources of one to three documents of one to nine sentences of one to nine tokens."""
     rng = np.random.default_rng(seed)
 
     def document():
@@ -71,7 +71,7 @@ def same(one, other):
 
 
 def unmask(batch):
-    """`token_input` as it was before pieces were hidden."""
+    """`token_input` as it was before tokens were hidden."""
     tokens = batch["token_input"].copy()
     rows, slots = np.nonzero(batch["masked_lm_weights"])
     tokens[rows, batch["position_input"][rows, slots]] = batch["masked_lm_ids"][rows, slots]
@@ -79,7 +79,7 @@ def unmask(batch):
 
 
 def documents_of(corpus, tokens):
-    """The documents of both segments of each example (first piece of each)."""
+    """The documents of both segments of each example (first token of each)."""
     a = document_of(corpus, tokens[:, 1] - FIRST)
     b = document_of(corpus, tokens[np.arange(len(tokens)), np.argmax(tokens == 3, 1) + 1] - FIRST)
     return a, b
@@ -187,7 +187,7 @@ def test_every_place_that_a_stream_passes_can_be_restored(make):
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.7, 0.0])
 def test_groups_share_the_examples_by_their_smoothed_pieces(make, corpus, vocab, smoothing):
-    """Of 6,400 examples a group with p pieces has about p**s / (sum of all p**s)."""
+    """Of 6,400 examples a group with p tokens has about p**s / (sum of all p**s)."""
     stream = make(batch_size=640, smoothing=smoothing)
     pieces = [corpus.document_pieces()[corpus.groups == group].sum() for group in (0, 2)]
     share = pieces[0] ** smoothing / (pieces[0] ** smoothing + pieces[1] ** smoothing)
@@ -200,7 +200,7 @@ def test_groups_share_the_examples_by_their_smoothed_pieces(make, corpus, vocab,
 
 
 def test_masks_change_from_epoch_to_epoch(make, corpus):
-    """Two short documents: the same examples come again, with other pieces hidden."""
+    """Two short documents: the same examples come again, with other tokens hidden."""
     tiny = make_corpus({"en": [[[6, 6]], [[6, 6]]]})
     stream = make(corpus=tiny, vocab=vocabulary_of(tiny), documents=np.ones(2, bool), batch_size=2)
     hidden = {}

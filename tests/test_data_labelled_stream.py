@@ -82,7 +82,7 @@ def test_an_epoch_has_each_row_once_and_one_short_batch(batch_size):
             count = len(rows)
             assert batch["weights"].tolist() == [1] * count + [0] * (batch_size - count)
             assert batch["labels"][:count].tolist() == LABELS[rows].tolist()
-            # Rows of padding are empty; real ones have all of their pieces, and segments.
+            # Rows of padding are empty; real ones have all of their tokens, and segments.
             assert not batch["token_input"][count:].any()
             assert not batch["labels"][count:].any()
             assert (batch["token_input"] != 0).sum(axis=1)[:count].tolist() == LENGTHS[

@@ -9,12 +9,12 @@ from bert_tf.data.pretraining.masking import _replace, choose_words
 from bert_tf.errors import BertError
 
 CLS, SEP, MASK, FIRST, VOCAB = 2, 3, 4, 5, 2000
-CONTINUES = np.arange(VOCAB) % 3 == 0  # every third piece is the rest of a word
+CONTINUES = np.arange(VOCAB) % 3 == 0  # every third token is the rest of a word
 CONTINUES[:FIRST] = False
 
 
 def make_examples(lengths, width, seed=0):
-    """[CLS] A [SEP] B [SEP] of random pieces."""
+    """[CLS] A [SEP] B [SEP] of random tokens."""
     rng = np.random.default_rng(seed)
     lengths = np.asarray(lengths)
     tokens = rng.integers(FIRST, VOCAB, (len(lengths), width)).astype(np.int32)
@@ -88,7 +88,7 @@ def test_all_pieces_can_be_asked_for_and_no_more():
 
 
 def test_an_example_of_a_single_word_too_long_is_left_alone():
-    """Nine pieces of one word, two to choose: a whole word would exceed it, as in the original."""
+    """Nine tokens of one word, two to choose: a whole word would exceed it, as in the original."""
     tokens = np.array([[CLS, 10, *[6] * 8, SEP, 9, 9, SEP]], np.int32)
     continues = np.zeros(VOCAB, bool)
     continues[[6, 9]] = True
@@ -98,9 +98,9 @@ def test_an_example_of_a_single_word_too_long_is_left_alone():
 
 
 def test_four_fifths_become_mask_a_tenth_any_piece_a_tenth_stays():
-    """Of about 30,000 pieces, by words and piece by piece.
+    """Of about 30,000 tokens, by words and token by token.
 
-    A random piece is of the whole vocabulary: it is [MASK] or the true one with probability
+    A random token is of the whole vocabulary: it is [MASK] or the true one with probability
     1/2000 each, so the shares are 0.8 + 0.00005, 0.1 + 0.00005 and the rest. The random ones
     spread over all ids, special tokens among them: each tenth of the ids has a tenth.
     """
@@ -138,7 +138,7 @@ def test_padding_is_never_drawn_and_the_other_draws_stay():
 
 
 def test_every_place_is_asked_for_equally_often():
-    """Of 20 pieces, 17 can be chosen and 3 are: each with probability 3/17, the special never."""
+    """Of 20 tokens, 17 can be chosen and 3 are: each with probability 3/17, the special never."""
     tokens, lengths = make_examples([20] * 5000, 24)
     _, positions, _, weights = mask(tokens, lengths, MaskRules(0.15, 20), seed=3)
     counts = np.bincount(positions[weights > 0], minlength=24)
@@ -205,7 +205,7 @@ def test_a_word_ends_with_its_segment():
 
 
 def test_a_share_of_the_examples_is_masked_by_words():
-    """Words of two pieces, three to choose: by words two are, piece by piece three."""
+    """Words of two tokens, three to choose: by words two are, token by token three."""
     row = [CLS, *[10, 9] * 6, SEP, *[10, 9] * 3, SEP]
     tokens = np.tile(np.array(row, np.int32), (3000, 1))
     continues = np.zeros(VOCAB, bool)

@@ -27,17 +27,17 @@ class Recorder:
 
 
 def text_of(corpus, document):
-    """A document as the original holds it: a list of sentences, each a list of pieces."""
+    """A document as the original holds it: a list of sentences, each a list of tokens."""
     first, last = corpus.documents[document : document + 2]
     bounds = corpus.sentences[first : last + 1].tolist()
     return [list(range(*ends)) for ends in itertools.pairwise(bounds)]
 
 
 def slow_pairs(corpus, documents, candidates, rules, given):
-    """The rules of create_instances_from_document, one piece at a time.
+    """The rules of create_instances_from_document, one token at a time.
 
     Written from the description: a chunk grows by sentences until the target length, a part of
-    it is A, the rest is B or is put back where B is random; then the longer one loses a piece,
+    it is A, the rest is B or is put back where B is random; then the longer one loses a token,
     at one end or the other, until both fit.
     """
     shorts, cuts, coins, starts = given["random"]
@@ -102,7 +102,7 @@ def slow_pairs(corpus, documents, candidates, rules, given):
 @pytest.mark.parametrize("short_seq_prob", [0, 0.5, 1])
 @pytest.mark.parametrize("max_seq_length", [5, 12, 40])
 def test_exactly_what_the_slow_reference_draws(max_seq_length, short_seq_prob):
-    """Sentences of 1 to 30 pieces, documents of 1 to 20 sentences, given out of order."""
+    """Sentences of 1 to 30 tokens, documents of 1 to 20 sentences, given out of order."""
     lengths = np.random.default_rng(7)
     sources = [
         [lengths.integers(1, 31, lengths.integers(1, 21)).tolist() for _ in range(2)]
@@ -124,7 +124,7 @@ def test_exactly_what_the_slow_reference_draws(max_seq_length, short_seq_prob):
 
 
 def test_the_longer_side_is_cut_ties_from_the_second():
-    """All lengths up to 30, against removing one piece after the other."""
+    """All lengths up to 30, against removing one token after the other."""
     for most in (2, 3, 7, 8, 20):
         a, b = (grid.reshape(-1) for grid in np.mgrid[1:31, 1:31])
         found = np.stack(truncated_lengths(a, b, most), axis=1).tolist()
@@ -139,7 +139,7 @@ def test_the_longer_side_is_cut_ties_from_the_second():
 
 
 def test_pieces_go_from_either_end_equally_often():
-    """Two sentences of 30 pieces, room for 21: 39 pieces of each pair go.
+    """Two sentences of 30 tokens, room for 21: 39 tokens of each pair go.
 
     Each goes at the front with probability 1/2, so that of n pairs binomial(39 n, 1/2) do. A
     segment of which one end stays whole would need 19 equal coins, one in 260,000.
@@ -310,7 +310,7 @@ def test_examples_are_put_together_with_their_segments(seed):
         assert token_input[row].tolist() == first + second + padding
         assert seg_input[row].tolist() == [0] * len(first) + [1] * len(second) + padding
         assert lengths[row] == len(first) + len(second)
-    with pytest.raises(BertError, match="20 pieces, more than 19"):
+    with pytest.raises(BertError, match="20 tokens, more than 19"):
         assemble(tokens, pairs, 19, cls_id=2, sep_id=3)
 
 

@@ -316,7 +316,7 @@ def test_sizes_that_do_not_fit_are_told(two_files, tmp_path):
     for options, message in (
         ({"max_seq_length": 9}, "made with `max_seq_length=8`"),
         ({"max_predictions_per_seq": 20}, "made with `max_predictions_per_seq=3`"),
-        ({"vocab_size": 5}, "has only 5 pieces"),
+        ({"vocab_size": 5}, "has only 5 tokens"),
     ):
         with pytest.raises(BertError, match=message):
             RecordStream(two_files, batch_size=2, seed=0, **options)

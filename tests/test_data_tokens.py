@@ -1,4 +1,4 @@
-"""The corpus of piece ids on disk: written, opened, and divided by source."""
+"""The corpus of token ids on disk: written, opened, and divided by source."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ LINES = [*SPECIAL_TOKENS, "a", "b", "##c", "."]
 VOCAB = Vocabulary.from_lines(LINES)
 
 EN = ["a b.\nbc", "a\n\u200b\nzzz", "\u200b", "b"]
-"""Four documents; U+200B is no blank, but is dropped, so that its lines have no piece."""
+"""Four documents; U+200B is no blank, but is dropped, so that its lines have no token."""
 DE = ["acc", "b b\na\na"]
 
 
@@ -200,7 +200,7 @@ def test_whole_sources_are_held_out_about_as_many_pieces_as_asked():
 
 @pytest.mark.parametrize(("wanted", "held"), [(1, [2, 3]), (10**9, None)])
 def test_two_sources_are_left_on_each_side(wanted, held):
-    """Sizes 50, 40, 10, 20, 30: for one piece none fits, so the two smallest are taken."""
+    """Sizes 50, 40, 10, 20, 30: for one token none fits, so the two smallest are taken."""
     corpus = make_corpus({"en": [[[n]] for n in (50, 40, 10, 20, 30)]})
     held_out = split_by_source(corpus, wanted, seed=0)
     assert 2 <= held_out.sum() <= 3

@@ -22,7 +22,8 @@ from bert_tf.data.pretraining.word_counts import WordCounts, count_words
 from bert_tf.errors import BertError
 from bert_tf.files.whole import check_output
 from bert_tf.text import BertTokenizer, Vocabulary
-from bert_tf.text.exact import is_cjk, split_pieces, split_words
+from bert_tf.text.exact import is_cjk, split_words
+from bert_tf.text.tokenizer import split_pieces
 
 LATIN = ["ba", "ne", "Ti", "ro", "su", "lé", "mo", "ka", "ding", "er"]
 CYRILLIC = ["ми", "Ро", "за", "ни", "ёл", "дом", "ка", "ть"]
@@ -134,7 +135,7 @@ def test_frequent_characters_are_pieces_in_each_place_they_take(corpus, trained)
 
 
 def test_the_fit_is_what_the_tokenizer_does(corpus, trained):
-    """Pieces, words and unknown words of each group, counted anew text by text."""
+    """Tokens, words and unknown words of each group, counted anew text by text."""
     vocab = trained.vocabulary
     for group in trained.groups:
         words = [
@@ -187,9 +188,9 @@ def test_more_frequent_pairs_are_merged_first(tmp_path):
 
 
 def test_every_longer_piece_is_used(corpus):
-    """Steps on the way to a longer piece that no word is split into are not kept.
+    """Steps on the way to a longer token that no word is split into are not kept.
 
-    Of 240 pieces, that is: far fewer than the texts have words, which would all be pieces else.
+    Of 240 tokens, that is: far fewer than the texts have words, which would all be tokens else.
     """
     trained = train_vocabulary(corpus, 240, lower_case=False)
     vocab = trained.vocabulary
@@ -199,7 +200,7 @@ def test_every_longer_piece_is_used(corpus):
 
 
 def test_a_small_language_gets_more_than_its_share(corpus):
-    """Pieces with Cyrillic letters, at the true shares and at equal ones."""
+    """Tokens with Cyrillic letters, at the true shares and at equal ones."""
 
     def cyrillic(smoothing):
         both = {"la": corpus["la"], "ru": corpus["ru"]}
@@ -263,7 +264,7 @@ def test_characters_can_be_chosen_by_their_count(tmp_path):
     trained = train_vocabulary(files, 110, False, min_character_count=3)
     assert trained.vocabulary.pieces[104:] == ("a", "é", "##a", "##é", "aé")
     assert [group.unknown for group in trained.groups] == [1, 1]
-    assert "no more than 109 pieces" in trained.warnings[0]
+    assert "no more than 109 tokens" in trained.warnings[0]
 
 
 def test_too_small_a_vocabulary_is_told_what_it_needs(corpus, trained):

@@ -266,7 +266,7 @@ def test_download_command(loopback: Loopback, home: Path, capsys, tmp_path) -> N
 def test_list_command(home: Path, capsys, monkeypatch) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert "none of them is here" in out
+    assert "none of them is installed" in out
     assert max(map(len, out.splitlines()[:34])) <= 100
     shutil.copytree(GOLDEN, home / TINY)
     shutil.copytree(GOLDEN, home / "my\x1b[31mown")

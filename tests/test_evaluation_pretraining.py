@@ -28,7 +28,7 @@ NSP = np.zeros((7, 2))
 
 
 def letters_corpus(groups, piece=lambda place: PIECE_A):
-    """A corpus whose piece at a place is what `piece` says, in the vocabulary `LETTERS`."""
+    """A corpus whose token at a place is what `piece` says, in the vocabulary `LETTERS`."""
     corpus = make_corpus(groups)
     corpus.tokens = np.array([piece(place) for place in range(len(corpus.tokens))], np.int32)
     corpus.vocab_size = SIZE
@@ -45,7 +45,7 @@ def last_sources(corpus, count):
     return held_out
 
 
-# How probable `a` is, and how many pieces are more probable, by the slot it is asked in.
+# How probable `a` is, and how many tokens are more probable, by the slot it is asked in.
 PLANTED = [(0.5, 0), (0.2, 2), (0.05, 5), (0.25, 0)]
 
 
@@ -77,7 +77,7 @@ class SlotPredictor:
 
 
 def test_planted_answers_give_exactly_their_figures():
-    """All pieces are `a`, so that the tally of the slots tells all.
+    """All tokens are `a`, so that the tally of the slots tells all.
 
     top-1: slots 0 and 3 of four; top-5: also slot 1; loss: the mean of -ln p. It always says that
     B follows: right on all pairs that are true and on none that are random.
@@ -117,9 +117,9 @@ def test_planted_answers_give_exactly_their_figures():
 
 
 class Oracle:
-    """Knows in a corpus of places which piece is masked and which pairs follow each other.
+    """Knows in a corpus of places which token is masked and which pairs follow each other.
 
-    In a segment id minus column is the same for all pieces but masked and replaced ones; so it is
+    In a segment id minus column is the same for all tokens but masked and replaced ones; so it is
     the value that occurs most.
     """
 
@@ -168,13 +168,13 @@ def test_answers_are_matched_with_their_questions():
     for group in (*judged.groups, judged.weighted_mean, judged.plain_mean):
         for kind in (group.single, group.whole_word):
             assert (kind["model"].top1, kind["model"].top5) == (1, 1)
-            assert kind["unigram"].top1 == 0  # every piece occurs once, all in one document
+            assert kind["unigram"].top1 == 0  # every token occurs once, all in one document
         score = group.next_sentence
         assert (score.on_true, score.on_random, score.as_drawn) == (1, 1, 1)
 
 
 def test_held_out_text_is_not_counted():
-    """All training pieces are `a`, 240 of them, all held-out ones `b`, which no count has seen.
+    """All training tokens are `a`, 240 of them, all held-out ones `b`, which no count has seen.
 
     P(b) = .75 * 1 / 240 / 20 = 1.5625e-4; in any context of `a` P(b | h) = .75 / n * P(b | lower).
     The unigram holds `a` best and then the ids from 0 up: b comes after [PAD] [UNK] [CLS] [SEP]

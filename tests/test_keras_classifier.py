@@ -201,7 +201,7 @@ def test_encode_texts(bert):
         (LABELS, {"task": "regression"}, "must have none"),
         (LABELS, {"task": "ranking"}, "ranking"),
         (LABELS, {"pooling": "max"}, "pooling"),
-        (LABELS, {"max_seq_length": 17}, "16 pieces at most"),
+        (LABELS, {"max_seq_length": 17}, "16 tokens at most"),
     ],
 )
 def test_what_cannot_be_a_classifier(bert, labels, options, message):
@@ -226,5 +226,5 @@ def test_weights_of_another_model_are_refused(bert):
 def test_texts_that_cannot_be_encoded(bert):
     with pytest.raises(BertError, match="no texts to encode"):
         bert_tf.encode_texts(bert, [])
-    with pytest.raises(BertError, match="16 pieces at most"):
+    with pytest.raises(BertError, match="16 tokens at most"):
         bert_tf.encode_texts(bert, ["w1"], max_seq_length=64)

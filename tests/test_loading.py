@@ -317,13 +317,13 @@ def test_heads_that_do_not_divide_the_width(tmp_path):
 
 def test_a_vocabulary_that_is_too_long(tmp_path):
     (tmp_path / "vocab.txt").write_bytes((TINY / "vocab.txt").read_bytes() + b"extra\n")
-    with pytest.raises(bert_tf.BertError, match=r"1,001 pieces.*only 1,000 rows.*`vocab`"):
+    with pytest.raises(bert_tf.BertError, match=r"1,001 tokens.*only 1,000 rows.*`vocab`"):
         bert_tf.load(TINY, vocab=tmp_path / "vocab.txt")
 
 
 @pytest.fixture
 def cut_vocab(tmp_path):
-    """Writes the first pieces alone; all special tokens are among the first 18."""
+    """Writes the first tokens alone; all special tokens are among the first 18."""
 
     def make(count, more=b""):
         lines = (TINY / "vocab.txt").read_bytes().splitlines(keepends=True)
@@ -339,11 +339,11 @@ def test_a_vocabulary_that_is_too_short(cut_vocab):
     for options in ({"vocab": cut_vocab(871)}, {"vocab": Vocabulary.load(cut_vocab(871))}):
         with pytest.raises(
             bert_tf.BertError,
-            match=r"871 pieces.*has 1,000 rows.*another.*`allow_short_vocab=True`",
+            match=r"871 tokens.*has 1,000 rows.*another.*`allow_short_vocab=True`",
         ):
             bert_tf.load(TINY, **options)
         meant = bert_tf.load(TINY, **options, allow_short_vocab=True)
-        assert any("871 pieces for a table of 1,000" in one for one in meant.report.warnings)
+        assert any("871 tokens for a table of 1,000" in one for one in meant.report.warnings)
     again = bert_tf.Bert.from_weights(meant.config, meant.vocab, dict(meant.weights()))
     assert len(again.vocab) == 871
 
@@ -354,7 +354,7 @@ def test_blank_lines_at_the_end_are_no_other_vocabulary(cut_vocab):
     assert bert.vocab.pieces == plain.vocab.pieces
     text = "the [MASK] dog"
     assert bert_tf.FillMask(bert)(text).masks[0] == bert_tf.FillMask(plain)(text).masks[0]
-    with pytest.raises(bert_tf.BertError, match=r"1,003 pieces.*only 1,000 rows"):
+    with pytest.raises(bert_tf.BertError, match=r"1,003 tokens.*only 1,000 rows"):
         bert_tf.load(TINY, vocab=cut_vocab(1000, b"\n\nextra\n"))
     assert len(bert_tf.load(TINY, vocab=cut_vocab(18, b"\n" * 982)).vocab) == 1000  # padded so
 
@@ -374,7 +374,7 @@ def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsy
         words += ["--num_train_epochs=0.1", "--log_steps=9"]
     assert main([*words, "--allow_short_vocab"]) == 0
     told = capsys.readouterr().err
-    assert "700 pieces for a table of 1,000 rows; the rows without a piece are unused" in told
+    assert "700 tokens for a table of 1,000 rows; the rows without a token are unused" in told
     assert "if it is meant" not in told
 
 
@@ -389,7 +389,7 @@ def test_ids_without_a_piece_are_never_answers(variant, weights):
         config={"vocab_size": 1008},
     )
     bert = bert_tf.load(folder)
-    assert any("1,000 pieces for a table of 1,008 rows" in r for r in bert.report.warnings)
+    assert any("1,000 tokens for a table of 1,008 rows" in r for r in bert.report.warnings)
     guesses = bert_tf.FillMask(bert, top_k=20)("the [MASK] dog").masks[0].guesses
     plain = bert_tf.FillMask(bert_tf.load(TINY), top_k=20)("the [MASK] dog").masks[0].guesses
     assert [guess.word for guess in guesses] == [guess.word for guess in plain]

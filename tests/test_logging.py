@@ -170,7 +170,7 @@ def test_loading_warns_once_and_the_report_has_it(tmp_path, caplog):
     bert = bert_tf.load(checkpoint, vocab=vocab)
     few, casing = caplog.records
     assert (few.levelname, casing.levelname) == ("WARNING", "INFO")
-    assert "the ids without a piece are never offered" in few.message
+    assert "the rows without a token are unused" in few.message
     assert "from the vocabulary" in casing.message
     assert bert.report.warnings == (few.message, casing.message)
     assert few.message in str(bert.report)

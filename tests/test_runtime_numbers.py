@@ -149,7 +149,7 @@ cases = {
     "text": dict(token_input=sevens.astype(str)), "narrow": dict(seg_input=zeros[:, :5]),
     "fewer": dict(seg_input=zeros[:1]), "position": dict(position_input=zeros + 12),
     "before": dict(position_input=zeros - 1), "rows": dict(position_input=zeros[:1]),
-    "piece": dict(piece_input=zeros + 1000),
+    "token": dict(piece_input=zeros + 1000),
 }
 found = {}
 sizes = dict(output="scores", max_predictions=None)

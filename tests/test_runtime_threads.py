@@ -81,7 +81,10 @@ for old, shape in zip(before, [(2, 12), (1, 5)]):
 """
 
 
-@pytest.fixture(params=BACKENDS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in BACKENDS if name != "openvino"]
+
+
+@pytest.fixture(params=["openvino", *SLOW])
 def backend(request):
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")

@@ -136,7 +136,7 @@ def test_joint_by_brute_force(bert, probabilities):
 
 
 def test_candidates_of_one_and_of_several_pieces(bert, probabilities):
-    """Scored piece by piece: "Größe" is one piece, "dogs" is dog ##s."""
+    """Scored token by piece: "Größe" is one token, "dogs" is dog ##s."""
     text = "the [MASK] was in London"
     words = ["man", "dogs", "Größe"]
     assert [len(bert.tokenizer.encode(word).ids) for word in words] == [1, 2, 1]
@@ -232,7 +232,7 @@ def test_a_text_without_a_mask(bert, text):
 
 
 def test_too_long_is_an_error_that_names_length_and_limit(bert):
-    """40 x "the man" are 80 pieces; with [MASK], [CLS] and [SEP] 83; the model takes 64."""
+    """40 x "the man" are 80 tokens; with [MASK], [CLS] and [SEP] 83; the model takes 64."""
     long = "the man " * 40 + "[MASK]"
     with pytest.raises(bert_tf.BertError, match=r"83 word pieces.*takes 64"):
         FillMask(bert)(long)
@@ -241,8 +241,8 @@ def test_too_long_is_an_error_that_names_length_and_limit(bert):
 def test_a_long_text_in_windows(bert):
     """The window with the most context is chosen.
 
-    The mask stands at piece 80 of 161. Windows have 62 pieces and start every 31: from 62 on
-    there are 18 pieces before the mask, from 31 on only 12 behind it, so the former is asked.
+    The mask stands at token 80 of 161. Windows have 62 tokens and start every 31: from 62 on
+    there are 18 tokens before the mask, from 31 on only 12 behind it, so the former is asked.
     """
     words = ["the", "man", "was", "in", "London"] * 32
     text = " ".join([*words[:80], "[MASK]", *words[80:160]])
@@ -341,7 +341,7 @@ def test_next_sentence_one_pair_and_many(bert):
 
 
 def test_next_sentence_takes_masks_in_a_text_as_text(bert):
-    """Data cannot forge structure: "[SEP]" in a text is five pieces of punctuation and letters."""
+    """Data cannot forge structure: "[SEP]" in a text is five tokens of punctuation and letters."""
     judge = NextSentence(bert)
     assert bert.vocab.sep_id not in bert.tokenizer.encode("the [SEP] man").ids
     assert judge("the [SEP] man", "a dog").probability != judge("the man", "a dog").probability

@@ -315,7 +315,7 @@ def test_a_signal_leaves_it_as_it_was(classifier, data):
             {"validation_fraction": 2},
             "validation_fraction is 2; it must be below 1",
         ),
-        (["w1", "w2"], ["a", "b"], {"max_seq_length": 64}, "takes 16 pieces at most"),
+        (["w1", "w2"], ["a", "b"], {"max_seq_length": 64}, "takes 16 tokens at most"),
         (["w1", "w2"], ["a", "b"], {"checkpoint": "nowhere/at all"}, "nowhere/at all"),
     ],
 )

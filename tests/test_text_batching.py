@@ -23,7 +23,7 @@ def test_buckets():
 
 
 def test_too_long():
-    with pytest.raises(BertError, match=r"65 pieces .* takes 64.*windows"):
+    with pytest.raises(BertError, match=r"65 tokens .* takes 64.*windows"):
         bucket_length(65, 64)
     with pytest.raises(BertError, match="takes 512"):
         batches_by_length([3, 513])

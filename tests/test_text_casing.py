@@ -44,9 +44,9 @@ def test_names(name, lower_case):
 @pytest.mark.parametrize(
     ("vocab", "lower_case", "words"),
     [
-        (UNCASED, True, "0.0% of the pieces"),
-        (CASED, False, "50.0% of the pieces"),
-        (HANGUL, True, "0.0% of the pieces"),
+        (UNCASED, True, "0.0% of the tokens"),
+        (CASED, False, "50.0% of the tokens"),
+        (HANGUL, True, "0.0% of the tokens"),
         (SILENT, True, "is a guess"),
     ],
 )

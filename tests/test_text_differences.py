@@ -1,4 +1,4 @@
-"""Rust and the rules in plain Python give the same pieces and offsets for every character."""
+"""Rust and the rules in plain Python give the same tokens and offsets for every character."""
 
 import unicodedata
 

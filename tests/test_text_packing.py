@@ -46,7 +46,7 @@ def test_equals_the_original():
 
 
 def test_worked_example():
-    """5 + 4 pieces in 9 places: 6 remain beside [CLS] and two [SEP].
+    """5 + 4 tokens in 9 places: 6 remain beside [CLS] and two [SEP].
 
     Cut one by one from the longer, ties from the second: 5+4, 4+4, 4+3, 3+3.
     """
@@ -72,7 +72,7 @@ def cut_one_by_one(len_a, len_b, room):
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(3, 40))
 def test_cutting(len_a, len_b, max_length):
-    """The same as taking one piece after the other, which is how the rule is stated."""
+    """The same as taking one token after the other, which is how the rule is stated."""
     packed = pack([11] * len_a, [21] * len_b, vocab=VOCAB, max_length=max_length)
     kept_a, kept_b = cut_one_by_one(len_a, len_b, max_length - (3 if len_b else 2))
     assert packed.token_ids.count(11) == kept_a
@@ -95,7 +95,7 @@ def test_exact_packing_cuts_nothing():
         [0, 0, 0, 1, 1],
     )
     assert pack_exact([11], vocab=VOCAB, max_length=3).token_ids == [CLS, 11, SEP]
-    with pytest.raises(BertError, match=r"5 pieces .* limit is 4.*windows"):
+    with pytest.raises(BertError, match=r"5 tokens .* limit is 4.*windows"):
         pack_exact([11], [21], vocab=VOCAB, max_length=4)
 
 
@@ -107,7 +107,7 @@ def test_padding():
     assert {array.dtype for array in inputs.values()} == {np.dtype("int32")}
     assert pad_batch(rows)["token_input"].shape == (2, 4)
     assert pad_batch([])["token_input"].shape == (0, 0)
-    with pytest.raises(BertError, match="4 pieces does not fit the length 3"):
+    with pytest.raises(BertError, match="4 tokens does not fit the length 3"):
         pad_batch(rows, 3)
     with pytest.raises(BertError, match="2 rows do not fit"):
         pad_batch(rows, batch_size=1)
@@ -142,7 +142,7 @@ def test_rows_that_equal_an_attention_mask_by_right():
 
 
 def test_windows_worked_example():
-    """10 pieces, 6 places of which 2 are taken, stride 3: starts 0, 3, 6; the third ends at 10.
+    """10 tokens, 6 places of which 2 are taken, stride 3: starts 0, 3, 6; the third ends at 10.
 
     Context of position 3: in window 0 (0-3) min(3, 0) = 0, in window 1 (3-6) min(0, 3) = 0; both
     are four long, so the earlier one. Position 5: window 1 has min(2, 1) = 1 and is alone.
@@ -154,7 +154,7 @@ def test_windows_worked_example():
 
 
 def test_a_short_last_window_can_lose_on_its_length():
-    """5 pieces, room 4, stride 2: windows 0-3 and 2-4.
+    """5 tokens, room 4, stride 2: windows 0-3 and 2-4.
 
     Position 2: min(2, 1) + 0.04 against min(0, 2) + 0.03; position 3: min(3, 0) = 0 + 0.04
     against min(1, 1) = 1 + 0.03.

@@ -70,7 +70,7 @@ def test_worked_example():
     """Unaffable, café: 4 steps by hand.
 
     Lower-cased and without accents: "unaffable, cafe". Split at punctuation: unaffable | , |
-    cafe. Longest piece first: "un" ("una..." is none), then ##aff, then ##able; the comma; "ca"
+    cafe. Longest token first: "un" ("una..." is none), then ##aff, then ##able; the comma; "ca"
     and then ##fe. The é was one character, so the offsets are those of the text as it looks.
     """
     tokenizer = small("un", "##aff", "##able", "##a", ",", "ca", "##fe", "##f")
@@ -209,7 +209,7 @@ def test_any_text_gives_consistent_results(tokenizers, text):
         for (start, end), (next_start, next_end) in itertools.pairwise(offsets):
             assert start <= next_start
             assert end <= next_end
-        # Not in cased mode: an accent can be a piece there, and it takes none with it here.
+        # Not in cased mode: an accent can be a token there, and it takes none with it here.
         if casing == "uncased":
             for _, end in offsets:
                 assert end == len(source) or unicodedata.category(source[end]) != "Mn"

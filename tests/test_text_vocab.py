@@ -72,7 +72,7 @@ def test_ids_outside():
     assert vocab.token(5) == "[unused]"
     with pytest.raises(BertError, match="ids start at 0"):
         vocab.token(-1)
-    with pytest.raises(BertError, match="'cat' is no piece"):
+    with pytest.raises(BertError, match="'cat' is no token"):
         vocab.id("cat")
 
 

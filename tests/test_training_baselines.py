@@ -22,7 +22,7 @@ CLS, SEP, MASK = 2, 3, 4
 
 
 def ask(corpus, places, documents=None):
-    """The answers for places given as (second before, before, behind, right piece)."""
+    """The answers for places given as (second before, before, behind, right token)."""
     columns = np.array(places, np.int64).T
     if documents is None:
         documents = np.ones(len(corpus.groups), bool)
@@ -44,7 +44,7 @@ def toy():
 
 
 def test_unigrams(toy):
-    """P(b) = (3 - .75) / 8 + .75 * 4 / 8 / 10 = .31875; an unseen piece has .0375.
+    """P(b) = (3 - .75) / 8 + .75 * 4 / 8 / 10 = .31875; an unseen token has .0375.
 
     From the most frequent down: b; a and c, the lower id first; d; then the unseen ones by id.
     """
@@ -55,7 +55,7 @@ def test_unigrams(toy):
 
 
 def test_3_grams_of_both_sides(toy):
-    """The piece b between a and c.
+    """The token b between a and c.
 
     P(b | a before) = (2 - .75) / 2 + .75 * 1 / 2 * P(b) = .625 + .375 * .31875 = .74453125
     P(b | c behind): before c stands b twice, so the same.
@@ -67,7 +67,7 @@ def test_3_grams_of_both_sides(toy):
 
 
 def test_3_grams_of_the_left(toy):
-    """The piece d after a b, and c after a b.
+    """The token d after a b, and c after a b.
 
     P(d | b) = (1 - .75) / 3 + .75 * 2 / 3 * P(d) = .25 / 3 + .5 * .06875 = .11770833
     P(d | a b) = (1 - .75) / 2 + .75 * 2 / 2 * P(d | b) = .125 + .75 * .11770833 = .21328125
@@ -79,7 +79,7 @@ def test_3_grams_of_the_left(toy):
 
 
 def test_unknown_and_unseen_neighbours_take_no_part(toy):
-    """The piece b after a, where what is behind is masked or never occurred, and so on.
+    """The token b after a, where what is behind is masked or never occurred, and so on.
 
     Behind unknown: P(b | a) = .74453125. Before unknown, c behind: the same number by symmetry.
     Nothing known, or only what never occurred (9): P(b) = .31875. Between a and 9: P(b | a).
@@ -95,7 +95,7 @@ def test_unknown_and_unseen_neighbours_take_no_part(toy):
 
 
 def test_nothing_is_counted_across_documents(toy):
-    """Pieces d and b meet only where one document ends and the next begins: P(b | d) = P(b)."""
+    """Tokens d and b meet only where one document ends and the next begins: P(b | d) = P(b)."""
     found = ask(toy, [(B, D, -1, B)])
     assert probabilities(found["trigram_left"])[0] == pytest.approx(0.31875, rel=1e-6)
     assert probabilities(found["trigram"])[0] == pytest.approx(0.31875, rel=1e-6)
@@ -114,7 +114,7 @@ def test_only_the_documents_given_are_counted(toy):
 
 
 def slow_probabilities(documents, second, before, behind):
-    """P of every piece by dictionaries and the formula in the module's docstring."""
+    """P of every token by dictionaries and the formula in the module's docstring."""
     pieces, left, right, around, history = (collections.defaultdict(list) for _ in range(5))
     for ids in documents:
         for place, piece in enumerate(ids):

@@ -1,4 +1,4 @@
-"""Near pieces are counted right, in blocks of any size, and associations follow the formula."""
+"""Near tokens are counted right, in blocks of any size, and associations follow the formula."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bert_tf.errors import BertError
 
 
 def random_corpus(seed, vocab_size=12):
-    """Documents of 0 to 4 sentences of 0 to 9 pieces, in three groups."""
+    """Documents of 0 to 4 sentences of 0 to 9 tokens, in three groups."""
     rng = np.random.default_rng(seed)
     documents = [
         [rng.integers(0, vocab_size, rng.integers(0, 10)).tolist() for _ in range(rng.integers(5))]
@@ -19,7 +19,7 @@ def random_corpus(seed, vocab_size=12):
 
 
 def slow_counts(corpus, used, smoothing, ignored):
-    """The definition, pair by pair: what there is of pieces, and of pairs with both weightings."""
+    """The definition, pair by pair: what there is of tokens, and of pairs with both weightings."""
     texts = []
     for number, group in enumerate(corpus.groups):
         low, high = corpus.sentences[corpus.documents[number : number + 2]]
@@ -84,7 +84,7 @@ def test_blocks_of_any_size_count_as_the_definition(block, chosen):
 
 
 def test_the_largest_ids_do_not_run_over():
-    """65,536 pieces are as many as 32 bits can pair; with one more they are counted in 64."""
+    """65,536 tokens are as many as 32 bits can pair; with one more they are counted in 64."""
     for size in (2**16, 2**16 + 1):
         corpus = corpus_of([[[size - 1, size - 2] * 3]], vocab_size=size)
         pairs = count_neighbours(corpus, at_least=0).pairs
@@ -94,7 +94,7 @@ def test_the_largest_ids_do_not_run_over():
 
 
 def test_group_weights():
-    """100 and 400 pieces to the power 1/2 are shares of 1/3 and 2/3 instead of 1/5 and 4/5."""
+    """100 and 400 tokens to the power 1/2 are shares of 1/3 and 2/3 instead of 1/5 and 4/5."""
     np.testing.assert_allclose(group_weights(np.array([100, 400]), 0.5), [5 / 3, 5 / 6])
     np.testing.assert_allclose(group_weights(np.array([100, 0, 400]), 1.0), [1, 0, 1])
     np.testing.assert_allclose(group_weights(np.array([100, 0, 300]), 0.0), [2, 0, 2 / 3])
@@ -132,7 +132,7 @@ def test_what_is_less_often_together_than_by_chance_is_no_association():
 def test_progress_reaches_the_end():
     said = []
     count_neighbours(corpus_of([[[1, 2, 3]]] * 4), at_least=0, block=5, progress=said.append)
-    assert said == [f"counted {n} of 12 pieces" for n in (5, 10, 12)]
+    assert said == [f"counted {n} of 12 tokens" for n in (5, 10, 12)]
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_progress_reaches_the_end():
     [
         ({"vocab_size": 3}, {}, "id 3, but its vocabulary has 3"),
         ({"groups": np.zeros(3, np.int32)}, {}, "2 documents, but groups of 3"),
-        ({"tokens": np.ones(4, np.uint16)}, {}, "holds 4 pieces where its sentences need 5"),
+        ({"tokens": np.ones(4, np.uint16)}, {}, "holds 4 tokens where its sentences need 5"),
         ({}, {"documents": np.ones(3, bool)}, r"2 booleans.*not bool of shape \(3,\)"),
         ({}, {"documents": np.array([0, 1])}, "2 booleans.*not int64"),
-        ({}, {"documents": np.zeros(2, bool)}, "no pieces to count"),
+        ({}, {"documents": np.zeros(2, bool)}, "no tokens to count"),
     ],
 )
 def test_what_cannot_be_counted(change, options, message):

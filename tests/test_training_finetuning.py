@@ -387,7 +387,7 @@ def test_rows_have_the_weights_of_their_classes():
 
 
 def test_warnings(tune, bert):
-    """All of one class; a rate that learns nothing; most texts cut at four pieces."""
+    """All of one class; a rate that learns nothing; most texts cut at four tokens."""
     data = tiny_classifiers.tiny_texts(16, 3)
     cut = batches.LabelledRows(
         tiny_classifiers.tokenize_texts(data, bert.tokenizer, 4),

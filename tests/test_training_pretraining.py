@@ -146,7 +146,7 @@ def test_plans_without_meaning(tmp_path, changes, message):
 
 
 def test_a_vocabulary_larger_than_the_model(tmp_path):
-    with pytest.raises(BertError, match=r"vocabulary has 85 pieces.* only 80 rows"):
+    with pytest.raises(BertError, match=r"vocabulary has 85 tokens.* only 80 rows"):
         begin(tmp_path / "out", config=tiny_config(vocab_size=80))
 
 
@@ -185,7 +185,7 @@ def trained(tmp_path_factory):
 
 
 def test_rows_tell_loss_accuracy_and_speed(trained):
-    """At the start all 85 pieces are about as likely, and so are both answers."""
+    """At the start all 85 tokens are about as likely, and so are both answers."""
     _, rows = trained
     assert [row["step"] for row in rows] == [2, 3]
     names = {"loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"}
@@ -242,7 +242,7 @@ def test_a_folder_of_another_model_stays_as_it_is(trained, tmp_path):
 
 
 def test_the_mask_of_records_is_heeded_where_it_is_not_that_of_the_ids(tmp_path):
-    """The original draws [PAD] as a random piece too, and attends to it."""
+    """The original draws [PAD] as a random token too, and attends to it."""
     config = tiny_config()
     write_checkpoint(tmp_path / "x.ckpt", weights(config))
     ids = np.random.default_rng(2).integers(5, 85, (4, LENGTH))

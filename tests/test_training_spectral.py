@@ -20,7 +20,7 @@ from bert_tf.training.pretraining.spectral import (
     spectral_start,
 )
 
-VOCAB, CLASSES, FIRST = 167, 4, 5  # 40 pieces in each class, and two that do not occur
+VOCAB, CLASSES, FIRST = 167, 4, 5  # 40 tokens in each class, and two that do not occur
 MASK = 4
 CONFIG = BertConfig(
     vocab_size=VOCAB,
@@ -35,9 +35,9 @@ WORDS = "bert/embeddings/word_embeddings"
 
 
 def planted(seed=0, documents=120, length=300):
-    """Texts where class follows class in turn: piece FIRST + i is of class i % 4.
+    """Texts where class follows class in turn: token FIRST + i is of class i % 4.
 
-    The last two pieces never occur. What stands beside a piece depends on its class alone.
+    The last two tokens never occur. What stands beside a token depends on its class alone.
     """
     rng = np.random.default_rng(seed)
     count = (VOCAB - 2 - FIRST) // CLASSES
@@ -61,7 +61,7 @@ def start(corpus):
 
 @pytest.fixture(scope="module")
 def outputs(start, corpus, tmp_path_factory):
-    """What the model gives for eight texts of 64 pieces, some masked, from a written checkpoint."""
+    """What the model gives for eight texts of 64 tokens, some masked, from a written checkpoint."""
     folder = tmp_path_factory.mktemp("start")
     write_checkpoint(folder / "bert_model.ckpt", start)
     words = [f"w{number}" for number in range(VOCAB - len(SPECIAL_TOKENS))]
@@ -91,7 +91,7 @@ def shapes(start):
         {"hidden_size": 8, "num_attention_heads": 1},  # one head as wide as all
         {"hidden_size": 60, "num_attention_heads": 3},  # a quarter that is odd
         {"hidden_size": 72, "num_attention_heads": 36},  # heads of 2
-        {"hidden_size": 240, "num_attention_heads": 12},  # more dimensions than pieces
+        {"hidden_size": 240, "num_attention_heads": 12},  # more dimensions than tokens
         {"max_position_embeddings": 1, "type_vocab_size": 1},
     ],
     ids=str,
@@ -160,7 +160,7 @@ def test_the_tables_are_scaled_as_said(start):
     seen, unseen = table[FIRST:-2, positions:], np.delete(table, np.s_[FIRST:-2], 0)[:, positions:]
     assert np.sqrt(np.mean(seen**2)) == pytest.approx(0.02, rel=1e-3)
     assert np.abs(table[:, :positions]).max() < 0.002 * 6
-    usual = np.linalg.norm(seen, axis=1).mean()  # every piece is about as frequent
+    usual = np.linalg.norm(seen, axis=1).mean()  # every token is about as frequent
     np.testing.assert_allclose(np.linalg.norm(unseen, axis=1), usual, rtol=0.02)
     assert not start["bert/embeddings/token_type_embeddings"][:, :positions].any()
     # Place 1: an angle of a quarter turn at the shortest wavelength, 4, and 0.6 degrees at 600.
@@ -183,7 +183,7 @@ def test_heads_look_at_their_offset(outputs, layer):
 
 
 def test_at_a_mask_a_head_looks_no_sharper_than_elsewhere(outputs):
-    """Every seventh piece is [MASK]; its neighbours get as much from it as from others."""
+    """Every seventh token is [MASK]; its neighbours get as much from it as from others."""
     probs = outputs["attention_0"]
     for head, offset in enumerate(OFFSETS[0]):
         masked = probs[:, head, np.arange(7, 57, 7), np.arange(7, 57, 7) + offset].mean()
@@ -220,7 +220,7 @@ def test_heads_of_one_offset_read_different_parts(corpus):
 def test_the_masked_word_head_begins_with_frequencies():
     """One more of each is counted, and no [MASK].
 
-    Pieces 5 and 6 ten times each, 7 five times of the 8: p(5) = 11 / 33 and p(7) = 6 / 33.
+    Tokens 5 and 6 ten times each, 7 five times of the 8: p(5) = 11 / 33 and p(7) = 6 / 33.
     """
     corpus = corpus_of([[[5, 6]] * 10 + [[7, MASK]] * 5], vocab_size=8)
     found = spectral_start(CONFIG.replace(vocab_size=8), corpus, mask_id=MASK)
@@ -244,7 +244,7 @@ def test_documents_held_out_change_nothing(corpus):
     [
         ({"hidden_size": 4, "num_attention_heads": 2}, MASK, "hidden_size 4 .* no room"),
         ({"hidden_size": 8, "num_attention_heads": 8}, MASK, "no room .* 2 wide"),
-        ({"vocab_size": 96}, MASK, "with 167 pieces, but vocab_size in the BERT config is 96"),
+        ({"vocab_size": 96}, MASK, "with 167 tokens, but vocab_size in the BERT config is 96"),
         ({}, VOCAB, "mask_id=167 is not in the vocabulary.*0 to 166"),
         ({}, -1, "mask_id=-1 is not in the vocabulary"),
     ],

@@ -76,7 +76,7 @@ def head(outputs, hidden=False, seed=9):
 
 
 def row_of(text, length=LENGTH):
-    """[CLS] a [SEP] b [SEP] by hand, of words that are their own pieces."""
+    """[CLS] a [SEP] b [SEP] by hand, of words that are their own tokens."""
     first, second = (text, "") if isinstance(text, str) else text
     a = [WORDS.index(word) for word in first.split()]
     b = [WORDS.index(word) for word in second.split()]

@@ -63,7 +63,7 @@ class Ended(NamedTuple):
 
 
 def tiny_config(**changes: Any) -> BertConfig:
-    """One layer for the pieces of `tiny_stream`; few shapes, as each one is compiled."""
+    """One layer for the tokens of `tiny_stream`; few shapes, as each one is compiled."""
     values = {
         "vocab_size": 85,
         "hidden_size": 16,
@@ -77,7 +77,7 @@ def tiny_config(**changes: Any) -> BertConfig:
 
 
 def tiny_stream(seed: int = 3, batch_size: int = BATCH, length: int = LENGTH):
-    """Batches of 80 pieces in ten documents, and the vocabulary."""
+    """Batches of 80 tokens in ten documents, and the vocabulary."""
     corpus = make_corpus({"en": [[[4, 2, 2]]] * 10})
     vocab = vocabulary_of(corpus)
     stream = PretrainingStream(

@@ -41,7 +41,7 @@ def bucket_length(length: int, max_positions: int = 512) -> int:
     """
     if length > max_positions:
         raise BertError(
-            f"a row has {length} pieces with [CLS] and [SEP], the model takes {max_positions}: "
+            f"a row has {length} tokens with [CLS] and [SEP], the model takes {max_positions}: "
             "shorten the text, split it, or ask for windows."
         )
     buckets = bucket_lengths(max_positions)

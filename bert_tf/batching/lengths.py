@@ -13,7 +13,7 @@ from bert_tf.errors import BertError
 
 @dataclass(frozen=True, eq=False)
 class LengthHistogram:
-    """How long texts are, in pieces with [CLS] and [SEP], before they are cut.
+    """How long texts are, in tokens with [CLS] and [SEP], before they are cut.
 
     Attributes:
         counts: rows of each length, int64, (longest + 1,).

@@ -22,7 +22,7 @@ HELP = "make TFRecord files of masked pairs from plain text, to pretrain on"
 DESCRIPTION = """\
 Makes what the original's create_pretraining_data.py makes, with its flags and their meaning: from
 plain text with a sentence a line and a blank line between documents, TFRecord files of pairs of
-segments with masked pieces. The text may be larger than memory. The same text and seed give the
+segments with masked tokens. The text may be larger than memory. The same text and seed give the
 same bytes, however many processes work.
 """
 EXAMPLES = """\
@@ -142,7 +142,7 @@ def rule_warning(args: argparse.Namespace) -> str | None:
         return None
     return (
         f"--max_predictions_per_seq={args.max_predictions_per_seq} is less than "
-        f"{args.masked_lm_prob:.0%} of {args.max_seq_length} pieces: long examples get fewer "
+        f"{args.masked_lm_prob:.0%} of {args.max_seq_length} tokens: long examples get fewer "
         f"masks. {wanted} would do."
     )
 
@@ -155,9 +155,9 @@ def show(report: PretrainingDataReport) -> str:
     return (
         f"wrote {files}: {report.examples:,} examples\n"
         f"from {report.documents:,} documents, {report.sentences:,} sentences, "
-        f"{report.pieces:,} pieces\n"
+        f"{report.pieces:,} tokens\n"
         f"second segment random in {report.random / report.examples:.1%}; "
-        f"{report.length / report.examples:.1f} pieces an example; "
+        f"{report.length / report.examples:.1f} tokens an example; "
         f"{report.masked:,} masked, {report.masked / report.length:.1%} of them\n"
         f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} pieces/s written"
     )

@@ -1,4 +1,4 @@
-"""`bert_tf tokenize`: plain text to a corpus of piece ids, for run_pretraining.py."""
+"""`bert_tf tokenize`: plain text to a corpus of token ids, for run_pretraining.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HELP = "tokenize plain text once, to pretrain on with masks drawn afresh"
 DESCRIPTION = """\
 Writes plain text, gzipped or not, with a sentence a line and a blank line between documents, as a
-folder of piece ids that run_pretraining.py takes as --input_file. Each pattern of --input_file is
+folder of token ids that run_pretraining.py takes as --input_file. Each pattern of --input_file is
 a group, such as a language: a random second segment comes from the same group and another source.
 """
 EXAMPLES = """\
@@ -129,6 +129,6 @@ def show(corpus: TokenCorpus, folder: str) -> str:
     for name, counts in corpus.info["counts"].items():
         unknown = 100 * counts["unknown"] / max(counts["pieces"], 1)
         rows.append([name, *(f"{counts[column]:,}" for column in columns), f"{unknown:.3f} %"])
-    what = f"{len(corpus.tokens):,} pieces of {len(corpus):,} documents"
+    what = f"{len(corpus.tokens):,} tokens of {len(corpus):,} documents"
     sources = f"parts of {corpus.info['sources']:,} sources"
     return f"wrote {folder}: {what}, {sources}\n{table(rows, '<>>>>')}"

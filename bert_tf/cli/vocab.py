@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HELP = "train a vocabulary of word pieces on plain text"
 DESCRIPTION = """\
 Trains a vocab.txt on plain text, gzipped or not, in the layout of the original's: [PAD] first,
-[UNK], [CLS], [SEP] and [MASK] at 100 to 103, then single characters, then longer pieces. Each
+[UNK], [CLS], [SEP] and [MASK] at 100 to 103, then single characters, then longer tokens. Each
 pattern of --input_file is a group, such as a language; small groups get more than their share.
 """
 EXAMPLES = """\
@@ -73,7 +73,7 @@ def answer(args: argparse.Namespace) -> int:
 
 def show(trained: TrainedVocabulary, path: str) -> str:
     """What the vocabulary holds and how it fits each group, as text for people."""
-    heads = "group,characters,share,words,pieces a word,pieces a character,unknown"
+    heads = "group,characters,share,words,tokens a word,tokens a character,unknown"
     rows = [heads.split(",")]
     for group in trained.groups:
         counts = [f"{group.characters:,}", percent(group.share), f"{group.words:,}"]
@@ -81,7 +81,7 @@ def show(trained: TrainedVocabulary, path: str) -> str:
         unknown = f"{100 * group.unknown / group.words:.3f} %"
         rows.append([group.name, *counts, *rates, unknown])
     return (
-        f"wrote {path}: {len(trained.vocabulary):,} pieces, {trained.characters:,} of them single "
+        f"wrote {path}: {len(trained.vocabulary):,} tokens, {trained.characters:,} of them single "
         f"characters, {trained.continuations:,} such characters inside words, {trained.longer:,} "
-        f"longer pieces\n{table(rows, '<>>>>>>')}"
+        f"longer tokens\n{table(rows, '<>>>>>>')}"
     )

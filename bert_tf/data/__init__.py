@@ -1,4 +1,4 @@
-"""Data to train on: texts for pretraining, and labelled texts; piece ids, endless batches."""
+"""Data to train on: texts for pretraining, and labelled texts; token ids, endless batches."""
 
 from bert_tf._moved import public_names
 

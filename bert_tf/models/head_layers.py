@@ -10,7 +10,7 @@ from keras import ops
 from bert_tf.models.layers import Layer, register
 
 BLOCKED = -1e9
-"""Added to the logit of a piece that may not be listed; far below any real logit, yet finite."""
+"""Added to the logit of a token that may not be listed; far below any real logit, yet finite."""
 
 
 @register
@@ -122,10 +122,10 @@ class MaskedProbabilities(keras.layers.Layer):
 
 @register
 class TopPieces(Layer):
-    """The k most probable pieces at each position, left-out pieces skipped.
+    """The k most probable tokens at each position, left-out tokens skipped.
 
-    Probabilities are over the whole vocabulary: leaving pieces out changes what is listed, not
-    how probable the rest is. The weight `blocked`, (vocab,) float32, is 0 for a piece that may
+    Probabilities are over the whole vocabulary: leaving tokens out changes what is listed, not
+    how probable the rest is. The weight `blocked`, (vocab,) float32, is 0 for a token that may
     be listed and 1 for one that may not; it is not trained.
 
     `layer(logits)` maps (batch, n, vocab) to ids, int32, and log-probabilities, float32, both
@@ -156,9 +156,9 @@ class TopPieces(Layer):
 
 @register
 class PieceScores(keras.layers.Layer):
-    """Log-probabilities of given pieces at one position a row.
+    """Log-probabilities of given tokens at one position a row.
 
-    `layer(logits, pieces)` maps (batch, 1, vocab) logits and (batch, count) ids to
+    `layer(logits, tokens)` maps (batch, 1, vocab) logits and (batch, count) ids to
     (batch, count) float32.
     """
 

@@ -37,7 +37,7 @@ class Panel(NamedTuple):
 
 PRETRAINING = (
     Panel("loss", "Loss, MLM and NSP together (nats)"),
-    Panel("mlm_accuracy", "MLM accuracy (% of masked pieces)", percent=True),
+    Panel("mlm_accuracy", "MLM accuracy (% of masked tokens)", percent=True),
     Panel("nsp_accuracy", "NSP accuracy (% of pairs)", percent=True, chance=0.5),
     Panel("learning_rate", "Learning rate", scientific=True),
 )

@@ -86,7 +86,7 @@ def draw_lengths(
             **style,
         )
     axes.set(xlim=(-0.5, right), ylim=(0, 1.12 * max(int(heights.max()), 1)), ylabel="texts")
-    axes.set_xlabel("pieces, [CLS] and [SEP] counted" + (f"; {step} a bar" if step > 1 else ""))
+    axes.set_xlabel("tokens, [CLS] and [SEP] counted" + (f"; {step} a bar" if step > 1 else ""))
     axes.locator_params(axis="y", integer=True)
     axes.set_title(title or f"Lengths of {total:,} texts", loc="left")
     # Above the axes, where it hides no bar.

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 Numbers = Mapping[str, Any]
 
 PREDICTORS = {"model": "model", "trigram": "3-gram", "trigram_left": "left", "unigram": "unigram"}
-MASKINGS = {"single": "single pieces masked", "whole_word": "whole words masked"}
+MASKINGS = {"single": "single tokens masked", "whole_word": "whole words masked"}
 _DRAWN = {"model": figures.BLUE, "trigram": figures.ORANGE, "unigram": figures.GREY}
 _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
 _NOTES = """\
-3-gram: from the token before and the one after; left: 3-gram from the two pieces before. These and
+3-gram: from the token before and the one after; left: 3-gram from the two tokens before. These and
 unigrams are counted on the language's training documents, and asked at the same places.
 balanced: as many pairs whose second part follows as random ones, of another source.
 ±: half of the 95 % confidence interval, over stretches of these texts.
-mean as in training: a language weighs what it weighs in training, pieces**{smoothing:g}.
+mean as in training: a language weighs what it weighs in training, tokens**{smoothing:g}.
 Perplexities of means are those of the mean loss."""
 
 
@@ -37,9 +37,9 @@ def evaluation_text(evaluation: Numbers) -> str:
     rows = _rows(evaluation)
     lines = [
         f"held out: {settings['held_out_documents']:,} documents, "
-        f"{settings['held_out_pieces']:,} pieces; examples of {settings['max_seq_length']} pieces",
-        f"{100 * settings['masked_lm_prob']:g} % of the pieces are asked for, as in training: 80 % "
-        "of these are [MASK], 10 % any piece, 10 % unchanged",
+        f"{settings['held_out_pieces']:,} tokens; examples of {settings['max_seq_length']} tokens",
+        f"{100 * settings['masked_lm_prob']:g} % of the tokens are asked for, as in training: 80 % "
+        "of these are [MASK], 10 % any token, 10 % unchanged",
         "",
     ]
     lines += [f"{_masked_table(rows, kind)}\n" for kind in MASKINGS]

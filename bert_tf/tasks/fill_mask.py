@@ -20,11 +20,11 @@ MODES = ("independent", "sequential", "joint")
 _MIN_BEAM = 5
 
 Tops = dict[int, tuple[np.ndarray, np.ndarray]]
-"""By mask: the best pieces and their log-probabilities."""
+"""By mask: the best tokens and their log-probabilities."""
 
 
 class Top(NamedTuple):
-    """The best pieces at the asked positions of one row, best first."""
+    """The best tokens at the asked positions of one row, best first."""
 
     ids: np.ndarray
     """int32, (positions, k)."""
@@ -33,7 +33,7 @@ class Top(NamedTuple):
 
 
 class MaskedWordModel(Predicting):
-    """The masked-word head of a `Bert`, compiled to list `k` pieces at each position.
+    """The masked-word head of a `Bert`, compiled to list `k` tokens at each position.
 
     Raises:
         BertError: the checkpoint has no masked-word head.
@@ -54,10 +54,10 @@ class MaskedWordModel(Predicting):
         self.allowed = {kind: np.pad(vocab.offerable & wanted[kind], padding) for kind in wanted}
 
     def top(self, rows: Sequence[MaskedRow], kind: str = "any") -> list[Top]:
-        """The best pieces at each row's one or more positions.
+        """The best tokens at each row's one or more positions.
 
-        The kind is "any", "whole" for pieces that start a word, or "continuation". Special tokens,
-        [unused...] entries and ids without a piece are never listed.
+        The kind is "any", "whole" for tokens that start a word, or "continuation". Special tokens,
+        [unused...] entries and ids without a token are never listed.
         """
         if not rows:
             return []
@@ -93,7 +93,7 @@ class MaskedWordModel(Predicting):
 class FillMask(Task[str, FilledText]):
     """Fills the `[MASK]`s of texts.
 
-    Only masked positions reach the vocabulary projection, and only the best pieces leave it, so
+    Only masked positions reach the vocabulary projection, and only the best tokens leave it, so
     memory does not grow with vocabulary times length. `[MASK]`, `[SEP]` and `[CLS]` in a text stay
     whole, also glued to letters.
 
@@ -106,13 +106,13 @@ class FillMask(Task[str, FilledText]):
         bert: a loaded BERT with a masked-word head.
         top_k: how many words to give for each mask.
         mode: how several masks in a text are filled, see `FilledText.mode`.
-        whole_words: leave out continuation pieces ("##...") where a mask stands alone.
-        max_pieces: try words of up to so many pieces for each mask; they compete by their mean
-            log-probability. Continuation pieces are then never an answer by themselves.
-        candidates: answer only with these words, also of several pieces.
+        whole_words: leave out continuation tokens ("##...") where a mask stands alone.
+        max_pieces: try words of up to so many tokens for each mask; they compete by their mean
+            log-probability. Continuation tokens are then never an answer by themselves.
+        candidates: answer only with these words, also of several tokens.
         too_long: `"error"`, or `"window"` to read long texts in overlapping windows, each mask
             in the window where it has the most context.
-        stride: pieces from one window to the next.
+        stride: tokens from one window to the next.
         batch_size: rows run at once.
 
     Raises:
@@ -144,7 +144,7 @@ class FillMask(Task[str, FilledText]):
                 f"`candidates` and `max_pieces` look at each mask alone, without `mode={mode!r}`."
             )
         if candidates is not None and max_pieces > 1:
-            raise BertError("candidates may have any number of pieces; leave `max_pieces` out.")
+            raise BertError("candidates may have any number of tokens; leave `max_pieces` out.")
         self.top_k = top_k
         self.mode = mode
         self.whole_words = whole_words
@@ -206,7 +206,7 @@ class FillMask(Task[str, FilledText]):
     def _ask(
         self, questions: Sequence[tuple[MaskedText, Sequence[int], dict[int, int]]]
     ) -> list[Tops]:
-        """For each (text, pieces, masks)."""
+        """For each (text, tokens, masks)."""
         found: list[Tops] = [{} for _ in questions]
         for kind in ("whole", "any") if self.whole_words else ("any",):
             rows, owners = [], []
@@ -223,7 +223,7 @@ class FillMask(Task[str, FilledText]):
         return found
 
     def _fill_in_turn(self, texts: list[MaskedText]) -> list[FilledText]:
-        """One mask of every text a round: the one whose best piece is the most probable."""
+        """One mask of every text a round: the one whose best token is the most probable."""
         ids = [list(text.ids) for text in texts]
         left = [dict(enumerate(text.masks)) for text in texts]
         guesses: list[dict[int, tuple[Guess, ...]]] = [{} for _ in texts]

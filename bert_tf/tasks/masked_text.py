@@ -14,9 +14,9 @@ class Guess:
     """One word for one mask.
 
     Args:
-        word: as it would be written; a continuation piece keeps its "##".
-        probability: over the model's whole vocabulary; for a word of several pieces exp(mean
-            log-probability of its pieces), so that long words compare with short.
+        word: as it would be written; a continuation token keeps its "##".
+        probability: over the model's whole vocabulary; for a word of several tokens exp(mean
+            log-probability of its tokens), so that long words compare with short.
         pieces: the word pieces.
         text: with this mask filled by this word, other masks left as they are.
     """
@@ -85,7 +85,7 @@ class MaskedText:
 
     text: str
     ids: tuple[int, ...]
-    """Its pieces, without the outer [CLS] and [SEP]."""
+    """Its tokens, without the outer [CLS] and [SEP]."""
     masks: tuple[int, ...]
     """Index of each mask among `ids`."""
     spans: tuple[tuple[int, int], ...]
@@ -100,7 +100,7 @@ class MaskedText:
     def with_words(self, words: Mapping[int, str]) -> str:
         """The text with some masks, by their number, replaced.
 
-        A continuation piece ("##...") is glued to what is before it.
+        A continuation token ("##...") is glued to what is before it.
         """
         text = self.text
         for mask in sorted(words, reverse=True):
@@ -160,7 +160,7 @@ def rows_of(
 
     Args:
         masked: the text.
-        ids: its pieces, possibly with some masks filled in already.
+        ids: its tokens, possibly with some masks filled in already.
         masks: index among `ids` by the number of the mask asked for.
         vocab: the model's.
         limit: most tokens that the model takes.

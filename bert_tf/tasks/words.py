@@ -1,29 +1,32 @@
-"""Whole words for a mask: candidates that the caller names, and words of several pieces."""
+"""Whole words for a mask: candidates that the caller names, and words of several tokens."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bert_tf.errors import BertError
-from bert_tf.tasks.fill_mask import MaskedWordModel
 from bert_tf.tasks.masked_text import MaskedRow, MaskedText
 from bert_tf.text import BertTokenizer
 
+if TYPE_CHECKING:
+    from bert_tf.tasks.fill_mask import MaskedWordModel
+
 MakeRows = Callable[[MaskedText, Sequence[int], dict[int, int]], list[MaskedRow]]
-"""The rows for a text, its pieces so far, and the masks asked for (number -> index)."""
+"""The rows for a text, its tokens so far, and the masks asked for (number -> index)."""
 
 
 Beam = list[tuple[tuple[int, ...], float]]
-"""Pieces from left to right and the sum of their log-probabilities, best first."""
+"""Tokens from left to right and the sum of their log-probabilities, best first."""
 FIRST: Beam = [((), 0.0)]
 
 
 def grown(beam: Beam, tops: Sequence[tuple[np.ndarray, np.ndarray]], width: int) -> Beam:
-    """The best of all that continue a row of the beam by one of its (pieces, scores)."""
+    """The best of all that continue a row of the beam by one of its (tokens, scores)."""
     found = [
         ((*pieces, int(piece)), total + float(score))
         for (pieces, total), top in zip(beam, tops, strict=True)
@@ -37,15 +40,15 @@ class ScoredWord:
     """A word for a mask."""
 
     pieces: tuple[int, ...]
-    """Ids of its pieces."""
+    """Ids of its tokens."""
     score: float
-    """Mean log-probability of its pieces, each given those before it."""
+    """Mean log-probability of its tokens, each given those before it."""
 
 
 def pieces_of_candidates(
     words: Iterable[str], tokenizer: BertTokenizer
 ) -> dict[str, tuple[int, ...]]:
-    """The pieces of each candidate, of a piece such as "##s" itself.
+    """The tokens of each candidate, of a token such as "##s" itself.
 
     Raises:
         BertError: there is no candidate, or one that the vocabulary cannot spell.
@@ -72,7 +75,7 @@ def _expanded(
     mask_id: int,
     make_rows: MakeRows,
 ) -> list[MaskedRow]:
-    """For each (mask, count, pieces): rows with `count` masks for it, the first ones filled."""
+    """For each (mask, count, tokens): rows with `count` masks for it, the first ones filled."""
     rows = []
     for mask, count, filled in asked:
         at = masked.masks[mask]
@@ -90,10 +93,10 @@ def score_candidates(
 ) -> list[list[ScoredWord]]:
     """For each mask of a text the candidates, best first, the other masks left masked.
 
-    A candidate of n pieces stands in n masks, and piece i is scored with pieces 1..i-1 filled
+    A candidate of n tokens stands in n masks, and token i is scored with tokens 1..i-1 filled
     in: the mean of these log-probabilities is its score.
     """
-    # One row serves all candidates of a length that share the pieces filled in so far.
+    # One row serves all candidates of a length that share the tokens filled in so far.
     wanted: dict[tuple[int, int, tuple[int, ...]], list[int]] = defaultdict(list)
     for mask in range(len(masked.masks)):
         for pieces in candidates:
@@ -128,10 +131,10 @@ def find_words(
     model: MaskedWordModel,
     make_rows: MakeRows,
 ) -> list[ScoredWord]:
-    """At most `width` words of 1 to `max_pieces` pieces for one mask, best first, by a beam search.
+    """At most `width` words of 1 to `max_pieces` tokens for one mask, best first, by a beam search.
 
-    A word starts with a piece that is no continuation, followed by continuations; it stands in as
-    many masks as it has pieces, filled from left to right. Its score is the mean log-probability.
+    A word starts with a token that is no continuation, followed by continuations; it stands in as
+    many masks as it has tokens, filled from left to right. Its score is the mean log-probability.
     """
     mask_id = model.bert.vocab.mask_id
     words: list[ScoredWord] = []

@@ -19,11 +19,11 @@ _NAMES = tuple(
 )
 
 _CASED_FRACTION = 0.005
-"""Fraction of pieces with capitals or accents above which a vocabulary is cased. Google's uncased
+"""Fraction of tokens with capitals or accents above which a vocabulary is cased. Google's uncased
 English file has none, its cased one 37 %; half a percent leaves room for a few odd lines."""
 
 _FEW_PIECES = 100
-"""Below this many pieces of letters a vocabulary without capitals proves nothing."""
+"""Below this many tokens of letters a vocabulary without capitals proves nothing."""
 
 
 def infer_casing(
@@ -53,7 +53,7 @@ def infer_casing(
         return named, None
     fraction, letters = _cased_fraction(vocab)
     held = fraction < _CASED_FRACTION if fraction or letters >= _FEW_PIECES else None
-    holds = f"{fraction:.1%} of the pieces in {vocab.source} have capitals or accents"
+    holds = f"{fraction:.1%} of the tokens in {vocab.source} have capitals or accents"
     found, level, why = bool(lower_case), WARNING, ""
     if lower_case is None and named is not None:
         doubt = "" if held in (None, named) else f"; but {holds}, check it"
@@ -89,7 +89,7 @@ def _by_name(name: str | None) -> bool | None:
 
 
 def _cased_fraction(vocab: Vocabulary) -> tuple[float, int]:
-    """Fraction of the pieces of letters that lower-casing would change, and how many they are."""
+    """Fraction of the tokens of letters that lower-casing would change, and how many they are."""
     letters = [
         piece
         for piece in vocab.ids

@@ -1,4 +1,4 @@
-"""From pieces back to a line of text that reads well: for display, as the split loses spaces."""
+"""From tokens back to a line of text that reads well: for display, as the split loses spaces."""
 
 from __future__ import annotations
 

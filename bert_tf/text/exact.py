@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bert_tf.text.vocab import MAX_WORD_LENGTH
+from bert_tf._moved import moved_names
+
+if not TYPE_CHECKING:
+    __getattr__ = moved_names(__name__)
 
 CJK_RANGES = (
     (0x4E00, 0x9FFF),
@@ -154,38 +156,8 @@ def split_words(text: str, lower_case: bool) -> list[Word]:
 
 
 def can_occur(piece: str) -> bool:
-    """Whether some text is split into this piece, were it in the vocabulary."""
+    """Whether some text is split into this token, were it in the vocabulary."""
     # A continuation comes after at least one letter, so it is tried after one.
     word = "a" + piece[2:] if piece.startswith("##") else piece
     plain = word.isascii() and word.isalnum()
     return piece != "##" and (plain or [one.text for one in split_words(word, False)] == [word])
-
-
-def split_pieces(word: str, ids: Mapping[str, int], longest: int) -> list[tuple[str, int, int]]:
-    """Splits one word into pieces, the longest that fits first.
-
-    Args:
-        word: a word as `split_words` gives it.
-        ids: the pieces of the vocabulary; those inside a word start with `##`.
-        longest: code points of the longest piece, which bounds the search.
-
-    Returns:
-        (piece, start, end) with positions in `word`; [UNK] over the whole word if it is longer
-        than `MAX_WORD_LENGTH` or if some part of it matches no piece.
-    """
-    unknown = [("[UNK]", 0, len(word))]
-    if len(word) > MAX_WORD_LENGTH:
-        return unknown
-    pieces = []
-    start = 0
-    while start < len(word):
-        prefix = "##" if start else ""
-        for end in range(min(len(word), start + longest), start, -1):
-            piece = prefix + word[start:end]
-            if piece in ids:
-                pieces.append((piece, start, end))
-                start = end
-                break
-        else:
-            return unknown
-    return pieces

@@ -1,4 +1,4 @@
-"""From pieces to `token_input`, `seg_input`, `mask_input`: [CLS] a [SEP] b [SEP], cut, padded."""
+"""From tokens to `token_input`, `seg_input`, `mask_input`: [CLS] a [SEP] b [SEP], cut, padded."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def pad_batch(
     length = longest if length is None else length
     batch_size = len(rows) if batch_size is None else batch_size
     if longest > length:
-        raise BertError(f"a row of {longest} pieces does not fit the length {length}.")
+        raise BertError(f"a row of {longest} tokens does not fit the length {length}.")
     if len(rows) > batch_size:
         raise BertError(f"{len(rows)} rows do not fit a batch of {batch_size}.")
     tokens, segments = np.zeros((2, batch_size, length), np.int32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,14 +23,14 @@ _BATCH = 8192  # texts at a time, which bounds memory
 
 
 class Encoding(NamedTuple):
-    """The pieces of one text, without [CLS] and [SEP]; the three lists are equally long.
+    """The tokens of one text, without [CLS] and [SEP]; the three lists are equally long.
 
     Attributes:
-        ids: id of each piece.
-        tokens: the pieces.
-        offsets: (start, end) of each piece's source in the text, in code points: it was made from
-            `text[start:end]`. A lower-casing model's dropped accents belong to the piece they
-            follow. Several pieces can have one source character (the jamo of a Hangul syllable).
+        ids: id of each token.
+        tokens: the tokens.
+        offsets: (start, end) of each token's source in the text, in code points: it was made from
+            `text[start:end]`. A lower-casing model's dropped accents belong to the token they
+            follow. Several tokens can have one source character (the jamo of a Hangul syllable).
             For bytes, positions are in the decoded text.
     """
 
@@ -68,11 +68,11 @@ class BertTokenizer:
         return f"BertTokenizer({self.vocab!r}, {options})"
 
     def tokenize(self, text: str | bytes) -> list[str]:
-        """The pieces of a string, or of UTF-8 bytes without invalid ones; else a BertError."""
+        """The tokens of a string, or of UTF-8 bytes without invalid ones; else a BertError."""
         return self.encode(text).tokens
 
     def words(self, text: str | bytes) -> list[str]:
-        """The words of a text before they are split into pieces (Google's `BasicTokenizer`)."""
+        """The words of a text before they are split into tokens (Google's `BasicTokenizer`)."""
         from bert_tf.text.exact import split_words
 
         words: list[str] = []
@@ -81,7 +81,7 @@ class BertTokenizer:
         return words
 
     def encode(self, text: str | bytes) -> Encoding:
-        """Ids, pieces and offsets of a text, a string or bytes as in `tokenize`."""
+        """Ids, tokens and offsets of a text, a string or bytes as in `tokenize`."""
         text = as_text(text)
         if not text.isascii() and _differ()(text, self.lower_case):
             return self.encode_exactly(text)
@@ -109,7 +109,7 @@ class BertTokenizer:
 
         It is public as a second witness: both give the same for every text.
         """
-        from bert_tf.text.exact import split_pieces, split_words
+        from bert_tf.text.exact import split_words
 
         text = as_text(text)
         ids = self.vocab.ids
@@ -127,7 +127,7 @@ class BertTokenizer:
         return self._finish(text, [ids[token] for token in tokens], tokens, offsets)
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """Joins pieces to a line of text, for display: where spaces were is guessed.
+        """Joins tokens to a line of text, for display: where spaces were is guessed.
 
         Ids past the vocabulary show as `[unused]`, negative ones are a BertError; `skip_special`
         leaves out [PAD], [CLS], [SEP], [MASK] and [UNK].
@@ -164,7 +164,7 @@ class BertTokenizer:
     def _finish(
         self, text: str, ids: list[int], tokens: list[str], offsets: list[tuple[int, int]]
     ) -> Encoding:
-        """Lets pieces end after the accents that lower-casing dropped."""
+        """Lets tokens end after the accents that lower-casing dropped."""
         if self.lower_case and not text.isascii():
             from bert_tf.text.exact import is_accent
 
@@ -208,3 +208,33 @@ def _build(vocab: Vocabulary, lower_case: bool, special_tokens: bool) -> Tokeniz
         added = [AddedToken(token, normalized=False, special=True) for token in WHOLE_TOKENS]
         rust.add_special_tokens(added)
     return rust
+
+
+def split_pieces(word: str, ids: Mapping[str, int], longest: int) -> list[tuple[str, int, int]]:
+    """Splits one word into tokens, the longest that fits first.
+
+    Args:
+        word: a word as `split_words` gives it.
+        ids: the tokens of the vocabulary; those inside a word start with `##`.
+        longest: code points of the longest token, which bounds the search.
+
+    Returns:
+        (token, start, end) with positions in `word`; [UNK] over the whole word if it is longer
+        than `MAX_WORD_LENGTH` or if some part of it matches no token.
+    """
+    unknown = [("[UNK]", 0, len(word))]
+    if len(word) > MAX_WORD_LENGTH:
+        return unknown
+    pieces = []
+    start = 0
+    while start < len(word):
+        prefix = "##" if start else ""
+        for end in range(min(len(word), start + longest), start, -1):
+            piece = prefix + word[start:end]
+            if piece in ids:
+                pieces.append((piece, start, end))
+                start = end
+                break
+        else:
+            return unknown
+    return pieces

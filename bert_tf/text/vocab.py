@@ -1,4 +1,4 @@
-"""`Vocabulary`: the pieces of one model, read from `vocab.txt` by the rules of Google's code."""
+"""`Vocabulary`: the tokens of one model, read from `vocab.txt` by the rules of Google's code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_PIECE = "[unused]"
 
 
 class Vocabulary(Warned):
-    """The pieces of a model and their ids; an id is the number of a line, from 0.
+    """The tokens of a model and their ids; an id is the number of a line, from 0.
 
     Positions are never assumed: [UNK], [CLS], [SEP] and [MASK] are lines 100 to 103 of Google's
     English files, others in others.
@@ -34,8 +34,8 @@ class Vocabulary(Warned):
     Attributes:
         raw: the bytes of the file, so that saving gives the same file.
         source: where it was read from, for messages.
-        pieces: the piece of each line; several lines can have the same.
-        ids: piece to id, that of its last line.
+        pieces: the token of each line; several lines can have the same.
+        ids: token to id, that of its last line.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
 
     Example:
@@ -75,14 +75,14 @@ class Vocabulary(Warned):
 
     @classmethod
     def from_lines(cls, lines: Iterable[str], source: str = "the vocabulary") -> Vocabulary:
-        """Builds a vocabulary of pieces in the order of their ids.
+        """Builds a vocabulary of tokens in the order of their ids.
 
         Raises:
-            BertError: a piece holds a line feed or a lone surrogate, or a special token is missing.
+            BertError: a token holds a line feed or a lone surrogate, or a special token is missing.
         """
         for index, line in enumerate(lines := list(lines)):
             if "\n" in line:
-                raise BertError(f"piece {index} of {source} holds a line feed: {line!r}.")
+                raise BertError(f"token {index} of {source} holds a line feed: {line!r}.")
         try:
             raw = "".join(line + "\n" for line in lines).encode("utf-8")
         except UnicodeEncodeError as error:
@@ -95,14 +95,14 @@ class Vocabulary(Warned):
         write_whole(path, self.raw)
 
     def __len__(self) -> int:
-        """Number of ids, which is the number of lines; pieces can be fewer."""
+        """Number of ids, which is the number of lines; tokens can be fewer."""
         return len(self.pieces)
 
     def __contains__(self, token: object) -> bool:
         return token in self.ids
 
     def __repr__(self) -> str:
-        return f"Vocabulary({len(self)} pieces from {self.source})"
+        return f"Vocabulary({len(self)} tokens from {self.source})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.raw == other.raw
@@ -114,16 +114,16 @@ class Vocabulary(Warned):
         return Vocabulary, (self.raw, self.source)
 
     def id(self, token: str) -> int:
-        """The id of a piece; a BertError if it is none, unlike `ids.get(token, unk_id)`."""
+        """The id of a token; a BertError if it is none, unlike `ids.get(token, unk_id)`."""
         try:
             return self.ids[token]
         except KeyError:
-            raise BertError(f"{token!r} is no piece of {self.source}.") from None
+            raise BertError(f"{token!r} is no token of {self.source}.") from None
 
     def token(self, id: int) -> str:
-        """The piece on line `id`; past the last line `NO_PIECE`, below 0 a BertError."""
+        """The token on line `id`; past the last line `NO_PIECE`, below 0 a BertError."""
         if id < 0:
-            raise BertError(f"{id} is no id of a piece; ids start at 0.")
+            raise BertError(f"{id} is no id of a token; ids start at 0.")
         return self.pieces[id] if id < len(self.pieces) else NO_PIECE
 
     @functools.cached_property
@@ -133,17 +133,17 @@ class Vocabulary(Warned):
 
     @functools.cached_property
     def longest(self) -> int:
-        """Code points of the longest piece, its `##` counted."""
+        """Code points of the longest token, its `##` counted."""
         return max(map(len, self.pieces))
 
     @functools.cached_property
     def continuation(self) -> np.ndarray:
-        """Which pieces continue a word: bool, shape (len(self),), read-only."""
+        """Which tokens continue a word: bool, shape (len(self),), read-only."""
         return _frozen([piece.startswith("##") for piece in self.pieces])
 
     @functools.cached_property
     def offerable(self) -> np.ndarray:
-        """Which pieces can be an answer for a [MASK]: bool, shape (len(self),), read-only.
+        """Which tokens can be an answer for a [MASK]: bool, shape (len(self),), read-only.
 
         Left out are those that no text is ever split into, so that the model never learned them:
         special tokens and `[unused...]`, blank lines, a line that a later equal one overrides, and
@@ -162,7 +162,7 @@ class Vocabulary(Warned):
         if self.pad_id != 0:
             found.append(
                 f"[PAD] has id {self.pad_id} in {self.source}, but inputs are padded with 0, as "
-                f"Google's code does: the piece {self.pieces[0]!r} with id 0 reads as padding."
+                f"Google's code does: the token {self.pieces[0]!r} with id 0 reads as padding."
             )
         if blank := self.pieces.count(""):
             found.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
@@ -185,10 +185,10 @@ def _read_lines(raw: bytes, source: str) -> list[str]:
         line = raw.count(b"\n", 0, error.start) + 1
         raise BertError(
             f"{source} is not UTF-8 (line {line}, byte {error.start}); a vocab.txt is a text file "
-            "with one piece on each line."
+            "with one token on each line."
         ) from error
     if _is_json(text):
-        raise BertError(f"{source} is JSON; give the vocab.txt, text with one piece on each line.")
+        raise BertError(f"{source} is JSON; give the vocab.txt, text with one token on each line.")
     lines = text.replace("\r", "").split("\n")
     if not lines[-1]:  # what follows the last line feed is no line
         lines.pop()

@@ -46,7 +46,7 @@ def encode_texts(
     known = bert.classifier.max_seq_length if bert.classifier else None
     length = max_seq_length or known or min(USUAL_LENGTH, limit)
     if length > limit:
-        raise BertError(f"max_seq_length is {length}, but this model takes {limit} pieces at most.")
+        raise BertError(f"max_seq_length is {length}, but this model takes {limit} tokens at most.")
     rows = tokenize_texts(labelled_rows(texts, pairs=pairs), bert.tokenizer, length)
     if not len(rows):
         raise BertError("there are no texts to encode.")

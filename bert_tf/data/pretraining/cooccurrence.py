@@ -1,4 +1,4 @@
-"""Counts which pieces stand near which in a corpus, and makes associations of the counts."""
+"""Counts which tokens stand near which in a corpus, and makes associations of the counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bert_tf.errors import BertError
 WINDOW = (1.0, 0.7, 0.4)
 """What a pair counts whose tokens are 1, 2 and 3 positions apart."""
 
-_BLOCK = 4_000_000  # pieces at a time: about 150 MB of pair codes
+_BLOCK = 4_000_000  # tokens at a time: about 150 MB of pair codes
 
 
 class TokenArrays(Protocol):
@@ -25,7 +25,7 @@ class TokenArrays(Protocol):
         sentences: (sentences + 1): offset of each sentence in `tokens`.
         documents: (documents + 1): offset of each document in `sentences`.
         groups: (documents): the group, such as a language, of each; a group's are neighbours.
-        vocab_size: how many pieces the vocabulary has.
+        vocab_size: how many tokens the vocabulary has.
     """
 
     tokens: np.ndarray
@@ -37,12 +37,12 @@ class TokenArrays(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How often pieces and pairs of near pieces occur, each group weighted as in training.
+    """How often tokens and pairs of near tokens occur, each group weighted as in training.
 
     Args:
         pieces: (vocab) float64, occurrences.
-        neighbours: (vocab) float64, all pairs of each piece, weighted by distance; a pair of equal
-            pieces counts twice.
+        neighbours: (vocab) float64, all pairs of each token, weighted by distance; a pair of equal
+            tokens counts twice.
         pairs: (vocab, vocab) symmetric CSR matrix, float64: the pairs of which enough were seen,
             weighted likewise.
     """
@@ -58,7 +58,7 @@ def group_weights(pieces: np.ndarray, smoothing: float) -> np.ndarray:
     That goes with a group's `pieces`, (groups), to the power of `smoothing`; 1 changes nothing.
 
     Returns:
-        (groups) float64, 1 on average over all pieces; 0 for an empty group.
+        (groups) float64, 1 on average over all tokens; 0 for an empty group.
     """
     pieces = np.asarray(pieces, np.float64)
     filled = pieces > 0
@@ -77,7 +77,7 @@ def count_neighbours(
     progress: Callable[[str], None] | None = None,
     block: int = _BLOCK,
 ) -> Counts:
-    """Counts the pieces of a corpus and the pairs that stand close together in one document.
+    """Counts the tokens of a corpus and the pairs that stand close together in one document.
 
     A pair may cross the border of a sentence, never that of a document. The corpus is read block
     by block, so memory goes with the number of different pairs.
@@ -90,10 +90,10 @@ def count_neighbours(
         window: weight of a pair by distance, from distance 1.
         at_least: pairs are left out whose sum is not above this with all groups weighing 1.
         progress: called with how far it is, in words.
-        block: pieces to take at a time.
+        block: tokens to take at a time.
 
     Raises:
-        BertError: the arrays do not fit together, or no piece is left to count.
+        BertError: the arrays do not fit together, or no token is left to count.
     """
     import scipy.sparse
 
@@ -102,7 +102,7 @@ def count_neighbours(
     numbers = np.unique(corpus.groups)
     sums = [int(lengths[used & (corpus.groups == number)].sum()) for number in numbers]
     if not sum(sums):
-        raise BertError("there are no pieces to count: the documents chosen are empty.")
+        raise BertError("there are no tokens to count: the documents chosen are empty.")
     weights = group_weights(np.asarray(sums), smoothing)
     pieces = np.zeros(size)
     pairs = evidence = scipy.sparse.csr_array((size, size))
@@ -123,7 +123,7 @@ def count_neighbours(
                 near = near + _upper(left[fits], right[fits], size) * worth
             done += first
             if progress:
-                progress(f"counted {done:,} of {sum(sums):,} pieces")
+                progress(f"counted {done:,} of {sum(sums):,} tokens")
         if total:
             pieces += weight * seen
             pairs = pairs + near * weight
@@ -138,7 +138,7 @@ def count_neighbours(
 
 
 def associations(counts: Counts, *, power: float = 0.75) -> Any:
-    """Positive pointwise mutual information of nearby pieces, the mean of both directions.
+    """Positive pointwise mutual information of nearby tokens, the mean of both directions.
 
     With n(i, j) the pairs, n(i) the neighbours of i and q(j) = n(j)**power / sum_k n(k)**power
     the smoothed fraction of a context, a direction is max(0, log(n(i, j) / (n(i) q(j)))): Levy,
@@ -172,7 +172,7 @@ def _borders(corpus: TokenArrays, chosen: np.ndarray | None) -> tuple[np.ndarray
         )
     if starts[-1] > len(corpus.tokens):
         raise BertError(
-            f"the corpus holds {len(corpus.tokens):,} pieces where its sentences need "
+            f"the corpus holds {len(corpus.tokens):,} tokens where its sentences need "
             f"{starts[-1]:,}; it was cut off. Tokenize it again."
         )
     if chosen is None:
@@ -204,7 +204,7 @@ def _blocks(
         if ids.min() < 0 or ids.max() >= corpus.vocab_size:
             raise BertError(
                 f"the corpus holds the id {ids.max() if ids.min() >= 0 else ids.min()}, but its "
-                f"vocabulary has {corpus.vocab_size:,} pieces. Tokenize the text with this one."
+                f"vocabulary has {corpus.vocab_size:,} tokens. Tokenize the text with this one."
             )
         yield ids, np.repeat(np.arange(first, after), sizes), high - low
 

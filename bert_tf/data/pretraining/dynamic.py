@@ -16,7 +16,7 @@ from bert_tf.options import FRACTION, ROWS, SEED
 from bert_tf.text import Vocabulary
 
 WINDOW_PIECES = 1 << 22
-"""Pieces whose pairs are drawn at once and shuffled: some 30,000 examples of 128."""
+"""Tokens whose pairs are drawn at once and shuffled: some 30,000 examples of 128."""
 
 # What a random generator is for stands first in its key.
 _ORDER, _PAIRS, _BATCH = range(3)
@@ -35,7 +35,7 @@ class PretrainingStream:
         corpus: the texts.
         batch_size: examples of a batch.
         pair_rules: how pairs are drawn.
-        mask_rules: how pieces are masked.
+        mask_rules: how tokens are masked.
         documents: which documents are used, also as random second segments; bool, (documents,).
             Groups without any are left out.
         smoothing: a group's fraction of the examples goes as its tokens to this power: 1 as the

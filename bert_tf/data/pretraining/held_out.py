@@ -1,6 +1,6 @@
 """Which documents are held out to measure a model on: whole sources, some of each group.
 
-Scikit-learn's `GroupShuffleSplit` takes a number of sources, of whatever size, not of pieces.
+Scikit-learn's `GroupShuffleSplit` takes a number of sources, of whatever size, not of tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEAST = 2
 
 
 def split_by_source(corpus: TokenCorpus, pieces_per_group: int, seed: int) -> np.ndarray:
-    """Chooses the documents to hold out: about so many pieces of each group, in whole sources.
+    """Chooses the documents to hold out: about so many tokens of each group, in whole sources.
 
     Sources are taken in random order, each that does not exceed what is left. At least two are
     held out, the smallest ones if none fits, and at least two stay. With `pieces_per_group` 0 none

@@ -1,4 +1,4 @@
-"""Which pieces of an example are hidden and asked for: the original's masked language model."""
+"""Which tokens of an example are hidden and asked for: the original's masked language model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from bert_tf.data.pretraining.rules import MaskRules
 
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
-"""Of the tokens asked for: how many become [MASK], and how many any piece; the rest stays."""
+"""Of the tokens asked for: how many become [MASK], and how many any token; the rest stays."""
 
 
 def mask_pieces(
@@ -22,16 +22,16 @@ def mask_pieces(
     cls_id: int,
     sep_id: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Hides pieces by the rules of `create_masked_lm_predictions` in google-research/bert.
+    """Hides tokens by the rules of `create_masked_lm_predictions` in google-research/bert.
 
-    A word is a piece and the `##` pieces that follow it in the same segment. (The original counts a
-    `##` piece at the start of the second segment to the last word of the first one.)
+    A word is a token and the `##` tokens that follow it in the same segment. (The original counts a
+    `##` token at the start of the second segment to the last word of the first one.)
 
     Args:
         token_input: ids, integers (n, length); not changed.
         lengths: of the examples, integers (n,); the rest is padding.
-        continues: which pieces go on with a word (`Vocabulary.continuation`), bool, (vocab_size,).
-        vocab_size: random pieces are of all ids below it but 0, which is padding.
+        continues: which tokens go on with a word (`Vocabulary.continuation`), bool, (vocab_size,).
+        vocab_size: random tokens are of all ids below it but 0, which is padding.
         mask_id: id of [MASK].
         rules: how many, and whether whole words.
         rng: draws everything.
@@ -39,8 +39,8 @@ def mask_pieces(
         sep_id: id of [SEP], likewise.
 
     Returns:
-        (token_input, positions, ids, weights): int32 (n, length) with the pieces hidden; then for
-        each piece asked for, in ascending order, its position and its true id, int32, and 1,
+        (token_input, positions, ids, weights): int32 (n, length) with the tokens hidden; then for
+        each token asked for, in ascending order, its position and its true id, int32, and 1,
         float32; all three (n, max_predictions_per_seq) and 0 in the slots not used.
     """
     count, length = token_input.shape
@@ -66,12 +66,7 @@ def mask_pieces(
     ids[at, slots] = hidden = token_input[at, columns]
     weights[at, slots] = 1
     masked = token_input.astype(np.int32)
-    draw = rng.random(len(hidden))  # for each token by itself, also within a word
-    random = rng.integers(vocab_size, size=len(hidden))
-    # Id 0 is padding, which attention ignores: another in its place, from the same draw's low bits.
-    random = np.where(random == 0, 1 + (draw * 2**53).astype(np.int64) % (vocab_size - 1), random)
-    other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
-    masked[at, columns] = np.where(draw < MASK_SHARE, mask_id, other)
+    masked[at, columns] = _replace(hidden, vocab_size, mask_id, rng)
     return masked, positions, ids, weights
 
 
@@ -85,7 +80,7 @@ def choose_words(
     each word, (n, words of the richest example) floats; the smallest key is tried first.
 
     Returns:
-        The pieces chosen, bool (n, length). They can be fewer than the number.
+        The tokens chosen, bool (n, length). They can be fewer than the number.
     """
     starts = candidate.copy()
     starts[:, 1:] &= ~(goes_on[:, 1:] & candidate[:, :-1])
@@ -112,7 +107,7 @@ def choose_words(
 def _choose_singles(
     candidate: np.ndarray, goes_on: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Chooses pieces one by one, all equally likely; see `choose_words`."""
+    """Chooses tokens one by one, all equally likely; see `choose_words`."""
     del goes_on
     keys = rng.random(candidate.shape, np.float32)
     keys[~candidate] = 2
@@ -125,3 +120,15 @@ def _choose_singles(
     chosen = np.zeros(candidate.shape, bool)
     np.put_along_axis(chosen, ranked, np.arange(most) < numbers[:, None], axis=1)
     return chosen & candidate
+
+
+def _replace(
+    hidden: np.ndarray, vocab_size: int, mask_id: int, rng: np.random.Generator
+) -> np.ndarray:
+    """What replaces each token: one draw a token, also within a word."""
+    draw = rng.random(len(hidden))
+    random = rng.integers(vocab_size, size=len(hidden))
+    # Id 0 is padding, which attention ignores: another in its place, from the same draw's low bits.
+    random = np.where(random == 0, 1 + (draw * 2**53).astype(np.int64) % (vocab_size - 1), random)
+    other = np.where(draw < MASK_SHARE + RANDOM_SHARE, random, hidden)
+    return np.where(draw < MASK_SHARE, mask_id, other)

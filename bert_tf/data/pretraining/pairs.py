@@ -98,7 +98,7 @@ def assemble(
     a_length = (pairs.a_end - pairs.a_start)[:, None]
     lengths = a_length[:, 0] + (pairs.b_end - pairs.b_start) + SPECIAL_PIECES
     if lengths.size and lengths.max() > max_seq_length:
-        raise BertError(f"an example has {lengths.max()} pieces, more than {max_seq_length}")
+        raise BertError(f"an example has {lengths.max()} tokens, more than {max_seq_length}")
     column = np.arange(max_seq_length)
     in_b = column > a_length + 1
     # Where column c of an example lies in `tokens`; at special tokens and padding it says nothing.
@@ -116,10 +116,10 @@ def assemble(
 def truncated_lengths(
     a_length: np.ndarray, b_length: np.ndarray, max_num_tokens: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What stays of two segments when the longer one loses a piece until both fit together.
+    """What stays of two segments when the longer one loses a token until both fit together.
 
     The lengths are integers (n,), at least 1; together they may be `max_num_tokens`, at least 2. Of
-    two equally long ones the second loses the piece. So a segment that fits into its half (the
+    two equally long ones the second loses the token. So a segment that fits into its half (the
     first one's is larger by one if the number is odd) stays whole; the other takes what is left.
 
     Returns:

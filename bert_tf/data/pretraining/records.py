@@ -231,7 +231,7 @@ class RecordStream:
         if self._vocab_size is not None and highest >= self._vocab_size:
             raise BertError(
                 f"{self._names()} holds the id {highest}, and the model has only "
-                f"{self._vocab_size:,} pieces: the data were made with another vocabulary."
+                f"{self._vocab_size:,} tokens: the data were made with another vocabulary."
             )
         return batch
 

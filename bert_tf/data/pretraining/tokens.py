@@ -1,4 +1,4 @@
-"""A corpus as piece ids on disk, mapped into memory: `TokenCorpus`, and how one is made."""
+"""A corpus as token ids on disk, mapped into memory: `TokenCorpus`, and how one is made."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _ARRAYS = {"sentences": "<i8", "documents": "<i8", "sources": "<i4", "groups": "
 
 
 class TokenCorpus:
-    """Texts as piece ids, in documents of sentences; documents are parts of sources.
+    """Texts as token ids, in documents of sentences; documents are parts of sources.
 
     The numbers of one document, and of one group, lie next to each other. So two neighbouring
     sentences are one range of `tokens`. Everything is mapped, not read: opening takes no time.
 
     Attributes:
         folder: where it is stored.
-        tokens: ids of all pieces, uint16 or int32, shape (pieces,).
+        tokens: ids of all tokens, uint16 or int32, shape (tokens,).
         sentences: where each sentence starts in `tokens`, and the end; int64, (sentences + 1,).
         documents: where each document starts in `sentences`, and the end; int64, (documents + 1,).
         sources: number of what each document is a part of, such as a book; int32, (documents,).
@@ -102,7 +102,7 @@ class TokenCorpus:
         if not fits:
             raise BertError(
                 f"the corpus in {folder} is damaged: {counts[0]} documents, {counts[1]} sentences "
-                f"and {counts[2]} pieces do not fit together. Tokenize the text again."
+                f"and {counts[2]} tokens do not fit together. Tokenize the text again."
             )
         return corpus
 
@@ -112,10 +112,10 @@ class TokenCorpus:
 
     def __repr__(self) -> str:
         groups = ", ".join(self.group_names)
-        return f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} pieces in {groups})"
+        return f"TokenCorpus({len(self):,} documents, {len(self.tokens):,} tokens in {groups})"
 
     def document_pieces(self) -> np.ndarray:
-        """Number of pieces of each document, int64, (documents,)."""
+        """Number of tokens of each document, int64, (documents,)."""
         return np.diff(self.sentences[self.documents])
 
     def check_vocabulary(self, vocab: Vocabulary) -> None:
@@ -123,7 +123,7 @@ class TokenCorpus:
         if vocabulary_sha256(vocab) != self.vocab_sha256:
             raise BertError(
                 f"the corpus in {self.folder} was tokenized with another vocabulary than "
-                f"{vocab.source} ({self.vocab_size} pieces there, {len(vocab)} here); give that "
+                f"{vocab.source} ({self.vocab_size} tokens there, {len(vocab)} here); give that "
                 "vocabulary, or tokenize the text again"
             )
 
@@ -152,9 +152,9 @@ def tokenize_corpus(
     sources: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
 ) -> TokenCorpus:
-    """Writes texts as piece ids, on all cores, with memory that does not grow with the texts.
+    """Writes texts as token ids, on all cores, with memory that does not grow with the texts.
 
-    Sentences without any piece are left out, and documents without any sentence.
+    Sentences without any token are left out, and documents without any sentence.
 
     Args:
         files: name of a group, such as a language, to its files or patterns; see `read_documents`.

@@ -29,7 +29,7 @@ that could matter is rounded to none."""
 _MAX_REPEATS = 20
 """Most times that it takes the corpus, so that a small one takes no time either."""
 _EXCESS = 1.15
-"""Longer pieces that are trained for each that stays. More gained nothing on six languages."""
+"""Longer tokens that are trained for each that stays. More gained nothing on six languages."""
 _BLOCK = 65536  # words that are split at a time
 
 
@@ -42,9 +42,9 @@ class GroupFit:
 
     Attributes:
         name: of the group.
-        share: fraction of what the pieces were trained on.
+        share: fraction of what the tokens were trained on.
         characters: in its words, so without white space.
-        words: before the split into pieces; an ideograph or a punctuation mark is one.
+        words: before the split into tokens; an ideograph or a punctuation mark is one.
         pieces: that the words are split into, an unknown word being one.
         unknown: words that are [UNK].
     """
@@ -62,7 +62,7 @@ class TrainedVocabulary(Warned):
     """A vocabulary and how it came about.
 
     Attributes:
-        vocabulary: the pieces.
+        vocabulary: the tokens.
         characters: how many of them are single characters that begin a word or are one.
         continuations: how many are single characters inside a word (`##c`).
         groups: the fit to each group.
@@ -77,7 +77,7 @@ class TrainedVocabulary(Warned):
 
     @property
     def longer(self) -> int:
-        """How many pieces are longer than a character."""
+        """How many tokens are longer than a character."""
         return len(self.vocabulary) - len(HEAD) - self.characters - self.continuations
 
 
@@ -92,24 +92,24 @@ def train_vocabulary(
     letter_coverage: float = 0.9999,
     progress: bool = False,
 ) -> TrainedVocabulary:
-    """Trains a vocabulary on plain text; the same input gives the same pieces.
+    """Trains a vocabulary on plain text; the same input gives the same tokens.
 
     Ids 0 to 103 are `HEAD`; then come the single characters in the order of their code points,
     then those that occur inside words as `##c` (never ideographs, which are words by themselves),
-    then longer pieces, the earliest merged first. These are merged from frequent pairs (BPE) in the
+    then longer tokens, the earliest merged first. These are merged from frequent pairs (BPE) in the
     words of `BertTokenizer`, more than asked for; those that the tokenizer, which takes the longest
-    piece that fits, then uses least are dropped.
+    token that fits, then uses least are dropped.
 
     Args:
         files: group, such as a language, to its files or patterns (`*.txt`, `.gz`).
-        size: number of pieces.
+        size: number of tokens.
         lower_case: whether text is lower-cased and stripped of accents, as for `BertTokenizer`.
         smoothing: a group of n characters gets a fraction that goes as n**smoothing: 1 is the true
             one, 0 the same for all. The original's multilingual models were balanced with 0.7.
-        min_character_count: characters that occur as often in all files become pieces. If None,
+        min_character_count: characters that occur as often in all files become tokens. If None,
             each group decides by the two coverages, and what one keeps is kept.
         ideograph_coverage: fraction of a group's characters from which ideographs and Hangul
-            syllables, scripts of thousands of characters, may be left out to save pieces.
+            syllables, scripts of thousands of characters, may be left out to save tokens.
         letter_coverage: the same for all other characters.
         progress: show a bar on a terminal.
 
@@ -120,7 +120,7 @@ def train_vocabulary(
     if not files or not all(files.values()):
         raise BertError("no text files given to train a vocabulary on; pass some.")
     if size < len(HEAD):
-        raise BertError(f"{size} pieces have no room for the {len(HEAD)} special ones.")
+        raise BertError(f"{size} tokens have no room for the {len(HEAD)} special ones.")
     FRACTION.check("smoothing", smoothing)
     if min_character_count is not None:
         COUNT.check("min_character_count", min_character_count)
@@ -138,7 +138,7 @@ def train_vocabulary(
     fixed = [*HEAD, *sorted(kept), *("##" + character for character in sorted(inner))]
     if size < len(fixed):
         raise BertError(
-            f"a vocabulary of {size:,} pieces has no room: {len(HEAD)} special pieces, "
+            f"a vocabulary of {size:,} tokens has no room: {len(HEAD)} special tokens, "
             f"{len(kept):,} characters and {len(inner):,} of them inside words need {len(fixed):,}"
             ". Raise `size` or `min_character_count`, or lower `ideograph_coverage`."
         )
@@ -146,7 +146,7 @@ def train_vocabulary(
     words, repeats = balanced_words(groups, shares, kept)
     pieces = _merge(words, repeats, fixed, len(fixed) + round((size - len(fixed)) * _EXCESS))
     pieces = _drop_least_used(pieces, words, repeats, len(fixed), size)
-    few = f"the texts give no more than {len(pieces):,} pieces, fewer than the {size:,} asked for"
+    few = f"the texts give no more than {len(pieces):,} tokens, fewer than the {size:,} asked for"
     warnings = warn(few if len(pieces) < size else None)
     fits = tuple(_fit(name, shares[name], counts, pieces) for name, counts in groups.items())
     vocabulary = Vocabulary.from_lines(pieces, "the trained vocabulary")
@@ -163,7 +163,7 @@ def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
 def covering(
     characters: Mapping[str, int], ideograph_coverage: float, letter_coverage: float
 ) -> set[str]:
-    """The characters of one group that become pieces, of which `characters` has the occurrences.
+    """The characters of one group that become tokens, of which `characters` has the occurrences.
 
     Of ideographs and Hangul syllables the rarest are left out while these are at most
     1 - `ideograph_coverage` of all occurrences of characters; likewise of the others. Equally
@@ -201,7 +201,7 @@ def balanced_words(
     """The words to train on and how often each is repeated.
 
     Left out are words of one character, which hold no pair, words with a character that is no
-    piece, and words that are rounded to none.
+    token, and words that are rounded to none.
 
     Returns:
         The words in the order of their code points, and their repetitions, int64 of that length.
@@ -223,13 +223,13 @@ def balanced_words(
 
 
 def _merge(words: list[str], repeats: np.ndarray, fixed: list[str], size: int) -> list[str]:
-    """`fixed` and the pieces that are merged from them, at most `size` in all."""
+    """`fixed` and the tokens that are merged from them, at most `size` in all."""
     if not words or size == len(fixed):
         return fixed
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     # Single characters are handed over as special tokens, which get their ids first and in this
-    # order. Left to the trainer, the ids of ## pieces, and with them the order of equally frequent
+    # order. Left to the trainer, the ids of ## tokens, and with them the order of equally frequent
     # pairs, would follow a hash table's order, another one in each run.
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
@@ -247,10 +247,10 @@ def _merge(words: list[str], repeats: np.ndarray, fixed: list[str], size: int) -
 def _drop_least_used(
     pieces: list[str], words: list[str], repeats: np.ndarray, fixed: int, size: int
 ) -> list[str]:
-    """The pieces without those beyond `size` that are used least.
+    """The tokens without those beyond `size` that are used least.
 
-    Many a merged piece is only a step to a longer one. Dropping one changes how often others are
-    used, so it goes in rounds, each of which drops half of the excess. The first `fixed` pieces
+    Many a merged token is only a step to a longer one. Dropping one changes how often others are
+    used, so it goes in rounds, each of which drops half of the excess. The first `fixed` tokens
     stay in any case.
     """
     while (excess := len(pieces) - size) > 0:
@@ -268,7 +268,7 @@ def _drop_least_used(
 def _split(
     pieces: list[str], words: Sequence[str], counts: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of blocks of words: counts, (words,), the pieces of all in order, how many each has."""
+    """Of blocks of words: counts, (words,), the tokens of all in order, how many each has."""
     vocab = {piece: index for index, piece in enumerate(pieces)}
     # Neither normalizer nor pre-tokenizer: these are words already.
     model = models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH)

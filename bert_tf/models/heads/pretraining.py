@@ -16,7 +16,7 @@ def build_pretraining_model(
 ) -> keras.Model:
     """Masked words and next sentence at once, as the Keras wrappers of 2018 gave them.
 
-    The dense first output is large: 245 MB a text of 512 pieces with 119,547 vocabulary entries.
+    The dense first output is large: 245 MB a text of 512 tokens with 119,547 vocabulary entries.
     `build_mlm_model` gives the same numbers at the asked positions alone. With `logits` the outputs
     are logits instead of probabilities, at every position.
 

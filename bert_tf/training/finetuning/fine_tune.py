@@ -132,7 +132,7 @@ def fine_tune(
     if train.texts.max_seq_length > limit:
         raise BertError(
             f"the texts were cut at max_seq_length {train.texts.max_seq_length}, but this model "
-            f"takes {limit} pieces at most; tokenize them with `max_seq_length={limit}` or less."
+            f"takes {limit} tokens at most; tokenize them with `max_seq_length={limit}` or less."
         )
     for name, rows in (("training", train), ("validation", validation)):
         if rows is not None:

@@ -141,7 +141,7 @@ class ClassifierJob(FineTuningJob):
 
 
 def choose_max_seq_length(data: LabelledTexts, tokenizer: BertTokenizer, limit: int) -> int:
-    """How many pieces of a text to keep, from the lengths of the texts.
+    """How many tokens of a text to keep, from the lengths of the texts.
 
     128, as in the original, unless that cuts more than a tenth of the texts: then the first of
     256, 384 and 512 that keeps 99 % of them whole, or the longest; never more than `limit`, what

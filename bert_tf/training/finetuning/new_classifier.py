@@ -57,7 +57,7 @@ def new_classifier(
         raise BertError(f"labels are a list of names, not one: [{labels!r}].")
     limit = bert.config.max_position_embeddings
     if max_seq_length is not None and max_seq_length > limit:
-        raise BertError(f"max_seq_length is {max_seq_length}, it takes {limit} pieces at most.")
+        raise BertError(f"max_seq_length is {max_seq_length}, it takes {limit} tokens at most.")
     head = (task, pooling, dense_layers, dropout)
     layout = ClassifierLayout(*head)
     info = ClassifierInfo(tuple(map(str, labels)), *head, max_seq_length, bert.lower_case)

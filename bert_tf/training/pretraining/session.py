@@ -120,7 +120,7 @@ class PretrainingSession:
         )
         if self._source.max_seq_length > self.config.max_position_embeddings:
             raise BertError(
-                f"the examples have up to {self._source.max_seq_length} pieces, but "
+                f"the examples have up to {self._source.max_seq_length} tokens, but "
                 f"max_position_embeddings in the BERT config is "
                 f"{self.config.max_position_embeddings}. Lower `max_seq_length` (and make TFRecord "
                 f"files again with it), or take a config with more positions."
@@ -243,6 +243,6 @@ class PretrainingSession:
             ours, theirs = self.vocab.pieces, init.pieces
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
                 warn(
-                    f"{self.vocab.source} differs in {other:,} of {len(ours):,} pieces from the "
-                    f"init checkpoint's vocabulary, whose pieces its weights mean."
+                    f"{self.vocab.source} differs in {other:,} of {len(ours):,} tokens from the "
+                    f"init checkpoint's vocabulary, whose tokens its weights mean."
                 )

@@ -125,7 +125,7 @@ def _open(
         stream.max_seq_length,
         None,
         None,
-        f"{stream.num_examples:,} examples in {named}, up to {stream.max_seq_length} pieces and "
+        f"{stream.num_examples:,} examples in {named}, up to {stream.max_seq_length} tokens and "
         f"{stream.max_predictions_per_seq} masks each",
         "evaluations are on the records that are trained on; `eval_inputs` names others.",
     )
@@ -157,7 +157,7 @@ def _open_corpus(folder: str, vocab: Vocabulary, settings: BatchSettings) -> Sou
     sizes = corpus.document_pieces()
 
     def size_of(documents: np.ndarray) -> str:
-        return f"{sizes[documents].sum():,} pieces in {int(documents.sum()):,} documents"
+        return f"{sizes[documents].sum():,} tokens in {int(documents.sum()):,} documents"
 
     stream = stream_of(~held_out, settings.train_batch_size, settings.seed)
     described = f"{size_of(~held_out)} of {folder}"

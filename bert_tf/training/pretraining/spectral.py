@@ -115,7 +115,7 @@ def spectral_start(
     """
     if corpus.vocab_size != config.vocab_size:
         raise BertError(
-            f"the corpus was tokenized with {corpus.vocab_size:,} pieces, but vocab_size in the "
+            f"the corpus was tokenized with {corpus.vocab_size:,} tokens, but vocab_size in the "
             f"BERT config is {config.vocab_size:,}; use the vocabulary of the model for both."
         )
     if not 0 <= mask_id < config.vocab_size:
@@ -179,10 +179,10 @@ def _token_table(
     positions = position_size(config)
     rank = min(config.hidden_size - positions, config.vocab_size)
     if progress:
-        progress(f"factorising {matrix.nnz:,} associations of pieces at rank {rank}")
+        progress(f"factorising {matrix.nnz:,} associations of tokens at rank {rank}")
     if not matrix.nnz:
         raise BertError(
-            "no two pieces of the corpus stand near each other more often than chance has it and "
+            "no two tokens of the corpus stand near each other more often than chance has it and "
             "more than 3 times; take more text, or start from random weights."
         )
     left, values, _ = randomized_svd(matrix, rank, random_state=int(rng.integers(2**31)))
