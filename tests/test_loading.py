@@ -359,7 +359,7 @@ def test_blank_lines_at_the_end_are_no_other_vocabulary(cut_vocab):
     assert len(bert_tf.load(TINY, vocab=cut_vocab(18, b"\n" * 982)).vocab) == 1000  # padded so
 
 
-@pytest.mark.parametrize("command", ["mask", "classify"])
+@pytest.mark.parametrize("command", ["mask", pytest.param("classify", marks=pytest.mark.slow)])
 def test_commands_refuse_and_allow_a_short_vocabulary(cut_vocab, tmp_path, capsys, command):
     rows = (f"text {n},{'yes' if n % 2 else 'no'}\n" for n in range(40))
     (tmp_path / "data.csv").write_text(f"text,label\n{''.join(rows)}")

@@ -187,6 +187,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 def test_inputs_out_of_range_are_refused_alike(tiny_ckpt, run_python):
     said = []
     for backend in ("tensorflow", "jax", "openvino"):

@@ -277,6 +277,7 @@ def test_a_backend_that_cannot_train(monkeypatch):
         TrainingStep(None, pretraining_loss, None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="it is this process")
 def test_jax_gives_the_same_losses_and_passes_these_tests(on_jax):
     """Twenty steps from the same start within 1e-4; and JAX loads what TensorFlow saved."""
