@@ -41,9 +41,9 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={here}/..", *f
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def on_jax(fresh_env, tmp_path_factory):
-    """A process that does all this on JAX, while these tests run; and the file it reports in."""
+    """A process that does all this on JAX; and the file it reports in."""
     if not ON_TENSORFLOW or importlib.util.find_spec("jax") is None:
         yield None
         return
