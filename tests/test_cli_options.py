@@ -202,3 +202,12 @@ def test_an_output_without_a_name_is_refused_before_anything_is_loaded(capsys, t
     (tmp_path / "texts.txt").write_text("a [MASK]\n", encoding="utf-8")
     assert main(["mask", "--input", str(tmp_path / "texts.txt"), "--output", name]) == 2
     assert f"--output={name or repr(name)} names no file; leave it out" in capsys.readouterr().err
+
+
+def test_the_help_shows_how_a_switch_takes_its_value(capsys):
+    """`--json true` would take "true" for a text."""
+    with pytest.raises(SystemExit):
+        main(["mask", "--help"])
+    shown = capsys.readouterr().out
+    assert "--json[=true|false]" in shown
+    assert " [true|false]" not in shown

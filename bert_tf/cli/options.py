@@ -153,6 +153,10 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
+    def format_help(self) -> str:
+        """As argparse's, but a switch takes its value after an equals sign, as in absl."""
+        return super().format_help().replace(" [true|false]", "[=true|false]")
+
     def spelled(self, message: str) -> str:
         """A message of the library, with flags for the parameters that it names in backquotes."""
 
