@@ -496,3 +496,10 @@ def test_a_stream_stops_at_a_line_that_would_shift_the_others(tmp_path):
     assert [len(next(parts)) for _ in range(4)] == [500] * 4
     with pytest.raises(BertError, match=":2001"):
         next(parts)
+
+
+def test_a_sheet_of_a_file_that_has_none_is_said(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\na,b\n")
+    said = read(path, table=TableOptions(sheet="1")).warnings
+    assert any("`sheet` is for Excel files" in one and "x.csv is csv" in one for one in said)

@@ -367,3 +367,9 @@ def test_next_sentence_of_something_else(bert):
         NextSentence(bert)("only one")
     with pytest.raises(bert_tf.BertError, match="no pair"):
         NextSentence(bert)([("a", "b", "c")])
+
+
+@pytest.mark.parametrize("task", [bert_tf.FillMask, bert_tf.NextSentence, bert_tf.Classify])
+def test_a_name_is_no_bert(task):
+    with pytest.raises(bert_tf.BertError, match=r"takes what bert_tf\.load gives, not 'demo'"):
+        task("demo")

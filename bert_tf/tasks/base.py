@@ -24,6 +24,8 @@ class Predicting:
     """
 
     def __init__(self, bert: Bert, batch_size: int = 32) -> None:
+        if not isinstance(bert, Bert):
+            raise BertError(f"a task takes what bert_tf.load gives, not {bert!r:.60}")
         ROWS.check("batch_size", batch_size)
         self.bert = bert
         self.batch_size = batch_size

@@ -75,13 +75,13 @@ class Classify(Task[Texts, ClassifyResult]):
         threshold: float = 0.5,
         labels: Sequence[str] | None = None,
     ) -> None:
+        super().__init__(bert, batch_size)
         if bert.classifier is None:
             raise BertError(
                 f"{bert.name} cannot classify: its checkpoint has no output_weights. Fine-tune "
                 f"it on labelled texts first."
             )
         bert.heads.require("classifier")
-        super().__init__(bert, batch_size)
         FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings
         self.max_seq_length = max_seq_length or bert.classifier.max_seq_length or limit

@@ -56,13 +56,13 @@ class NextSentence(Task[Pair, NextSentenceResult]):
     """
 
     def __init__(self, bert: Bert, *, batch_size: int = 32) -> None:
+        super().__init__(bert, batch_size)
         for head, name in (("pooler", "pooler"), ("nsp", "cls/seq_relationship")):
             if not bert.has(head):
                 raise BertError(
                     f"{bert.name} cannot judge next sentences: its checkpoint has no {name}. Load "
                     f"one that was pretrained with next sentence, as Google's are."
                 )
-        super().__init__(bert, batch_size)
 
     @overload
     def __call__(self, first: str, second: str) -> NextSentenceResult: ...

@@ -122,6 +122,8 @@ class Table:
         self._options = options or TableOptions()
         self.warnings: list[str] = []
         self._format = self._options.format or self._tell_format()
+        if self._options.sheet is not None and self._format != "xlsx":
+            self.warnings.append(f"`sheet` is for Excel files, and {self.path} is {self._format}")
         self.names: tuple[str, ...] | None = None
         self._skip_first = False
         self._cells: list[list[str]] = []
