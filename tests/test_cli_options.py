@@ -2,6 +2,7 @@
 
 import pytest
 
+import bert_tf
 from bert_tf.cli.main import build_parser, main
 from bert_tf.cli.options import check_checkpoint
 
@@ -211,3 +212,19 @@ def test_the_help_shows_how_a_switch_takes_its_value(capsys):
     shown = capsys.readouterr().out
     assert "--json[=true|false]" in shown
     assert " [true|false]" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (["help"], "usage: bert_tf [-h]"),
+        (["help", "nsp"], "usage: bert_tf nsp [-h]"),
+        (["mask", "--version"], f"bert_tf {bert_tf.__version__}\n"),
+        (["--version"], f"bert_tf {bert_tf.__version__}\n"),
+    ],
+)
+def test_help_and_version_in_the_usual_places(capsys, arguments, begins):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(begins)

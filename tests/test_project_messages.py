@@ -24,6 +24,12 @@ LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "
 NO_FLAGS = {"documents", "evaluate", "read"}  # an argument that no command has, a command, a method
 
 
+@pytest.fixture(autouse=True)
+def no_backend_of_other_tests(monkeypatch):
+    """Commands that ran in this process before may have chosen one."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+
 def strings(path: pathlib.Path) -> Iterator[str]:
     """The strings of a file that are no docstrings; an X stands for what is filled in."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

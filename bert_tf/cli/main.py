@@ -63,7 +63,8 @@ def build_parser(only: str | None = None) -> Parser:
         description="BERT in Keras 3, read straight from Google's original checkpoints.",
         epilog=f"{EXAMPLES}\n{EXIT_CODES}",
     )
-    parser.add_argument("--version", action="version", version=f"bert_tf {bert_tf.__version__}")
+    version = f"bert_tf {bert_tf.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module_name in COMMANDS.items():
         if only not in (None, name):
@@ -73,6 +74,7 @@ def build_parser(only: str | None = None) -> Parser:
         epilog = f"{module.EXAMPLES}\n{EXIT_CODES}"
         about = {"help": module.HELP, "description": module.DESCRIPTION, "epilog": epilog}
         command = commands.add_parser(name, **about)
+        command.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
         module.add_arguments(command)
         command.set_defaults(answer=module.answer, spelled=command.spelled)
     return parser
@@ -87,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; those of the process when left out.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     arguments[:1] = [_OLD_NAMES.get(word, word) for word in arguments[:1]]
     word = arguments[0] if arguments else ""
     parser = build_parser(word if word in COMMANDS else None)
