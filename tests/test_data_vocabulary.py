@@ -135,7 +135,7 @@ def test_frequent_characters_are_pieces_in_each_place_they_take(corpus, trained)
 
 
 def test_the_fit_is_what_the_tokenizer_does(corpus, trained):
-    """Tokens, words and unknown words of each group, counted anew text by text."""
+    """Tokens, words and unknown words of each group, counted again text by text."""
     vocab = trained.vocabulary
     for group in trained.groups:
         words = [

@@ -92,7 +92,7 @@ def backend(request):
 
 
 def test_eight_threads_get_the_answers_of_one(backend, tiny_ckpt, run_python, tmp_path):
-    """From the first call on, when all is made; and tasks can be pickled meanwhile."""
+    """From the first call on, when all is made; and tasks can be pickled at the same time."""
     result = run_python(
         "-c", ASK, tiny_ckpt, backend=backend, BERT_TF_CACHE=str(tmp_path / "cache")
     )

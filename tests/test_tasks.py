@@ -242,7 +242,7 @@ def test_a_long_text_in_windows(bert):
     """The window with the most context is chosen.
 
     The mask stands at token 80 of 161. Windows have 62 tokens and start every 31: from 62 on
-    there are 18 tokens before the mask, from 31 on only 12 behind it, so the former is asked.
+    there are 18 tokens before the mask, from 31 on only 12 after it, so the former is asked.
     """
     words = ["the", "man", "was", "in", "London"] * 32
     text = " ".join([*words[:80], "[MASK]", *words[80:160]])

@@ -46,7 +46,7 @@ def test_equals_the_original():
 
 
 def test_worked_example():
-    """5 + 4 tokens in 9 places: 6 remain beside [CLS] and two [SEP].
+    """5 + 4 tokens in 9 places: 6 remain next to [CLS] and two [SEP].
 
     Cut one by one from the longer, ties from the second: 5+4, 4+4, 4+3, 3+3.
     """

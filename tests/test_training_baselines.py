@@ -79,7 +79,7 @@ def test_3_grams_of_the_left(toy):
 
 
 def test_unknown_and_unseen_neighbours_take_no_part(toy):
-    """The token b after a, where what is behind is masked or never occurred, and so on.
+    """The token b after a, where what follows is masked or never occurred, and so on.
 
     Behind unknown: P(b | a) = .74453125. Before unknown, c behind: the same number by symmetry.
     Nothing known, or only what never occurred (9): P(b) = .31875. Between a and 9: P(b | a).

@@ -37,7 +37,7 @@ WORDS = "bert/embeddings/word_embeddings"
 def planted(seed=0, documents=120, length=300):
     """Texts where class follows class in turn: token FIRST + i is of class i % 4.
 
-    The last two tokens never occur. What stands beside a token depends on its class alone.
+    The last two tokens never occur. What stands next to a token depends on its class alone.
     """
     rng = np.random.default_rng(seed)
     count = (VOCAB - 2 - FIRST) // CLASSES

@@ -124,7 +124,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
 
         The bytes are checked after they were copied: what is in `out` is what was checked. They
         come by `pread`, which is as fast as the map (714 MB in 0.08 s, both) and gives an error
-        where a file that somebody cuts off meanwhile would kill the process through the map.
+        where a file that somebody cuts off while it is read would kill the process through the map.
 
         `out` is writable and of its shape; another float type than the stored one is cast.
 

@@ -7,12 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bert_tf.data.labelled.texts import TASKS
 from bert_tf.errors import BertError
 
-CLASSES = "classes"
-MULTILABEL = "multilabel"
-REGRESSION = "regression"
-TASKS = (CLASSES, MULTILABEL, REGRESSION)
+CLASSES, MULTILABEL, REGRESSION = TASKS
 
 
 class Metric(NamedTuple):
@@ -56,7 +54,11 @@ METRICS: dict[str, Metric] = {
 
 # Of the kinds for a user's own data; and of GLUE (Wang et al. 2018, table 1) and XNLI by name
 # where it is another one.
-_MAIN_OF_KIND = {CLASSES: "accuracy", MULTILABEL: "micro_f1", REGRESSION: "pearson_spearman"}
+_MAIN_OF_KIND: dict[str, str] = {
+    CLASSES: "accuracy",
+    MULTILABEL: "micro_f1",
+    REGRESSION: "pearson_spearman",
+}
 _MAIN_OF_TASK = {"cola": "matthews", "mrpc": "f1_accuracy", "qqp": "f1_accuracy"}
 
 

@@ -168,14 +168,14 @@ def _answer_rest(
         _add(digest, row)
         done += 1
     chunk = [] if done else [form.header()]
-    begun = noted.before > 0 if done else bool(chunk[0])
+    started = noted.before > 0 if done else bool(chunk[0])
     failed, problems = noted.failed, noted.problems
     for row, result in answered(stream, source):
         _add(digest, row)
         done += 1
         if text := form.line(row, result):
-            chunk += [form.separator, text] if begun else [text]
-            begun = True
+            chunk += [form.separator, text] if started else [text]
+            started = True
         if isinstance(result, BertError) and done > noted.rows:
             failed += 1
             on_problem(row, result)

@@ -71,7 +71,7 @@ class TrainingCheckpoints:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder meanwhile.
+        """Keeps other processes from training in the folder at the same time.
 
         Raises:
             BertError: one does already.

@@ -99,7 +99,7 @@ def create_pretraining_data(
         sources: group to the source of each of its documents; a random second segment never comes
             from the source of the first. By default each document is a source.
         progress: show bars, if standard error is a terminal.
-        tell: is given what is logged meanwhile, too.
+        tell: is given what is logged during the work, too.
 
     Raises:
         BertError: a file cannot be read or written, a group has no second source, or a number is
