@@ -72,7 +72,8 @@ def start_from_checkpoint(
             if weight.original == POSITIONS and held < wanted:
                 value = np.resize(value, start[POSITIONS].shape)
             start[weight.original] = value
-            refuse_unsound([] if is_sound(value) else [weight.original], files.prefix)
+            if not is_sound(value):
+                refuse_unsound([weight.original], files.prefix)
     return start
 
 

@@ -92,7 +92,8 @@ class TunedModel:
             if name not in missing or (is_head and not same):
                 continue
             saved = missing.pop(name)
-            refuse_unsound([] if is_sound(value) else [name], self._bert.name)
+            if not is_sound(value):
+                refuse_unsound([name], self._bert.name)
             if is_head or self.plan.kind != "frozen":  # else it is used where it is, in the BERT
                 saved.assign(self._scale.narrow(name, np.asarray(value, np.float32)))
         if any(saved.weight.part == "pooler" for saved in missing.values()):
