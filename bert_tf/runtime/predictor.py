@@ -213,13 +213,11 @@ def _compile_openvino(model: keras.Model, precision: str | None) -> Run:
     return compile_graph(trace(model), precision)
 
 
-def compile_graph(
-    graph: Any, precision: str | None
-) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+def compile_graph(graph: Any, precision: str | None) -> Run:
     """Compiles an `openvino.Model` with open shapes: one compilation for every batch and length.
 
     The precision of matrix products is float32 when left out. OpenVINO's own default is bfloat16
-    wherever the processor has it. Any number of threads may call the result; it takes turns.
+    wherever the processor has it. Any number of threads may call the result.
     """
     import openvino as ov
 
@@ -233,19 +231,77 @@ def compile_graph(
     def new_request() -> Any:
         return ov.Core().compile_model(graph, "CPU", properties).create_infer_request()
 
-    request, lock = new_request(), threading.Lock()
+    request = new_request()
 
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         nonlocal request
-        with lock:
-            try:
-                request.infer(arrays, share_inputs=True)
-                return [tensor.data.copy() for tensor in request.output_tensors]
-            except BaseException:
-                request = new_request()  # the model keeps half of this call's shapes
-                raise
+        try:
+            request.infer(arrays, share_inputs=True)
+            return [tensor.data.copy() for tensor in request.output_tensors]
+        except BaseException:
+            request = new_request()  # the model keeps half of this call's shapes
+            raise
 
-    return run
+    return in_turns(run)
+
+
+_SHARED_TOKENS = 256
+"""Tokens up to which calls share a batch: in a larger one a token takes as long (BERT-Base)."""
+
+
+class _Call:
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.arrays = arrays
+        self.outputs: list[np.ndarray] | None = None
+
+
+def in_turns(run: Run) -> Run:
+    """Lets any number of threads call `run`, which takes a list of arrays, (rows, length).
+
+    A short call alone does not keep all cores busy. So the thread whose turn it is takes those
+    calls of the same length that are waiting into its batch.
+    """
+    turn, waiting = threading.Lock(), list[_Call]()
+
+    def call(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        mine = _Call(arrays)
+        waiting.append(mine)
+        try:
+            with turn:
+                if mine.outputs is None:
+                    _run_together(run, _batch(mine, list(waiting)))
+        finally:
+            waiting.remove(mine)
+        assert mine.outputs is not None
+        return mine.outputs
+
+    return call
+
+
+def _batch(mine: _Call, waiting: list[_Call]) -> list[_Call]:
+    batch, tokens = [mine], mine.arrays[0].size
+    lengths = [array.shape[1:] for array in mine.arrays]
+    for other in waiting:
+        size = other.arrays[0].size
+        if (
+            other is not mine
+            and other.outputs is None
+            and tokens + size <= _SHARED_TOKENS
+            and [array.shape[1:] for array in other.arrays] == lengths
+        ):
+            batch.append(other)
+            tokens += size
+    return batch
+
+
+def _run_together(run: Run, batch: list[_Call]) -> None:
+    if len(batch) == 1:
+        batch[0].outputs = run(batch[0].arrays)
+        return
+    outputs = run([np.concatenate(same) for same in zip(*(c.arrays for c in batch), strict=True)])
+    ends = np.cumsum([len(call.arrays[0]) for call in batch])[:-1]
+    for call, *parts in zip(batch, *(np.split(output, ends) for output in outputs), strict=True):
+        call.outputs = parts
 
 
 def trace(model: keras.Model, holes: list[Any] | None = None) -> Any:
