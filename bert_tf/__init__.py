@@ -5,7 +5,12 @@ Importing this package imports neither Keras nor a backend, so a backend can sti
 the first model.
 """
 
-from bert_tf import _moved, _register
+try:
+    from bert_tf import _moved, _register
+except ModuleNotFoundError as error:
+    from bert_tf.errors import missing_module
+
+    raise missing_module(error) from None
 
 __version__ = "0.1.0"
 

@@ -1,7 +1,10 @@
 """The commands as users start them: in a process of their own, on every backend."""
 
 import contextlib
+import importlib.util
 import json
+import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -104,3 +107,30 @@ def test_a_full_standard_output_is_told(fresh_env):
         )
     assert done.returncode == 2
     assert done.stderr == "bert_tf: error: cannot write the results: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    "start", [["run_mask.py"], ["-m", "bert_tf", "mask"], ["-c", "import bert_tf"]]
+)
+@pytest.mark.parametrize("have", [[], ["lazy_loader"]])
+def test_without_the_requirements_a_sentence_says_how_to_install_them(
+    start, have, request, tmp_path
+):
+    """Without site-packages (`-S`), or with the one module that `import bert_tf` needs."""
+    for name in have:
+        (tmp_path / name).symlink_to(pathlib.Path(importlib.util.find_spec(name).origin).parent)
+    result = subprocess.run(
+        [sys.executable, "-S", *start, *(["the [MASK]"] if start[0] != "-c" else [])],
+        cwd=request.config.rootpath,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "BERT_TF_CHECKPOINT": "demo_multi_cased"},
+        capture_output=True,
+        text=True,
+    )
+    if start[0] == "-c":
+        assert result.returncode == (0 if have else 1)
+        assert have or "ImportError: the module lazy_loader is not installed" in result.stderr
+    else:
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+        assert "nstall" in result.stderr.splitlines()[-1]
+    assert have or ("`make`" in result.stderr and "`pip install`" in result.stderr)

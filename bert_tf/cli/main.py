@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import bert_tf
 from bert_tf.cli.options import BAD_INPUT, CLOSED_PIPE, STOPPED, Parser, print_message
-from bert_tf.errors import DISK_FULL, BertError
+from bert_tf.errors import DISK_FULL, BertError, not_installed
 from bert_tf.files.log import reported_to
 
 EXIT_CODES = """\
@@ -107,6 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BertError as error:
         sys.stdout.flush()
         print(f"bert_tf: error: {args.spelled(str(error))}", file=sys.stderr)
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        if (error.name or "bert_tf").startswith("bert_tf"):
+            raise
+        print(f"bert_tf: error: {not_installed(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)
