@@ -1,20 +1,26 @@
 """Whole files, locks, JSON and bars: what every part reads and writes with."""
 
 import doctest
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
+import types
 
 import pytest
+import tqdm
 from processes import limited_files
 
 from bert_tf.errors import BertError
 from bert_tf.files import progress, reading, whole
 from bert_tf.files.growing import Extent, growing_file
 from bert_tf.files.locks import lock
+from bert_tf.files.log import reported_to
 from bert_tf.files.reading import parse_json, read_object, read_sealed
 from bert_tf.files.whole import (
     remove_unfinished,
@@ -197,6 +203,7 @@ def test_deep_nesting_is_a_fault_like_others():
 HOLDER = """
 import sys, time
 from bert_tf.files.locks import lock
+from bert_tf.files.log import reported_to
 with lock(sys.argv[1], lambda: None):
     print("held", flush=True)
     time.sleep(600)
@@ -263,16 +270,50 @@ def test_a_pipe_cannot_grow():
 @pytest.mark.parametrize(("asked", "terminal"), [(True, True), (True, False), (False, True)])
 def test_a_bar_is_shown_where_somebody_sees_it(asked, terminal, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    with progress.Progress(asked, "reading", unit=" rows") as bar:
-        assert bar.shown == (asked and terminal)
+    with progress.Progress(asked, "reading", unit="rows") as bar:
+        assert bar.shown == asked
         bar.start(4, 1)
         bar.add(1)
         bar.reach(4)
         bar.label("written")
         bar.note("at last")
     shown = capsys.readouterr().err
-    assert ("4/4" in shown) == ("written" in shown) == ("at last" in shown) == bar.shown
+    assert ("4/4" in shown) == ("written" in shown) == ("at last" in shown) == (asked and terminal)
 
 
 def test_a_byte_order_mark_in_json_is_no_error():
     assert parse_json("\ufeff{}") == parse_json(b"\xef\xbb\xbf{}") == {}
+
+
+def test_off_a_terminal_progress_is_lines_of_the_log(monkeypatch):
+    """A second's lines with elapsed and remaining time, and a rate; none of a job that is short."""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.2)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    lines = []
+    with reported_to(lines.append):
+        with progress.Progress(True, "reading", unit="rows") as bar:
+            bar.start(100, 40)
+            for _ in range(50):
+                time.sleep(0.01)
+                bar.add(1)
+        with progress.Progress(True) as bar:
+            bar.start(10)
+            bar.add(10)
+    assert 2 <= len(lines) <= 3
+    pattern = r"reading: (\d+) of 100 rows, 00:00 elapsed, 00:0\d left, \d+\.\d+ rows/s"
+    counts = [int(re.fullmatch(pattern, line)[1]) for line in lines]
+    assert counts == sorted(counts)
+    assert counts[-1] == 90
+    assert sys.stderr.getvalue() == ""
+
+
+def test_in_a_notebook_progress_is_the_notebooks_bar(monkeypatch):
+    bars = []
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    auto = types.ModuleType("tqdm.auto")
+    auto.tqdm = lambda **options: bars.append(tqdm.tqdm(**{**options, "disable": True})) or bars[0]
+    monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
+    with progress.Progress(True, unit="rows") as bar:
+        bar.start(3)
+    assert len(bars) == 1
+    assert bars[0].total == 3

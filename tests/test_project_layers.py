@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "data": _LOADED,
     "evaluation": _LOADED | {"data"},
     "training": _LOADED | {"data", "evaluation"},
-    "tasks": _LOADED | {"data", "evaluation", "training"},
+    "tasks": _LOADED | {"report", "data", "evaluation", "training"},
     "export": _LOADED | {"data", "evaluation", "training", "tasks"},
     "integrations": _LOADED | {"data", "evaluation", "training", "tasks", "export"},
     "cli": {*_LOADED, "report", "data", "evaluation", "training", "tasks", "export", "__init__"},

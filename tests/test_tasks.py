@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -373,3 +374,25 @@ def test_next_sentence_of_something_else(bert):
 def test_a_name_is_no_bert(task):
     with pytest.raises(bert_tf.BertError, match=r"takes what bert_tf\.load gives, not 'demo'"):
         task("demo")
+
+
+def test_results_print_as_tables_and_show_themselves_in_notebooks(bert):
+    """As the command prints them; in HTML nothing of a text is taken for markup."""
+    answer = FillMask(bert, top_k=2)("the [MASK] of the house <b>&")
+    guesses = answer.masks[0].guesses
+    lines = str(answer).splitlines()
+    assert lines[:3] == [answer.filled, "", "mask"]
+    assert [line.split()[:2] for line in lines[3:]] == [
+        [guess.word, f"{100 * guess.probability:.2f}"] for guess in guesses
+    ]
+    markup = answer._repr_html_()
+    root = xml.etree.ElementTree.fromstring(f"<body>{markup}</body>")
+    assert root.find("p").text == answer.filled
+    cells = [[cell.text for cell in row] for row in root.iter("tr")]
+    assert [row[:2] for row in cells] == [
+        [guess.word, f"{100 * guess.probability:.2f} %"] for guess in guesses
+    ]
+    pair = NextSentence(bert)("the house", "it is")
+    okay = f"Sentence is okay: {round(100 * pair.probability)} %"
+    assert str(pair).splitlines()[0] == okay
+    assert okay in pair._repr_html_()

@@ -137,7 +137,7 @@ def answer_into_file(
     """
     from bert_tf.files.progress import Progress
 
-    with Progress(True, unit=" rows") as bar:
+    with Progress(True, unit="rows") as bar:
         total = count() if bar.shown else None
 
         def resume(rows: int) -> None:
@@ -185,7 +185,7 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
     from bert_tf.tasks.bulk import answered
 
     # A bar can stand on a terminal that does not show the results.
-    with Progress(not sys.stdout.isatty(), unit=" lines") as bar:
+    with Progress(not sys.stdout.isatty(), unit="lines") as bar:
         if not source.is_stdin:
             bar.start(source.count() if bar.shown else None)
         done = 0

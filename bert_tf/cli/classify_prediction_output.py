@@ -1,36 +1,17 @@
-"""How a classifier's answers are printed for people: one by itself, or as rows of a table."""
+"""How a classifier's answers are printed for people as rows of a table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bert_tf.cli.output import TextForm
-from bert_tf.report import bar, percent, printable, shorten, table, width
+from bert_tf.report import percent, printable, shorten, width
 
 if TYPE_CHECKING:
     from bert_tf.checkpoint.classifier_info import ClassifierInfo
     from bert_tf.tasks import ClassifyResult
 
-_MOST = 10  # labels that are shown of a text
 _CELLS = 60  # of a text in a row
-
-
-def show(result: ClassifyResult) -> str:
-    """A result as text for people: what it is, and the probabilities, the highest first."""
-    if result.value is not None:
-        lines = [f"{result.value:.4g}"]
-    else:
-        answer = result.label or ""
-        if result.labels is not None:
-            answer = ", ".join(result.labels) or "none of the labels"
-        ranked = sorted(result.probabilities.items(), key=lambda item: -item[1])
-        rows = [[printable(name), percent(p), bar(p)] for name, p in ranked[:_MOST]]
-        lines = [printable(answer), table(rows, "<>")]
-        if len(ranked) > _MOST:
-            lines.append(f"  and {len(ranked) - _MOST} more labels, less probable")
-    if result.cut:
-        lines.append("(the text was longer than the model takes, and was cut)")
-    return "\n".join(lines)
 
 
 def table_form(info: ClassifierInfo) -> TextForm:

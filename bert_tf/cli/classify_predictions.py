@@ -253,9 +253,9 @@ def _form(args: argparse.Namespace, classify: Classify, many: bool, pairs: bool)
     format = args.output_format or (args.json and "jsonl")
     if format := format or (args.output and format_of(args.output)):
         return ResultLines(classify.info, format, echo=args.echo is not False, pairs=pairs)
-    from bert_tf.cli.classify_prediction_output import show, table_form
+    from bert_tf.cli.classify_prediction_output import table_form
 
-    return table_form(classify.info) if many else TextForm(show)
+    return table_form(classify.info) if many else TextForm(str)
 
 
 def _labels(args: argparse.Namespace, bert: Bert) -> list[str] | None:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.answering import answer_all, prepare
 from bert_tf.cli.options import Parser, add_model_options, add_stream_options, load_bert
 from bert_tf.cli.output import JsonForm, TextForm
 from bert_tf.options import COUNT
-from bert_tf.report import bar, percent, printable, table
-
-if TYPE_CHECKING:
-    from bert_tf.tasks import FilledText
 
 HELP = "what stands at the [MASK]s of a text"
 DESCRIPTION = """\
@@ -30,12 +24,6 @@ examples (with the small model that comes along, unless $BERT_TF_CHECKPOINT name
   bert_tf mask --json --input texts.txt --output answers.jsonl
 """
 
-_MODES = {
-    "independent": "each mask alone",
-    "sequential": "one mask after another",
-    "joint": "all masks together",
-}
-
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
@@ -46,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     parser.group("the answers")
     parser.number("top-k", "words for each mask", COUNT, 5)
     mode = "several masks: each alone, one after another from the surest, or all together"
-    parser.text("mode", mode, "independent", choices=tuple(_MODES))
+    parser.text("mode", mode, "independent", choices=("independent", "sequential", "joint"))
     parser.switch("whole-words", 'leave out tokens that continue a word ("##...")')
     parser.number("max-pieces", "also try words of up to N tokens", COUNT, 1)
     candidates = "choose among these words only; they may be of several tokens"
@@ -68,30 +56,10 @@ def answer(args: argparse.Namespace) -> int:
     return answer_all(
         args,
         FillMask(bert, batch_size=args.batch_size, **options),
-        JsonForm() if args.json else TextForm(show),
+        JsonForm() if args.json else TextForm(str),
         source,
         args.texts,
         "Type a text with [MASK] in it.",
         ["text> "],
         {"task": "mask", "json": args.json, **options},
     )
-
-
-def show(result: FilledText) -> str:
-    """A result as text for people."""
-    parts = [printable(result.filled, keep="\n\t")]
-    together = result.mode == "joint" and bool(result.combinations)
-    if together:
-        parts.append(
-            _ranked(_MODES["joint"], [(c.words, c.probability) for c in result.combinations])
-        )
-    mode, count = _MODES["independent" if together else result.mode], len(result.masks)
-    for number, mask in enumerate(result.masks, 1):
-        title = f"mask {number} of {count}, {mode}" if count > 1 else "mask"
-        parts.append(_ranked(title, [([guess.word], guess.probability) for guess in mask.guesses]))
-    return "\n\n".join(parts)
-
-
-def _ranked(title: str, found: list[tuple[Sequence[str], float]]) -> str:
-    rows = [[" ".join(map(printable, words)), percent(p), bar(p)] for words, p in found]
-    return f"{title}\n{table(rows, '<>')}"

@@ -48,7 +48,7 @@ def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     pairs = in_pairs(args.sentences)
     source = prepare(args, args.sentences, parse_pair)
-    form: Form = TextForm(show)
+    form: Form = TextForm(str)
     if args.json:
         form = JsonForm()
     elif source is not None or len(pairs) > 1:
@@ -91,15 +91,6 @@ def parse_pair(line: str) -> Pair:
     raise BertError(
         f"a pair is two columns with one TAB between them, or JSON, and this line has "
         f"{len(columns)} column{'s' if len(columns) > 1 else ''}."
-    )
-
-
-def show(result: NextSentenceResult) -> str:
-    """A result as text for people."""
-    cut = "\n(the pair was longer than the model takes, and was cut)" if result.cut else ""
-    return (
-        f"Sentence is okay: {round(100 * result.probability)} %\n"
-        f"probability that B follows A: {result.probability:.4f}{cut}"
     )
 
 

@@ -49,7 +49,7 @@ class BertClassifier(ClassifierMixin, BertEstimator):
             dropout and what is held out.
         output_dir: a folder of this fit alone, for its state and the model: the same fit resumes
             there after it was killed. None for a temporary one.
-        verbose: whether to show progress bars on a terminal.
+        verbose: whether to show progress: bars, or lines in the log off a terminal.
         mode, epochs, batch_size, learning_rate, patience, precision, metric: these and all others
             are in `bert_tf.FineTuningPlan`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import unicodedata
 from collections.abc import Sequence
@@ -94,3 +95,39 @@ def table(rows: Sequence[Sequence[str]], align: str = "", indent: str = "  ") ->
             cells.append(gap + cell if side == ">" else cell + gap)
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
+
+
+Ranked = tuple[str, Sequence[tuple[str, float]]]
+"""A title, or "", and names with their probabilities, the highest first."""
+
+
+def result_text(heading: str, lists: Sequence[Ranked], *remarks: str) -> str:
+    """A result for people: its heading, a table for each list, and what else there is to say.
+
+    >>> print(result_text("a cat", [("mask", [("cat", 0.5), ("dog", 0.25)])]))
+    a cat
+    <BLANKLINE>
+    mask
+      cat  50.00 %  ██████████
+      dog  25.00 %  █████
+    """
+    parts = [printable(heading, keep="\n\t")]
+    for title, found in lists:
+        rows = [[printable(name), percent(p), bar(p)] for name, p in found]
+        parts += [*(["", title] if title else []), table(rows, "<>")]
+    return "\n".join([*parts, *remarks])
+
+
+def result_html(heading: str, lists: Sequence[Ranked], *remarks: str) -> str:
+    """The same for a notebook, in HTML."""
+
+    def row(name: str, p: float) -> str:
+        bar = f"width: {10 * p:.2f}em; height: 0.8em; background: currentColor; opacity: 0.4"
+        cells = [html.escape(printable(name)), percent(p), f'<div style="{bar}"></div>']
+        return "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
+
+    parts = [f"<p>{html.escape(printable(heading))}</p>"]
+    for title, found in lists:
+        rows = "".join(f"<tr>{row(*one)}</tr>" for one in found)
+        parts.append(f"<table><caption>{html.escape(title)}</caption>{rows}</table>")
+    return "".join([*parts, *(f"<p>{html.escape(remark)}</p>" for remark in remarks)])

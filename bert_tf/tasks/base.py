@@ -91,6 +91,24 @@ class Task(Predicting, Generic[Item, Result]):
         return stream_in_chunks(texts, self._prepare, self._answer, self.batch_size, errors)
 
 
+class Shown:
+    """A result that prints as at the command line, and shows itself in a notebook."""
+
+    def _shown(self) -> tuple[Any, ...]:
+        """The arguments of `report.result_text`."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        from bert_tf.report import result_text
+
+        return result_text(*self._shown())
+
+    def _repr_html_(self) -> str:
+        from bert_tf.report import result_html
+
+        return result_html(*self._shown())
+
+
 class PackedTexts(NamedTuple):
     """One or two texts as a row."""
 

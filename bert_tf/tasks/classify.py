@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -12,14 +12,17 @@ from bert_tf.bert import Bert
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.options import FRACTION, LENGTH, Range
-from bert_tf.tasks.base import PackedTexts, Task, pack_texts
+from bert_tf.tasks.base import PackedTexts, Shown, Task, pack_texts
 
 Texts = str | tuple[str, str]
 
+_MOST = 10
+"""Labels that are shown of a text."""
+
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyResult:
-    """What a classifier says of a text.
+class ClassifyResult(Shown):
+    """What a classifier says of a text; `print` shows it with a table of the probabilities.
 
     Args:
         text: the text, or the first of a pair.
@@ -41,6 +44,18 @@ class ClassifyResult:
     probabilities: dict[str, float] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     value: float | None = None
+
+    def _shown(self) -> tuple[Any, ...]:
+        remarks = ["(the text was longer than the model takes, and was cut)"] if self.cut else []
+        if self.value is not None:
+            return f"{self.value:.4g}", [], *remarks
+        answer = self.label or ""
+        if self.labels is not None:
+            answer = ", ".join(self.labels) or "none of the labels"
+        ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        if more := len(ranked[_MOST:]):
+            remarks.insert(0, f"  and {more} more labels, less probable")
+        return answer, [("", ranked[:_MOST])], *remarks
 
 
 class Classify(Task[Texts, ClassifyResult]):

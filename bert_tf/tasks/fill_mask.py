@@ -16,7 +16,6 @@ from bert_tf.tasks import masked_text
 from bert_tf.tasks.base import Predicting, Task
 from bert_tf.tasks.masked_text import FilledText, Guess, MaskedRow, MaskedText
 
-MODES = ("independent", "sequential", "joint")
 _MIN_BEAM = 5
 
 Tops = dict[int, tuple[np.ndarray, np.ndarray]]
@@ -134,7 +133,7 @@ class FillMask(Task[str, FilledText]):
     ) -> None:
         if isinstance(candidates, str):
             raise BertError(f"candidates is a list of words, e.g. [{candidates!r}].")
-        check_choice("mode", mode, MODES)
+        check_choice("mode", mode, tuple(masked_text.MODES))
         check_choice("too_long", too_long, ("error", "window"))
         for name, count in (("top_k", top_k), ("max_pieces", max_pieces), ("stride", stride)):
             COUNT.check(name, count)

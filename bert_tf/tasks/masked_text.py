@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.tasks.base import Shown
 from bert_tf.text import BertTokenizer, Packed, Vocabulary, best_windows, windows
 
 
@@ -57,9 +59,16 @@ class Combination:
     text: str
 
 
+MODES = {
+    "independent": "each mask alone",
+    "sequential": "one mask after another",
+    "joint": "all masks together",
+}
+
+
 @dataclasses.dataclass(frozen=True)
-class FilledText:
-    """A text with its masks filled.
+class FilledText(Shown):
+    """A text with its masks filled; `print` shows it with a table of the guesses.
 
     Args:
         text: as it was given.
@@ -77,6 +86,18 @@ class FilledText:
     mode: str
     masks: tuple[MaskAnswer, ...]
     combinations: tuple[Combination, ...] = ()
+
+    def _shown(self) -> tuple[Any, ...]:
+        lists: list[tuple[str, list[tuple[str, float]]]] = []
+        mode, count = self.mode, len(self.masks)
+        if self.combinations:
+            together = [(" ".join(one.words), one.probability) for one in self.combinations]
+            lists.append((MODES["joint"], together))
+            mode = "independent"  # the guesses for each mask by itself
+        for number, mask in enumerate(self.masks, 1):
+            title = f"mask {number} of {count}, {MODES[mode]}" if count > 1 else "mask"
+            lists.append((title, [(guess.word, guess.probability) for guess in mask.guesses]))
+        return self.filled, lists
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import overload
+from typing import Any, overload
 
 from bert_tf.bert import Bert
 from bert_tf.errors import BertError
-from bert_tf.tasks.base import PackedTexts, Task, pack_texts
+from bert_tf.tasks.base import PackedTexts, Shown, Task, pack_texts
 
 Pair = tuple[str, str]
 
@@ -18,8 +18,8 @@ labels it. Many expect the reverse."""
 
 
 @dataclasses.dataclass(frozen=True)
-class NextSentenceResult:
-    """Whether a second text follows a first.
+class NextSentenceResult(Shown):
+    """Whether a second text follows a first; `print` shows it in words.
 
     Args:
         first: the first text.
@@ -34,6 +34,15 @@ class NextSentenceResult:
     probability: float
     label: str
     cut: bool
+
+    def _shown(self) -> tuple[Any, ...]:
+        cut = ["(the pair was longer than the model takes, and was cut)"] if self.cut else []
+        followed = f"probability that B follows A: {self.probability:.4f}"
+        return f"Sentence is okay: {round(100 * self.probability)} %", [], followed, *cut
+
+    def __str__(self) -> str:
+        heading, _, *remarks = self._shown()  # nothing that `report` is needed for
+        return "\n".join([heading, *remarks])
 
 
 class NextSentence(Task[Pair, NextSentenceResult]):

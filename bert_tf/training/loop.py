@@ -123,7 +123,7 @@ def run_training(
         checkpoints: where the state is kept.
         rhythm: when what happens.
         hooks: what is called.
-        progress: whether to show a progress bar (on a terminal only).
+        progress: whether to show progress: a bar, or lines in the log off a terminal.
 
     Raises:
         BertError: the loss is no longer a number or runs away (nothing is saved then; the last
@@ -178,7 +178,7 @@ def run_training(
         with (
             _interruption() as came,
             _batches(stream, 0 if stopped else rhythm.total - done) as batches,
-            Progress(progress and devices.leads, unit="step") as bar,
+            Progress(progress and devices.leads, unit="steps") as bar,
         ):
             bar.start(rhythm.total, done)
             clock, work, since = time.perf_counter(), Counter[str](), done

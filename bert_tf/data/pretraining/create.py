@@ -98,7 +98,7 @@ def create_pretraining_data(
         num_workers: processes that work at once; None for one on each core.
         sources: group to the source of each of its documents; a random second segment never comes
             from the source of the first. By default each document is a source.
-        progress: show bars, if standard error is a terminal.
+        progress: show progress: bars, or lines in the log off a terminal.
         tell: is given what is logged during the work, too.
 
     Raises:
@@ -224,7 +224,7 @@ def append(part: pathlib.Path, target: IO[bytes]) -> None:
 
 def _shown(results: Iterable[T], total: int, label: str, progress: bool) -> Iterator[T]:
     """The same results, with a bar on a terminal."""
-    with Progress(progress, label, unit="it") as bar:
+    with Progress(progress, label, unit="files") as bar:
         bar.start(total)
         for result in results:
             yield result

@@ -162,7 +162,7 @@ def tokenize_corpus(
         folder: to be made; it must not exist or be empty. It appears when it is complete.
         sources: group to the source of each of its documents (see `read_sources`). In a group
             that is not named each document is a source.
-        progress: show a bar on a terminal.
+        progress: show progress: a bar, or lines in the log off a terminal.
 
     Raises:
         BertError: a file cannot be read, there are no documents, the sources do not fit them, or

@@ -111,7 +111,7 @@ def train_vocabulary(
         ideograph_coverage: fraction of a group's characters from which ideographs and Hangul
             syllables, scripts of thousands of characters, may be left out to save tokens.
         letter_coverage: the same for all other characters.
-        progress: show a bar on a terminal.
+        progress: show progress: a bar, or lines in the log off a terminal.
 
     Raises:
         BertError: an argument makes no sense, a file cannot be read, a group holds no text, or

@@ -145,7 +145,7 @@ def evaluate_predictions(
         smoothing: a group's weight is its number of training tokens to this power.
         baselines: whether to evaluate them too.
         batch_size: examples at a time.
-        progress: whether to show a progress bar on a terminal.
+        progress: whether to show progress: a bar, or lines in the log off a terminal.
 
     Raises:
         BertError: an argument has no meaning, a document is on both sides, a group has held-out
@@ -171,7 +171,7 @@ def evaluate_predictions(
     pieces = np.array([sizes[shown & (corpus.groups == number)].sum() for number in numbers], float)
     shares = pieces**smoothing / (pieces**smoothing).sum()
     evaluated = []
-    with Progress(progress, unit=" examples") as bar:
+    with Progress(progress, unit="examples") as bar:
         bar.start(None)
         for number, share in zip(numbers.tolist(), shares.tolist()):
             bar.label(name := corpus.group_names[number])

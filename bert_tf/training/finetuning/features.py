@@ -56,7 +56,7 @@ def features_of(
                 remove_unfinished(at, lambda other: other == name)
                 predictor = bert.predictor("sentence", pooling=pooling)
                 batches = predict(predictor, texts, batch_size=batch_size)
-                bar = Progress(progress, unit="text")
+                bar = Progress(progress, unit="texts")
                 with whole_file(path, "wb", durable=False) as file, bar:
                     bar.start(len(texts))
                     # As numpy's `.npy`, in memory that does not grow.

@@ -100,7 +100,7 @@ def fine_tune(
         on_row: is given each row of the log: `step`, `learning_rate` (of that step), `loss`,
             speeds, and after an evaluation `eval_loss`, `eval_accuracy` and so on.
         on_resume: is given the step that training resumes from.
-        progress: whether to show progress bars on a terminal.
+        progress: whether to show progress: bars, or lines in the log off a terminal.
 
     Raises:
         BertError: arguments do not fit one another, the folder is of another run or has a model

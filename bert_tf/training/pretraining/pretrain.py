@@ -69,7 +69,7 @@ def pretrain(
             `metrics_of` after `eval_`.
         on_resume: gets the step that training resumes from.
         tell: is given what is logged during the call, too.
-        progress: whether to show a progress bar on a terminal.
+        progress: whether to show progress: a bar, or lines in the log off a terminal.
 
     Raises:
         BertError: start weights are missing, the backend cannot train, or as `run_training`.

@@ -144,7 +144,7 @@ class PretrainingSession:
             evaluate: whether evaluations are made, by the plan and at the end.
             on_row: gets each row of the log.
             on_resume: gets the step that training resumes from.
-            progress: whether to show a progress bar on a terminal.
+            progress: whether to show progress: a bar, or lines in the log off a terminal.
 
         Raises:
             BertError: as `pretrain`.
