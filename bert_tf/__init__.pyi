@@ -3,6 +3,9 @@ from .config import BertConfig as BertConfig
 from .data.labelled.inputs import encode_texts as encode_texts
 from .errors import BertError as BertError
 from .export.convert import convert_checkpoint as convert_checkpoint
+from .integrations.keras_bert import (
+    load_trained_model_from_checkpoint as load_trained_model_from_checkpoint,
+)
 from .integrations.scikit_learn import BertClassifier as BertClassifier
 from .integrations.scikit_learn import BertRegressor as BertRegressor
 from .loading import load as load

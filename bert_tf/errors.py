@@ -19,9 +19,9 @@ class BertError(ValueError):
 def not_installed(cause: ModuleNotFoundError) -> str:
     """The message on a requirement that is not installed: says how to install all of them."""
     return (
-        f"the module {cause.name} is not installed for {sys.executable}. In a checkout, `make` "
-        f"installs all that is needed in .venv; then run .venv/bin/python. Elsewhere, run "
-        f"`pip install` with the folder of the checkout."
+        f"the module {cause.name} is not installed for {sys.executable}. In a checkout, run make: "
+        f"it installs all that is needed in .venv; then use .venv/bin/python. Elsewhere, run pip "
+        f"install with the folder of the checkout."
     )
 
 

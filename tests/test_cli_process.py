@@ -133,4 +133,4 @@ def test_without_the_requirements_a_sentence_says_how_to_install_them(
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
         assert "nstall" in result.stderr.splitlines()[-1]
-    assert have or ("`make`" in result.stderr and "`pip install`" in result.stderr)
+    assert have or ("run make" in result.stderr and "run pip install" in result.stderr)

@@ -48,7 +48,9 @@ def by_language(text: str) -> dict[str, list[str]]:
 
 def test_every_page_with_python_code_is_run_below(pages):
     shown = {path for path, text in pages.items() if "python" in by_language(text)}
-    assert shown == {"README.md", "docs/python.md", "docs/classification.md"}
+    assert shown == {
+        *("README.md", "docs/python.md", "docs/classification.md", "docs/keras-bert.md")
+    }
 
 
 def test_the_python_code_of_the_readme_prints_what_it_says(pages, capsys):
@@ -69,6 +71,21 @@ def test_the_python_code_runs(pages, tiny_ckpt, tmp_path, monkeypatch, capsys):
     assert os.path.exists("my_bert/bert_model.ckpt.index")
     shapes = [tuple(output.shape) for output in names["outputs"]]
     assert shapes == [(1, names["inputs"]["token_input"].shape[1], 1000), (1, 2)]
+
+
+def test_code_for_keras_bert_gives_what_the_tasks_give(pages, request, monkeypatch, capsys):
+    """Its rows are padded to 512, and its probabilities are of the dense model."""
+    monkeypatch.chdir(request.config.rootpath)
+    names: dict[str, object] = {}
+    old, new = by_language(pages["docs/keras-bert.md"])["python"]
+    exec(compile(old, "old", "exec"), names)
+    words = names["words"]
+    exec(compile(new, "new", "exec"), names)
+    assert words == names["words"]
+    assert len(words) == 2
+    okay = re.findall(r"^Sentence is okay: \d+ %$", capsys.readouterr().out, re.MULTILINE)
+    assert len(okay) == 2
+    assert okay[0] == okay[1]
 
 
 @pytest.mark.slow

@@ -71,6 +71,19 @@ class BertTokenizer:
         """The tokens of a string, or of UTF-8 bytes without invalid ones; else a BertError."""
         return self.encode(text).tokens
 
+    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]:
+        """The id of each token; raises `BertError` for one that the vocabulary lacks."""
+        found = [(token, self.vocab.ids.get(token)) for token in tokens]
+        if lacking := [token for token, id in found if id is None]:
+            raise BertError(
+                f"the vocabulary has no token {lacking[0]!r}."
+            )
+        return [id for _, id in found if id is not None]
+
+    def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
+        """The token of each id; `[unused]` past the vocabulary, `BertError` for a negative id."""
+        return [self.vocab.token(int(id)) for id in ids]
+
     def words(self, text: str | bytes) -> list[str]:
         """The words of a text before they are split into tokens (Google's `BasicTokenizer`)."""
         from bert_tf.text.exact import split_words
@@ -135,7 +148,7 @@ class BertTokenizer:
         from bert_tf.text.decode import join_pieces
 
         special = self.vocab.special_ids if skip_special else frozenset()
-        pieces = [self.vocab.token(int(id)) for id in ids if id not in special]
+        pieces = self.convert_ids_to_tokens(id for id in ids if id not in special)
         return join_pieces(pieces, compose=self.lower_case)
 
     def _by_rust(
