@@ -1,5 +1,8 @@
 """Spellings of flags, bad usage and what needs no model."""
 
+import shutil
+import subprocess
+
 import pytest
 
 import bert_tf
@@ -228,3 +231,23 @@ def test_help_and_version_in_the_usual_places(capsys, arguments, begins):
         main(arguments)
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith(begins)
+
+
+COMPLETE = r"""
+source completion.bash
+ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_bert_tf; echo "${COMPREPLY[@]}"; }
+ask bert_tf cl
+ask bert_tf mask --top
+ask bert_tf mask --mode ""
+ask bert_tf mask --input comp
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_flags_values_and_paths(tmp_path, capsys):
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out, encoding="utf-8")
+    asked = subprocess.run(["bash", "-c", COMPLETE], cwd=tmp_path, capture_output=True, text=True)
+    assert asked.stdout.splitlines() == [
+        *("classify", "--top-k", "independent sequential joint", "completion.bash")
+    ]

@@ -48,6 +48,7 @@ COMMANDS = {
     "tokenize": "tokenize",
     "pretrain": "pretraining",
     "classify": "classify",
+    "completion": "completion",
 }
 
 _OLD_NAMES = {"judge": "evaluate"}

@@ -75,9 +75,7 @@ class BertTokenizer:
         """The id of each token; raises `BertError` for one that the vocabulary lacks."""
         found = [(token, self.vocab.ids.get(token)) for token in tokens]
         if lacking := [token for token, id in found if id is None]:
-            raise BertError(
-                f"the vocabulary has no token {lacking[0]!r}."
-            )
+            raise BertError(f"the vocabulary has no token {lacking[0]!r}.")
         return [id for _, id in found if id is not None]
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
