@@ -105,3 +105,57 @@ def test_after_an_exception_a_predictor_works(backend, tiny_ckpt, run_python):
     result = run_python("-c", FAIL, tiny_ckpt, backend=backend)
     assert result.returncode == 0, result.stderr[-3000:]
     assert json.loads(result.stdout)
+
+
+# Texts of 1 to 40 words: many shapes, some of which share a batch.
+SOAK = """
+import json, random, resource, sys, threading
+import bert_tf
+
+bert = bert_tf.load(sys.argv[1])
+fill, follows = bert_tf.FillMask(bert, top_k=1), bert_tf.NextSentence(bert)
+
+def ask(number):
+    words = "the man " * (number % 20)
+    if number % 2:
+        return fill(f"{words} was [MASK]").masks[0].guesses[0].probability
+    return follows(f"{words} was", "in London").probability
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+right, wrong, done, sizes = [ask(number) for number in range(40)], [], [0], []
+guard = threading.Lock()
+
+def work(seed):
+    numbers = random.Random(seed)
+    for _ in range(2500):
+        number = numbers.randrange(40)
+        if abs(ask(number) - right[number]) > 1e-5:
+            wrong.append(number)
+        with guard:
+            done[0] += 1
+            if done[0] % 2000 == 0:
+                sizes.append(resident())
+
+threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps({"done": done[0], "wrong": len(wrong), "sizes": sizes}))
+"""
+
+
+@pytest.mark.slow
+def test_a_soak_of_20_000_predictions_gives_right_answers_in_flat_memory(
+    backend, tiny_ckpt, run_python
+):
+    """After the first 4,000 the process grows by less than 5 %."""
+    result = run_python("-c", SOAK, tiny_ckpt, backend=backend)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(result.stdout)
+    print(backend, found)
+    assert (found["done"], found["wrong"]) == (20_000, 0)
+    assert max(found["sizes"][2:]) < 1.05 * found["sizes"][1]
