@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import runpy
 import shutil
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from bert_tf.training.pretraining.plan import BatchSettings
 from bert_tf.training.pretraining.sources import open_source
 
 PACKAGE = pathlib.Path(bert_tf.__file__).parent
+LISTED = runpy.run_path(str(PACKAGE.parent / "docs" / "messages.py"))
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "cli")
 NO_FLAGS = {"documents", "evaluate", "read"}  # an argument that no command has, a command, a method
 
@@ -32,15 +34,7 @@ def no_backend_of_other_tests(monkeypatch):
 
 def strings(path: pathlib.Path) -> Iterator[str]:
     """The strings of a file that are no docstrings; an X stands for what is filled in."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            apart |= set(map(id, node.values))
-            parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
-            yield "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and id(node) not in apart:
-            yield str(node.value)
+    return (re.sub(r"\{.*?\}", "X", text) for _, text in LISTED["strings"](path))
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PACKAGE)))

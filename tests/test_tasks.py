@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import bert_tf
+from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
 from bert_tf.tasks import FillMask, NextSentence
 from bert_tf.text import pack
@@ -396,3 +397,10 @@ def test_results_print_as_tables_and_show_themselves_in_notebooks(bert):
     okay = f"Sentence is okay: {round(100 * pair.probability)} %"
     assert str(pair).splitlines()[0] == okay
     assert okay in pair._repr_html_()
+
+
+@pytest.mark.parametrize("task", [FillMask, NextSentence])
+@pytest.mark.parametrize("bad", [3, None, [3], [None], [["a"]], [("a", "b", "c")], [(1, 2)]])
+def test_what_is_no_text_is_refused(task, bad, bert):
+    with pytest.raises(BertError, match="text"):
+        task(bert)(bad)

@@ -68,6 +68,12 @@ class Task(Predicting, Generic[Item, Result]):
         """The results of prepared items, in their order."""
         raise NotImplementedError
 
+    def _answer_all(self, items: Any) -> list[Result]:
+        """The results of a list of items; raises `BertError` if it is something else."""
+        if not isinstance(items, Iterable):
+            raise BertError(f"pass a text or a list of texts, not {items!r:.60}.")
+        return self._answer([self._prepare(item) for item in items])
+
     @overload
     def stream(
         self, texts: Iterable[Item], errors: Literal["raise"] = "raise"

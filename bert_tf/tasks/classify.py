@@ -131,7 +131,7 @@ class Classify(Task[Texts, ClassifyResult]):
             return self([text if text_pair is None else (text, text_pair)])[0]
         if text_pair is not None:
             raise BertError("pass one text, two texts, or one list of texts or (text, text_pair).")
-        return self._answer([self._prepare(one) for one in text])
+        return self._answer_all(text)
 
     def _prepare(self, texts: Texts) -> PackedTexts:
         pair = (texts,) if isinstance(texts, str) else texts

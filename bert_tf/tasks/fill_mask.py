@@ -172,7 +172,7 @@ class FillMask(Task[str, FilledText]):
         """
         if isinstance(texts, str):
             return self([texts])[0]
-        return self._answer([self._prepare(text) for text in texts])
+        return self._answer_all(texts)
 
     def _prepare(self, text: str) -> MaskedText:
         masked = masked_text.read(text, self.bert.mask_tokenizer)

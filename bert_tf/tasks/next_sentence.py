@@ -89,15 +89,15 @@ class NextSentence(Task[Pair, NextSentenceResult]):
             return self([(first, second)])[0]
         if isinstance(first, str) or second is not None:
             raise BertError("pass two texts, or a list of (first, second) pairs.")
-        return self._answer([self._prepare(pair) for pair in first])
+        return self._answer_all(first)
 
     def stream(self, pairs, errors="raise"):
         """Predicts for pairs of texts, (first, second), as they come: see `Task.stream`."""
         return super().stream(pairs, errors)
 
     def _prepare(self, pair: Pair) -> PackedTexts:
-        if isinstance(pair, str) or len(pair) != 2:
-            raise BertError(f"{pair!r} is no pair of texts (first, second).")
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise BertError(f"{pair!r:.200} is no pair of texts (first, second).")
         found, counts = pack_texts(self.bert, pair, self.bert.config.max_position_embeddings)
         for text, count in zip(pair, counts, strict=True):
             if not count:
