@@ -159,7 +159,7 @@ def _classifier_warning(heads: Heads, info: ClassifierInfo | None) -> str | None
     if count is None:
         return f"{INFO_NAME} was not used: there is no classifier's head to it."
     names = f"its {count} labels are called by their numbers where no names are given"
-    tells = names if count > 1 else "what it tells is taken for a number"
+    tells = names if count > 1 else "its output is taken for a number"
     return f"There is no {INFO_NAME} with the classifier's weights: {tells}."
 
 

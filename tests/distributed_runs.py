@@ -53,7 +53,7 @@ def tune(
     """Fine-tunes for 25 steps on 38 rows; the last batch of an epoch has 6 and 2 that fill it up.
 
     Args:
-        bert: to begin from.
+        bert: to start from.
         folder: the output folder.
         stop_at: the step after which this process sends itself a SIGTERM.
         judge: whether there are validation rows.

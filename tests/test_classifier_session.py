@@ -148,7 +148,7 @@ def test_what_is_odd_is_told_once(bert, tmp_path, caplog):
     session.train(progress=False)
     session.evaluate()
     assert sum("learning rate 1e-07 is below" in warning for warning in warnings) == 1
-    assert sum("validation rows are said to be" in warning for warning in warnings) <= 1
+    assert sum("validation rows are predicted as" in warning for warning in warnings) <= 1
     assert len(warnings) == len(set(warnings))
     assert warnings == caplog.messages
     assert any("is split at random" in line for line in session.lines())

@@ -174,7 +174,7 @@ def test_the_histogram_counts_full_lengths():
     assert histogram.cut_share == 0.1
     assert [histogram.quantile(share) for share in (0.5, 0.6, 0.61, 0.9, 0.95)] == [5, 5, 8, 8, 20]
     assert str(histogram) == (
-        "lengths of 10 texts in pieces: half have at most 5, 95 % 20, the longest 20; "
+        "lengths of 10 texts in tokens: half have at most 5, 95 % 20, the longest 20; "
         "max_seq_length 8 cuts 10.0 %"
     )
     assert histogram.warning() is None

@@ -201,7 +201,7 @@ def test_without_pooler_and_next_sentence_it_still_fills_masks(variant):
     assert list(bert.encoder.output) == ["sequence_output"]
     with pytest.raises(bert_tf.BertError, match="no pooler"):
         bert.nsp_model()
-    with pytest.raises(bert_tf.BertError, match="cannot judge next sentences"):
+    with pytest.raises(bert_tf.BertError, match="cannot predict next sentences"):
         bert_tf.NextSentence(bert)
 
 

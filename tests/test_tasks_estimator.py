@@ -24,7 +24,7 @@ import bert_tf
 from bert_tf.errors import BertError
 from bert_tf.training.finetuning import fine_tune as finetuning
 
-pytestmark = pytest.mark.filterwarnings("ignore:the learning rate", "ignore:all .* said to be")
+pytestmark = pytest.mark.filterwarnings("ignore:the learning rate", "ignore:all .* predicted as")
 
 AGAIN = """
 import sys

@@ -403,7 +403,7 @@ def test_warnings(tune, bert):
     only = Classes(LABELS).only(np.array([[0.0, 1.0], [2.0, 3.0]]))
     assert only == 1
     warning = one_class_warning(np.array([0, 1]), only, LABELS, "validation", fewest=1)
-    assert "all 2 validation rows are said to be 'yes', as 50 % of them are" in warning
+    assert "all 2 validation rows are predicted as 'yes', as 50 % of them are" in warning
     assert one_class_warning(np.array([1, 1]), 1, LABELS, "validation", fewest=1) == ""
     assert Classes(LABELS).only(np.eye(2)) is None
 

@@ -91,7 +91,7 @@ def test_a_longer_position_table_repeats_the_shorter_one(tmp_path, caplog):
     [
         ({"hidden_size": 24}, r"does not fit .*word_embeddings has the shape \[85, 16\] in the"),
         ({"vocab_size": 86}, r"\[85, 16\] in the file, and \[86, 16\] by the config"),
-        ({"num_hidden_layers": 2}, r"no BERT checkpoint to begin from: it lacks bert/enc.*layer_1"),
+        ({"num_hidden_layers": 2}, r"no BERT checkpoint to start from: it lacks bert/enc.*layer_1"),
         ({"max_position_embeddings": 9}, r"position_embeddings has the shape \[16, 16\] in the"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_checkpoint_with_more_layers_than_the_config(tmp_path):
 def test_what_is_no_bert(tmp_path, held):
     """Something else, and a head alone."""
     write_checkpoint(tmp_path / "x.ckpt", held or weights(tiny_config(), ("nsp",)))
-    with pytest.raises(BertError, match="no BERT checkpoint to begin from: it lacks"):
+    with pytest.raises(BertError, match="no BERT checkpoint to start from: it lacks"):
         start_from_checkpoint(tmp_path, tiny_config())
 
 
@@ -162,7 +162,7 @@ def test_start_weights_that_are_not_those_of_the_config(tmp_path):
 
 def test_texts_longer_than_the_position_table(tmp_path):
     stream, _ = tiny_stream(length=LENGTH + 1)
-    with pytest.raises(BertError, match=r"17 word pieces long, but this model has only 16 pos"):
+    with pytest.raises(BertError, match=r"17 tokens long, but this model has only 16 pos"):
         begin(tmp_path, stream=stream)
 
 

@@ -172,7 +172,7 @@ def test_multilabel_eval_results_name_all_metrics():
 def test_warnings():
     labels = np.array([0] * 3 + [1] * 9)
     said = classifier.one_class_warning(labels, 1, "ab", "test")
-    assert "all 12 test rows are said to be 'b', as 75 % of them are" in said
+    assert "all 12 test rows are predicted as 'b', as 75 % of them are" in said
     assert classifier.one_class_warning(labels, None, "ab", "test") == ""  # two classes are said
     assert classifier.one_class_warning(labels[3:], 1, "ab", "test") == ""  # and it is right
     assert classifier.one_class_warning(labels[:9], 1, "ab", "test") == ""  # too few to tell

@@ -45,7 +45,7 @@ class LengthHistogram:
 
     def __str__(self) -> str:
         return (
-            f"lengths of {int(self.counts.sum()):,} texts in pieces: half have at most "
+            f"lengths of {int(self.counts.sum()):,} texts in tokens: half have at most "
             f"{self.quantile(0.5)}, 95 % {self.quantile(0.95)}, the longest "
             f"{len(self.counts) - 1}; max_seq_length {self.max_seq_length} cuts "
             f"{_percent(self.cut_share)}"

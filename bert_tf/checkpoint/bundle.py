@@ -139,7 +139,7 @@ class _Bundle:
             return self._pieces(name, key, entry)
         dtype = dtypes.from_number(entry.dtype)
         if entry.shard >= len(self.sizes):
-            raise BertError(f"it lies in data file {entry.shard} of only {len(self.sizes)}.")
+            raise BertError(f"it is in data file {entry.shard} of only {len(self.sizes)}.")
         # Zeros are left out of the product: numpy refuses (0, 2**62) as too large as well.
         if len(entry.shape) > _MAX_DIMS or math.prod(filter(None, entry.shape)) >= 1 << 59:
             raise BertError(f"the shape {entry.shape} is more than can be read.")
@@ -157,14 +157,14 @@ class _Bundle:
     def _pieces(self, name: str, key: bytes, entry: proto.BundleEntry) -> TensorInfo:
         """A variable in pieces, after checking that these make it up exactly."""
         if len(entry.slices) > _MAX_SLICES:
-            raise BertError(f"it is stored in {len(entry.slices)} pieces, more than can be read.")
+            raise BertError(f"it is stored in {len(entry.slices)} slices, more than can be read.")
         parts = []
         for where in entry.slices:
             if len(where.starts) != len(entry.shape):
-                raise BertError("one of its pieces has another rank than the whole.")
+                raise BertError("one of its slices has another rank than the whole.")
             stored = self.entries.get(proto.slice_key(key, where))
             if stored is None:
-                raise BertError(f"its piece at {where.starts} is missing.")
+                raise BertError(f"its slice at {where.starts} is missing.")
             piece = proto.decode_entry(stored)
             # A length of -1: the whole axis.
             axes = zip(where.starts, where.lengths, entry.shape)
@@ -172,17 +172,17 @@ class _Bundle:
             axes = zip(where.starts, lengths, entry.shape)
             inside = all(0 <= start <= start + length <= size for start, length, size in axes)
             if not inside or piece.shape != lengths or piece.dtype != entry.dtype or piece.slices:
-                raise BertError(f"its piece at {where.starts} does not fit into it.")
+                raise BertError(f"its slice at {where.starts} does not fit into it.")
             parts.append(TensorPart(where.starts, self.info(name, piece)))
         dtype = parts[0].info.dtype
         if not dtypes.is_number(dtype):
-            raise BertError("it is stored in pieces that hold no numbers.")
+            raise BertError("it is stored in slices that contain no numbers.")
         total = sum(math.prod(part.info.shape) for part in parts)
         overlap = any(
             all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in zip(one.where, other.where))
             for one, other in itertools.combinations(parts, 2)
         )
         if overlap or total != math.prod(entry.shape):
-            raise BertError("its pieces do not make up the whole.")
+            raise BertError("its slices do not make up the whole.")
         nbytes = sum(part.info.nbytes for part in parts)
         return TensorInfo(name, dtype, entry.shape, 0, 0, nbytes, 0, tuple(parts))

@@ -77,7 +77,7 @@ class ClassifierInfo:
                     f"{f'at least {fewest}' if fewest else 'none'}."
                 )
         if len(set(self.labels)) < len(self.labels):
-            raise BertError(f"a {self.head} has a label twice; each must stand for one output.")
+            raise BertError(f"a {self.head} has a label twice; each belongs to one output.")
         if self.max_seq_length is not None and self.max_seq_length < 3:
             raise BertError(
                 f"a {self.head}'s max_seq_length is {self.max_seq_length}; [CLS], a token and "

@@ -102,7 +102,7 @@ class LoadReport(Warned):
         checkpoint: the prefix that was read.
         read: names of the tensors that are in the model now.
         slots: optimizer slots and the step counter that the file also holds.
-        unused: other tensors that this model has no place for, such as other heads.
+        unused: other tensors that this model does not use, such as other heads.
         missing: heads that the file lacks and that were not asked for; the model does without.
         fresh: heads that start from random weights because the caller asked for them.
         kept: whether `slots` and `unused` are carried along for `Bert.save`.
@@ -123,7 +123,7 @@ class LoadReport(Warned):
     def __str__(self) -> str:
         lines = [f"read {len(self.read)} tensors from {self.checkpoint}"]
         lines += self._others(self.slots, "optimizer slots and step counters")
-        lines += self._others(self.unused, "tensors that this model has no place for")
+        lines += self._others(self.unused, "tensors that this model does not use")
         heads = {"new, with random weights": self.fresh, "not in the file": self.missing}
         for what, names in heads.items():
             if names:

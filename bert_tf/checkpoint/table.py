@@ -141,7 +141,7 @@ def _handle(data: bytes, at: int) -> tuple[int, int]:
 def _block(data: bytes, offset: int, size: int) -> bytes:
     """The checked and uncompressed block at `offset`."""
     if offset + size + _TRAILER_SIZE > len(data) - FOOTER_SIZE:
-        raise BertError("a block lies outside the file")
+        raise BertError("a block is outside the file")
     end = offset + size
     body, kind = data[offset:end], data[end]
     # The checksum covers the compression byte too.

@@ -47,19 +47,19 @@ def add_arguments(parser: Parser) -> None:
         "backend",
         "tensorflow or jax to train, also openvino to evaluate; $KERAS_BACKEND when left out, else "
         "tensorflow. XLA needs no flag: JAX compiles whole steps with it, TensorFlow on a CPU what "
-        "lies between matrix products, which is faster than all",
+        "is between matrix products, which is faster than compiling all",
         parameter="KERAS_BACKEND",
     )
     parser.plan(FineTuningPlan, "precision distribute deterministic", FLAGS, original=ORIGINAL)
     parser.switch("json", "rows and result on stdout as JSON, an object a line")
-    parser.switch("overwrite", "replace files that are there")
+    parser.switch("overwrite", "replace existing files")
     add_tpu(parser)
 
 
 def _add_files(parser: Parser) -> None:
     parser.group("data and model")
     parser.text("train", "files or patterns to train on, comma separated; alone, it is split")
-    parser.text("validation", "files to choose the best weights by; split off if left out")
+    parser.text("validation", "files to select the best weights by; split off when left out")
     parser.text("test", "files to evaluate on at the end")
     parser.text("task_name", "a task of GLUE, or XNLI, in its original files: CoLA, MRPC,...")
     parser.text("data_dir", "the folder with the files of --task_name")
@@ -93,12 +93,12 @@ def _add_table(parser: Parser) -> None:
     parser.text("task", task, choices=("classes", "multilabel", "regression"))
     labels = "all labels in the order wanted, comma separated"
     parser.text("labels", labels, parameter="label_names")
-    parser.text("label_separator", "what stands between several labels of one row, such as |")
+    parser.text("label_separator", "the separator of several labels in one row, such as |")
     parser.plan(TableOptions, "header format delimiter quoting encoding sheet", {}, original={})
     parser.text(
         "problems",
-        f"what to do about odd rows, as leak=keep,duplicate=drop. Kinds are {', '.join(PROBLEMS)}; "
-        "actions keep, drop, refuse",
+        "what to do about problem rows, e.g. leak=keep,duplicate=drop. Kinds are "
+        f"{', '.join(PROBLEMS)}; actions keep, drop, refuse",
         parameter="policy",
     )
     parser.text("shares", "of the split into train, validation and test (0.7,0.15,0.15)")

@@ -160,7 +160,7 @@ def text_of(
         rows.append(["lengths", lengths])
     state = os.path.join(session.folder, CHECKPOINTS)
     if trained and os.path.isdir(state):
-        rows.append(["state", f"{state}, to resume from; not needed any more"])
+        rows.append(["state", f"{state}, to resume from; no longer needed"])
     parts.append(f"written:\n{table(rows)}")
     if trained:
         pairs = session.data.splits["train"].pairs is not None

@@ -35,7 +35,7 @@ def add_prediction_arguments(parser: Parser) -> None:
     parser.group(
         "predicting with a classifier: --model with texts, with a file, or alone to type them"
     )
-    texts = "texts to classify; for a model of pairs, first and second by turns"
+    texts = "texts to classify; for a model of pairs, first and second in turn"
     parser.words("texts", "TEXT", texts)
     parser.text(
         "model",

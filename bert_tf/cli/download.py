@@ -6,11 +6,11 @@ import argparse
 
 from bert_tf.cli.options import Parser
 
-HELP = "fetch one of Google's released checkpoints by its name"
+HELP = "download one of Google's released checkpoints by name"
 DESCRIPTION = """\
 Downloads a released checkpoint, checks it, and puts it where --checkpoint NAME finds it:
 $BERT_TF_HOME; else checkpoints/ of the source checkout; else a cache folder. Prints its folder.
-What is here already is not fetched again. After an interruption the same command resumes.
+What is here already is not downloaded again. After an interruption the same command resumes.
 """
 EXAMPLES = """\
 examples:
@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="of a release, e.g. multi_cased")
     parser.text("to", "put the checkpoints' folders there", metavar="FOLDER", parameter="folder")
-    parser.switch("force", "download again, in place of what is here")
+    parser.switch("force", "download again, and replace what is here")
 
 
 def answer(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from bert_tf.files.log import reported_to
 
 EXIT_CODES = """\
 exit codes:
-  0    all went well
+  0    success
   1    internal error, with a traceback
   2    bad input or bad usage, with a message
   3    some lines of a file could not be answered; the others were
@@ -32,7 +32,7 @@ examples:
   bert_tf nsp --checkpoint multi_cased "I went to the store." "I bought milk."
   bert_tf convert model.ckpt-20000 released
 
-"bert_tf mask --help" tells more about a command.
+"bert_tf help mask" shows the options of a command.
 """
 
 # command: its module in bert_tf.cli

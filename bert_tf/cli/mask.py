@@ -1,4 +1,4 @@
-"""`bert_tf mask`: what stands at the [MASK]s of a text."""
+"""`bert_tf mask`: predicts the words at the [MASK]s of a text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bert_tf.cli.options import Parser, add_model_options, add_stream_options, l
 from bert_tf.cli.output import JsonForm, TextForm
 from bert_tf.options import COUNT
 
-HELP = "what stands at the [MASK]s of a text"
+HELP = "predict the words at the [MASK]s of a text"
 DESCRIPTION = """\
 Fills each [MASK] in the texts: prints the filled text, then the best words for each mask.
 Without a text: answers the lines of standard input, or asks for texts on a terminal.

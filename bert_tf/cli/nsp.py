@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bert_tf.tasks import NextSentenceResult
     from bert_tf.tasks.bulk import Form
 
-HELP = "how probable it is that one sentence follows another"
+HELP = "predict how probable it is that one sentence follows another"
 DESCRIPTION = """\
-Tells for each pair of sentences how probable it is that the second follows the first.
+Predicts for each pair of sentences how probable it is that the second follows the first.
 Without a sentence: answers the lines of standard input, or asks for sentences on a terminal.
 """
 EXAMPLES = """\

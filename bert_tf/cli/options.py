@@ -36,7 +36,7 @@ Or download a release such as multi_cased_L-12_H-768_A-12.zip by hand from the l
 of google-research/bert on GitHub, and pass the .zip itself or the folder in it."""
 
 DEMONSTRATION = """\
-no --checkpoint, so {name} answers, a small model for demonstration that knows little. For good \
+no --checkpoint, so {name} answers, a small model for demonstration only. For good \
 answers: `python -m bert_tf download multi_cased`, once, and then --checkpoint multi_cased."""
 
 
@@ -291,7 +291,7 @@ def add_stream_options(parser: Parser, what: str) -> None:
     """Adds where the texts come from and where the results go."""
     parser.group("input and output")
     parser.text("input", f"{what}; - is standard input", metavar="FILE")
-    output = "file for the results; with --input FILE the same command resumes a killed one"
+    output = "file for the results; with --input FILE it resumes if interrupted"
     parser.text("output", output, metavar="FILE")
     parser.switch("overwrite", "replace the output file if it exists")
     parser.switch("json", "one JSON object a result, one a line")

@@ -24,8 +24,8 @@ HELP = "pretrain on masked pairs, or resume it"
 DESCRIPTION = """\
 Trains a model on masked words and next sentences, like the original run_pretraining.py, with
 its flags and their meaning, on TensorFlow or JAX. The data are TFRecord files, or a corpus that
-"bert_tf tokenize" made, whose pairs and masks are drawn afresh in each epoch. Started again with
-the same --output_dir, it resumes where it was stopped or killed.
+"bert_tf tokenize" made, with new pairs and masks in each epoch. Started again with
+the same --output_dir, it resumes after an interruption.
 """
 EXAMPLES = """\
 examples:
@@ -139,7 +139,7 @@ def train(session: PretrainingSession, args: argparse.Namespace) -> Outcome:
 def row_text(row: dict[str, float]) -> str:
     """A row as a line for people."""
     evaluated = f" | evaluation: {_numbers(row, 'eval_')}" if "eval_loss" in row else ""
-    speed = f"{row['pieces_per_second']:,.0f} pieces/s"
+    speed = f"{row['pieces_per_second']:,.0f} tokens/s"
     return f"step {row['step']:,} | {_numbers(row, '')} | {speed}{evaluated}"
 
 

@@ -159,5 +159,5 @@ def show(report: PretrainingDataReport) -> str:
         f"second segment random in {report.random / report.examples:.1%}; "
         f"{report.length / report.examples:.1f} tokens an example; "
         f"{report.masked:,} masked, {report.masked / report.length:.1%} of them\n"
-        f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} pieces/s written"
+        f"{whole:.1f} s ({times}), {report.length / max(whole, 1e-9):,.0f} tokens/s written"
     )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 HELP = "list the named checkpoints, and which of them are installed"
 DESCRIPTION = """\
-Lists Google's released checkpoints: names, sizes, what they are, and where those lie that are
-here; then what else is here. "bert_tf download NAME" fetches one; --checkpoint NAME uses it.
+Lists Google's released checkpoints: names, sizes, what they are, and the folders of those that
+are installed; then other installed checkpoints. "bert_tf download NAME" downloads one, and
+--checkpoint NAME uses it.
 """
 EXAMPLES = """\
 examples:

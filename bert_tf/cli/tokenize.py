@@ -16,7 +16,7 @@ from bert_tf.report import table
 if TYPE_CHECKING:
     from bert_tf.data import TokenCorpus
 
-HELP = "tokenize plain text once, to pretrain on with masks drawn afresh"
+HELP = "tokenize plain text once, to pretrain on with new masks in each epoch"
 DESCRIPTION = """\
 Writes plain text, gzipped or not, with a sentence a line and a blank line between documents, as a
 folder of token ids that run_pretraining.py takes as --input_file. Each pattern of --input_file is

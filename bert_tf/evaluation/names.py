@@ -30,7 +30,7 @@ _C, _M, _R = (CLASSES,), (MULTILABEL,), (REGRESSION,)
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", _C, True, "fraction of right answers"),
+        Metric("accuracy", _C, True, "fraction of correct predictions"),
         Metric("loss", TASKS, False, "mean cross-entropy in nats; for a number, mean square error"),
         Metric("matthews", _C, True, "Matthews correlation"),
         Metric("macro_f1", _C + _M, True, "plain mean of the labels' F1"),

@@ -119,7 +119,7 @@ def _safe_name(path: str, member: zipfile.ZipInfo) -> str:
     if name.startswith("/") or ".." in pieces or ":" in name or link:
         raise BertError(
             f"the archive {path} is not safe: {member.filename!r} "
-            f"{'is a link' if link else 'lies outside of it'}. Nothing was unpacked."
+            f"{'is a link' if link else 'is outside of it'}. Nothing was unpacked."
         )
     return os.path.join(*pieces)
 

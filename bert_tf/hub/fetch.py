@@ -101,7 +101,7 @@ def _try(url: str, part: str, limit: int, progress: Progress) -> Remote:
         if response.status == 206:
             if remote is None or not remote.continues(response.headers, have):
                 partial.discard(part)
-                raise _BrokenError("the server sent another piece than asked for")
+                raise _BrokenError("the server sent another range than requested")
         elif response.status == 200:
             have, remote = 0, Remote.described(url, response.headers)
         else:

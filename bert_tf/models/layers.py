@@ -179,7 +179,7 @@ class PositionEmbedding(Layer):
         length, width = ops.shape(inputs)[-2], inputs.shape[-1]
         if isinstance(length, int) and length > self.max_length:
             raise BertError(
-                f"the input is {length} word pieces long, but this model has only "
+                f"the input is {length} tokens long, but this model has only "
                 f"{self.max_length} positions; cut the text or split it into windows."
             )
         rows = ops.slice(ops.convert_to_tensor(self.embeddings), (0, 0), (length, width))

@@ -24,7 +24,7 @@ _LIGHTER = 0.35  # of the bar from top-1 to top-5
 
 _NOTES = """\
 3-gram: from the token before and the one after; left: 3-gram from the two tokens before. These and
-unigrams are counted on the language's training documents, and asked at the same places.
+unigrams are counted on the language's training documents, and evaluated at the same positions.
 balanced: as many pairs whose second part follows as random ones, of another source.
 ±: half of the 95 % confidence interval, over stretches of these texts.
 mean as in training: a language weighs what it weighs in training, tokens**{smoothing:g}.

@@ -165,7 +165,7 @@ def _named(info: ClassifierInfo, labels: Sequence[str]) -> ClassifierInfo:
     if labels == info.labels:
         return info
     if len(labels) != len(info.labels):
-        has = f"has {len(info.labels)} labels" if info.labels else "tells a number"
+        has = f"has {len(info.labels)} labels" if info.labels else "predicts a number"
         raise BertError(
             f"{len(labels)} labels were given ({', '.join(labels)}), but the classifier {has}."
         )

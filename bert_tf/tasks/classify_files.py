@@ -149,7 +149,7 @@ def _order(classify: Classify, task: GlueTask) -> list[int] | None:
         return list(range(len(labels)))
     found, wanted = (", ".join(names) or "a number" for names in (labels, task.labels))
     raise BertError(
-        f"{classify.bert.name} tells {found}, but {task.folder} is about {wanted}: it was "
+        f"{classify.bert.name} predicts {found}, but {task.folder} is about {wanted}: it was "
         f"fine-tuned for another task"
     )
 

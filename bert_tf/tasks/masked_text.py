@@ -204,7 +204,7 @@ def rows_of(
         return [row(0, len(ids), masks)]
     if stride is None:
         raise BertError(
-            f"the text is {len(ids) + 2} word pieces long, [CLS] and [SEP] counted, and this "
+            f"the text is {len(ids) + 2} tokens long, [CLS] and [SEP] counted, and this "
             f"model takes {limit}: {_shown(masked.text)}. Shorten it, or pass `too_long='window'`."
         )
     found = windows(ids, limit, stride)

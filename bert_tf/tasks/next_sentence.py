@@ -69,8 +69,8 @@ class NextSentence(Task[Pair, NextSentenceResult]):
         for head, name in (("pooler", "pooler"), ("nsp", "cls/seq_relationship")):
             if not bert.has(head):
                 raise BertError(
-                    f"{bert.name} cannot judge next sentences: its checkpoint has no {name}. Load "
-                    f"one that was pretrained with next sentence, as Google's are."
+                    f"{bert.name} cannot predict next sentences: its checkpoint has no {name}. "
+                    f"Load one that was pretrained with next sentence, as Google's are."
                 )
 
     @overload

@@ -62,7 +62,7 @@ def infer_casing(
         found, level, why = held, INFO, f", from the vocabulary: {holds}."
         why += f" Pass `lower_case={not held}` if that is wrong."
     elif lower_case is None:
-        found, why = True, f" is a guess: neither a name nor {vocab.source} tells."
+        found, why = True, f" is a guess: neither a name nor {vocab.source} shows it."
         why += " Pass `lower_case=False` for a cased model."
     elif named is not None and named != lower_case:
         if held in (None, named):

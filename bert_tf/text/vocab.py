@@ -167,7 +167,7 @@ class Vocabulary(Warned):
         if blank := self.pieces.count(""):
             found.append(f"{self.source} has {blank} blank line(s), each of which takes an id.")
         if twice := len(self.pieces) - len(self.ids) - max(blank - 1, 0):
-            found.append(f"{self.source} lists {twice} piece(s) again; the last id is used.")
+            found.append(f"{self.source} lists {twice} token(s) again; the last id is used.")
         return tuple(found)
 
 

@@ -36,7 +36,7 @@ class Distribution:
         count: devices in all.
         processes: that they are in. All make the same calls with the same batches.
         leads: whether this process is the one that writes files and messages.
-        warning: what is odd, or None.
+        warning: what a user should know, or None.
     """
 
     count = 1

@@ -244,7 +244,7 @@ def _take_up(
     except BertError as error:
         reason = str(error).rstrip(".")
         raise BertError(
-            f"{prefix} cannot be continued from: {reason}. Or begin another training from it."
+            f"{prefix} cannot be continued from: {reason}. Or start another training from it."
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise BertError(

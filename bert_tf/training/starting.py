@@ -62,7 +62,7 @@ def start_from_checkpoint(
         missing = check_shapes(weights_of(config, have), shapes, files.prefix, "the config")
         if missing or "encoder" not in have:
             raise BertError(
-                f"{files.prefix} is no BERT checkpoint to begin from: it lacks "
+                f"{files.prefix} is no BERT checkpoint to start from: it lacks "
                 f"{', '.join(missing[:5]) or 'the encoder'}."
             )
         for part in sorted(set(RELEASED) - have):

@@ -116,7 +116,7 @@ class TrainingStep:
         length = batch["token_input"].shape[1] if "token_input" in batch else 0
         if self._longest is not None and length > self._longest:
             raise BertError(
-                f"the texts are {length} word pieces long, but this model has only {self._longest} "
+                f"the texts are {length} tokens long, but this model has only {self._longest} "
                 f"positions: lower `max_seq_length`, or raise the config's max_position_embeddings."
             )
 

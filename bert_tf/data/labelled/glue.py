@@ -280,6 +280,6 @@ def _layout_of(
             f"{path} begins with {', '.join(first)[:100]}, not the columns {', '.join(names)}; "
             "is it of this task? For tables of your own use `train`"
         )
-    warnings += warn(f"{path} has no line with names of columns; they are taken as {places}")
+    warnings += warn(f"{path} has no header; its columns are taken as {places}")
     numbers: list[Any] = [places.index(c) if isinstance(c, str) else c for c in like[2:]]
     return SplitFile(part.file, (), *numbers), False

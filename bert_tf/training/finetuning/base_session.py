@@ -129,7 +129,7 @@ class FineTuningSession:
 
     @reports
     def prepare(self) -> None:
-        """Loads the BERT, tokenizes what is needed, and logs what is odd.
+        """Loads the BERT, tokenizes what is needed, and logs warnings.
 
         Raises:
             BertError: the BERT cannot be loaded, or does not fit the data.

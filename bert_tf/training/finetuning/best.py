@@ -23,7 +23,7 @@ class Evaluation(NamedTuple):
     row: LogRow
     """The metrics by name."""
     only: int | None
-    """The number of the class that all rows are said to be of; None if there are several."""
+    """The number of the class that all rows are predicted as; None if there are several."""
 
 
 class BestWeights:

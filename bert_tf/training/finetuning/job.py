@@ -30,7 +30,7 @@ class FineTuningJob:
 
     Attributes:
         output_dir: for the model and its evaluation.
-        checkpoint: to begin from, or to evaluate; None is the small one that comes along.
+        checkpoint: to start from, or to evaluate; None is the small one that comes along.
         config, vocab: paths, if they are not in the checkpoint's folder.
         lower_case: inferred when None.
         allow_short_vocab: see `bert_tf.load`.

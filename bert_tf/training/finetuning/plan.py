@@ -183,8 +183,8 @@ class FineTuningPlan(Options):
     keep: int = option(1, "checkpoints that are kept", COUNT)
     deterministic: bool = option(
         False,
-        "the same numbers to the last bit in each run on one machine, slower; only then is a run "
-        "that was killed and resumed the same as an unbroken one",
+        "exactly the same numbers in each run on one machine, slower; only then does a "
+        "run that was interrupted and resumed give the same as an uninterrupted one",
     )
     distribute: str = option(
         "none",
@@ -246,9 +246,13 @@ class FineTuningPlan(Options):
         rate, (low, high) = self.learning_rate, usual.useful
         if rate is None or low <= rate <= high:
             return None
-        fate = "little will be learnt" if rate < low else "what was pretrained is likely to be lost"
+        fate = (
+            "the model will learn little"
+            if rate < low
+            else "what was pretrained is likely to be lost"
+        )
         if self.kind == "frozen" and rate > high:
-            fate = "the head is likely not to settle"
+            fate = "the head is likely not to converge"
         return (
             f"the learning rate {rate:g} is {'below' if rate < low else 'above'} what is useful "
             f"in the mode {self.mode}, {low:g} to {high:g}: {fate}; {usual.learning_rate:g} is "

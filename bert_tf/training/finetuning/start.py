@@ -32,7 +32,7 @@ def start_bert(job: FineTuningJob) -> Bert:
     if job.checkpoint is None and (job.config is None) != (job.vocab is None):
         given, lacking = ("config", "vocab") if job.vocab is None else ("vocab", "config")
         raise BertError(
-            f"`{given}` is given without `{lacking}`: pass both, to begin from new weights, or "
+            f"`{given}` is given without `{lacking}`: pass both, to start from new weights, or "
             f"`checkpoint`, in whose folder they usually are."
         )
     if job.start == "random" or (job.checkpoint is None and job.config is not None):
@@ -43,8 +43,8 @@ def start_bert(job: FineTuningJob) -> Bert:
         if lower_case is None:
             lower_case = False  # as its name says; inferred, that would be one more message
         warn(
-            f"no `checkpoint`, so training begins from {os.path.basename(path)}, a small "
-            "model that knows little. For better results: `python -m bert_tf download "
+            f"no `checkpoint`, so training starts from {os.path.basename(path)}, a small "
+            "model for demonstration. For better results: `python -m bert_tf download "
             "multi_cased`, once, and then `checkpoint='multi_cased'`."
         )
     how: dict[str, Any] = {"lower_case": lower_case, "allow_short_vocab": job.allow_short_vocab}
@@ -54,7 +54,7 @@ def start_bert(job: FineTuningJob) -> Bert:
 def _embedded() -> str:
     path = embedded()
     if path is None:
-        raise BertError("no `checkpoint` to begin from; name one.")
+        raise BertError("no `checkpoint` to start from; name one.")
     return path
 
 
@@ -73,8 +73,8 @@ def _random_bert(job: FineTuningJob) -> Bert:
     lower_case, _ = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
     warn(
-        "training begins from new, random weights: little will be learnt from a small set of "
-        "texts; `checkpoint` begins from a pretrained model."
+        "training starts from random weights, which need much text; `checkpoint` names a "
+        "pretrained model to start from."
     )
     return Bert.from_weights(config, vocab, start, name="random", lower_case=lower_case, copy=False)
 

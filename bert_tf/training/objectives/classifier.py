@@ -245,18 +245,18 @@ class Regression(_Classifier):
 def one_class_warning(
     labels: np.ndarray, only: int | None, label_names: Sequence[str], split: str, fewest: int = _FEW
 ) -> str:
-    """Says so if all rows are said to be of `only` one class, and are not; else "".
+    """Says so if all rows are predicted as `only` one class, and are not; else "".
 
     The labels, (rows,), are positions in `label_names`; below `fewest` rows there is no warning.
 
     >>> one_class_warning(np.repeat([0, 1], 20), 1, ["ham", "spam"], "test").split(":")[0]
-    "all 40 test rows are said to be 'spam', as 50 % of them are"
+    "all 40 test rows are predicted as 'spam', as 50 % of them are"
     """
     if only is None or len(labels) < fewest or len(np.unique(labels)) == 1:
         return ""
     return (
-        f"all {len(labels):,} {split} rows are said to be {label_names[only]!r}, as "
-        f"{100 * np.mean(labels == only):.0f} % of them are: nothing was learnt beyond that. Train "
+        f"all {len(labels):,} {split} rows are predicted as {label_names[only]!r}, as "
+        f"{100 * np.mean(labels == only):.0f} % of them are: the model learned nothing else. Train "
         "longer or with another learning rate, or weigh the classes (balanced); and check that "
         "the labels belong to the texts."
     )
@@ -276,7 +276,7 @@ def imbalance_warning(examples: Sequence[int] | np.ndarray, label_names: Sequenc
     percent = f"{100 * most / total:.1f} %"
     return (
         f"the classes are uneven: {often!r} has {most} of {total} examples ({percent}), {rare!r} "
-        f"has {least} ({100 * least / total:.1f} %). Always saying {often!r} has an accuracy of "
-        f"{percent}, so look at macro F1 or Matthews too; class weights (balanced) make up for it "
-        "in training."
+        f"has {least} ({100 * least / total:.1f} %). Always predicting {often!r} has an "
+        f"accuracy of {percent}, so look at macro F1 or Matthews too; class weights (balanced) "
+        "make up for it in training."
     )

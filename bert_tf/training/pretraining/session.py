@@ -44,7 +44,7 @@ class PretrainingFiles:
             that of `init_checkpoint`.
         vocab: `vocab.txt`; None: that of the corpus, `output_dir`, the init checkpoint or the
             config's folder.
-        init_checkpoint: in the original format, to begin from.
+        init_checkpoint: in the original format, to start from.
     """
 
     inputs: Sequence[str]
@@ -244,5 +244,5 @@ class PretrainingSession:
             if other := sum(a != b for a, b in itertools.zip_longest(ours, theirs)):
                 warn(
                     f"{self.vocab.source} differs in {other:,} of {len(ours):,} tokens from the "
-                    f"init checkpoint's vocabulary, whose tokens its weights mean."
+                    f"init checkpoint's vocabulary, which its weights belong to."
                 )

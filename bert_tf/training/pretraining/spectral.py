@@ -6,7 +6,7 @@ other and heads that read the neighbours. Both can be computed: the table by fac
 associations, as word vectors are (Levy and Goldberg, Neural Word Embedding as Implicit Matrix
 Factorization, 2014), the heads because a rotation turns the sine and cosine of one position into
 those of another (Vaswani et al., Attention Is All You Need, 2017). Only the initial numbers differ
-from the original's: any checkpoint reader can begin from them.
+from the original's: any checkpoint reader can start from them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def random_start(config: BertConfig, seed: int = 0) -> dict[str, np.ndarray]:
         seed: the same seed gives the same numbers.
 
     Returns:
-        float32 arrays by the original's name, in its layout: a checkpoint to begin from.
+        float32 arrays by the original's name, in its layout: a checkpoint to start from.
     """
     rng = np.random.default_rng(seed)
     return {
@@ -107,7 +107,7 @@ def spectral_start(
         progress: gets how far it is, in words.
 
     Returns:
-        float32 arrays by the original's name, in its layout: a checkpoint to begin from.
+        float32 arrays by the original's name, in its layout: a checkpoint to start from.
 
     Raises:
         BertError: the model is too narrow, the corpus does not fit it or is empty, or
@@ -182,7 +182,7 @@ def _token_table(
         progress(f"factorising {matrix.nnz:,} associations of tokens at rank {rank}")
     if not matrix.nnz:
         raise BertError(
-            "no two tokens of the corpus stand near each other more often than chance has it and "
+            "no two tokens of the corpus occur near each other more often than by chance and "
             "more than 3 times; take more text, or start from random weights."
         )
     left, values, _ = randomized_svd(matrix, rank, random_state=int(rng.integers(2**31)))
