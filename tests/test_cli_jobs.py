@@ -1,6 +1,7 @@
 """The commands in this process, with the model loaded once: what they print and return."""
 
 import builtins
+import gzip
 import io
 import json
 import sys
@@ -119,6 +120,38 @@ def test_bad_lines_of_a_file_are_told_and_the_rest_go_on(tmp_path, capsys):
     assert list(lines[1]) == ["line", "error"]
     assert "UTF-8" in lines[2]["error"]
     assert [line.split(": ")[2].split(", ")[1] for line in err.splitlines()] == ["line 3", "line 4"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_compressed_and_utf16_texts_are_read(tmp_path, monkeypatch, capsys, encoding, pack, piped):
+    raw = pack("the дом [MASK]\r\n\nx [MASK] y".encode(encoding))
+    (tmp_path / "texts").write_bytes(raw)
+    pipe(monkeypatch, raw)
+    assert main(["mask", "--json", *([] if piped else ["--input", str(tmp_path / "texts")])]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == ["the дом [MASK]", "x [MASK] y"]
+
+
+@pytest.mark.parametrize("command", ["mask", "nsp"])
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("первый [MASK]\tвторой\n".encode("cp1251") * 300, "not UTF-8, 101 of 101 lines; it reads"),
+        (gzip.compress(b"a [MASK]\tb\n" * 5)[:-9], "broken or cut off as a gzip file"),
+        (b"PK\x03\x04zip", "a zip archive or an Excel workbook; give plain text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_message(tmp_path, capsys, command, raw, message):
+    texts = tmp_path / "texts.txt"
+    texts.write_bytes(raw)
+    assert main([command, "--json", "--input", str(texts)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"bert_tf: error: {texts}")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_standard_input_is_answered_the_same(monkeypatch, capsys):

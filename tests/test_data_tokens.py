@@ -112,6 +112,20 @@ def test_warnings_stand_in_the_corpus(texts, tmp_path, caplog):
     assert caplog.messages == warnings
 
 
+def test_text_that_is_not_utf8_is_counted_or_refused(texts, tmp_path, caplog):
+    """The example of the report: 12 sentences in cp1251 gave tokens, with none unknown."""
+    (tmp_path / "ru.txt").write_bytes("Он пришёл в a b.\n".encode("cp1251") * 12)
+    with pytest.raises(BertError, match=r"ru\.txt:1: the text is not UTF-8, 12 of 12 lines"):
+        tokenize_corpus({"ru": [tmp_path / "ru.txt"]}, tokenizer(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "de.txt").write_bytes(b"a\nb\n\nb\xff b\na")
+    info = tokenize_corpus(texts, tokenizer(), tmp_path / "out").info
+    path = tmp_path / "de.txt"
+    warning = f"1 of 4 lines have bytes that are not UTF-8, which are dropped: {path}:4"
+    assert info["remarks"] == caplog.messages == [warning]
+    assert info["counts"]["de"] == {"documents": 2, "sentences": 4, "pieces": 5, "unknown": 0}
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [

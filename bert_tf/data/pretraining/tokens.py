@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bert_tf.data.pretraining.documents import documents_warning, read_documents
+from bert_tf.data.pretraining.documents import Documents, documents_warning
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.log import warn
@@ -188,7 +188,7 @@ def tokenize_corpus(
         ):
             bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
             for number, (group, many) in enumerate(paths.items()):
-                documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
+                documents = Documents(many, bar.add)
                 writer.add_group(number, group, documents, sources.get(group))
             writer.finish(list(paths))
         os.replace(scratch, folder)
@@ -210,13 +210,13 @@ class _Writer:
         self._warnings: list[str] = []
 
     def add_group(
-        self, number: int, name: str, documents: Iterator[list[str]], sources: Sequence[str] | None
+        self, number: int, name: str, documents: Documents, sources: Sequence[str] | None
     ) -> None:
         """Tokenizes and appends all documents of a group."""
         seen: dict[str, int] = {}  # sources of this group by name
         counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
         read = single = 0
-        for batch in _batches(documents):
+        for batch in _batches(iter(documents)):
             first, read = read, read + len(batch)
             if sources is None:
                 own = list(range(self._sources, self._sources + len(batch)))
@@ -236,7 +236,8 @@ class _Writer:
         if not counts["documents"]:
             raise BertError(f"the files of {name} hold no text")
         self._counts.append(counts)
-        self._warnings += warn(documents_warning(name, counts["documents"], single))
+        odd = warn(documents_warning(name, counts["documents"], single))
+        self._warnings += [*documents.warnings, *odd]
 
     def _add(
         self, batch: list[list[str]], group: int, sources: np.ndarray, counts: dict[str, int]
