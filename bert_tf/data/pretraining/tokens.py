@@ -74,8 +74,9 @@ class TokenCorpus:
 
         Args:
             folder: where it is.
-            verify: read all files once to compare their checksums, 10 GB a second where they are in memory; where the
-                corpus has none, as those of version 0.1.0, to check that each number is in range.
+            verify: read all files once to compare their checksums, at 10 GB a second on one core;
+                where the corpus has none, as those of version 0.1.0, to check that each number is
+                in range.
 
         Raises:
             BertError: the folder holds no complete corpus, one of another format, or files that
