@@ -91,6 +91,7 @@ def load(
             config = BertConfig.from_file(files.config_path or "")
         if not isinstance(vocab, Vocabulary):
             vocab = Vocabulary.load(files.vocab_path or "")
+            vocab.source = files.named(vocab.source)
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
@@ -104,10 +105,12 @@ def load(
             lower_case, casing = infer_casing(files.display_name, vocab, lower_case)
             odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
+            reader.name = files.named(files.prefix)
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             types, *_ = shapes.get("bert/embeddings/token_type_embeddings") or [0]
             if need_config and types and "type_vocab_size" not in read_object(config_where):
-                odd += warn(f"{config_where} has no type_vocab_size; the weights have {types}.")
+                lacks = f"{config_where} has no type_vocab_size; the weights have {types}."
+                odd += warn(files.named(lacks))
                 config = config.replace(type_vocab_size=types)
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             if "classifier" in new_heads:
@@ -131,7 +134,7 @@ def load(
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
             carried = {name: np.array(reader.read(name)) for name in kept}
             fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, odd
-            report = LoadReport(files.prefix, tuple(sorted(weights)), *fates, tuple(reader.unsound))
+            report = LoadReport(reader.name, tuple(sorted(weights)), *fates, tuple(reader.unsound))
             stored_dtypes = {name: reader.tensors[name].dtype for name in weights}
         return Bert.from_weights(
             config,

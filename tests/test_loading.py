@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
 from bert_tf.text import Vocabulary
 
@@ -84,6 +87,47 @@ def test_report_of_a_training_checkpoint():
 )
 def test_any_path_to_a_checkpoint(path):
     assert bert_tf.load(TINY / path).config.hidden_size == 32
+
+
+def zipped(tmp_path, folder, **changed):
+    """The tiny checkpoint in a .zip, some of its files changed."""
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(TINY.iterdir()):
+            raw = file.read_bytes()
+            archive.writestr(folder + file.name, changed.get(file.name.split(".")[0], bytes)(raw))
+    return path
+
+
+def test_a_zip_is_named_where_its_files_were_unpacked(tmp_path, caplog):
+    """In the report, in warnings, in errors during and after loading; two folders deep."""
+
+    def without_types(raw):
+        return json.dumps({k: v for k, v in json.loads(raw).items() if k != "type_vocab_size"})
+
+    path = zipped(tmp_path, "a/uncased_b/", bert_config=without_types)
+    bert = bert_tf.load(path)
+    assert bert.name == "uncased_b"
+    inside = f"{path}/a/uncased_b/"
+    assert bert.report.checkpoint == f"{inside}bert_model.ckpt"
+    assert str(bert.report).startswith(f"read {len(bert.report.read)} tensors from {inside}")
+    assert bert.vocab.source == f"{inside}vocab.txt"
+    assert any(f"{inside}bert_config.json has no type_vocab_size" in x for x in caplog.messages)
+    assert any(f"tokens in {inside}vocab.txt have" in x for x in caplog.messages)
+    temporary = tempfile.gettempdir() + "/bert_tf_"
+    assert temporary not in "".join([*caplog.messages, str(bert.report)])
+    for name, change, words in (
+        (
+            "bert_config",
+            lambda raw: raw.replace(b'"num_hidden', b'"hidden'),
+            "lacks 144 of the weights",
+        ),
+        ("vocab", lambda raw: raw.replace(b"[MASK]", b"[mask]"), r"has no line \[MASK\]"),
+    ):
+        with pytest.raises(BertError, match=words) as error:
+            bert_tf.load(zipped(tmp_path, "a/b/", **{name: change}))
+        assert f"{path}/a/b/" in str(error.value)
+        assert temporary not in str(error.value)
 
 
 def test_zip_as_released(tmp_path):
