@@ -111,12 +111,8 @@ def test_bad_lines_of_a_file_are_told_and_the_rest_go_on(tmp_path, capsys):
     assert main(["mask", "--json", "--input", str(texts)]) == 3
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line.get("text") or line["line"] for line in lines] == [
-        "the [MASK]",
-        3,
-        4,
-        "x [MASK] y",
-    ]
+    assert [line["line"] for line in lines] == [1, 3, 4, 5]  # line 2 is blank
+    assert [line.get("text") for line in lines] == ["the [MASK]", None, None, "x [MASK] y"]
     assert list(lines[1]) == ["line", "error"]
     assert "UTF-8" in lines[2]["error"]
     assert [line.split(": ")[2].split(", ")[1] for line in err.splitlines()] == ["line 3", "line 4"]
@@ -216,11 +212,11 @@ def test_lines_with_pairs(monkeypatch, capsys):
     )
     assert main(["nsp", "--json"]) == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert list(lines[0]) == ["first", "second", "probability", "label", "cut"]
+    assert list(lines[0]) == ["line", "first", "second", "probability", "label", "cut"]
+    assert [line.pop("line") for line in lines] == [1, 2, 3, 4, 5, 6, 7]
     # The last digits of a probability depend on the row's neighbours in the batch.
     rounded = [{**line, "probability": round(line["probability"], 5)} for line in lines[:3]]
     assert rounded[0] == rounded[1] == rounded[2]
-    assert [line["line"] for line in lines[3:]] == [4, 5, 6, 7]
 
 
 def test_pairs_are_asked_for_on_a_terminal(monkeypatch, capsys):

@@ -326,6 +326,34 @@ def test_unknown_tensors_are_reported_and_carried_on_request(variant, tmp_path):
     assert same_bits(through_tensorflow(tmp_path / "with/bert_model.ckpt")["my/own/table"], extra)
 
 
+def test_text_is_not_carried_and_said_so(tmp_path, weights, caplog):
+    """As TensorFlow 2 leaves it. `save` failed on it at its end, after hours of training."""
+    import tensorflow as tf
+
+    folder = tmp_path / "tf2"
+    shutil.copytree(TINY, folder)
+    tensors = {**weights, "my/own/table": np.arange(6, dtype=np.float32)}
+    graph = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "bert_model.ckpt"),
+        tensor_names=[*tensors, graph],
+        shape_and_slices=[""] * (len(tensors) + 1),
+        tensors=[*map(tf.constant, tensors.values()), tf.constant(b"a graph")],
+    )
+    bert = bert_tf.load(folder, extra=True)
+    (warning,) = [one for one in caplog.messages if graph in one]
+    assert f"{graph} in {folder}/bert_model.ckpt (text, as of a TensorFlow 2 checkpoint" in warning
+    assert warning in bert.report.warnings
+    assert bert.report.kept == tuple(bert.carried) == ("my/own/table",)
+    assert "kept 1 tensors that this model has no place for (my/own/table)" in str(bert.report)
+    assert f"left out 1 tensors that this model has no place for ({graph})" in str(bert.report)
+    bert.save(tmp_path / "again")
+    assert set(through_tensorflow(tmp_path / "again/bert_model.ckpt")) == set(tensors)
+    caplog.clear()
+    bert_tf.load(folder)  # nothing is to be kept
+    assert graph not in caplog.text
+
+
 def test_only_some_parts():
     bert = bert_tf.load(TINY, parts=["mlm"])
     assert (bert.has("mlm"), bert.has("nsp"), bert.has("pooler")) == (True, False, False)
