@@ -104,6 +104,9 @@ def extract(
                 # A file longer than it claims is cut there, and then its checksum fails.
                 with archive.open(member) as source, open(target, "xb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
+                    # zipfile takes no checksum of nothing.
+                    if out.tell() != member.file_size or (member.CRC and not member.file_size):
+                        raise zipfile.BadZipFile(f"Bad length of {member.filename!r}")
                     if durable:
                         out.flush()
                         os.fsync(out.fileno())

@@ -134,7 +134,7 @@ def check_mask_input(token_input: np.ndarray, mask_input: np.ndarray) -> None:
             f"mask_input marks every token of row {rows[0]} ({len(rows)} such row(s)): this looks "
             "like Google's input_mask, an attention mask. mask_input is 1 only at the positions "
             "whose word is asked for ([MASK]); padding needs no mask, the model finds it itself. "
-            'To score every token, bert.predictor("mlm", max_predictions=None) takes the positions: '
+            'To score every token, bert.predictor("mlm", max_predictions=None) takes positions: '
             "position_input, (batch, n), in place of mask_input."
         )
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from tokenize import TokenError
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,8 @@ from bert_tf.text import BertTokenizer, Vocabulary
 
 FORMAT = 1
 _BATCH = 16384  # sentences that are tokenized at once
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, ArithmeticError, SyntaxError, MemoryError)
+_UNREADABLE = (OSError, ValueError, ArithmeticError, SyntaxError, TokenError, MemoryError)
+"""What numpy raises on files that are no arrays, whose head it reads as Python."""
 
 
 class TokenCorpus:
