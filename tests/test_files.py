@@ -276,3 +276,29 @@ def test_a_bar_is_shown_where_somebody_sees_it(asked, terminal, monkeypatch, cap
 
 def test_a_byte_order_mark_in_json_is_no_error():
     assert parse_json("\ufeff{}") == parse_json(b"\xef\xbb\xbf{}") == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_file_that_only_we_name_is_never_written_through_a_link(tmp_path):
+    """Another user of the folder can put a link or a pipe there, where a write would hang."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "victim").write_text("precious")
+    note = tmp_path / "note.json"
+    for name in ("pipe", "victim"):
+        (tmp_path / "link").symlink_to(tmp_path / name)
+        os.replace(tmp_path / "link", note)
+        whole.write_json(note, {"a": name}, ours=True)
+        assert not note.is_symlink()
+        assert read_object(note) == {"a": name}
+    os.unlink(note)
+    os.mkfifo(note)
+    whole.write_sealed(note, b"magic", b"content")
+    assert read_sealed(note, b"magic") == b"content"
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_results_do_not_grow_through_a_link(tmp_path):
+    (tmp_path / "out.part").symlink_to(tmp_path / "victim")
+    with pytest.raises(BertError, match="cannot write"), growing_file(tmp_path / "out", {"a": 1}):
+        pass
+    assert not (tmp_path / "victim").exists()

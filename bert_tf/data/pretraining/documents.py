@@ -13,7 +13,6 @@ from bert_tf.files.text_lines import (
     LineCheck,
     conversion_advice,
     decoded,
-    dropped,
     open_lines,
     opened,
     undecodable,
@@ -38,7 +37,7 @@ class Documents:
         self.warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[list[str]]:
-        check = LineCheck()
+        check = LineCheck(drop=True)
         for path in self._paths:
             yield from self._documents(os.fspath(path), check)
         self.warnings = warn(check.warning())
@@ -48,7 +47,7 @@ class Documents:
             reported = 0
             document: list[str] = []
             for line in itertools.chain(check.checked(path, lines), [""]):
-                if text := (line if line.isascii() else dropped(line)).strip():
+                if text := line.strip():
                     document.append(text)
                     continue
                 if document:
