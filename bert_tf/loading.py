@@ -12,7 +12,7 @@ import numpy as np
 
 from bert_tf.bert import Bert, fit_vocab, know_classifier, layers_dtype
 from bert_tf.checkpoint import CheckpointReader, allocate, is_training_state
-from bert_tf.checkpoint.dtypes import FLOATS
+from bert_tf.checkpoint.dtypes import FLOATS, is_number
 from bert_tf.checkpoint.names import LoadReport, check_shapes, labels_in, parts_in
 from bert_tf.config import INFO_NAME, TASK_NAME, BertConfig
 from bert_tf.errors import BertError
@@ -67,7 +67,7 @@ def load(
         num_labels: labels of a new classifier, which are called by their numbers.
         parts: read the encoder and only these parts; all that the file holds when left out.
         slots: keep Adam's slots and `global_step` for `Bert.save`, in `Bert.carried`.
-        extra: likewise keep the tensors that the model has no place for.
+        extra: likewise keep the tensors that the model has no place for, other than text.
         verify: check each tensor's checksum.
         allow_short_vocab: take a vocabulary that has over 128 tokens fewer than the word-embedding
             table has rows: as a rule it is another model's, and the answers are nonsense.
@@ -91,6 +91,7 @@ def load(
             config = BertConfig.from_file(files.config_path or "")
         if not isinstance(vocab, Vocabulary):
             vocab = Vocabulary.load(files.vocab_path or "")
+            vocab.source = files.named(vocab.source)
         config_where = str(files.config_path or "the config passed")
         if hidden_act is not None:
             config = config.replace(hidden_act=hidden_act)
@@ -104,10 +105,12 @@ def load(
             lower_case, casing = infer_casing(files.display_name, vocab, lower_case)
             odd += (casing,) if casing else ()
         with CheckpointReader(files.prefix, verify=verify) as reader:
+            reader.name = files.named(files.prefix)
             shapes = {name: info.shape for name, info in reader.tensors.items()}
             types, *_ = shapes.get("bert/embeddings/token_type_embeddings") or [0]
             if need_config and types and "type_vocab_size" not in read_object(config_where):
-                odd += warn(f"{config_where} has no type_vocab_size; the weights have {types}.")
+                lacks = f"{config_where} has no type_vocab_size; the weights have {types}."
+                odd += warn(files.named(lacks))
                 config = config.replace(type_vocab_size=types)
             heads, missing = _choose_heads(shapes, new_heads, num_labels, parts)
             if "classifier" in new_heads:
@@ -129,9 +132,16 @@ def load(
             slot_names = tuple(filter(is_training_state, others))
             unused = tuple(itertools.filterfalse(is_training_state, others))
             kept = (*(slot_names if slots else ()), *(unused if extra else ()))
+            text = [name for name in kept if not is_number(reader.tensors[name].dtype)]
+            if text:
+                what = (
+                    f"not kept, as a release has numbers only: {', '.join(text)} in {reader.name}"
+                )
+                odd += warn(f"{what} (text, as of a TensorFlow 2 checkpoint, or an unknown type)")
+                kept = tuple(name for name in kept if name not in text)
             carried = {name: np.array(reader.read(name)) for name in kept}
             fates = slot_names, unused, tuple(missing), tuple(new_heads), kept, odd
-            report = LoadReport(files.prefix, tuple(sorted(weights)), *fates, tuple(reader.unsound))
+            report = LoadReport(reader.name, tuple(sorted(weights)), *fates, tuple(reader.unsound))
             stored_dtypes = {name: reader.tensors[name].dtype for name in weights}
         return Bert.from_weights(
             config,

@@ -41,6 +41,8 @@ class Loopback:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     statuses: list[int] = dataclasses.field(default_factory=list)  # the next answers
     cuts: list[int] = dataclasses.field(default_factory=list)  # after so many bytes, the next ones
+    drips: list[int] = dataclasses.field(default_factory=list)  # then a byte at a time, likewise
+    slow_headers: bool = False  # they come one by one, without end
     reset: bool = False  # cut rudely
     length: int | None = None  # to claim; -1 for none
     pause: float = 0.0  # after every 64 kB
@@ -82,13 +84,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", loop.etag)
         for name, value in {"Content-Type": "application/zip", **loop.headers}.items():
             self.send_header(name, value)
+        while loop.slow_headers:
+            self.send_header("X", "y")
+            self.flush_headers()
+            time.sleep(0.02)
         self.end_headers()
         end = start + loop.cuts.pop(0) if loop.cuts else size
-        for place in range(start, min(end, size), 1 << 16):
-            block = body[place : min(place + (1 << 16), end)]
+        drip = start + loop.drips.pop(0) if loop.drips else size
+        while start < min(end, size):
+            slow = start >= drip
+            block = body[start : min(start + (1 if slow else 1 << 16), end)]
             self.wfile.write(block)
+            start += len(block)
             loop.sent += len(block)
-            time.sleep(loop.pause)
+            time.sleep(0.02 if slow else loop.pause)
         if loop.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bert_tf.checkpoint import CheckpointReader, is_slot, is_training_state, write_release
+from bert_tf.cli.convert import show
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.export.convert import convert_checkpoint
@@ -173,6 +174,9 @@ def test_strings_are_dropped_and_said_so(tmp_path: Path) -> None:
     report = convert_checkpoint(tmp_path, tmp_path / "out")
     assert report.dropped == ("note",)
     assert arrays(report.prefix).keys() == {KERNEL}
+    shown = show(report, None)
+    assert "left out 1 tensors that hold text, not numbers: note" in shown
+    assert "training state" not in shown
 
 
 def test_random_checkpoint_of_the_benchmarks(tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ def test_a_file_with_odd_rows_to_standard_output(ask, model, tmp_path):
     source.write_text("w1\n\nw2\tw3\nw30\n")
     result = ask("--model", model, "--predict", source, "--json")
     assert result.code == 3
-    assert [next(iter(one)) for one in result.objects] == ["label", "line", "line", "label"]
+    assert [one["line"] for one in result.objects] == [1, 2, 3, 4]
+    assert [list(one)[1] for one in result.objects] == ["label", "error", "error", "label"]
     assert f"{source}, line 2: the line is blank" in result.err
     counted = ask("--model", model, "--predict", source, "--output", tmp_path / "out.tsv")
     assert counted.code == 3

@@ -1,6 +1,7 @@
 """The commands in this process, with the model loaded once: what they print and return."""
 
 import builtins
+import gzip
 import io
 import json
 import sys
@@ -110,15 +111,43 @@ def test_bad_lines_of_a_file_are_told_and_the_rest_go_on(tmp_path, capsys):
     assert main(["mask", "--json", "--input", str(texts)]) == 3
     out, err = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line.get("text") or line["line"] for line in lines] == [
-        "the [MASK]",
-        3,
-        4,
-        "x [MASK] y",
-    ]
+    assert [line["line"] for line in lines] == [1, 3, 4, 5]  # line 2 is blank
+    assert [line.get("text") for line in lines] == ["the [MASK]", None, None, "x [MASK] y"]
     assert list(lines[1]) == ["line", "error"]
     assert "UTF-8" in lines[2]["error"]
     assert [line.split(": ")[2].split(", ")[1] for line in err.splitlines()] == ["line 3", "line 4"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_compressed_and_utf16_texts_are_read(tmp_path, monkeypatch, capsys, encoding, pack, piped):
+    raw = pack("the дом [MASK]\r\n\nx [MASK] y".encode(encoding))
+    (tmp_path / "texts").write_bytes(raw)
+    pipe(monkeypatch, raw)
+    assert main(["mask", "--json", *([] if piped else ["--input", str(tmp_path / "texts")])]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == ["the дом [MASK]", "x [MASK] y"]
+
+
+@pytest.mark.parametrize("command", ["mask", "nsp"])
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("первый [MASK]\tвторой\n".encode("cp1251") * 300, "not UTF-8, 101 of 101 lines; it reads"),
+        (gzip.compress(b"a [MASK]\tb\n" * 5)[:-9], "broken or cut off as a gzip file"),
+        (b"PK\x03\x04zip", "a zip archive or an Excel workbook; give plain text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_message(tmp_path, capsys, command, raw, message):
+    texts = tmp_path / "texts.txt"
+    texts.write_bytes(raw)
+    assert main([command, "--json", "--input", str(texts)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"bert_tf: error: {texts}")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_standard_input_is_answered_the_same(monkeypatch, capsys):
@@ -183,11 +212,11 @@ def test_lines_with_pairs(monkeypatch, capsys):
     )
     assert main(["nsp", "--json"]) == 3
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert list(lines[0]) == ["first", "second", "probability", "label", "cut"]
+    assert list(lines[0]) == ["line", "first", "second", "probability", "label", "cut"]
+    assert [line.pop("line") for line in lines] == [1, 2, 3, 4, 5, 6, 7]
     # The last digits of a probability depend on the row's neighbours in the batch.
     rounded = [{**line, "probability": round(line["probability"], 5)} for line in lines[:3]]
     assert rounded[0] == rounded[1] == rounded[2]
-    assert [line["line"] for line in lines[3:]] == [4, 5, 6, 7]
 
 
 def test_pairs_are_asked_for_on_a_terminal(monkeypatch, capsys):

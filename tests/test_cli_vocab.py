@@ -118,3 +118,17 @@ def test_the_script_is_the_command(here, request, run_python):
     )
     assert done.returncode == 0, done.stderr
     assert Vocabulary.load(here / "vocab.txt").mask_id == 103
+
+
+def test_text_that_is_not_utf8_is_refused_or_counted(here, capsys):
+    """Its letters were dropped without a word."""
+    (here / "old.txt").write_bytes(GERMAN.encode("cp1252"))
+    assert run("--input_file=old.txt") == 2
+    err = capsys.readouterr().err
+    assert "old.txt:2: the text is not UTF-8, 5 of 10 lines; it reads" in err
+    assert "'e Katze saß auf der Matte.' in cp1252" in err
+    assert not (here / "vocab.txt").exists()
+    (here / "stray.txt").write_bytes(ENGLISH.encode() + b"Caf\xe9.\n")
+    assert run("--input_file=stray.txt") == 0
+    warning = "1 of 41 lines have bytes that are not UTF-8, which are dropped: stray.txt:61"
+    assert f"bert_tf: {warning}\n" in capsys.readouterr().err

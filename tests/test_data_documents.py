@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from bert_tf.data import read_documents, read_sources
-from bert_tf.data.pretraining.documents import documents_warning
+from bert_tf.data.pretraining.documents import Documents, documents_warning
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 
@@ -38,7 +38,8 @@ def test_a_file_without_text_has_no_documents(tmp_path, content):
     [
         (gzip.compress(TEXT * 99, mtime=0)[:-20], "broken or cut off"),
         (b"\x1f\x8bno gzip", "broken or cut off"),
-        ("a\n".encode("utf-16"), "UTF-16"),
+        ("a\n".encode("utf-16")[:-1], "is no utf-16-le: truncated data; give plain text"),
+        ("a\n".encode("utf-32"), "UTF-32"),
         (b"BZh91AY&SY...", "bzip2"),
         (b"PK\x03\x04...", "zip"),
     ],
@@ -49,6 +50,68 @@ def test_what_is_no_text_is_refused(tmp_path, content, message):
     with pytest.raises(BertError, match=message) as error:
         list(read_documents(path))
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_marked_encoding_is_read(tmp_path, encoding, pack):
+    path = tmp_path / "text"
+    path.write_bytes(pack("Ünïcode \u0442\n\nзвук\n".encode(encoding)))
+    assert list(read_documents(path)) == [["Ünïcode \u0442"], ["звук"]]
+
+
+ALPHABETS = {"cp1251": "Он пришёл в дом.", "gb18030": "他来到了房子。", "cp1252": "Füße auf Öl"}
+
+
+@pytest.mark.parametrize("encoding", ALPHABETS)
+def test_another_encoding_is_refused_with_how_to_convert_it(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_bytes(f"plain\n{ALPHABETS[encoding]}\n".encode(encoding) * 4)
+    with pytest.raises(BertError) as error:
+        list(read_documents(path))
+    message = str(error.value)
+    assert f"{path}:2: the text is not UTF-8, 4 of 8 lines" in message
+    assert f"iconv -f ENCODING -t UTF-8 {path} > utf8.txt" in message
+    assert f"{ALPHABETS[encoding]!r} in {encoding}" in message
+
+
+def test_another_encoding_is_noticed_early(tmp_path):
+    """After 101 such lines, not at the end of the file."""
+    path = tmp_path / "text.txt"
+    path.write_bytes("Он\n\n".encode("cp1251") * 200_000)
+    told = []
+    with pytest.raises(BertError, match="101 of 101 lines"):
+        list(read_documents(path, told.append))
+    assert sum(told) < path.stat().st_size
+
+
+@pytest.mark.parametrize(("good", "bad"), [(4, 1), (4, 2), (10_000, 9), (10, 3), (4000, 4)])
+def test_stray_lines_are_counted(tmp_path, caplog, good, bad):
+    """Three, or one of a thousand; their other letters stay, as in the original."""
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"good\n" * good + b"b\xe9d\n" * bad)
+    assert list(read_documents(path)) == [["good"] * good + ["bd"] * bad]
+    (warning,) = caplog.messages
+    assert f"{bad} of {good + bad:,} lines have bytes that are not UTF-8" in warning
+    assert f"dropped: {path}:{good + 1}" in warning
+    assert warning.endswith(", ...") == (bad > 3)
+
+
+@pytest.mark.parametrize(("good", "bad"), [(0, 1), (1, 2), (10, 4), (3990, 5)])
+def test_more_stray_lines_are_refused(tmp_path, good, bad):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"good\n" * good + b"b\xe9d\n" * bad)
+    with pytest.raises(BertError, match=rf"{bad} of {good + bad:,} lines"):
+        list(read_documents(path))
+
+
+def test_strays_of_many_files_are_counted_together(tmp_path, caplog):
+    for number in range(5):
+        (tmp_path / str(number)).write_bytes(b"good\n" * 10 + b"b\xe9d\n")
+    assert len(list(Documents([tmp_path / "0", tmp_path / "1"]))) == 2
+    assert "2 of 22 lines" in caplog.messages[0]
+    with pytest.raises(BertError, match="3:11: the text is not UTF-8, 4 of 44 lines"):
+        list(Documents([tmp_path / str(number) for number in range(5)]))
 
 
 def test_a_missing_file_is_told(tmp_path):
@@ -110,11 +173,12 @@ def test_sources_are_what_stands_before_the_hash(tmp_path, pack):
         (TABLE, 2, "line 3: no value"),
         ("", "id", "is empty"),
         ("id\n#1\n", "id", "line 2: no value"),
+        ("id\n1\nK\udcf6ln\n", "id", "line 3 is not UTF-8; it reads 'Köln' in cp1252"),
     ],
 )
 def test_a_table_without_the_sources_is_refused(tmp_path, table, column, message):
     path = tmp_path / "docs.tsv"
-    path.write_text(table)
+    path.write_bytes(table.encode("utf-8", "surrogateescape"))
     with pytest.raises(BertError, match=message):
         read_sources(path, column)
 

@@ -1,12 +1,16 @@
 """TFRecord files; TensorFlow, which the original writes and reads them with, is the judge."""
 
 import contextlib
+import gzip
 import itertools
 import json
+import sys
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import limited_files
 
 from bert_tf.data.pretraining.examples import (
     decode_examples,
@@ -114,6 +118,26 @@ def test_tensorflow_reads_what_is_written(tmp_path):
     for row, record in enumerate(read):
         for name, value in tf.io.parse_single_example(record, layout).items():
             assert value.numpy().tolist() == features[name][row].tolist(), name
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
+def test_what_tensorflow_compressed_is_read(tmp_path, two_files, compression):
+    """The same batches as of the plain files, in the order of the same seed."""
+    paths = []
+    for plain in two_files:
+        paths.append(tmp_path / plain.name)
+        with tf.io.TFRecordWriter(str(paths[-1]), compression) as writer:
+            for record in tf.data.TFRecordDataset(str(plain)):
+                writer.write(record.numpy())
+    (tmp_path / "empty").write_bytes({"GZIP": gzip, "ZLIB": zlib}[compression].compress(b""))
+    packed = RecordStream([*paths, tmp_path / "empty"], batch_size=100, seed=5)
+    plain = RecordStream(two_files, batch_size=100, seed=5)
+    for path in paths:
+        path.unlink()  # what was unpacked stays
+    for _ in range(40):
+        ours, wanted = packed.next_batch(), plain.next_batch()
+        assert all((ours[name] == values).all() for name, values in wanted.items())
+    assert packed.num_examples == 3700
 
 
 def test_the_bytes_are_protobufs_own():
@@ -305,6 +329,46 @@ def test_bad_files_are_told(two_files, tmp_path):
             RecordStream(files, batch_size=2, seed=0)
 
 
+@pytest.mark.parametrize("module", [gzip, zlib])
+def test_compressed_files_that_are_damaged_are_told(two_files, tmp_path, module):
+    content = two_files[0].read_bytes()
+    raw = module.compress(content)
+    path = tmp_path / "packed"
+    for bad, message in (
+        (raw[:-3], "packed is cut off"),
+        (raw[:9000], "packed is cut off"),
+        (raw[:9000] + bytes(9) + raw[9009:], "packed is damaged as a compressed file"),
+        (raw + b"x", "packed is cut off"),
+        (module.compress(content[:-3]), "packed is cut off or damaged: its last record"),
+        (module.compress(b"text\n" * 9), "packed is no TFRecord file"),
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(BertError, match=message):
+            RecordStream([path], batch_size=2, seed=0)
+    path.write_bytes(raw + raw)  # two members, as of two files that were joined
+    assert RecordStream([path], batch_size=2, seed=0).num_examples == 1400
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_no_room_to_unpack_is_told(two_files, tmp_path):
+    (tmp_path / "packed").write_bytes(gzip.compress(two_files[0].read_bytes()))
+    with (
+        limited_files(10_000),
+        pytest.raises(BertError, match=r"cannot write the content of .*packed"),
+    ):
+        RecordStream([tmp_path / "packed"], batch_size=2, seed=0)
+
+
+def test_a_record_that_starts_as_gzip_does_is_plain(tmp_path):
+    """Lengths of 0x8b1f and 0x0178 bytes: the files start with 1f 8b and 78 01."""
+    for size in (0x8B1F, 0x0178):
+        path = tmp_path / str(size)
+        path.write_bytes(frame(bytes(size)) + frame(b"x"))
+        assert path.read_bytes()[:2] in (b"\x1f\x8b", b"\x78\x01")
+        with pytest.raises(BertError, match="is that a file of create_pretraining_data"):
+            RecordStream([path], batch_size=1, seed=0)
+
+
 def test_a_damaged_record_is_told_when_it_is_read(two_files, tmp_path):
     path = damaged(two_files[0], 100_000, tmp_path)
     stream = RecordStream([path], batch_size=700, seed=0)
@@ -329,6 +393,11 @@ def test_sizes_that_do_not_fit_are_told(two_files, tmp_path):
     features["masked_lm_positions"][0, 0] = 8
     write(other, features)
     with pytest.raises(BertError, match="position past its end"):
+        RecordStream([other], batch_size=2, seed=0).next_batch()
+    features = examples(2)
+    features["input_ids"][0, 1] = -5
+    write(other, features)
+    with pytest.raises(BertError, match="holds the id -5; is that"):
         RecordStream([other], batch_size=2, seed=0).next_batch()
     with pytest.raises(BertError, match="batch_size is 0"):
         RecordStream(two_files, batch_size=0, seed=0)

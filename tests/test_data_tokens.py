@@ -112,6 +112,20 @@ def test_warnings_stand_in_the_corpus(texts, tmp_path, caplog):
     assert caplog.messages == warnings
 
 
+def test_text_that_is_not_utf8_is_counted_or_refused(texts, tmp_path, caplog):
+    """The example of the report: 12 sentences in cp1251 gave tokens, with none unknown."""
+    (tmp_path / "ru.txt").write_bytes("Он пришёл в a b.\n".encode("cp1251") * 12)
+    with pytest.raises(BertError, match=r"ru\.txt:1: the text is not UTF-8, 12 of 12 lines"):
+        tokenize_corpus({"ru": [tmp_path / "ru.txt"]}, tokenizer(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "de.txt").write_bytes(b"a\nb\n\nb\xff b\na")
+    info = tokenize_corpus(texts, tokenizer(), tmp_path / "out").info
+    path = tmp_path / "de.txt"
+    warning = f"1 of 4 lines have bytes that are not UTF-8, which are dropped: {path}:4"
+    assert info["remarks"] == caplog.messages == [warning]
+    assert info["counts"]["de"] == {"documents": 2, "sentences": 4, "pieces": 5, "unknown": 0}
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
@@ -154,28 +168,95 @@ def test_what_is_no_complete_corpus_is_refused(texts, tmp_path):
     folder = tokenize_corpus(texts, tokenizer(), tmp_path / "out").folder
     info = json.loads((folder / "corpus.json").read_text())
 
-    def refused(message):
+    def refused(message, **options):
         with pytest.raises(BertError, match=message):
-            TokenCorpus.open(folder)
+            TokenCorpus.open(folder, **options)
 
     (folder / "corpus.json").write_text(json.dumps({**info, "format": 2}))
     refused("another format")
     (folder / "corpus.json").write_text(json.dumps(info)[:50])
     refused("is not valid JSON")
     (folder / "corpus.json").write_text(json.dumps({"format": 1}))
-    refused("damaged")
+    refused("damaged: corpus.json has no valid groups")
+    (folder / "corpus.json").write_text(json.dumps({**info, "vocab_size": 9.0}))
+    refused("damaged: corpus.json has no valid vocab_size")
+    (folder / "corpus.json").write_text(json.dumps({**info, "sources": 77}))
+    refused("damaged: the checksum of corpus.json is wrong")
     (folder / "corpus.json").write_text(json.dumps(info))
+    assert len(TokenCorpus.open(folder)) == 5
     tokens = (folder / "tokens.bin").read_bytes()
     (folder / "tokens.bin").write_bytes(tokens[:-2])
-    refused("do not fit together")
+    refused("the checksum of tokens.bin is wrong")
+    refused("do not fit together", verify=False)
     (folder / "tokens.bin").write_bytes(tokens[:-1])
-    refused("damaged")
+    refused("damaged", verify=False)
     (folder / "tokens.bin").write_bytes(tokens)
     assert len(TokenCorpus.open(folder)) == 5
     (folder / "groups.npy").unlink()
-    refused("damaged")
+    refused("damaged: .*No such file")
     (folder / "corpus.json").unlink()
     refused("no corpus.json")
+
+
+def old(folder):
+    """The corpus as version 0.1.0 wrote it: without checksums."""
+    info = json.loads((folder / "corpus.json").read_text())
+    del info["crc32c"]
+    (folder / "corpus.json").write_text(json.dumps(info))
+    return info
+
+
+@pytest.fixture
+def written(texts, tmp_path):
+    """The folder of a corpus."""
+    return tokenize_corpus(texts, tokenizer(), tmp_path / "out").folder
+
+
+def test_a_corpus_without_checksums_is_opened(written):
+    tokens = TokenCorpus.open(written).tokens.tolist()
+    assert json.loads((written / "corpus.json").read_text())["crc32c"]["tokens.bin"]
+    old(written)
+    assert TokenCorpus.open(written).tokens.tolist() == tokens
+
+
+@pytest.mark.parametrize("length", [0, 5, 20, -1])
+@pytest.mark.parametrize("name", ["documents.npy", "groups.npy", "tokens.bin"])
+def test_cut_files_are_refused(written, name, length):
+    (written / name).write_bytes((written / name).read_bytes()[:length])
+    with pytest.raises(BertError, match=f"damaged: the checksum of {name} is wrong"):
+        TokenCorpus.open(written)
+    with pytest.raises(BertError, match="damaged"):
+        TokenCorpus.open(written, verify=False)
+    old(written)
+    with pytest.raises(BertError, match="damaged"):
+        TokenCorpus.open(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "message"),
+    [
+        ("tokens", 3, 9, "tokens.bin has numbers that are not from 0 to 8"),
+        ("sentences", 0, 1, "do not fit together"),
+        ("sentences", 2, 3, "the numbers in sentences.npy do not rise"),
+        ("sentences", 2, -(2**63), "the numbers in sentences.npy do not rise"),
+        ("documents", 3, 10**12, "the numbers in documents.npy do not rise"),
+        ("documents", -1, 8, "do not fit together"),
+        ("groups", 0, 1, "the numbers in groups.npy do not rise"),
+        ("groups", -1, 2, "groups.npy has numbers that are not from 0 to 1"),
+        ("sources", 1, -1, "sources.npy has numbers that are not from 0 to 5"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(written, name, place, value, message):
+    """The vocabulary has 9 tokens; there are 6 sources, of which one has no token."""
+    path = written / ("tokens.bin" if name == "tokens" else f"{name}.npy")
+    array = np.memmap(path, "<u2", "r+") if name == "tokens" else np.load(path, mmap_mode="r+")
+    array[place] = value
+    array.flush()
+    with pytest.raises(BertError, match=f"the checksum of {path.name} is wrong"):
+        TokenCorpus.open(written)
+    old(written)
+    with pytest.raises(BertError, match=f"is damaged: .*{message}"):
+        TokenCorpus.open(written)
 
 
 def test_whole_sources_are_held_out_about_as_many_pieces_as_asked():

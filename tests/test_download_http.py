@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import socket
 import sys
 import urllib.request
@@ -214,6 +216,121 @@ def test_a_server_that_falls_silent(loopback, home, no_patience, monkeypatch) ->
     with pytest.raises(BertError, match=r"broke after 65,536 of .*no answer for 0 s.*kept"):
         download("tiny", progress=False)
     assert names(home) == KEPT
+
+
+@pytest.fixture
+def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bert_tf.hub.fetch.WINDOW_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_server_that_sends_a_byte_now_and_then(loopback, home, short_window, chunked) -> None:
+    """It was waited for without end: each byte began the time limit again."""
+    loopback.drips = [0] * 5
+    if chunked:
+        loopback.length, loopback.headers = -1, {"Transfer-Encoding": "chunked"}
+        loopback.body = b"1;" + b"x" * 10_000  # the length of a chunk with an endless remark
+    with pytest.raises(BertError, match=r"could not download .*broke after .* bytes in .*too few"):
+        download("tiny", progress=False)
+    assert len(loopback.asked) == 5  # a few bytes further each time do not count
+    assert TINY not in names(home)
+
+
+def test_headers_that_do_not_end(loopback, home, short_window, no_patience) -> None:
+    loopback.slow_headers = True
+    with pytest.raises(BertError, match=r"no answer from 127.* bytes in .* too few"):
+        download("tiny", progress=False)
+
+
+def test_a_connection_that_becomes_slow_is_left_and_the_rest_resumed(
+    loopback, home, short_window
+) -> None:
+    """Ten times: each comes further at a good rate, so tries are counted anew."""
+    loopback.drips = [1 << 16] * 10
+    assert is_whole(download("tiny", progress=False))
+    assert len(loopback.asked) == 11
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "9" * 400, "-1", "", "\xb2", "0x10"])
+def test_a_length_that_is_no_number(loopback, home, length) -> None:
+    """It counts as none. Python reads no number of over 4,300 digits, nor divides 400."""
+    loopback.length, loopback.headers = -1, {"Content-Length": length}
+    assert is_whole(download("tiny", progress=False))
+
+
+def test_notes_with_wrong_types(loopback, home, no_patience) -> None:
+    loopback.cuts = [CUT]
+    with pytest.raises(BertError, match=r"broke"):
+        download("tiny", progress=False)
+    path = home / f".{TINY}.zip.part.json"
+    note, part = json.loads(path.read_text()), home / f".{TINY}.zip.part"
+    content = part.read_bytes()
+    for name, value in (
+        ("size", "many"),
+        ("size", 1e999),
+        ("size", True),
+        ("size", [1]),
+        ("validator", 7),
+        ("validator", "x\r\nEvil: y"),
+        ("crc32c", "e3069283"),
+        ("url", None),
+    ):
+        path.write_text(json.dumps({**note, name: value}))
+        part.write_bytes(content)
+        loopback.asked.clear()
+        assert is_whole(download("tiny", progress=False, folder=home, force=True))
+        assert loopback.asked == [None], (name, value)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links")
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize(
+    "name", [f".{TINY}.zip.part", f".{TINY}.zip.part.json", f"{TINY}.download.json"]
+)
+def test_links_in_a_shared_store_are_not_followed(loopback, home, tmp_path, name, hard) -> None:
+    """Another user may put them there; what they lead to stays as it is."""
+    home.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (os.link if hard else os.symlink)(victim, home / name)
+    assert is_whole(download("tiny", progress=False))
+    assert victim.read_text() == "precious"
+    assert names(home) == ENDED
+    assert not (home / ENDED[1]).is_symlink()
+
+
+def test_links_are_not_followed_when_resuming(loopback, home, tmp_path, no_patience) -> None:
+    """With a note that fits, what comes would be appended to what the link leads to."""
+    loopback.cuts = [CUT]
+    with pytest.raises(BertError, match=r"broke"):
+        download("tiny", progress=False)
+    part, victim = home / f".{TINY}.zip.part", tmp_path / "victim"
+    note = home / f".{TINY}.zip.part.json"
+    noted = note.read_bytes()
+    for link in (os.symlink, os.link):
+        part.unlink(missing_ok=True)
+        victim.write_bytes(loopback.body[:CUT])
+        link(victim, part)
+        note.write_bytes(noted)
+        loopback.asked.clear()
+        assert is_whole(download("tiny", progress=False, force=True))
+        assert loopback.asked == [None]
+        assert victim.read_bytes() == loopback.body[:CUT]
+
+
+@pytest.mark.parametrize("name", [f".{TINY}.unpacking", f".{TINY}.lock"])
+def test_links_to_folders_and_locks(loopback, home, tmp_path, name) -> None:
+    home.mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("precious")
+    target = tmp_path / "other" / ("file" if name.endswith("lock") else "")
+    (home / name).symlink_to(target)
+    if name.endswith("lock"):
+        with pytest.raises(BertError, match=r"cannot write to .*lock"):
+            download("tiny", progress=False)
+    else:
+        assert is_whole(download("tiny", progress=False))
+    assert (tmp_path / "other" / "file").read_text() == "precious"
 
 
 @pytest.mark.parametrize(

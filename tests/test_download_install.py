@@ -90,6 +90,35 @@ def test_archives_that_are_refused(loopback, home, make, words) -> None:
     assert not list(home.parent.rglob("evil.txt"))
 
 
+@pytest.mark.parametrize("how", ["flagged", "local"])
+def test_a_name_that_is_no_utf8(loopback: Loopback, home: Path, how: str) -> None:
+    """It raised UnicodeDecodeError, as did each later download at what this one left."""
+    good, bad = loopback.body, pack({**release_files(), "vöcab.txt": b"x"})
+    place = (bad.rindex if how == "flagged" else bad.index)("vöcab".encode())
+    loopback.body = bad[:place] + b"v\xff\xfe" + bad[place + 3 :]
+    for _ in range(2):
+        with pytest.raises(BertError, match=rf"the archive {loopback.url}.*is damaged"):
+            download("tiny", progress=False)
+        assert names(home) == []
+    loopback.body = good
+    download("tiny", progress=False)
+    assert names(home) == ENDED
+
+
+def test_a_name_that_is_too_long(loopback: Loopback, home: Path) -> None:
+    loopback.body = pack({**release_files(), f"{'a' * 300}.txt": b"x"})
+    with pytest.raises(BertError, match="File name too long"):
+        download("tiny", progress=False)
+    assert names(home) == []
+
+
+@pytest.mark.parametrize("folder", ["a/b/", "a/b/c/d/e/"])
+def test_an_archive_of_folders_in_folders(loopback: Loopback, home: Path, folder: str) -> None:
+    loopback.body = pack(release_files(folder))
+    assert names(Path(download("tiny", progress=False))) == FILES
+    assert names(home) == ENDED
+
+
 def test_a_flipped_bit(loopback: Loopback, home: Path) -> None:
     place = loopback.body.index(b"bert_model.ckpt.data") + 5000
     loopback.body = loopback.body[:place] + b"\x55\xaa" + loopback.body[place + 2 :]

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ import bert_tf
 from bert_tf.checkpoint import CheckpointReader, write_release
 from bert_tf.cli.main import main
 from bert_tf.config import BertConfig
+from bert_tf.errors import BertError
 from bert_tf.runtime.predictor import Predictor
 from bert_tf.text import Vocabulary
 
@@ -84,6 +87,47 @@ def test_report_of_a_training_checkpoint():
 )
 def test_any_path_to_a_checkpoint(path):
     assert bert_tf.load(TINY / path).config.hidden_size == 32
+
+
+def zipped(tmp_path, folder, **changed):
+    """The tiny checkpoint in a .zip, some of its files changed."""
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(TINY.iterdir()):
+            raw = file.read_bytes()
+            archive.writestr(folder + file.name, changed.get(file.name.split(".")[0], bytes)(raw))
+    return path
+
+
+def test_a_zip_is_named_where_its_files_were_unpacked(tmp_path, caplog):
+    """In the report, in warnings, in errors during and after loading; two folders deep."""
+
+    def without_types(raw):
+        return json.dumps({k: v for k, v in json.loads(raw).items() if k != "type_vocab_size"})
+
+    path = zipped(tmp_path, "a/uncased_b/", bert_config=without_types)
+    bert = bert_tf.load(path)
+    assert bert.name == "uncased_b"
+    inside = f"{path}/a/uncased_b/"
+    assert bert.report.checkpoint == f"{inside}bert_model.ckpt"
+    assert str(bert.report).startswith(f"read {len(bert.report.read)} tensors from {inside}")
+    assert bert.vocab.source == f"{inside}vocab.txt"
+    assert any(f"{inside}bert_config.json has no type_vocab_size" in x for x in caplog.messages)
+    assert any(f"tokens in {inside}vocab.txt have" in x for x in caplog.messages)
+    temporary = tempfile.gettempdir() + "/bert_tf_"
+    assert temporary not in "".join([*caplog.messages, str(bert.report)])
+    for name, change, words in (
+        (
+            "bert_config",
+            lambda raw: raw.replace(b'"num_hidden', b'"hidden'),
+            "lacks 144 of the weights",
+        ),
+        ("vocab", lambda raw: raw.replace(b"[MASK]", b"[mask]"), r"has no line \[MASK\]"),
+    ):
+        with pytest.raises(BertError, match=words) as error:
+            bert_tf.load(zipped(tmp_path, "a/b/", **{name: change}))
+        assert f"{path}/a/b/" in str(error.value)
+        assert temporary not in str(error.value)
 
 
 def test_zip_as_released(tmp_path):
@@ -280,6 +324,34 @@ def test_unknown_tensors_are_reported_and_carried_on_request(variant, tmp_path):
     assert "my/own/table" not in through_tensorflow(tmp_path / "without/bert_model.ckpt")
     bert_tf.load(folder, extra=True).save(tmp_path / "with")
     assert same_bits(through_tensorflow(tmp_path / "with/bert_model.ckpt")["my/own/table"], extra)
+
+
+def test_text_is_not_carried_and_said_so(tmp_path, weights, caplog):
+    """As TensorFlow 2 leaves it. `save` failed on it at its end, after hours of training."""
+    import tensorflow as tf
+
+    folder = tmp_path / "tf2"
+    shutil.copytree(TINY, folder)
+    tensors = {**weights, "my/own/table": np.arange(6, dtype=np.float32)}
+    graph = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "bert_model.ckpt"),
+        tensor_names=[*tensors, graph],
+        shape_and_slices=[""] * (len(tensors) + 1),
+        tensors=[*map(tf.constant, tensors.values()), tf.constant(b"a graph")],
+    )
+    bert = bert_tf.load(folder, extra=True)
+    (warning,) = [one for one in caplog.messages if graph in one]
+    assert f"{graph} in {folder}/bert_model.ckpt (text, as of a TensorFlow 2 checkpoint" in warning
+    assert warning in bert.report.warnings
+    assert bert.report.kept == tuple(bert.carried) == ("my/own/table",)
+    assert "kept 1 tensors that this model has no place for (my/own/table)" in str(bert.report)
+    assert f"left out 1 tensors that this model has no place for ({graph})" in str(bert.report)
+    bert.save(tmp_path / "again")
+    assert set(through_tensorflow(tmp_path / "again/bert_model.ckpt")) == set(tensors)
+    caplog.clear()
+    bert_tf.load(folder)  # nothing is to be kept
+    assert graph not in caplog.text
 
 
 def test_only_some_parts():

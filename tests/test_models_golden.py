@@ -94,6 +94,17 @@ def test_gathered_positions_give_the_same_logits(bert, golden):
     assert largest(Predictor(model)(inputs), golden["mlm_logits"]) < TOLERANCE
 
 
+def test_every_token_is_scored_by_naming_its_position(bert, golden):
+    """The way out that the refusal of an attention mask as `mask_input` names."""
+    score = bert.predictor("mlm", max_predictions=None, attention_mask=True)
+    rows, length = golden["input_ids"].shape
+    every = np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+    found = score(inputs_of(golden, position_input=every))
+    assert found.shape == (rows, length, bert.config.vocab_size)
+    at_positions = np.take_along_axis(found, golden["masked_lm_positions"][:, :, None], axis=1)
+    assert largest(at_positions, np.exp(golden["mlm_log_probs"])) < TOLERANCE
+
+
 def test_nsp_model(bert, golden):
     model = bert.nsp_model(logits=True, attention_mask=True)
     assert largest(Predictor(model)(inputs_of(golden)), golden["nsp_logits"]) < TOLERANCE

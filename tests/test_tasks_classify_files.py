@@ -253,11 +253,11 @@ def test_odd_rows_have_their_lines(name, classify, tmp_path):
         f"{source}:{n + (name != 'in.jsonl')}" for n in (2, 3, 5)
     ]
     for number, (line, error) in enumerate(zip(lines, ERRORS, strict=True), 1):
+        assert line["line"] == number + (name != "in.jsonl")
         if error is None:
-            assert list(line) == ["label", "probability", "probabilities"]
+            assert list(line) == ["line", "label", "probability", "probabilities"]
         else:
             assert list(line) == ["line", "error"]
-            assert line["line"] == number + (name != "in.jsonl")
             assert line["error"].startswith(error)
     alone = classify("w5")
     assert lines[3]["label"] == alone.label

@@ -127,6 +127,8 @@ def test_an_attention_mask_is_refused():
     mask = np.array([[0, 1, 0, 0], [1, 1, 1, 0]])
     with pytest.raises(BertError, match=r"row 1 \(1 such row.*input_mask"):
         check_mask_input(tokens, mask)
+    with pytest.raises(BertError, match=r"To score every token.*max_predictions=None.*position_in"):
+        check_mask_input(tokens[1], mask[1])
     with pytest.raises(BertError, match="row 0"):
         check_mask_input(tokens[1], mask[1])
     with pytest.raises(BertError, match="shape"):

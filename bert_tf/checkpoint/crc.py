@@ -7,6 +7,8 @@ two threads can check two tensors at once.
 
 from __future__ import annotations
 
+import os
+
 from crc32c import crc32c
 
 _MASK_DELTA = 0xA282EAD8
@@ -22,3 +24,12 @@ def mask(value: int) -> int:
 def masked(data: bytes | memoryview) -> int:
     """The checksum of `data` in the stored form."""
     return mask(crc32c(data))
+
+
+def of_file(path: str | os.PathLike[str]) -> int:
+    """The plain checksum of a file; an `OSError` if it cannot be read."""
+    value = 0
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            value = crc32c(block, value)
+    return value

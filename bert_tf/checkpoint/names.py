@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from bert_tf.config import other_architecture
 from bert_tf.errors import BertError
@@ -105,7 +105,7 @@ class LoadReport(Warned):
         unused: other tensors that this model does not use, such as other heads.
         missing: heads that the file lacks and that were not asked for; the model does without.
         fresh: heads that start from random weights because the caller asked for them.
-        kept: whether `slots` and `unused` are carried along for `Bert.save`.
+        kept: those of `slots` and `unused` that are carried along for `Bert.save`.
         warnings: what else is worth knowing, one sentence each.
         unsound: those read that are NaN, infinite or too large to compute with.
     """
@@ -130,10 +130,11 @@ class LoadReport(Warned):
                 lines.append(f"{what}: {', '.join(TITLES[name] for name in names)}")
         return "\n".join([*lines, *self.warnings])
 
-    def _others(self, names: tuple[str, ...], what: str) -> list[str]:
-        fate = "kept" if set(names) <= set(self.kept) else "left out"
-        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        return [f"{fate} {len(names)} {what} ({some})"] if names else []
+    def _others(self, names: tuple[str, ...], what: str) -> Iterator[str]:
+        for fate in ("kept", "left out"):
+            if some := [name for name in names if (name in self.kept) == (fate == "kept")]:
+                shown = ", ".join(some[:3]) + (", ..." if len(some) > 3 else "")
+                yield f"{fate} {len(some)} {what} ({shown})"
 
 
 def _hint(name: str) -> str:

@@ -43,7 +43,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
 
     Every method may be called from several threads at once; copying and checking run without the
     interpreter lock. `unsound` has the names of what `read_into` gave with a warning, as it is NaN,
-    infinite or too large to compute with.
+    infinite or too large to compute with. `name` is that of the checkpoint in warnings.
 
     Example:
         >>> from bert_tf.hub import locate
@@ -60,7 +60,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
     """
 
     def __init__(self, prefix: str | os.PathLike[str], verify: bool = True) -> None:
-        self.prefix = os.path.expanduser(os.fspath(prefix))
+        self.prefix = self.name = os.path.expanduser(os.fspath(prefix))
         self.verify = verify
         self._lock = threading.Lock()
         self._files: list[io.FileIO] = []
@@ -213,7 +213,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
         if failure is not None:
             raise failure
         if not sound:
-            LOGGER.warning(f"{info.name} in {self.prefix}: {dtypes.UNSOUND}.")
+            LOGGER.warning(f"{info.name} in {self.name}: {dtypes.UNSOUND}.")
             self.unsound.add(info.name)
         if not whole:
             dtypes.cast_into(out, flat.reshape(out.shape), info.name)

@@ -56,12 +56,17 @@ def answer(args: argparse.Namespace) -> int:
 
 def show(report: ConvertReport, dtype: str | None) -> str:
     """What was done, as text for people."""
+    from bert_tf.checkpoint import is_training_state
+
     files = f"{report.num_shards} data file{'' if report.num_shards == 1 else 's'}"
     written = f"{len(report.written):,} tensors, {report.nbytes / 1e6:,.1f} MB in {files}"
     lines = [f"wrote {report.prefix}: {written}"]
     if report.cast:
         lines.append(f"{len(report.cast):,} of them are {dtype} now")
-    if report.dropped:
-        some = ", ".join(report.dropped[:3]) + (", ..." if len(report.dropped) > 3 else "")
-        lines.append(f"left out {len(report.dropped):,} of the training state: {some}")
+    state = [name for name in report.dropped if is_training_state(name)]
+    text = [name for name in report.dropped if name not in state]
+    for names, what in ((state, "of the training state"), (text, "that hold text, not numbers")):
+        if names:
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            lines.append(f"left out {len(names):,} tensors {what}: {some}")
     return "\n".join(lines)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from bert_tf.errors import BertError
 from bert_tf.files.reading import reading
+from bert_tf.files.text_lines import PLAIN_TEXT, LineCheck, open_lines, undecodable
 
 
 class Line(NamedTuple):
@@ -29,7 +31,9 @@ class Line(NamedTuple):
 
 
 class Source:
-    """The lines of a file, or of standard input for "-".
+    """The lines of a file, or of standard input for "-", in UTF-8 or UTF-16, gzipped or not.
+
+    A file of another encoding is refused; a few lines of one, and lines of a pipe, have an error.
 
     Attributes:
         parse: turns a line into what is asked; its `BertError` is the line's error. May be set
@@ -39,7 +43,7 @@ class Source:
         name: for messages.
 
     Raises:
-        BertError: the file cannot be opened.
+        BertError: the file cannot be opened, or is no text.
     """
 
     def __init__(self, path: str, parse: Callable[[str], Any] = str) -> None:
@@ -48,22 +52,25 @@ class Source:
         self.is_file = not self.is_stdin and os.path.isfile(path)
         self.name = "standard input" if self.is_stdin else path
         with reading(path):
-            self._file: BinaryIO = _open_stdin() if self.is_stdin else open(path, "rb")  # noqa: SIM115
+            self._file: Any = _open_stdin() if self.is_stdin else open(path, "rb")  # noqa: SIM115
         if self.is_file:
             self._file.close()  # it can be read; each reader opens it
+            with self._lines():
+                pass
 
     def count(self) -> int | None:
         """How many lines there are; None where one cannot look ahead."""
         if not self.is_file:
             return None
-        with open(self.name, "rb") as file:
-            return sum(1 for _ in file)
+        with self._lines() as lines:
+            return sum(1 for _ in lines)
 
     def __iter__(self) -> Iterator[Line]:
         """Each line that is not blank, from the first of a file."""
-        with reading(self.name), self._opened() as file:
-            for number, raw in enumerate(file, 1):
-                if line := self._line((self.name, number), raw):
+        with self._lines() as lines:
+            checked = LineCheck().checked(self.name, lines) if self.is_file else lines
+            for number, text in enumerate(checked, 1):
+                if line := self._line((self.name, number), text):
                     yield line
 
     def as_they_come(self, size: int) -> Iterator[list[Line]]:
@@ -94,16 +101,18 @@ class Source:
             if isinstance(found[-1], BaseException):
                 raise found[-1]
 
-    def _opened(self) -> contextlib.AbstractContextManager[BinaryIO]:
-        if self.is_file:
-            return open(self.name, "rb")
-        return contextlib.nullcontext(self._file) if self.is_stdin else self._file
+    @contextlib.contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        with contextlib.ExitStack() as stack:
+            if not (self.is_file or self.is_stdin):
+                stack.enter_context(self._file)
+            file = self.name if self.is_file else self._file
+            yield stack.enter_context(open_lines(file, name=self.name, advice=PLAIN_TEXT))
 
-    def _line(self, position: tuple[str, int], raw: bytes) -> Line | None:
-        try:
-            text = raw.decode("utf-8-sig" if position[1] == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
+    def _line(self, position: tuple[str, int], text: str) -> Line | None:
+        if undecodable(text):
             return Line(None, position, "this line is not UTF-8; convert the file to UTF-8.")
+        text = text.rstrip("\r\n")
         if not text.strip():
             return None
         try:
@@ -112,9 +121,10 @@ class Source:
             return Line(None, position, str(error))
 
 
-def _open_stdin() -> BinaryIO:
+def _open_stdin() -> Any:
     """Standard input, not as `sys.stdin`: Python closes that at exit and waits for its readers."""
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except (OSError, ValueError, AttributeError):  # not a real file, as in a notebook
-        return sys.stdin.buffer
+        file = sys.stdin.buffer
+        return file if hasattr(file, "peek") else io.BufferedReader(file)

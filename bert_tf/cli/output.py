@@ -51,10 +51,11 @@ class JsonForm:
         return ""
 
     def line(self, row: InputRow, result: Any) -> str:
-        """The object with the result's fields, or with the line's number and the error."""
+        """The object: the line's number, if it is of a file, and the result's fields or error."""
+        from bert_tf.tasks.bulk import numbered
+
         failed = isinstance(result, BertError)
-        value = {"line": row[1][1], "error": str(result)} if failed else dataclasses.asdict(result)
-        return to_json(value) + "\n"
+        return to_json(numbered(row, result if failed else dataclasses.asdict(result))) + "\n"
 
 
 class Output:

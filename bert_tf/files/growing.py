@@ -13,7 +13,14 @@ from typing import Any
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import read_object
-from bert_tf.files.whole import check_output, is_special, remove_unfinished, write_json, writing
+from bert_tf.files.whole import (
+    check_output,
+    is_special,
+    no_link,
+    remove_unfinished,
+    write_json,
+    writing,
+)
 
 SAVE_SECONDS = 2.0
 """How often, at most, the file is forced to the disk: so much work a crash can cost."""
@@ -58,7 +65,7 @@ class GrowingFile:
             self._save()  # before the file itself: one without a note is not ours
         # Unbuffered: on a full disk, nothing unwritten has been noted.
         mode = "r+b" if self.extent.rows else "w+b"
-        self._file = open(self._part, mode, buffering=0)  # noqa: SIM115
+        self._file = open(self._part, mode, buffering=0, opener=no_link)  # noqa: SIM115
         self._file.truncate(self.extent.bytes)
         self._file.seek(self.extent.bytes)
         self._saved_at = time.monotonic()
@@ -142,7 +149,7 @@ class GrowingFile:
     def _save(self) -> None:
         progress = dataclasses.asdict(self.extent)
         note = {"format": FORMAT, "progress": progress, "settings": self._settings}
-        write_json(self._note, note)
+        write_json(self._note, note, ours=True)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from bert_tf.errors import BertError
@@ -17,7 +17,15 @@ from bert_tf.files.reading import reading
 
 _HEAD = 4096  # bytes from which the encoding is inferred
 
-_NO_TABLE = (
+PLAIN_TEXT = "give plain text in UTF-8 or UTF-16, or that in gzip"
+"""What to do with a file that is no text, where no table is asked for."""
+
+_FEW = 3  # undecodable lines that a text of any size may have
+_RARE = 0.001  # fraction of the lines that may be undecodable
+_EARLY = 100_000  # lines before which the fraction is not judged
+_LIKELY = ("cp1252", "cp1251", "gb18030")  # encodings that a text is shown in
+
+_NO_TEXT = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook; save it as CSV, or name it .xlsx"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV or .xlsx"),
     (b"PAR1", "a Parquet file; name it .parquet, or pass `format='parquet'`"),
@@ -26,7 +34,7 @@ _NO_TABLE = (
     *((b"BZh%d" % level, "compressed by bzip2; unpack it") for level in range(1, 10)),
     (b"\xff\xfe\x00\x00", "UTF-32; save it as UTF-8"),
 )
-"""First bytes of files that are no text, and what to do with them."""
+"""First bytes of files that are no text, what they are, and what to do with a table."""
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """Stands for an undecodable byte (PEP 383, `surrogateescape`)."""
@@ -34,7 +42,11 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 
 @contextlib.contextmanager
 def open_lines(
-    path: str | os.PathLike[str], encoding: str | None = None
+    file: str | os.PathLike[str] | IO[bytes],
+    encoding: str | None = None,
+    *,
+    name: str | None = None,
+    advice: str | None = None,
 ) -> Iterator[Iterator[str]]:
     r"""The lines of a file with their ends; only "\n" ends one.
 
@@ -44,55 +56,152 @@ def open_lines(
     can be reported. In UTF-16 it is an error, as all after it would be wrong.
 
     Args:
-        path: of the file; unpacked if it starts as gzip does.
+        file: its path, or the file itself, which stays open; unpacked if it starts as gzip does.
         encoding: of the file, as Python names it; None to infer it.
+        name: for messages; by default its path.
+        advice: what to do with a file that is no text; by default what helps with a table.
 
     Raises:
         BertError: the file cannot be read, is no text, is broken, or the encoding is unknown.
     """
-    name = os.fspath(path)
+    name = name or os.fspath(file)  # type: ignore[arg-type]
+    with opened(file, name) as (_, unpacked), decoded(name, unpacked, encoding, advice) as lines:
+        yield lines
+
+
+@contextlib.contextmanager
+def opened(
+    file: str | os.PathLike[str] | IO[bytes], name: str | None = None
+) -> Iterator[tuple[IO[bytes], Any]]:
+    """A file as it is on the disk, and what is in it, unpacked if it starts as gzip does.
+
+    Args:
+        file: its path, or the file itself, which stays open.
+        name: for messages; by default its path.
+
+    Raises:
+        BertError: the file cannot be read, or is broken.
+    """
+    name = name or os.fspath(file)  # type: ignore[arg-type]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(reading(name))
+        raw: Any = file
+        if isinstance(file, str | os.PathLike):
+            raw = stack.enter_context(open(file, "rb", 1 << 20))
+        packed = peek(raw).startswith(b"\x1f\x8b")
+        try:
+            yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
+
+
+@contextlib.contextmanager
+def decoded(
+    name: str, unpacked: Any, encoding: str | None = None, advice: str | None = None
+) -> Iterator[Iterator[str]]:
+    """The lines of what `opened` gave: see `open_lines`."""
     if encoding is not None:
         try:
             encoding = codecs.lookup(encoding).name
         except LookupError:
             known = "utf-8, utf-16, cp1252 or gb18030"
             raise BertError(f"there is no encoding {encoding!r}; try {known}") from None
+    head = peek(unpacked)
+    for start, kind in _NO_TEXT:
+        if head.startswith(start):
+            kind = f"{kind.partition(';')[0]}; {advice}" if advice else kind
+            raise BertError(f"{name} is {kind}")
+    encoding = encoding or _encoding_of(head)
+    # Also if UTF-8 was asked for: the mark is no part of the first column's name.
+    encoding = {"utf-8": "utf-8-sig"}.get(encoding, encoding)
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    lines = io.TextIOWrapper(
+        unpacked, encoding, "strict" if wide else "surrogateescape", newline="\n"
+    )
     try:
-        with opened(path) as (_, unpacked):
-            head = peek(unpacked)
-            for start, advice in _NO_TABLE:
-                if head.startswith(start):
-                    raise BertError(f"{name} is {advice}")
-            encoding = encoding or _encoding_of(head)
-            # Also if UTF-8 was asked for: the mark is no part of the first column's name.
-            encoding = {"utf-8": "utf-8-sig"}.get(encoding, encoding)
-            wide = encoding.startswith(("utf-16", "utf-32"))
-            errors = "strict" if wide else "surrogateescape"
-            yield io.TextIOWrapper(unpacked, encoding, errors, newline="\n")
+        yield lines
     except UnicodeDecodeError as error:
         wrong = f"{name} is no {error.encoding}: {error.reason}"
-        raise BertError(f"{wrong}; pass its `encoding`") from error
+        raise BertError(f"{wrong}; {advice or 'pass its `encoding`'}") from error
+    finally:
+        lines.detach()
 
 
-@contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Any]]:
-    """A file as it is on the disk, and what is in it, unpacked if it starts as gzip does.
+class LineCheck:
+    """Counts lines of plain text that are not UTF-8, over any number of files.
 
-    Raises:
-        BertError: the file cannot be read, or is broken.
+    A few (three, or one of a thousand) are strays. A file with more of them, or with more of them
+    than other lines, has another encoding: it is refused, after 100 such lines at once.
+
+    Args:
+        drop: whether to leave out the bad bytes of strays, or to mark them.
     """
-    with reading(path), open(path, "rb", 1 << 20) as raw:
-        packed = peek(raw).startswith(b"\x1f\x8b")
-        try:
-            yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            name = os.fspath(path)
-            raise BertError(f"{name} is broken or cut off as a gzip file: {error}") from error
+
+    def __init__(self, drop: bool = False) -> None:
+        self._drop = drop
+        self._lines = self._bad = 0
+        self._places: list[str] = []
+
+    def checked(self, name: str, lines: Iterable[str]) -> Iterator[str]:
+        """The lines of a file; raises a `BertError` if too many are undecodable."""
+        count = bad = 0
+        first, advice = 0, ""
+        for number, line in enumerate(lines, start=1):
+            count += not line.isspace()
+            if undecodable(line):
+                bad += 1
+                if bad == 1:
+                    first, advice = number, conversion_advice(name, line)
+                if len(self._places) < _FEW:
+                    self._places.append(f"{name}:{number}")
+                if bad > max(_FEW, _RARE * max(count, _EARLY)):
+                    break
+                line = _ESCAPED.sub("", line) if self._drop else line
+            yield line
+        self._lines, self._bad = self._lines + count, self._bad + bad
+        here = bad > max(_FEW, _RARE * count) or 2 * bad > count
+        if bad and (here or self._bad > max(_FEW, _RARE * self._lines)):
+            bad, count = (bad, count) if here else (self._bad, self._lines)
+            raise BertError(
+                f"{name}:{first}: the text is not UTF-8, {bad:,} of {count:,} lines; {advice}"
+            )
+
+    def warning(self) -> str | None:
+        """How many lines were strays, whose bad bytes are dropped, and which."""
+        if not self._bad:
+            return None
+        places = ", ".join(self._places) + (", ..." if self._bad > len(self._places) else "")
+        return (
+            f"{self._bad:,} of {self._lines:,} lines have bytes that are not UTF-8, which are "
+            f"dropped: {places}"
+        )
+
+
+def conversion_advice(name: str, line: str) -> str:
+    """How to convert a file with this `undecodable` line, and how it reads in likely encodings."""
+    line = line.strip()
+    match = _ESCAPED.search(line)
+    assert match is not None
+    raw, start = line.encode("utf-8", "surrogateescape"), len(line[: match.start()].encode())
+    readings = []
+    for encoding in _LIKELY:
+        with contextlib.suppress(UnicodeDecodeError):
+            text, at = raw.decode(encoding), len(raw[:start].decode(encoding, "ignore"))
+            readings.append(f"{text[max(at - 10, 0) : at + 20]!r} in {encoding}")
+    reads = f"it reads {', '.join(readings)}; " if readings else ""
+    return (
+        f"{reads}convert it by: iconv -f ENCODING -t UTF-8 {name} > utf8.txt (from UTF-8 and with "
+        "-c, iconv drops damaged bytes)"
+    )
 
 
 def undecodable(line: str) -> bool:
     """Whether a line has bytes that could not be decoded."""
-    return not line.isascii() and _ESCAPED.search(line) is not None
+    try:
+        line.encode()  # ten times as fast as a search
+    except UnicodeEncodeError:
+        return _ESCAPED.search(line) is not None
+    return False
 
 
 def replaced(line: str) -> str:
@@ -116,11 +225,9 @@ def encoding_advice(line: str) -> str:
     return f"the byte 0x{byte:02X} is not UTF-8; {good}, else name its encoding"
 
 
-def peek(file: IO[bytes]) -> bytes:
-    """The first bytes of a file that is read next from its start."""
-    head = file.read(_HEAD)
-    file.seek(0)
-    return head
+def peek(file: Any) -> bytes:
+    """The next bytes of a buffered file, which are still to be read."""
+    return bytes(file.peek(_HEAD)[:_HEAD])
 
 
 def _encoding_of(head: bytes) -> str:

@@ -75,10 +75,12 @@ def replacing(path: Path, suffix: str = "") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
+def whole_file(
+    path: Path, mode: str = "w", *, durable: bool = True, ours: bool = False
+) -> Iterator[IO[Any]]:
     r"""Opens a file that gets its name, and replaces an older one, when all is written.
 
-    A pipe or a device is written to directly.
+    A pipe or a device that a user names is written to directly.
 
     Args:
         path: of the file, in a folder that exists.
@@ -86,6 +88,7 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
             they are; "wb" for bytes.
         durable: whether the content is on the disk before the rename, so that a crash of the
             machine leaves the old file or the new one. A cache does not need that.
+        ours: whether only we name such a file: a link or a pipe in its place is replaced.
 
     Raises:
         BertError: the file cannot be written; an old one at `path` stays.
@@ -93,7 +96,7 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
     options: dict[str, Any] = {}
     if "b" not in mode:
         options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-    if is_special(path):
+    if not ours and is_special(path):
         with writing(path), open(path, mode, **options) as file:
             yield file
         return
@@ -104,9 +107,9 @@ def whole_file(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator
             os.fsync(file.fileno())
 
 
-def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> None:
-    """Writes a file in one step; see `whole_file`."""
-    with whole_file(path, "wb" if isinstance(content, bytes) else "w", durable=durable) as file:
+def write_whole(path: Path, content: str | bytes, **options: bool) -> None:
+    """Writes a file in one step, with the options of `whole_file`."""
+    with whole_file(path, "wb" if isinstance(content, bytes) else "w", **options) as file:
         file.write(content)
 
 
@@ -115,9 +118,14 @@ def to_json(values: Any, **options: Any) -> str:
     return json.dumps(values, **{"ensure_ascii": False, "allow_nan": False, **options})
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any, **options: bool) -> None:
     """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
-    write_whole(path, to_json(values, indent=2) + "\n")
+    write_whole(path, to_json(values, indent=2) + "\n", **options)
+
+
+def no_link(path: str, flags: int) -> int:
+    """The `opener` of a file that only we name: an `OSError` where somebody put a link there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def sync_folder(folder: Path) -> None:
@@ -204,6 +212,6 @@ def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:
     The folder is made if it does not exist; a `BertError` if something cannot be written.
     """
     make_folder(os.path.dirname(path))
-    with whole_file(path, "wb", durable=False) as file:
+    with whole_file(path, "wb", durable=False, ours=True) as file:
         file.write(magic + hashlib.sha256(content).digest())
         file.write(content)

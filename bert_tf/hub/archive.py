@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import textwrap
 import zipfile
@@ -19,6 +21,19 @@ graph of up to 1 GB, is not needed here."""
 
 _MOST_FILES = 1000
 """A release has four files; an archive with so many would fill the disk with their names."""
+
+
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, LookupError, ArithmeticError),
+)
+"""What zipfile and the decompressors raise, and what names and places that cannot be do."""
+with contextlib.suppress(ImportError):  # Python can be built without it
+    import lzma
+
+    _DAMAGED += (lzma.LZMAError,)
+
+_IMPOSSIBLE = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 class DamagedArchiveError(BertError):
@@ -89,18 +104,24 @@ def extract(
                 # A file longer than it claims is cut there, and then its checksum fails.
                 with archive.open(member) as source, open(target, "xb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
+                    # zipfile takes no checksum of nothing.
+                    if out.tell() != member.file_size or (member.CRC and not member.file_size):
+                        raise zipfile.BadZipFile(f"Bad length of {member.filename!r}")
                     if durable:
                         out.flush()
                         os.fsync(out.fileno())
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (FileExistsError, NotADirectoryError) as error:  # names that this disk takes for one
+        raise BertError(f"the archive {path} has two files of one path.") from error
+    except (RuntimeError, MemoryError) as error:
+        # zipfile says so of encrypted members and of compressions that it does not know.
+        raise BertError(f"the archive {path} cannot be unpacked: {error}.") from None
+    except _DAMAGED as error:
+        disk = isinstance(error, OSError) and error.errno not in (None, *_IMPOSSIBLE)
+        if disk or isinstance(error, BertError):
+            raise
         raise DamagedArchiveError(
             f"the archive {path} is damaged ({error}). Copy or download it again."
         ) from None
-    except (FileExistsError, NotADirectoryError) as error:  # names that this disk takes for one
-        raise BertError(f"the archive {path} has two files of one path.") from error
-    except (RuntimeError, NotImplementedError) as error:
-        # zipfile says so of encrypted members and of compressions that it does not know.
-        raise BertError(f"the archive {path} cannot be unpacked: {error}.") from None
 
 
 def _wanted(member: zipfile.ZipInfo) -> bool:

@@ -21,7 +21,7 @@ from bert_tf.hub import archive, catalog, partial, store
 from bert_tf.hub.archive import DamagedArchiveError
 from bert_tf.hub.catalog import Release
 from bert_tf.hub.fetch import fetch
-from bert_tf.hub.locate import locate
+from bert_tf.hub.locate import ALL_LEVELS, locate
 from bert_tf.hub.partial import Remote
 
 URL_VARIABLE = "BERT_TF_URL"
@@ -113,7 +113,8 @@ def _downloaded(release: Release, url: str, home: str, force: bool, shown: Progr
             LOGGER.warning(f"put together from parts, it is damaged; starting over ({error})")
     today = datetime.date.today().isoformat()
     record = {"url": url, "size": os.path.getsize(part), "sha256": sha256, "date": today}
-    write_json(store.record_path(home, release), record)  # to compare later downloads with
+    # To compare later downloads with.
+    write_json(store.record_path(home, release), record, ours=True)
     partial.discard(part)
     return target
 
@@ -151,7 +152,7 @@ def _unpacked(release: Release, url: str, part: str, scratch: str) -> str:
     try:
         advice = f"Make room, or set {store.HOME_VARIABLE} to another folder"
         archive.extract(part, scratch, advice=advice, limit=_limit(release), durable=True)
-        with locate(scratch) as files:
+        with locate(scratch, levels=ALL_LEVELS) as files:
             return os.path.dirname(files.prefix)
     except BertError as error:
         if not isinstance(error, archive.NoRoomError):
@@ -205,6 +206,8 @@ def _check_replaceable(target: str) -> None:
 @contextlib.contextmanager
 def _scratch(path: str) -> Iterator[str]:
     """An empty folder that is gone afterwards."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # a link
     shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
     os.mkdir(path)
     try:

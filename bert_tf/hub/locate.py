@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 STATE_NAME = "checkpoint"
 """The text file in which TensorFlow notes which checkpoint of a folder is the last one."""
 
+ALL_LEVELS = 100
+"""More folders in each other than an archive can have."""
+
 _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 _STEP = re.compile(r"-(\d+)$")
 
@@ -52,12 +55,22 @@ class CheckpointFiles(Warned, contextlib.AbstractContextManager["CheckpointFiles
     step: int | None
     display_name: str
     warnings: tuple[str, ...] = ()
+    archive: str | None = None
+    """The .zip that it was unpacked from."""
     _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+        if isinstance(error, BertError) and self.named(str(error)) != str(error):
+            raise type(error)(self.named(str(error))) from None
+
+    def named(self, text: str) -> str:
+        """A path or message for the user, who knows the archive, not the temporary folder."""
+        if self._unpacked is None or self.archive is None:
+            return text
+        return text.replace(self._unpacked.name, self.archive)
 
     def close(self) -> None:
         """Removes the temporary folder, if there is one; arrays that were copied stay."""
@@ -72,6 +85,7 @@ def locate(
     *,
     need_config: bool = True,
     need_vocab: bool = True,
+    levels: int = 1,
 ) -> CheckpointFiles:
     """Finds checkpoint, config and vocabulary.
 
@@ -84,6 +98,7 @@ def locate(
         vocab_path: of the vocabulary; likewise.
         need_config: whether a missing config is an error.
         need_vocab: whether a missing vocabulary is an error.
+        levels: how many folders below `path` to look into; in an archive into all.
 
     Raises:
         BertError: something is missing, of another kind or damaged; the message says what to do.
@@ -99,7 +114,7 @@ def locate(
     if not _is_zip(path):
         warnings: list[str] = []
         try:
-            prefix = _prefix_of(path, warnings)
+            prefix = _prefix_of(path, warnings, levels)
             _check_parts(prefix)
             config = _companion("config", prefix, config_path, need_config)
             vocab = _companion("vocab", prefix, vocab_path, need_vocab)
@@ -112,7 +127,7 @@ def locate(
     unpacked = archive.unpack(path)
     inside, needed = unpacked.name, {"need_config": need_config, "need_vocab": need_vocab}
     try:
-        files = locate(inside, config_path, vocab_path, **needed)
+        files = locate(inside, config_path, vocab_path, **needed, levels=ALL_LEVELS)
     except BaseException as error:
         unpacked.cleanup()
         if isinstance(error, BertError):
@@ -123,7 +138,9 @@ def locate(
     if os.path.samefile(os.path.dirname(files.prefix), inside):
         name = re.sub(r"\.zip$", "", os.path.basename(path), flags=re.IGNORECASE)
     renamed = tuple(warning.replace(inside, path) for warning in files.warnings)
-    return dataclasses.replace(files, display_name=name, warnings=renamed, _unpacked=unpacked)
+    return dataclasses.replace(
+        files, display_name=name, warnings=renamed, archive=path, _unpacked=unpacked
+    )
 
 
 def _step(prefix: str) -> int | None:
@@ -147,12 +164,12 @@ def _foreign(path: str) -> str | None:
     return describe(path)
 
 
-def _prefix_of(path: str, warnings: list[str]) -> str:
+def _prefix_of(path: str, warnings: list[str], levels: int) -> str:
     """The prefix of the checkpoint that the user means by `path`, which is no archive."""
     if os.path.isdir(path):
-        return _in_folder(path, warnings)
+        return _in_folder(path, warnings, levels)
     if os.path.basename(path) == STATE_NAME and os.path.isfile(path):
-        return _in_folder(os.path.dirname(path) or ".", warnings)
+        return _in_folder(os.path.dirname(path) or ".", warnings, levels)
     stem = _DATA.sub("", path)
     if stem == path and path.endswith((".index", ".meta")):
         stem = os.path.splitext(path)[0]
@@ -169,15 +186,18 @@ def _prefix_of(path: str, warnings: list[str]) -> str:
     raise BertError(f"there is no checkpoint at {path}.{_suggestion(path)}")
 
 
-def _in_folder(folder: str, warnings: list[str]) -> str:
-    """The checkpoint of a folder that may have several; looks one level down if it has none."""
+def _in_folder(folder: str, warnings: list[str], levels: int) -> str:
+    """The checkpoint of a folder that may have several; looks further down if it has none."""
     prefixes = _prefixes(folder)
     if not prefixes:
         if advice := _foreign(folder):
             raise BertError(f"{folder} {advice}")
-        with os.scandir(folder) as entries:
-            subs = [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
-        below = {sub: found for sub in subs if (found := _prefixes(sub))}
+        below: dict[str, list[str]] = {}
+        subs = [folder]
+        for _ in range(levels):
+            subs = list(itertools.chain.from_iterable(map(_folders, subs)))
+            if below := {sub: found for sub in subs if (found := _prefixes(sub))}:
+                break
         if not below:
             raise BertError(
                 f"there is no checkpoint in the folder {folder}: no file that ends in .index. "
@@ -201,6 +221,11 @@ def _in_folder(folder: str, warnings: list[str]) -> str:
             f"the newest (others: {names}). Pass a prefix to take another."
         )
     return chosen
+
+
+def _folders(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [e.path for e in entries if e.is_dir() and not e.name.startswith((".", "__"))]
 
 
 def _prefixes(folder: str) -> list[str]:

@@ -8,6 +8,7 @@ import dataclasses
 import email.message
 import os
 import re
+import stat
 
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_object
@@ -44,7 +45,8 @@ class Remote:
         with contextlib.suppress(ValueError):
             raw = base64.b64decode(crc[1]) if crc else b""
         crc32c = int.from_bytes(raw, "big") if len(raw) == 4 else None
-        return cls(url, int(length) if length.isdecimal() else None, validator, crc32c)
+        size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+        return cls(url, size, validator, crc32c)
 
     def continues(self, headers: email.message.Message, have: int) -> bool:
         """Whether a partial answer (206) is the rest of this file, from byte `have` on."""
@@ -57,12 +59,21 @@ class Remote:
 
 
 def kept(url: str, part: str) -> tuple[Remote | None, int]:
-    """What an earlier try left, if it can be resumed, and how many bytes that are."""
+    """What an earlier try left, if it can be resumed, and how many bytes that are.
+
+    A link, which another user of the store may have put there, is nothing of ours.
+    """
     try:
         remote = Remote(**read_object(_note_path(part)))
-    except (BertError, TypeError):
+        status = os.lstat(part)
+    except (BertError, TypeError, OSError):
         return None, 0
-    have = size(part)
+    ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    kinds = (remote.size, int), (remote.validator, str), (remote.crc32c, int)
+    typed = all(value is None or type(value) is kind for value, kind in kinds)
+    if not (ours and typed and str(remote.validator).isprintable()):
+        return None, 0
+    have = status.st_size
     fits = remote.size is None or have <= remote.size
     if remote.url != url or not fits or (not remote.validator and have != remote.size):
         return None, 0
@@ -75,7 +86,7 @@ def write_note(part: str, remote: Remote) -> None:
     Raises:
         BertError: it cannot be written.
     """
-    write_json(_note_path(part), dataclasses.asdict(remote))
+    write_json(_note_path(part), dataclasses.asdict(remote), ours=True)
 
 
 def discard(part: str) -> None:

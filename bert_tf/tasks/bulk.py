@@ -87,6 +87,17 @@ def answered(stream: Stream, rows: Iterable[InputRow]) -> Iterator[tuple[Any, An
         yield taken.popleft(), result
 
 
+def numbered(row: InputRow, result: dict[str, Any] | BertError) -> dict[str, Any]:
+    """A result as a JSON object that has the number of its line, from 1, if it is of a file.
+
+    >>> numbered(("a text", ("in.txt", 3), ""), {"label": "yes"})
+    {'line': 3, 'label': 'yes'}
+    """
+    if isinstance(result, BertError):
+        return {"line": row[1][1], "error": str(result)}
+    return {"line": row[1][1], **result} if row[1][0] else result
+
+
 def answer_file(
     stream: Stream,
     rows: Iterable[InputRow],

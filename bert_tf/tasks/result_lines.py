@@ -44,10 +44,10 @@ class ResultLines:
     Tab-separated, there is a header. For classes the columns are `label`, `probability` and one
     with the probability of each class, in the model's order; if a text can have several classes,
     `labels` (with ", " between them) and one for each; for a number, `value`. In JSON the keys are
-    `label`, `probability`, `probabilities`, or `labels`, `probabilities`, or `value`; and
-    `"cut": true` where the text was longer than the model takes. Numbers have the shortest digits
-    that give the same float32. A row without a result has a line too: all cells empty, or `line`
-    (its number) and `error`.
+    `line` (its number in the file, from 1), `label`, `probability`, `probabilities`, or `labels`,
+    `probabilities`, or `value`; and `"cut": true` where the text was longer than the model takes.
+    Numbers have the shortest digits that give the same float32. A row without a result has a line
+    too: all cells empty, or `line` and `error`.
 
     Args:
         info: of the classifier.
@@ -81,12 +81,13 @@ class ResultLines:
     def line(self, row: InputRow, result: ClassifyResult | BertError) -> str:
         """The line of a row, with its end."""
         if self.format == "jsonl":
-            return to_json(self._object(row, result)) + "\n"
+            from bert_tf.tasks.bulk import numbered
+
+            found = result if isinstance(result, BertError) else self._object(result)
+            return to_json(numbered(row, found)) + "\n"
         return "\t".join(self._cells(result)) + "\n"
 
-    def _object(self, row: InputRow, result: ClassifyResult | BertError) -> dict[str, Any]:
-        if isinstance(result, BertError):
-            return {"line": row[1][1], "error": str(result)}
+    def _object(self, result: ClassifyResult) -> dict[str, Any]:
         found: dict[str, Any] = dict(zip(("text", "text_pair"), self._texts(result)))
         if result.cut:
             found["cut"] = True

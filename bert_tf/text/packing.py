@@ -115,7 +115,8 @@ def check_mask_input(token_input: np.ndarray, mask_input: np.ndarray) -> None:
 
     A row that equals `token_input != 0` would ask for [CLS] and [SEP] too, which no one does; it is
     Google's `input_mask` under the wrong name. Two kinds of such rows are let through: one of
-    padding only, and one of a single token, where [MASK] can be alone.
+    padding only, and one of a single token, where [MASK] can be alone. To score every token, name
+    their positions: `build_mlm_model` with `max_predictions=None` takes `position_input`.
 
     Raises:
         BertError: the shapes, (batch, length), differ, a value is neither 0 nor 1, or a row is an
@@ -132,7 +133,9 @@ def check_mask_input(token_input: np.ndarray, mask_input: np.ndarray) -> None:
         raise BertError(
             f"mask_input marks every token of row {rows[0]} ({len(rows)} such row(s)): this looks "
             "like Google's input_mask, an attention mask. mask_input is 1 only at the positions "
-            "whose word is asked for ([MASK]); padding needs no mask, the model finds it itself."
+            "whose word is asked for ([MASK]); padding needs no mask, the model finds it itself. "
+            'To score every token, bert.predictor("mlm", max_predictions=None) takes positions: '
+            "position_input, (batch, n), in place of mask_input."
         )
 
 

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
 
 from bert_tf.errors import BertError
-from bert_tf.files.text_lines import opened, peek
+from bert_tf.files.log import warn
+from bert_tf.files.text_lines import (
+    PLAIN_TEXT,
+    LineCheck,
+    conversion_advice,
+    decoded,
+    open_lines,
+    opened,
+    undecodable,
+)
 
 _MOST_SINGLE = 0.9
 """Fraction of documents of one sentence from which blank lines are taken for a mistake."""
 
-_NO_TEXT = (
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"\xfd7zXZ", "compressed by xz"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
-    *((b"BZh%d1AY&SY" % level, "compressed by bzip2") for level in range(1, 10)),
-)
-"""How files start that would give wrong text, since invalid bytes are dropped."""
+
+class Documents:
+    """The documents of some files, one at a time, so that memory holds no more than that.
+
+    See `read_documents`. After the last one `warnings` has what is unusual about the text.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        self._paths, self._on_bytes = paths, on_bytes
+        self.warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[list[str]]:
+        check = LineCheck(drop=True)
+        for path in self._paths:
+            yield from self._documents(os.fspath(path), check)
+        self.warnings = warn(check.warning())
+
+    def _documents(self, path: str, check: LineCheck) -> Iterator[list[str]]:
+        with opened(path) as (raw, unpacked), decoded(path, unpacked, None, PLAIN_TEXT) as lines:
+            reported = 0
+            document: list[str] = []
+            for line in itertools.chain(check.checked(path, lines), [""]):
+                if text := line.strip():
+                    document.append(text)
+                    continue
+                if document:
+                    yield document
+                    document = []
+                if self._on_bytes is not None and raw.tell() != reported:
+                    self._on_bytes(raw.tell() - reported)
+                    reported = raw.tell()
 
 
 def read_documents(
@@ -34,29 +67,19 @@ def read_documents(
     in create_pretraining_data.py so does the end of a file, whatever the order of files.
 
     Args:
-        path: a text file in UTF-8, whose invalid bytes are dropped as in the original; compressed
-            by gzip if it starts like that.
+        path: a text file in UTF-8, or in UTF-16 with a byte order mark; compressed by gzip if it
+            starts like that. Bytes that are not UTF-8 are dropped as in the original, with a
+            warning that names their lines.
         on_bytes: called now and then with the bytes of the file read since the last call.
 
     Yields:
         The lines of a document that are not blank, at least one.
 
     Raises:
-        BertError: the file cannot be read, or its compression is broken.
+        BertError: the file cannot be read, its compression is broken, or it has another encoding:
+            over three lines, and one in a thousand, or most lines are not UTF-8.
     """
-    with _opened(path) as (raw, lines):
-        reported = 0
-        document: list[str] = []
-        for line in itertools.chain(lines, [b""]):
-            if text := line.decode("utf-8", "ignore").strip():
-                document.append(text)
-                continue
-            if document:
-                yield document
-                document = []
-            if on_bytes is not None and raw.tell() != reported:
-                on_bytes(raw.tell() - reported)
-                reported = raw.tell()
+    return iter(Documents([path], on_bytes))
 
 
 def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
@@ -76,22 +99,25 @@ def read_sources(path: str | os.PathLike[str], column: str | int) -> list[str]:
         BertError: the table cannot be read, has no such column, or a line is too short or its
             field is blank.
     """
-    with _opened(path) as (_, lines):
-        rows = [line.decode("utf-8", "ignore").rstrip("\r\n").split("\t") for line in lines]
+    with open_lines(name := os.fspath(path), advice=PLAIN_TEXT) as lines:
+        rows = [line.rstrip("\r\n").split("\t") for line in lines]
     if not rows:
-        raise BertError(f"{os.fspath(path)} is empty; its first line names the columns")
+        raise BertError(f"{name} is empty; its first line names the columns")
     names = rows[0]
     if not isinstance(column, int) and column not in names:
-        raise BertError(f"{os.fspath(path)} has no column {column!r}; it has {', '.join(names)}")
+        raise BertError(f"{name} has no column {column!r}; it has {', '.join(names)}")
     index = column if isinstance(column, int) else names.index(column)
     if not 0 <= index < max(map(len, rows)):
-        raise BertError(f"{os.fspath(path)} has {len(names)} columns, so no number {index}")
+        raise BertError(f"{name} has {len(names)} columns, so no number {index}")
     sources = []
     for number, row in enumerate(rows[1:], start=2):
         source = row[index].partition("#")[0].strip() if index < len(row) else ""
+        if undecodable(source):
+            advice = conversion_advice(name, source)
+            raise BertError(f"{name}, line {number} is not UTF-8; {advice}")
         if not source:
             raise BertError(
-                f"{os.fspath(path)}, line {number}: no value in column {column!r}; each line must "
+                f"{name}, line {number}: no value in column {column!r}; each line must "
                 "name the source of its document"
             )
         sources.append(source)
@@ -112,15 +138,3 @@ def documents_warning(name: str, documents: int, single: int) -> str | None:
             "after each sentence."
         )
     return None
-
-
-@contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Iterable[bytes]]]:
-    """`opened` for what may be plain text; raises as `read_documents` does."""
-    with opened(path) as (raw, lines):
-        head = peek(raw)
-        for start, kind in _NO_TEXT:
-            if head.startswith(start):
-                advice = "give plain text in UTF-8, or that in gzip"
-                raise BertError(f"{os.fspath(path)} is {kind}; {advice}")
-        yield raw, lines

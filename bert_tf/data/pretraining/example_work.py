@@ -84,7 +84,7 @@ _corpus: TokenCorpus
 def _begin(job: Job) -> None:
     """Makes a process ready for `draw` and `finish`."""
     global _job, _corpus
-    _job, _corpus = job, TokenCorpus.open(job.corpus)
+    _job, _corpus = job, TokenCorpus.open(job.corpus, verify=False)
 
 
 def draw(item: Item) -> tuple[np.ndarray, int, int]:

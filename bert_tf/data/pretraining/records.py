@@ -6,9 +6,11 @@ import bisect
 import mmap
 import os
 import struct
+import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from bert_tf.data.pretraining.examples import decode_examples
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.reading import reading
+from bert_tf.files.whole import writing
 from bert_tf.options import ROWS
 
 FEATURES: dict[str, type] = {
@@ -31,6 +34,7 @@ FEATURES: dict[str, type] = {
 """Names of the original's features, and the types in which batches have them."""
 
 _BLOCK = 64  # neighbouring records that are read together
+_ANY = 32 + zlib.MAX_WBITS  # of decompression: gzip or zlib, by the header
 _WINDOW = 32  # blocks among whose records the order is random
 
 
@@ -54,6 +58,8 @@ class _Block(NamedTuple):
     start: int
     end: int
     records: int
+    unpacked: mmap.mmap | None = None
+    """The content of a compressed file."""
 
 
 class RecordStream:
@@ -62,10 +68,11 @@ class RecordStream:
     Takes the files of `create_pretraining_data` and those of the original's script alike. Each
     epoch takes blocks of 64 records in an order of its own and mixes the records of 32 blocks, so
     that any position is found again at once; all of it follows from the seed. Opening reads where
-    each record starts; at most 32 blocks are in memory at a time.
+    each record starts; at most 32 blocks are in memory at a time. Compressed files are unpacked
+    into the folder for temporary files, as long as the stream exists.
 
     Args:
-        files: paths of the files.
+        files: paths of the files, compressed by gzip or zlib or not.
         batch_size: examples in a batch.
         seed: of the order.
         max_seq_length: length that the examples must have; None takes that of the first one.
@@ -73,8 +80,8 @@ class RecordStream:
         vocab_size: what all ids must be below; None for no check.
 
     Raises:
-        BertError: a file cannot be read, is no TFRecord file or is cut off, there is no record,
-            or the first one is none of pretraining or of another length.
+        BertError: a file cannot be read or unpacked, is no TFRecord file or is cut off, there is
+            no record, or the first one is none of pretraining or of another length.
 
     Example:
         >>> stream = RecordStream(["train.tfrecord"], batch_size=32, seed=0)
@@ -227,7 +234,14 @@ class RecordStream:
         positions = batch["position_input"]
         if positions.size and (positions.min() < 0 or positions.max() >= width):
             raise BertError(f"an example in {self._names()} masks a position past its end.")
-        highest = max(int(batch["token_input"].max()), int(batch["masked_lm_ids"].max(initial=0)))
+        ids = batch["token_input"], batch["masked_lm_ids"]
+        lowest = min(int(x.min(initial=0)) for x in ids)
+        if lowest < 0:
+            raise BertError(
+                f"{self._names()} holds the id {lowest}; is that a file of "
+                "create_pretraining_data.py?"
+            )
+        highest = max(int(x.max(initial=0)) for x in ids)
         if self._vocab_size is not None and highest >= self._vocab_size:
             raise BertError(
                 f"{self._names()} holds the id {highest}, and the model has only "
@@ -242,31 +256,70 @@ class RecordStream:
 
 def _index(path: str) -> list[_Block]:
     """The blocks of a file, found from length to length; a BertError if they do not fill it."""
-    blocks = []
     with reading(path), open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             return []
+        head = file.read(12)
+        # A record can be so long that the file starts like a compressed one.
+        zlib_head = head[:1] == b"\x78" and not int.from_bytes(head[:2]) % 31  # RFC 1950
+        if (zlib_head or head[:2] == b"\x1f\x8b") and not _is_length(head):
+            file.seek(0)
+            data = _unpacked(file, path)
+            return _blocks(data, path, data) if data is not None else []
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            data.madvise(mmap.MADV_SEQUENTIAL)
-            unpack = struct.Struct("<Q").unpack_from
-            start = at = count = 0
-            while at < size:
-                if not count:
-                    _check_length(data[at : at + 12], path, at)
-                # 16 bytes around the record: its length, and two checksums.
-                at += 16 + (unpack(data, at)[0] if at + 8 <= size else size)
-                count += 1
-                if count == _BLOCK or at >= size:
-                    blocks.append(_Block(path, start, at, count))
-                    start, count = at, 0
+            return _blocks(data, path)
+
+
+def _blocks(data: mmap.mmap, path: str, unpacked: mmap.mmap | None = None) -> list[_Block]:
+    data.madvise(mmap.MADV_SEQUENTIAL)
+    blocks, size = [], len(data)
+    unpack = struct.Struct("<Q").unpack_from
+    start = at = count = 0
+    while at < size:
+        if not count:
+            _check_length(data[at : at + 12], path, at)
+        # 16 bytes around the record: its length, and two checksums.
+        at += 16 + (unpack(data, at)[0] if at + 8 <= size else size)
+        count += 1
+        if count == _BLOCK or at >= size:
+            blocks.append(_Block(path, start, at, count, unpacked))
+            start, count = at, 0
     if at != size:
         raise BertError(f"{path} is cut off or damaged: its last record goes past its end.")
     return blocks
 
 
+def _unpacked(file: IO[bytes], path: str) -> mmap.mmap | None:
+    """The content of a file compressed by gzip or zlib, from disk; None if there is none."""
+    decoder = zlib.decompressobj(_ANY)
+    # Without a name: a process that is killed leaves nothing.
+    with (
+        writing(f"the content of {path} to {tempfile.gettempdir()} (TMPDIR)"),
+        tempfile.TemporaryFile() as out,
+    ):
+        raw = b""
+        while raw := raw or file.read(1 << 16):
+            if decoder.eof:  # one more member follows
+                decoder = zlib.decompressobj(_ANY)
+            try:
+                out.write(decoder.decompress(raw))
+            except zlib.error as error:
+                raise BertError(f"{path} is damaged as a compressed file: {error}.") from error
+            raw = decoder.unused_data
+        if not decoder.eof:
+            raise BertError(f"{path} is cut off: its compressed data have no end.")
+        out.flush()
+        size = os.fstat(out.fileno()).st_size
+        return mmap.mmap(out.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+
+
+def _is_length(head: bytes) -> bool:
+    return len(head) == 12 and crc.masked(head[:8]) == int.from_bytes(head[8:], "little")
+
+
 def _check_length(head: bytes, path: str, at: int) -> None:
-    if len(head) == 12 and crc.masked(head[:8]) == int.from_bytes(head[8:], "little"):
+    if _is_length(head):
         return
     what = f"is damaged at byte {at:,}" if at else "is no TFRecord file"
     hint = "" if at else " From text, create_pretraining_data.py makes one."
@@ -276,9 +329,12 @@ def _check_length(head: bytes, path: str, at: int) -> None:
 def _read(block: _Block) -> list[bytes]:
     """The records of a block, their checksums checked."""
     path, size = block.path, block.end - block.start
-    with reading(path), open(path, "rb") as file:
-        file.seek(block.start)
-        data = file.read(size)
+    if block.unpacked is not None:
+        data = block.unpacked[block.start : block.end]
+    else:
+        with reading(path), open(path, "rb") as file:
+            file.seek(block.start)
+            data = file.read(size)
     if len(data) < size:
         raise BertError(f"{path} is shorter than it was; leave the data alone while it is read.")
     records, at = [], 0

@@ -8,11 +8,14 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from tokenize import TokenError
 from typing import Any, Self
 
 import numpy as np
 
-from bert_tf.data.pretraining.documents import documents_warning, read_documents
+from bert_tf.data.pretraining import corpus_files
+from bert_tf.data.pretraining.corpus_files import ARRAYS, SUMS
+from bert_tf.data.pretraining.documents import Documents, documents_warning
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.log import warn
@@ -23,7 +26,8 @@ from bert_tf.text import BertTokenizer, Vocabulary
 
 FORMAT = 1
 _BATCH = 16384  # sentences that are tokenized at once
-_ARRAYS = {"sentences": "<i8", "documents": "<i8", "sources": "<i4", "groups": "<i4"}
+_UNREADABLE = (OSError, ValueError, ArithmeticError, SyntaxError, TokenError, MemoryError)
+"""What numpy raises on files that are no arrays, whose head it reads as Python."""
 
 
 class TokenCorpus:
@@ -43,7 +47,8 @@ class TokenCorpus:
         vocab_size: number of ids.
         vocab_sha256: of the bytes of `vocab.txt`, in hexadecimal.
         lower_case: how the text was tokenized.
-        info: all of `corpus.json`, with `counts` of each group and, as `remarks`, warnings.
+        info: all of `corpus.json`, with `counts` of each group, checksums of the files (`crc32c`)
+            and, as `remarks`, warnings.
 
     Example:
         >>> corpus = TokenCorpus.open("corpus")
@@ -66,12 +71,18 @@ class TokenCorpus:
         self.lower_case: bool = info["lower_case"]
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Self:
+    def open(cls, folder: str | os.PathLike[str], *, verify: bool = True) -> Self:
         """Maps the files of a corpus that `tokenize_corpus` wrote.
+
+        Args:
+            folder: where it is.
+            verify: read all files once to compare their checksums, at 10 GB a second on one core;
+                where the corpus has none, as those of version 0.1.0, to check that each number is
+                in range.
 
         Raises:
             BertError: the folder holds no complete corpus, one of another format, or files that
-                do not fit together.
+                are damaged or do not fit together.
         """
         folder = pathlib.Path(folder)
         if not (folder / "corpus.json").exists():
@@ -82,29 +93,28 @@ class TokenCorpus:
         info = read_object(folder / "corpus.json")
         if info.get("format") != FORMAT:
             raise BertError(f"{folder} is of another format than {FORMAT}: tokenize the text again")
+        wrong = corpus_files.odd_fields(info)
         try:
-            arrays = {
-                # A plain array on the map: numpy's memmap class makes each small slice slow.
-                name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
-                for name in _ARRAYS
-            }
-            kind = _piece_type(info["vocab_size"])
-            tokens = np.asarray(np.memmap(folder / "tokens.bin", kind, mode="r"))
-            counts = len(arrays["groups"]), len(arrays["sentences"]) - 1, len(tokens)
-            fits = (
-                len(arrays["sources"]) == counts[0] == len(arrays["documents"]) - 1
-                and arrays["documents"][-1] == counts[1]
-                and arrays["sentences"][-1] == counts[2]
-            )
-            corpus = cls(folder, info, tokens, arrays)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BertError(f"the corpus in {folder} is damaged: {error}") from error
-        if not fits:
+            if verify and SUMS in info:
+                wrong = wrong or corpus_files.changed(folder, info)
+            if not wrong:
+                arrays = {
+                    # A plain array on the map: numpy's memmap class makes each small slice slow.
+                    name: np.asarray(np.lib.format.open_memmap(folder / f"{name}.npy", mode="r"))
+                    for name in ARRAYS
+                }
+                kind = _piece_type(info["vocab_size"])
+                tokens = np.asarray(np.memmap(folder / "tokens.bin", kind, mode="r"))
+                wrong = corpus_files.misfit(tokens, arrays)
+            if not wrong and verify and SUMS not in info:
+                wrong = corpus_files.out_of_range(info, tokens, arrays)
+        except _UNREADABLE as error:
+            wrong = str(error)
+        if wrong:
             raise BertError(
-                f"the corpus in {folder} is damaged: {counts[0]} documents, {counts[1]} sentences "
-                f"and {counts[2]} tokens do not fit together. Tokenize the text again."
+                f"the corpus in {folder} is damaged: {wrong}. Copy it or tokenize the text again."
             )
-        return corpus
+        return cls(folder, info, tokens, arrays)
 
     def __len__(self) -> int:
         """Number of documents."""
@@ -188,11 +198,11 @@ def tokenize_corpus(
         ):
             bar.start(sum(path.stat().st_size for many in paths.values() for path in many))
             for number, (group, many) in enumerate(paths.items()):
-                documents = chain.from_iterable(read_documents(path, bar.add) for path in many)
+                documents = Documents(many, bar.add)
                 writer.add_group(number, group, documents, sources.get(group))
             writer.finish(list(paths))
         os.replace(scratch, folder)
-    return TokenCorpus.open(folder)
+    return TokenCorpus.open(folder, verify=False)
 
 
 class _Writer:
@@ -201,7 +211,7 @@ class _Writer:
     def __init__(self, folder: pathlib.Path, tokenizer: BertTokenizer) -> None:
         self._folder, self._tokenizer = folder, tokenizer
         self._kind = _piece_type(len(tokenizer.vocab))
-        paths = {name: folder / f"{name}.bin" for name in ("tokens", *_ARRAYS)}
+        paths = {name: folder / f"{name}.bin" for name in ("tokens", *ARRAYS)}
         self._files = {name: path.open("wb") for name, path in paths.items()}
         self._pieces = self._sentences = self._sources = 0
         for name in ("sentences", "documents"):
@@ -210,13 +220,13 @@ class _Writer:
         self._warnings: list[str] = []
 
     def add_group(
-        self, number: int, name: str, documents: Iterator[list[str]], sources: Sequence[str] | None
+        self, number: int, name: str, documents: Documents, sources: Sequence[str] | None
     ) -> None:
         """Tokenizes and appends all documents of a group."""
         seen: dict[str, int] = {}  # sources of this group by name
         counts = dict.fromkeys(("documents", "sentences", "pieces", "unknown"), 0)
         read = single = 0
-        for batch in _batches(documents):
+        for batch in _batches(iter(documents)):
             first, read = read, read + len(batch)
             if sources is None:
                 own = list(range(self._sources, self._sources + len(batch)))
@@ -236,7 +246,8 @@ class _Writer:
         if not counts["documents"]:
             raise BertError(f"the files of {name} hold no text")
         self._counts.append(counts)
-        self._warnings += warn(documents_warning(name, counts["documents"], single))
+        odd = warn(documents_warning(name, counts["documents"], single))
+        self._warnings += [*documents.warnings, *odd]
 
     def _add(
         self, batch: list[list[str]], group: int, sources: np.ndarray, counts: dict[str, int]
@@ -264,17 +275,17 @@ class _Writer:
         return int((sizes == 1).sum())
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        self._files[name].write(np.ascontiguousarray(values, _ARRAYS[name]).data)
+        self._files[name].write(np.ascontiguousarray(values, ARRAYS[name]).data)
 
     def finish(self, groups: list[str]) -> None:
         """Completes all files and adds the vocabulary; `corpus.json` comes last."""
         self.close()
-        for name, kind in _ARRAYS.items():
+        for name, kind in ARRAYS.items():
             raw = self._folder / f"{name}.bin"
             np.save(self._folder / f"{name}.npy", np.memmap(raw, kind, "r"))
             raw.unlink()
         vocab = self._tokenizer.vocab
-        info = {
+        info: dict[str, Any] = {
             "format": FORMAT,
             "vocab_size": len(vocab),
             "vocab_sha256": vocabulary_sha256(vocab),
@@ -288,6 +299,7 @@ class _Writer:
             "remarks": self._warnings,
         }
         (self._folder / "vocab.txt").write_bytes(vocab.raw)
+        info[SUMS] = corpus_files.checksums(self._folder, info)
         write_json(self._folder / "corpus.json", info)
 
     def close(self) -> None:

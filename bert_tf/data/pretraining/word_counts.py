@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from bert_tf.data.pretraining.documents import read_documents
+from bert_tf.data.pretraining.documents import Documents
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.progress import Progress
@@ -112,9 +112,8 @@ def count_words(
         bar.start(sum(os.path.getsize(path) for some in paths.values() for path in some))
         for name, some in paths.items():
             counts = groups[name] = WordCounts(lower_case)
-            for path in some:
-                for document in read_documents(path, bar.add):
-                    counts.add(document)
+            for document in Documents(some, bar.add):
+                counts.add(document)
             if not counts.finish().total:
                 names = ", ".join(map(str, some))
                 raise BertError(f"{names}: no text to train a vocabulary on; give UTF-8 text.")

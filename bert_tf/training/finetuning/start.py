@@ -69,6 +69,7 @@ def _random_bert(job: FineTuningJob) -> Bert:
         with locate(given, job.config, job.vocab) as files:  # unpacks a .zip for this while
             name, config = files.display_name, BertConfig.from_file(str(files.config_path))
             vocab = Vocabulary.load(str(files.vocab_path))
+            vocab.source = files.named(vocab.source)
     fit_vocab(config, vocab, job.allow_short_vocab)
     lower_case, _ = infer_casing(name, vocab, job.lower_case)
     start = random_start(config, job.plan.seed)
