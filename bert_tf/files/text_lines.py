@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import reading, regular
 
 _HEAD = 4096  # bytes from which the encoding is inferred
 
@@ -81,7 +81,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], Any]]:
     Raises:
         BertError: the file cannot be read, or is broken.
     """
-    with reading(path), open(path, "rb", 1 << 20) as raw:
+    with reading(path), open(path, "rb", 1 << 20, opener=regular) as raw:
         packed = peek(raw).startswith(b"\x1f\x8b")
         try:
             yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
