@@ -10,6 +10,7 @@ from typing import Any
 
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_object
+from bert_tf.options import FRACTION, Range, check_choice
 
 HIDDEN_ACTS = ("gelu", "gelu_exact", "relu", "tanh", "linear")
 """The activations a config can name. `gelu` is the tanh approximation, as Google's code computes
@@ -26,6 +27,10 @@ labels; the original has neither: its labels are known by number alone."""
 LAYER_NORM_EPSILON = 1e-12
 """Added to the variance in every layer normalisation (google-research/bert, modeling.py uses
 TensorFlow 1's `layer_norm` default), if the config names no `layer_norm_eps`."""
+
+_SIZES, _LAYERS = Range(int, 1, 1 << 24), Range(int, 1, 1000)
+MOST_WEIGHTS = 10**10
+"""More than any BERT has: the largest that is known has 3.9 billion (Shoeybi et al. 2019)."""
 
 _ONLY = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}
 """Keys of Hugging Face's configs that change what is computed, with the value that we compute."""
@@ -85,27 +90,30 @@ class BertConfig:
         for name, only in _ONLY.items():
             if (value := self.extra.get(name)) not in (None, only):
                 what = other_architecture([value]) or f"cannot be computed, only that of {only!r}."
-                raise BertError(f"{name} in the BERT config is {value!r}: the model {what}")
+                raise BertError(f"{name} in the BERT config is {value!r:.60}: the model {what}")
         if self.hidden_act in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"):  # the tanh form
             object.__setattr__(self, "hidden_act", "gelu")
         types = {field.name: field.type for field in dataclasses.fields(self)[:-1]}
         for name, kind in {**types, "layer_norm_eps": "float"}.items():
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if kind == "int":
-                ok = number and isinstance(value, int) and value > 0
-                wanted = "a whole number above 0"
-            elif kind == "float":
-                ok = number and 0.0 <= value <= 1.0
-                wanted = "a number from 0 to 1"
-            else:
-                ok, wanted = value in HIDDEN_ACTS, f"one of {', '.join(HIDDEN_ACTS)}"
-            if not ok:
-                raise BertError(f"{name} in the BERT config is {value!r}; it must be {wanted}.")
+            value, what = getattr(self, name), f"{name} in the BERT config"
+            if kind == "str":
+                check_choice(what, value, HIDDEN_ACTS)
+                continue
+            usual = FRACTION if kind == "float" else _SIZES
+            limits = _LAYERS if name == "num_hidden_layers" else usual
+            # JSON holds no number of numpy's.
+            limits.check(what, value if isinstance(value, int | float) else str(value))
         if self.hidden_size % self.num_attention_heads:
             raise BertError(
                 f"hidden_size {self.hidden_size} in the BERT config is not divisible by "
                 f"num_attention_heads {self.num_attention_heads}; every head needs the same width."
+            )
+        rows = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
+        rows += self.num_hidden_layers * (4 * self.hidden_size + 2 * self.intermediate_size)
+        if rows * self.hidden_size > MOST_WEIGHTS:
+            raise BertError(
+                f"the sizes in the BERT config make over {rows * self.hidden_size:,} weights, more "
+                f"than any BERT has; the most that bert_tf takes are {MOST_WEIGHTS:,}."
             )
 
     @property

@@ -29,7 +29,7 @@ class Range:
         below: an upper limit that is excluded.
 
         >>> Range(int, 1, 8).problem(0), Range(float, 0, below=1).problem(0.5)
-        ('must be at least 1', None)
+        ('must be at least 1 (from 1 to 8)', None)
     """
 
     kind: type
@@ -45,16 +45,17 @@ class Range:
             "to": self.maximum,
             "below": self.below,
         }
-        return " ".join(f"{word} {limit}" for word, limit in limits.items() if limit is not None)
+        known = {word: shown(limit) for word, limit in limits.items() if limit is not None}
+        return " ".join(f"{word} {limit}" for word, limit in known.items())
 
     def problem(self, value: Any) -> str | None:
         """What the value must be and is not; None if it is in the range."""
         whole = self.kind is int
         is_one = isinstance(value, numbers.Integral if whole else numbers.Real)
         if not is_one or isinstance(value, bool):
-            return f"must be a {'whole ' if whole else ''}number"
+            return f"must be a {'whole ' if whole else ''}number {self}"
         if not whole and not abs(value) <= sys.float_info.max:
-            return "must be a finite number"
+            return f"must be a finite number {self}"
         for fits, words, limit in (
             (operator.ge, "at least", self.minimum),
             (operator.gt, "above", self.above),
@@ -62,13 +63,13 @@ class Range:
             (operator.lt, "below", self.below),
         ):
             if limit is not None and not fits(value, limit):
-                return f"must be {words} {limit}"
+                return f"must be {words} {shown(limit)} ({self})"
         return None
 
     def check(self, name: str, value: Any) -> None:
         """Makes sure that a parameter's value is in the range, else raises `BertError`."""
         if problem := self.problem(value):
-            raise BertError(f"{name} is {value!r:.60}; it {problem}.")
+            raise BertError(f"{name} is {value!r:.40}; it {problem}.")
 
 
 COUNT = Range(int, 1, 2**31 - 1)
@@ -83,8 +84,9 @@ SHARDS = Range(int, 1, 1000)
 FRACTION = Range(float, 0, 1)
 PORTION = Range(float, above=0, maximum=1)
 RATE = Range(float, 0, below=1)
-POSITIVE = Range(float, above=0)
-NOT_NEGATIVE = Range(float, 0)
+POSITIVE = Range(float, above=0, maximum=1e12)
+"""Up to what float32 can hold the square of."""
+NOT_NEGATIVE = Range(float, 0, POSITIVE.maximum)
 
 
 def option(

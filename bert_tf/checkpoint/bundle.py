@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -122,7 +122,20 @@ def tensor_infos(
             infos[name] = bundle.info(name, proto.decode_entry(value), key)
         except BertError as error:
             raise BertError(f"the tensor {name!r} in {prefix}.index: {error}") from None
+    _check_overlap(prefix, infos.values())
     return dict(sorted(infos.items()))
+
+
+def _check_overlap(prefix: str, infos: Iterable[TensorInfo]) -> None:
+    """Raises a `BertError` if two tensors, or pieces, have a stored byte in common."""
+    stored = (one for info in infos for one in ([part.info for part in info.parts] or [info]))
+    ordered = sorted((one.shard, one.offset, one.nbytes, one.name) for one in stored if one.nbytes)
+    for (shard, offset, nbytes, name), (other, start, _, named) in itertools.pairwise(ordered):
+        if shard == other and start < offset + nbytes:
+            raise BertError(
+                f"the tensors {name!r} and {named!r} in {prefix}.index overlap in the data: the "
+                "index is damaged. Copy or download it again."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,8 @@ from bert_tf.config import INFO_NAME as INFO_NAME
 from bert_tf.config import TASK_NAME as TASK_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.reading import read_object
+from bert_tf.files.whole import encoded
+from bert_tf.options import COUNT, LENGTH
 
 TASKS = {"classes": 2, "multilabel": 1, "regression": 0}
 """Of a classifier: one of several classes, any number of them at once, or a number; with the fewest
@@ -78,13 +80,9 @@ class ClassifierInfo:
                 )
         if len(set(self.labels)) < len(self.labels):
             raise BertError(f"a {self.head} has a label twice; each belongs to one output.")
-        if self.max_seq_length is not None and self.max_seq_length < 3:
-            raise BertError(
-                f"a {self.head}'s max_seq_length is {self.max_seq_length}; [CLS], a token and "
-                f"[SEP] alone take 3."
-            )
-        if self.stride is not None and self.stride < 1:
-            raise BertError(f"a {self.head}'s stride is {self.stride}; it must be at least 1.")
+        for name, limits in (("max_seq_length", LENGTH), ("stride", COUNT)):
+            if (value := getattr(self, name)) is not None:
+                limits.check(f"a {self.head}'s {name}", value)
 
     @property
     def num_outputs(self) -> int:
@@ -120,7 +118,7 @@ class ClassifierInfo:
         values = self.settings()
         values = {"format": 2 if _SECOND.keys() & values.keys() else 1, **values}
         table = {} if self.table is None else {"table": self.table}
-        return (json.dumps(values | table, indent=2, ensure_ascii=False) + "\n").encode()
+        return encoded(json.dumps(values | table, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def in_folder(cls, prefix: str, name: str = INFO_NAME) -> ClassifierInfo | None:

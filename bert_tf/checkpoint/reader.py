@@ -16,7 +16,7 @@ from bert_tf.checkpoint import bundle, crc, dtypes, proto
 from bert_tf.checkpoint.bundle import TensorInfo
 from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER
-from bert_tf.files.reading import LFS, reading, stand_in
+from bert_tf.files.reading import LFS, reading, regular, stand_in
 
 BLOCK_BYTES = 1 << 20
 """Copied and checked at a time: it fits the second-level cache, so that the checksum reads what the
@@ -152,7 +152,7 @@ class CheckpointReader(contextlib.AbstractContextManager["CheckpointReader"]):
             path = self.shard_path(shard)
             try:
                 with reading(path):
-                    self._files.append(io.FileIO(path))
+                    self._files.append(io.FileIO(path, opener=regular))
             except BertError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise

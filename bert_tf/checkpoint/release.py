@@ -14,8 +14,8 @@ from bert_tf.checkpoint import dtypes, names
 from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
-from bert_tf.files.whole import make_folder, write_whole
+from bert_tf.files.reading import read_bounded
+from bert_tf.files.whole import encoded, make_folder, write_whole
 
 CHECKPOINT_NAME = "bert_model.ckpt"
 
@@ -56,14 +56,13 @@ def write_release(
     if not overwrite:
         refuse_to_overwrite(folder)
     if not isinstance(vocab, bytes):
-        with reading(f"the vocabulary {os.fspath(vocab)}"), open(vocab, "rb") as file:
-            vocab = file.read()
+        vocab = read_bounded(vocab, f"the vocabulary {os.fspath(vocab)}")
     path = pathlib.Path(os.path.abspath(folder))
     made = [at for at in (path, *path.parents) if not os.path.lexists(at)]
     make_folder(folder)
     try:
         with CheckpointWriter(prefix, num_shards) as writer:
-            config = config if isinstance(config, bytes) else config.to_json().encode()
+            config = config if isinstance(config, bytes) else encoded(config.to_json())
             for name, data in {CONFIG_NAME: config, VOCAB_NAME: vocab, **(files or {})}.items():
                 writer.add_file(name, data)
             pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
@@ -83,7 +82,7 @@ def write_side_files(folder: str | os.PathLike[str], config: BertConfig, vocab: 
     Raises:
         BertError: they cannot be written.
     """
-    for name, data in ((CONFIG_NAME, config.to_json().encode()), (VOCAB_NAME, vocab)):
+    for name, data in ((CONFIG_NAME, encoded(config.to_json())), (VOCAB_NAME, vocab)):
         write_whole(os.path.join(os.path.expanduser(os.fspath(folder)), name), data)
 
 

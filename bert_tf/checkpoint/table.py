@@ -16,7 +16,7 @@ from typing import BinaryIO
 from bert_tf.checkpoint import crc
 from bert_tf.checkpoint.proto import read_varint, write_varint
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import read_bounded, reading, regular
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of every table (LevelDB's `kTableMagicNumber`)."""
@@ -30,14 +30,16 @@ PLAIN, SNAPPY = 0, 1
 _TRAILER_SIZE = 5  # the compression byte and the checksum of block and byte
 _BLOCK_SIZE = 262144  # a block is closed when it has grown to this (TensorFlow's default)
 _RESTART_INTERVAL = 16  # every 16th key of a data block is written whole
-_MAX_KEY = 1 << 16  # no tensor has a name this long; keeps a forged index from growing in memory
+_MAX_KEY = 1 << 16  # no tensor has a name this long
+_MAX_SPACE = 1 << 26  # of all entries in memory: a hundred times that of the largest model's
+_ENTRY_SPACE = 256  # of an entry's objects alone
 _MAX_SNAPPY_RATIO = 22  # snappy's densest element: 3 bytes that stand for 64
 
 
 def has_footer(path: str | os.PathLike[str]) -> bool:
     """Whether the file ends as a table does. False also where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             file.seek(-len(MAGIC), os.SEEK_END)
             return file.read() == MAGIC
     except OSError:
@@ -59,8 +61,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[bytes, bytes]:
             f"({size} bytes in all). It is cut off or another kind of file; copy or download it "
             "again."
         )
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_bounded(path)
     try:
         return dict(_entries(data))
     except BertError as error:
@@ -118,7 +119,7 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, at = read_varint(footer, at)
     index = _block(data, *_handle(footer, at))
     last: bytes | None = None
-    end = 0
+    end = space = 0
     for _, handle in _block_entries(index):
         offset, size = _handle(handle, 0)
         if offset < end:
@@ -128,6 +129,9 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             if last is not None and key <= last:
                 raise BertError("its keys are out of order")
             last = key
+            space += len(key) + len(value) + _ENTRY_SPACE
+            if space > _MAX_SPACE:
+                raise BertError("its entries are more than any checkpoint has")
             yield key, value
 
 

@@ -12,6 +12,7 @@ from bert_tf.checkpoint.reader import CheckpointReader
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
+from bert_tf.files.reading import read_bounded
 from bert_tf.hub.locate import locate
 
 _NARROW = (dtypes.FLOATS["float16"], dtypes.FLOATS["bfloat16"])
@@ -84,8 +85,7 @@ def convert_checkpoint(
         assert files.config_path is not None
         assert files.vocab_path is not None
         BertConfig.from_file(files.config_path)  # check what is copied
-        with open(files.config_path, "rb") as file:
-            config = file.read()
+        config = read_bounded(files.config_path)
         infos = [ClassifierInfo.in_folder(files.prefix, name) for name in (INFO_NAME, TASK_NAME)]
         tensors: dict[str, Any] = {}
         dropped = []

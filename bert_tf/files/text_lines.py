@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import reading, regular
 
 _HEAD = 4096  # bytes from which the encoding is inferred
 
@@ -87,7 +87,7 @@ def opened(
         stack.enter_context(reading(name))
         raw: Any = file
         if isinstance(file, str | os.PathLike):
-            raw = stack.enter_context(open(file, "rb", 1 << 20))
+            raw = stack.enter_context(open(file, "rb", 1 << 20, opener=regular))
         packed = peek(raw).startswith(b"\x1f\x8b")
         try:
             yield raw, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw

@@ -118,6 +118,11 @@ def to_json(values: Any, **options: Any) -> str:
     return json.dumps(values, **{"ensure_ascii": False, "allow_nan": False, **options})
 
 
+def encoded(text: str) -> bytes:
+    r"""UTF-8, where a lone surrogate becomes `\udcxx`, as JSON escapes it."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_json(path: Path, values: Any, **options: bool) -> None:
     """Writes JSON indented by two spaces, with a line end; a `ValueError` for NaN or infinity."""
     write_whole(path, to_json(values, indent=2) + "\n", **options)

@@ -17,7 +17,7 @@ from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned
-from bert_tf.files.reading import LFS, reading, stand_in
+from bert_tf.files.reading import LFS, read_bounded, reading, regular, stand_in
 from bert_tf.hub import store
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _is_zip(path: str) -> bool:
     """Whether to open it as a packed release; other files that are zips inside are refused."""
     if not os.path.isfile(path):
         return False
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb", opener=regular) as file:
         start = file.read(4)
     packed = start in (b"PK\x03\x04", b"PK\x05\x06")
     return (packed or path.lower().endswith(".zip")) and _foreign(path) is None
@@ -251,9 +251,8 @@ def _noted(folder: str) -> str | None:
     That file often has an absolute path of another machine: only its last part counts.
     """
     try:
-        with open(os.path.join(folder, STATE_NAME), encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
-    except OSError:
+        text = read_bounded(os.path.join(folder, STATE_NAME)).decode("utf-8", "replace")
+    except BertError:
         return None
     found = re.search(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', text, re.MULTILINE)
     if not found:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned
-from bert_tf.files.reading import LFS, LFS_POINTER, parse_json, reading
+from bert_tf.files.reading import LFS, LFS_POINTER, parse_json, read_bounded
 from bert_tf.files.whole import write_whole
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -65,8 +65,7 @@ class Vocabulary(Warned):
                 a special token.
         """
         name = os.fspath(path)
-        with reading(f"the vocabulary {name} (vocab.txt of the release)"), open(path, "rb") as file:
-            return cls(file.read(), name)
+        return cls(read_bounded(path, f"the vocabulary {name} (vocab.txt of the release)"), name)
 
     @classmethod
     def from_bytes(cls, raw: bytes, source: str = "the vocabulary") -> Vocabulary:

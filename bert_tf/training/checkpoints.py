@@ -131,7 +131,7 @@ class TrainingCheckpoints:
         """The state that the last checkpoint was saved with; empty if none can be read."""
         path = self.prefix(max(self.steps(), default=0)) + STATE
         try:
-            return dict(read_object(path)["state"])
+            return dict(read_object(path, nan=True)["state"])
         except (BertError, ValueError, KeyError, TypeError):
             return {}
 
@@ -158,11 +158,11 @@ class TrainingCheckpoints:
             return None
         prefix = self.prefix(steps[-1])
         try:
-            written = read_object(prefix + STATE)
+            written = read_object(prefix + STATE, nan=True)
             state = dict(written["state"])
-            random = [[int(x) for x in numbers] for numbers in written["random"]]
+            random = [np.array([*map(int, row)], np.int64) for row in written["random"]]
             extra = [str(name) for name in written.get("extra", [])]
-        except (BertError, ValueError, KeyError, TypeError) as error:
+        except (BertError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise BertError(
                 f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
                 f"Remove it to resume from the one before, or begin another training from it."
@@ -180,7 +180,7 @@ class TrainingCheckpoints:
                 f"this model {len(self._random)}. Continue with the same dropout."
             )
         for variable, numbers in zip(self._random, random, strict=True):
-            variable.assign(np.asarray(numbers).reshape(tuple(variable.shape)))
+            variable.assign(numbers.reshape(tuple(variable.shape)))
         return steps[-1], state
 
     def _variables(self) -> Iterator[tuple[SavedWeight, str, Any]]:

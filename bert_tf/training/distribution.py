@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import parse_json
 from bert_tf.options import check_choice
 
 Batch = Mapping[str, np.ndarray]
@@ -293,7 +293,7 @@ def _refuse_on_tensorflow() -> None:
     import tensorflow as tf
 
     try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        cluster = parse_json(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
         tasks = sum(len(addresses) for addresses in cluster.values())
     except (AttributeError, TypeError, ValueError) as error:
         raise BertError(

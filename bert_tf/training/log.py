@@ -11,7 +11,8 @@ from typing import TextIO
 
 from bert_tf.errors import BertError
 from bert_tf.evaluation.results import plain
-from bert_tf.files.whole import remove_unfinished, to_json, write_whole, writing
+from bert_tf.files.reading import regular
+from bert_tf.files.whole import encoded, remove_unfinished, to_json, write_whole, writing
 from bert_tf.training.events import EventWriter
 
 NAME = "log.csv"
@@ -147,7 +148,7 @@ def read_log(path: str | os.PathLike[str]) -> list[LogRow]:
         BertError: the file cannot be read, or its first line is not that of a log.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8", newline="", opener=regular) as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise BertError(f"cannot read {path}: {getattr(error, 'strerror', error)}.") from error
@@ -172,7 +173,7 @@ def _line(fields: Iterable[str]) -> str:
 def _append(path: str, line: str) -> None:
     # One write, so that a killed process leaves at most one line half-written.
     with writing(path), open(path, "ab", buffering=0) as file:
-        file.write(line.encode())
+        file.write(encoded(line))
 
 
 def _replace(path: str, text: str) -> None:

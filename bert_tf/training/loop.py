@@ -238,7 +238,7 @@ def _take_up(
     """Restores stream and caller; gives the sums of the unfinished window and the watch."""
     try:
         window = np.asarray(state["window"], np.float64) if state["window"] else None
-        watch = _LossWatch(*state["watch"])
+        watch = _LossWatch(*(x if x is None else float(x) for x in state["watch"]))
         hooks.recall(dict(state.get("memory", {})))
         stream.restore(state["stream"])
     except BertError as error:
@@ -246,7 +246,7 @@ def _take_up(
         raise BertError(
             f"{prefix} cannot be continued from: {reason}. Or start another training from it."
         ) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise BertError(
             f"{prefix} cannot be continued from: its state of training is damaged. Remove this "
             f"checkpoint to resume from the one before."

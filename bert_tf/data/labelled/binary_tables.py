@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.reading import reading, regular
 
 
-def parquet_file(path: str) -> Any:
-    """A Parquet file; a `BertError` if pyarrow is not installed or cannot read it."""
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[Any]:
+    """A Parquet file; a `BertError` if pyarrow is not installed, or cannot read it in the block."""
     try:
-        import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise _not_installed(f"{path}: a Parquet file needs pyarrow") from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        with reading(path), open(path, "rb", opener=regular) as file:
+            yield pyarrow.parquet.ParquetFile(file)
+    except BertError:
+        raise
+    except Exception as error:  # of many kinds, if the file is damaged or a text is not UTF-8
         raise BertError(f"cannot read {path} as Parquet: {error}") from error
 
 
+def parquet_columns(path: str) -> tuple[str, ...]:
+    """The names of the columns; a `BertError` if pyarrow is missing or cannot read the file."""
+    with _parquet(path) as file:
+        return tuple(file.schema_arrow.names)
+
+
 def parquet_rows(path: str) -> Iterator[tuple[Any, ...]]:
-    """The values of each row, some thousand rows at a time; errors as of `parquet_file`."""
-    try:
-        for batch in parquet_file(path).iter_batches(4096):
-            yield from zip(*(column.to_pylist() for column in batch.columns))
-    except OSError as error:
-        raise BertError(f"{path} is damaged: {error}") from error
+    """The values of each row, some thousand rows at a time; errors as of `parquet_columns`."""
+    with _parquet(path) as file:
+        for batch in file.iter_batches(4096):
+            yield from zip(*map(_values, batch.columns))
+
+
+def _values(column: Any) -> list[Any]:
+    """Of a column; bytes, as which some programs write text, are UTF-8."""
+    return (column.cast("string") if str(column.type).endswith("binary") else column).to_pylist()
 
 
 def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], list[str]]:
@@ -49,7 +63,12 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
     except ImportError as error:
         raise _not_installed(f"{path}: an Excel workbook needs pandas and openpyxl") from error
     try:
-        with warnings.catch_warnings(), pandas.ExcelFile(path, engine="openpyxl") as book:
+        with (
+            reading(path),
+            open(path, "rb", opener=regular) as file,
+            warnings.catch_warnings(),
+            pandas.ExcelFile(file, engine="openpyxl") as book,
+        ):
             warnings.simplefilter("ignore")  # about styles and input checks, which are not read
             names = [str(name) for name in book.sheet_names]
             if sheet not in (None, *names, *map(str, range(len(names)))):

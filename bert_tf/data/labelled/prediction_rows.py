@@ -11,6 +11,7 @@ from bert_tf.data.labelled.problems import Place, Policy
 from bert_tf.data.labelled.tables import Table, TableRow, as_text
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
+from bert_tf.files.reading import regular
 
 Texts = str | tuple[str, str]
 
@@ -122,13 +123,13 @@ def about_rows(path: str | os.PathLike[str]) -> int | None:
     """
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open(name, "rb", opener=regular) as file:
             start = file.read(4)
             if start == b"PAR1":
                 from pyarrow.parquet import ParquetFile
 
                 return int(ParquetFile(name).metadata.num_rows)
-            if start.startswith((b"\x1f\x8b", b"PK\x03\x04")) or not os.path.isfile(name):
+            if start.startswith((b"\x1f\x8b", b"PK\x03\x04")):
                 return None
             file.seek(0)
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

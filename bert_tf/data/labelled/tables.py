@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, NamedTuple
 
-from bert_tf.data.labelled.binary_tables import parquet_file, parquet_rows, sheet_rows
+from bert_tf.data.labelled.binary_tables import parquet_columns, parquet_rows, sheet_rows
 from bert_tf.data.labelled.column_names import ALL_NAMES
 from bert_tf.errors import BertError
 from bert_tf.files.reading import parse_json
@@ -130,7 +130,7 @@ class Table:
         self.width = 0
         self._only: tuple[int, str] | None = None
         if self._format == "parquet":
-            self.names = tuple(parquet_file(self.path).schema_arrow.names)
+            self.names = parquet_columns(self.path)
             self.width = len(self.names)
         elif self._format in _SPLIT:
             if self._format == "xlsx":
@@ -318,7 +318,7 @@ class Table:
                     if undecodable(line):
                         raise BertError(f"{self.path}:{number}: {encoding_advice(line)}")
                 try:
-                    items = parse_json(text)
+                    items = parse_json(text, nan=True)
                 except ValueError as error:
                     raise BertError(f"{self.path} is no JSON: {error}") from error
                 if isinstance(items, dict):  # {"data": [...]}, as some tools write it
@@ -337,7 +337,7 @@ class Table:
                     yield number, None, "blank_line", ""
                     continue
                 try:
-                    yield number, parse_json(line), problem, note
+                    yield number, parse_json(line, nan=True), problem, note
                 except ValueError:
                     yield number, None, "ragged", "no JSON"
 
@@ -379,6 +379,6 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(parse_json(line), dict)
+        return isinstance(parse_json(line, nan=True), dict)
     except ValueError:
         return False

@@ -240,7 +240,8 @@ def _start_over_or_refuse(
     checkpoints: TrainingCheckpoints, now: dict[str, Any], overwrite: bool
 ) -> None:
     """Discards checkpoints of another run, or raises `BertError` if they may not be overwritten."""
-    run = checkpoints.last_state().get("memory", {}).get("run")
+    memory = checkpoints.last_state().get("memory")
+    run = memory.get("run") if isinstance(memory, dict) else None
     if not isinstance(run, dict):
         return
     other = [name for name in now if run.get(name) != now[name]]

@@ -15,6 +15,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.checkpoint.dtypes import is_sound, refuse_unsound
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
+from bert_tf.files.whole import encoded
 from bert_tf.heads import HEADS, MODELS, Weight, parts_of
 from bert_tf.models.layout import ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers
@@ -147,7 +148,7 @@ class TunedModel:
 
 def digest_of(bert: Bert) -> str:
     """A hash of the architecture, the vocabulary and all weights of a BERT."""
-    digest = hashlib.sha256(bert.config.to_json().encode())
+    digest = hashlib.sha256(encoded(bert.config.to_json()))
     # As version 0.1.0 has it, whose trainings resume; heads that came later count where they are.
     always = ("pooler", "mlm", "nsp", "classifier", "span")
     heads = {name: x for name, x in dataclasses.asdict(bert.heads).items() if x or name in always}
