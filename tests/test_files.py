@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -16,7 +17,9 @@ from bert_tf.files import progress, reading, whole
 from bert_tf.files.growing import Extent, growing_file
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import parse_json, read_object, read_sealed
+from bert_tf.files.temporary import TemporaryFolder
 from bert_tf.files.whole import (
+    make_temporary,
     remove_unfinished,
     replacing,
     scratch_folder,
@@ -114,8 +117,8 @@ def test_a_pipe_gets_what_is_written_at_once(tmp_path):
 
 
 def test_a_writer_that_decides_by_the_name_gets_its_ending(tmp_path):
-    with replacing(tmp_path / "a.keras", suffix=".keras") as temporary:
-        assert temporary.endswith(".tmp.keras")
+    with replacing(tmp_path / "a.keras") as temporary:
+        assert temporary.endswith(".tmp/a.keras")
         with open(temporary, "w") as file:
             file.write("model")
     assert (tmp_path / "a.keras").read_text() == "model"
@@ -129,6 +132,22 @@ def test_what_killed_writers_left_goes_and_nothing_else(tmp_path):
     remove_unfinished(tmp_path, lambda name: name == "a.txt")
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
     remove_unfinished(tmp_path / "none", lambda name: True)
+
+
+def test_the_next_writer_removes_what_is_not_in_use(tmp_path, monkeypatch):
+    """A dead process holds no lock; a living one keeps its file or folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for folder in (False, True):
+        held, descriptor = make_temporary(tmp_path / "bert_tf-x", folder=folder)
+        dead, released = make_temporary(tmp_path / "bert_tf-x", folder=folder)
+        assert set(os.listdir(tmp_path)) == {os.path.basename(held), os.path.basename(dead)}
+        os.close(released)
+        made = TemporaryFolder("x")
+        assert set(os.listdir(tmp_path)) == {os.path.basename(held), os.path.basename(made.name)}
+        made.cleanup()
+        os.close(descriptor)
+    write_whole(tmp_path / "bert_tf-x", "1")
+    assert os.listdir(tmp_path) == ["bert_tf-x"]
 
 
 def test_a_scratch_folder_is_gone_whatever_happens(tmp_path):

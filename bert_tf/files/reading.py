@@ -14,6 +14,9 @@ from bert_tf.errors import BertError
 MOST_BYTES = 64 << 20
 """Far more than any file of settings, labels or notes has."""
 
+COMMITTED = ".committed"
+"""Ending of the folder of a `FileGroup` whose files are only to be renamed."""
+
 LFS_POINTER = b"version https://git-lfs"
 """First bytes of what Git leaves in a checkout where Git-LFS did not fetch the file."""
 LFS = (
@@ -63,6 +66,21 @@ def reading(name: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise BertError(f"cannot read {os.fspath(name)}: {error.strerror or error}.") from error
+
+
+def finish_groups(folder: str | os.PathLike[str]) -> None:
+    """Completes what a killed process had committed in a folder, see `FileGroup`.
+
+    Raises:
+        BertError: the folder cannot be written.
+    """
+    folder, found = os.fspath(folder) or ".", []
+    with contextlib.suppress(OSError):
+        found = [name for name in os.listdir(folder) if name.endswith(COMMITTED)]
+    for name in found:
+        from bert_tf.files.group import finish
+
+        finish(folder, os.path.join(folder, name))
 
 
 def read_object(path: str | os.PathLike[str], what: str = "") -> dict[str, Any]:

@@ -36,7 +36,8 @@ class TrainingCheckpoints:
 
     A checkpoint is three files, `model.ckpt-<step>.data-*`, `.training.json` and `.index`; the
     index gets its name last, so that it exists only if all do. A process killed while writing
-    leaves the previous checkpoint as the last one, and hidden files that the next start removes.
+    leaves the previous checkpoint as the last one, or a new one that the next start completes; it
+    also removes hidden files.
     The file `checkpoint` names the last one, as TensorFlow expects.
 
     Args:

@@ -238,7 +238,7 @@ class FineTuningSession:
         """
         bert, head = self._loaded(self.model), self.objective.head
         path = os.path.join(self.folder, f"{head}.keras")
-        with replacing(path, suffix=".keras") as temporary:
+        with replacing(path) as temporary:
             bert.model(head).save(temporary)
         return path
 
