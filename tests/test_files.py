@@ -1,8 +1,11 @@
 """Whole files, locks, JSON and bars: what every part reads and writes with."""
 
+import configparser
 import doctest
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from processes import limited_files
 
 from bert_tf.errors import BertError
 from bert_tf.files import progress, reading, whole
+from bert_tf.files.extras import EXTRAS, importing, require
 from bert_tf.files.growing import Extent, growing_file
 from bert_tf.files.locks import lock
 from bert_tf.files.reading import parse_json, read_object, read_sealed
@@ -166,6 +170,30 @@ def test_a_sealed_file_is_whole_or_none(tmp_path):
     assert read_sealed(tmp_path / "none", b"kind 1\n") is None
     path.write_bytes(path.read_bytes()[:-1])
     assert read_sealed(path, b"kind 1\n") is None
+
+
+# --- packages that may be missing
+
+
+def test_the_table_of_extras_is_that_of_the_packaging(monkeypatch):
+    setup = configparser.ConfigParser()
+    setup.read(pathlib.Path(__file__).parents[1] / "setup.cfg")
+    for module, (package, extra) in EXTRAS.items():
+        listed = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.MULTILINE)
+        assert package in listed, module
+        require("a test", module)
+    for module in ("sklearn", "pandas"):
+        monkeypatch.setitem(sys.modules, module, None)
+    message = (
+        r"^scikit-learn and pandas are not installed, which a test needs; type: pip install "
+        r"'bert_tf\[train,tables\]'\.$"
+    )
+    with pytest.raises(BertError, match=message):
+        require("a test", "scipy", "sklearn", "pandas")
+    with pytest.raises(BertError, match="scikit-learn is not installed"), importing("a test"):
+        from sklearn import metrics  # noqa: F401
+    with pytest.raises(BertError, match="No module named 'nothing_lik"), importing("a test"):
+        import nothing_like_it  # noqa: F401
 
 
 # --- JSON
