@@ -62,8 +62,11 @@ def choose_backend(name: str | None = None, *, predict: bool = False) -> str:
         fast = predict and importlib.util.find_spec("openvino") is not None
         name = "openvino" if fast else "tensorflow"
     if keras is None and importlib.util.find_spec(name) is None:
-        package = "tensorflow" if name == "tensorflow" else f"'bert_tf[{name}]'"
-        raise BertError(f"the backend {name} is not installed. Install it: pip install {package}")
+        from bert_tf.files.extras import require
+
+        if name == "tensorflow":
+            raise BertError(f"{name} is not installed; type: pip install tensorflow")
+        require(f"the backend {name}", name)
     os.environ["KERAS_BACKEND"] = name
     return name
 

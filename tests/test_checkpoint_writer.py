@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import itertools
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ml_dtypes
@@ -19,8 +21,11 @@ from bert_tf.checkpoint import (
     write_checkpoint,
     write_release,
 )
+from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
+from bert_tf.export.convert import convert_checkpoint
+from bert_tf.hub.locate import locate
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
@@ -202,3 +207,83 @@ def test_too_large_for_float16(tmp_path: Path) -> None:
         with pytest.raises(BertError, match=r"given up"):
             late()
     assert listing(tmp_path) == before
+
+
+def _state(folder: Path) -> tuple:
+    """All that a reader gets of a release."""
+    with locate(folder) as files, CheckpointReader(files.prefix) as reader:
+        return (
+            Path(files.config_path).read_bytes(),
+            Path(files.vocab_path).read_bytes(),
+            ClassifierInfo.in_folder(files.prefix),
+            {
+                name: (info.dtype, reader.read(name).tolist())
+                for name, info in reader.tensors.items()
+            },
+        )
+
+
+def _killed_at(point: int, folder: Path, work: Callable[[], object]) -> bool:
+    """Kills a process before its `point`-th opening, renaming or removing of a file there."""
+    child = os.fork()
+    if not child:
+        count = 0
+
+        def kill(event: str, arguments: tuple) -> None:
+            nonlocal count
+            if event in ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"):
+                count += str(folder) in str(arguments[0])
+                if count == point:
+                    os._exit(9)
+
+        try:
+            sys.addaudithook(kill)
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("kind", ["release", "convert"])
+def test_killed_at_any_point_the_old_or_the_new_is_there(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old and new differ, so that a mixture is neither."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # a kill loses nothing that was written
+    folder, other = tmp_path / "model", {"notes.txt": b"1", ".x.txt.0123abcd.tmp": b"2"}
+    info = ClassifierInfo(("a", "b"))
+    config = CONFIG.to_json().encode().replace(b"{", b'{"note": "old", ', 1)
+
+    def old() -> None:
+        weights = {"w": np.ones((3, 2), np.float32), "old": np.zeros(1, np.float32)}
+        files = {"classifier.json": info.to_json()}
+        write_release(folder, config, b"old\n", weights, num_shards=2, overwrite=True, files=files)
+
+    def new() -> None:
+        if kind == "convert":
+            convert_checkpoint(folder, folder, dtype="float16", num_shards=3, overwrite=True)
+        else:
+            write_release(folder, CONFIG, b"new\n", {"w": np.ones(5)}, overwrite=True)
+
+    old()
+    for name, content in other.items():
+        (folder / name).write_bytes(content)
+    before, names = _state(folder), set(os.listdir(folder))
+    new()
+    wanted = [before, _state(folder)]
+    found = set()
+    for point in itertools.count(1):
+        old()
+        assert _state(folder) == before
+        assert set(os.listdir(folder)) == names  # what the kill before left is gone
+        killed = _killed_at(point, folder, new)
+        found.add(wanted.index(_state(folder)))
+        assert {name: (folder / name).read_bytes() for name in other} == other
+        if not killed:
+            break
+    assert found == {0, 1}
+    assert point > 10

@@ -1,6 +1,8 @@
 """`ClassifierSession`: what the command line does, from Python; and how it chooses."""
 
+import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -77,6 +79,18 @@ def test_a_regression_on_pairs(bert, tmp_path):
     worst = (out / "evaluation" / "test_worst.tsv").read_text().splitlines()
     assert worst[0].split("\t")[:3] == ["place", "text", "text_pair"]
     assert worst[1].split("\t")[0].startswith(f"{test}:")
+
+
+@pytest.mark.parametrize("module", ["sklearn", "scipy"])
+def test_a_missing_package_is_noticed_at_the_start(module, bert, tmp_path, monkeypatch):
+    train = write_tsv(tmp_path / "a.tsv", 40, 1, lambda c, row: "abc"[c])
+    monkeypatch.setitem(sys.modules, module, None)
+    job = ClassifierJob(str(tmp_path / "out"), [train], checkpoint=bert, plan=FAST)
+    for do_eval in (True, False):  # training evaluates by itself, to keep the best weights
+        with pytest.raises(BertError, match=r"not installed, which an evaluation needs; type: pip"):
+            ClassifierSession(dataclasses.replace(job, do_eval=do_eval))
+    plan = dataclasses.replace(FAST, keep_best=False)
+    ClassifierSession(dataclasses.replace(job, do_eval=False, plan=plan))
 
 
 def test_several_labels_with_a_frozen_encoder(bert, tmp_path):

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import shutil
+import sys
 from typing import NamedTuple
 
 import keras
 import numpy as np
+import pandas
 import pytest
 import reference
 from tiny_classifiers import LENGTH, VOCAB, head, scores_by_hand, tiny_config, write_bert
@@ -17,6 +19,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.cli.classify_predictions import parse_texts
 from bert_tf.cli.main import main
 from bert_tf.errors import BertError
+from bert_tf.training.finetuning.session import ClassifierSession
 
 LABELS = ("bad", "so so", "good")
 TEXTS = ["w1 w5 w7", "w30", "w12 w4"]
@@ -305,6 +308,31 @@ def test_what_cannot_be_is_told_in_a_line(arguments, message, ask, model, tmp_pa
     assert message in result.err
     assert len(result.err.strip().splitlines()) <= 2  # a warning on the model may come before
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--predict=new.xlsx"],
+            "pandas is not installed, which the Excel workbook new.xlsx needs",
+        ),
+        (["--predict=new.csv", "--text=body"], "body"),
+        (["--predict=new.csv", "--output=out.csv"], "not as csv"),
+    ],
+)
+def test_what_prediction_needs_is_checked_before_training(
+    flags, message, ask, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    pandas.DataFrame({"text": ["w1"]}).to_excel("new.xlsx")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for name in ("new.csv", "train.csv"):
+        (tmp_path / name).write_text("text,label\nw1,a\nw2,b\n")
+    monkeypatch.setattr(ClassifierSession, "__init__", lambda *_: 1 / 0)
+    result = ask("--train=train.csv", *flags)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="starts all of them")

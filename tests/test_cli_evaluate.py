@@ -1,6 +1,7 @@
 """`bert_tf evaluate` on the tiny checkpoint: its figures, tables, picture, and what it refuses."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def test_json_is_what_the_library_found(corpus, tiny_ckpt, judged, capsys):
             for name, score in expected[kind].items():
                 assert group[kind][name] == pytest.approx(score, abs=1e-6)
         assert group["next_sentence"] == pytest.approx(expected["next_sentence"])
+
+
+def test_a_picture_that_cannot_be_drawn_is_noticed_at_the_start(
+    corpus, tiny_ckpt, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("bert_tf.cli.evaluate.load_bert", lambda args: 1 / 0)
+    assert run(corpus, tiny_ckpt, "--plot", str(tmp_path / "no" / "a.png")) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(corpus, tiny_ckpt, "--plot", str(tmp_path / "a.png")) == 2
+    assert "matplotlib is not installed, which a picture needs" in capsys.readouterr().err
 
 
 def test_the_model_that_gathers_is_judged_as_the_whole_one_would_be(corpus, tiny_ckpt):

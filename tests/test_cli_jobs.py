@@ -4,6 +4,8 @@ import builtins
 import gzip
 import io
 import json
+import os
+import pathlib
 import sys
 
 import pytest
@@ -246,3 +248,31 @@ def test_convert_tells_what_it_did(tiny_ckpt, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert main([*argv, "--overwrite", "--keep-slots"]) == 0
     assert "187 tensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "flags"),
+    [
+        ("tokenize", "bert_tf.data.pretraining.tokens._Writer.finish", "--input_file=in.txt "),
+        ("vocab", "bert_tf.data.pretraining.vocabulary.save_vocabulary", "--input_file=in.txt "),
+        ("pretraining-data", "bert_tf.data.pretraining.create.append", "--input_file=in.txt "),
+        ("convert", "bert_tf.files.group.FileGroup.commit", "{ckpt} out"),
+    ],
+)
+def test_a_stopped_job_leaves_nothing_and_says_so(
+    command, where, flags, tiny_ckpt, tmp_path, monkeypatch, capsys
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, stop)
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("in.txt").write_text("it is the house\nof the man\n\n" * 9)
+    if command != "convert":
+        flags += "--output_dir=out" if command == "tokenize" else "--output_file=out"
+        flags += "" if command == "vocab" else " --vocab_file={ckpt}/vocab.txt"
+    more = {"vocab": ["--vocab_size=200"], "pretraining-data": ["--num_workers=1"]}.get(command, [])
+    assert main([command, *flags.format(ckpt=tiny_ckpt).split(), *more]) == 130
+    assert os.listdir() == ["in.txt"]
+    err = capsys.readouterr().err
+    assert "stopped; out is not written, and the same command starts over" in err

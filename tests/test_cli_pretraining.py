@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -324,6 +325,19 @@ def test_what_cannot_be_is_told_in_a_line(more, message, here):
     given = {k: v.format(here=here) if isinstance(v, str) else v for k, v in more.items()}
     given["vocab_file"] = given.get("vocab_file", here / "corpus" / "vocab.txt")
     assert message in refused(here, **given)
+
+
+def test_a_missing_package_is_noticed_at_the_start(here, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    message = refused(here, **ON_CORPUS)
+    assert "scipy is not installed, which the spectral start needs" in message
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with reported_to(print_message):
+        speaker = Watcher(TrainingLog(tmp_path, events=False))
+        told = capsys.readouterr().err
+        assert "the curve is not drawn: matplotlib is not installed" in told
+        speaker.close()
+    assert capsys.readouterr().err == ""
 
 
 def test_two_starts_are_refused(trained, here):

@@ -74,13 +74,15 @@ def test_a_folder_without_a_checkpoint_is_told_without_a_traceback(run_python, t
     assert "Traceback" not in result.stderr
 
 
-def test_a_line_is_answered_before_the_next_one_comes(start):
+# As Ctrl-C and a closed terminal do, while it waits for a line.
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGHUP])
+def test_a_line_is_answered_before_the_next_one_comes(start, stop):
     process = start("mask")
     for text in (TEXT, "a [MASK]"):
         process.stdin.write(text + "\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["text"] == text
-    process.send_signal(signal.SIGINT)  # as Ctrl-C, while it waits for a line
+    process.send_signal(stop)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.strip() == ""

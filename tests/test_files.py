@@ -1,13 +1,16 @@
 """Whole files, locks, JSON and bars: what every part reads and writes with."""
 
+import configparser
 import doctest
 import io
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -18,11 +21,14 @@ from processes import limited_files
 
 from bert_tf.errors import BertError
 from bert_tf.files import progress, reading, whole
+from bert_tf.files.extras import EXTRAS, importing, require
 from bert_tf.files.growing import Extent, growing_file
 from bert_tf.files.locks import lock
 from bert_tf.files.log import reported_to
 from bert_tf.files.reading import parse_json, read_object, read_sealed
+from bert_tf.files.temporary import TemporaryFolder
 from bert_tf.files.whole import (
+    make_temporary,
     remove_unfinished,
     replacing,
     scratch_folder,
@@ -120,8 +126,8 @@ def test_a_pipe_gets_what_is_written_at_once(tmp_path):
 
 
 def test_a_writer_that_decides_by_the_name_gets_its_ending(tmp_path):
-    with replacing(tmp_path / "a.keras", suffix=".keras") as temporary:
-        assert temporary.endswith(".tmp.keras")
+    with replacing(tmp_path / "a.keras") as temporary:
+        assert temporary.endswith(".tmp/a.keras")
         with open(temporary, "w") as file:
             file.write("model")
     assert (tmp_path / "a.keras").read_text() == "model"
@@ -135,6 +141,22 @@ def test_what_killed_writers_left_goes_and_nothing_else(tmp_path):
     remove_unfinished(tmp_path, lambda name: name == "a.txt")
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
     remove_unfinished(tmp_path / "none", lambda name: True)
+
+
+def test_the_next_writer_removes_what_is_not_in_use(tmp_path, monkeypatch):
+    """A dead process holds no lock; a living one keeps its file or folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for folder in (False, True):
+        held, descriptor = make_temporary(tmp_path / "bert_tf-x", folder=folder)
+        dead, released = make_temporary(tmp_path / "bert_tf-x", folder=folder)
+        assert set(os.listdir(tmp_path)) == {os.path.basename(held), os.path.basename(dead)}
+        os.close(released)
+        made = TemporaryFolder("x")
+        assert set(os.listdir(tmp_path)) == {os.path.basename(held), os.path.basename(made.name)}
+        made.cleanup()
+        os.close(descriptor)
+    write_whole(tmp_path / "bert_tf-x", "1")
+    assert os.listdir(tmp_path) == ["bert_tf-x"]
 
 
 def test_a_scratch_folder_is_gone_whatever_happens(tmp_path):
@@ -153,6 +175,30 @@ def test_a_sealed_file_is_whole_or_none(tmp_path):
     assert read_sealed(tmp_path / "none", b"kind 1\n") is None
     path.write_bytes(path.read_bytes()[:-1])
     assert read_sealed(path, b"kind 1\n") is None
+
+
+# --- packages that may be missing
+
+
+def test_the_table_of_extras_is_that_of_the_packaging(monkeypatch):
+    setup = configparser.ConfigParser()
+    setup.read(pathlib.Path(__file__).parents[1] / "setup.cfg")
+    for module, (package, extra) in EXTRAS.items():
+        listed = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.MULTILINE)
+        assert package in listed, module
+        require("a test", module)
+    for module in ("sklearn", "pandas"):
+        monkeypatch.setitem(sys.modules, module, None)
+    message = (
+        r"^scikit-learn and pandas are not installed, which a test needs; type: pip install "
+        r"'bert_tf\[train,tables\]'\.$"
+    )
+    with pytest.raises(BertError, match=message):
+        require("a test", "scipy", "sklearn", "pandas")
+    with pytest.raises(BertError, match="scikit-learn is not installed"), importing("a test"):
+        from sklearn import metrics  # noqa: F401
+    with pytest.raises(BertError, match="No module named 'nothing_lik"), importing("a test"):
+        import nothing_like_it  # noqa: F401
 
 
 # --- JSON

@@ -155,10 +155,10 @@ def signal_at(number, signum=signal.SIGTERM):
 
 @pytest.fixture
 def handled():
-    """A handler for SIGTERM and SIGINT as an application may have; gives what it was told."""
+    """A handler of each signal as an application may have; gives what it was told."""
     told = []
     old = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         old[number] = signal.signal(number, lambda n, frame: told.append(n))
     yield told
     for number, handler in old.items():
@@ -290,7 +290,7 @@ def test_what_the_caller_remembers_is_saved_with_each_checkpoint(train):
         train(Rhythm(7), recall=lambda memory: memory["best"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_second_signal_goes_where_it_went_before(train, handled, number):
     def twice(step):
         if step == 5:
@@ -555,8 +555,37 @@ def test_damaged_weights_are_told(train):
     data = bytearray(path.read_bytes())
     data[1000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BertError, match="checksum"):
+    with pytest.raises(
+        BertError,
+        match=r"ckpt-3 cannot be continued from: .* checksum .*remove the files .*ckpt-3\.\*, or",
+    ) as error:
         train(Rhythm(10))
+    assert "ownload" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", ["data-00000-of-00001", "index", "training.json"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_after_damage_training_resumes_from_the_checkpoint_before(train, file, cut, caplog):
+    """With the rows of an uninterrupted run; the damaged checkpoint is replaced."""
+    train(Rhythm(total=10, save=3, log=4), before=signal_at(6))
+    before = train.losses()
+    path = train.folder / f"model.ckpt-6.{file}"
+    data = path.read_bytes()
+    at = len(data) // 2
+    flipped = data[:at] + bytes([data[at] ^ 128]) + data[at + 1 :]  # also no valid UTF-8
+    path.write_bytes(data[:20] if cut else flipped)
+    assert train(Rhythm(total=8, save=99, log=4)).step == 8
+    assert train.resumed == [3]
+    assert before + [row for row in train.losses() if row[0] > 4] == WHOLE[:2]
+    (warning,) = [one.getMessage() for one in caplog.records]
+    assert "model.ckpt-6" in warning
+    assert "resumes from" in warning
+    assert "ownload" not in warning
+    assert shared_steps(train.folder) == [3, 8]
+
+
+def shared_steps(folder):
+    return sorted(int(path.name.split("-")[1].split(".")[0]) for path in folder.glob("*.index"))
 
 
 def test_a_state_that_the_stream_refuses(train):

@@ -12,9 +12,9 @@ import numpy as np
 
 from bert_tf.checkpoint import dtypes, names
 from bert_tf.checkpoint.writer import CheckpointWriter
-from bert_tf.config import CONFIG_NAME, VOCAB_NAME, BertConfig
+from bert_tf.config import CONFIG_NAME, INFO_NAME, TASK_NAME, VOCAB_NAME, BertConfig
 from bert_tf.errors import BertError
-from bert_tf.files.reading import read_bounded
+from bert_tf.files.reading import finish_groups, read_bounded
 from bert_tf.files.whole import encoded, make_folder, write_whole
 
 CHECKPOINT_NAME = "bert_model.ckpt"
@@ -33,7 +33,8 @@ def write_release(
 ) -> str:
     """Writes the three parts of a checkpoint into `folder`, all or nothing; gives its prefix.
 
-    No `checkpoint` file is written, as releases have none.
+    No `checkpoint` file is written, as releases have none. Of the files that are there, those of
+    an older release are replaced or removed, and all others stay.
 
     Args:
         folder: made if it is not there.
@@ -54,7 +55,7 @@ def write_release(
     wanted = None if dtype is None else dtypes.float_type(dtype)
     prefix = os.path.join(folder, CHECKPOINT_NAME)
     if not overwrite:
-        refuse_to_overwrite(folder)
+        refuse_to_overwrite(folder, *(files or {}))
     if not isinstance(vocab, bytes):
         vocab = read_bounded(vocab, f"the vocabulary {os.fspath(vocab)}")
     path = pathlib.Path(os.path.abspath(folder))
@@ -65,6 +66,8 @@ def write_release(
             config = config if isinstance(config, bytes) else encoded(config.to_json())
             for name, data in {CONFIG_NAME: config, VOCAB_NAME: vocab, **(files or {})}.items():
                 writer.add_file(name, data)
+            for name in (INFO_NAME, TASK_NAME):  # of an older release with another head
+                writer.remove_file(name)
             pairs = sorted(tensors.items()) if isinstance(tensors, Mapping) else tensors
             for name, values in pairs:
                 writer.add(name, values, stored_type(name, values.dtype, wanted))
@@ -93,15 +96,17 @@ def stored_type(name: str, dtype: np.dtype, wanted: np.dtype | None) -> np.dtype
     return dtype if names.is_slot(name) and wanted.itemsize < dtype.itemsize else wanted
 
 
-def refuse_to_overwrite(folder: str) -> None:
-    """Refuses a folder with a file that `write_release` would replace.
+def refuse_to_overwrite(folder: str, *names: str) -> None:
+    """Refuses a folder with a file that `write_release` would replace; `names` are further ones.
 
     Raises:
         BertError: there is one; the message names it.
     """
+    finish_groups(folder)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise BertError(f"{folder} is a file; give a folder to write the checkpoint to.")
     escaped = glob.escape(folder)
-    for name in (CONFIG_NAME, VOCAB_NAME, CHECKPOINT_NAME + ".index", CHECKPOINT_NAME + ".data-*"):
+    ours = (CONFIG_NAME, VOCAB_NAME, CHECKPOINT_NAME + ".index", CHECKPOINT_NAME + ".data-*")
+    for name in (*ours, *names):
         for path in glob.glob(os.path.join(escaped, name)):
             raise BertError(f"{path} is there already; name a new folder or say `overwrite=True`.")

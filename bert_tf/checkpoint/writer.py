@@ -13,7 +13,7 @@ import numpy as np
 from bert_tf.checkpoint import crc, dtypes, proto, table
 from bert_tf.checkpoint.bundle import shard_path
 from bert_tf.errors import DISK_FULL, BertError
-from bert_tf.files.whole import sync_folder, temporary_name
+from bert_tf.files.group import FileGroup
 from bert_tf.options import SHARDS
 
 _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
@@ -22,10 +22,11 @@ _BLOCK_ELEMENTS = 1 << 18  # written, checked and, where asked, cast at a time
 class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
     """Takes tensors one after another; the files appear under their names on success only.
 
-    Everything goes to hidden files in the target folder first. `commit` brings it to the disk,
-    renames the data files and, last, the index: who finds an index finds its data. A checkpoint may
-    be written over the one that a `CheckpointReader` is reading. Leaving the `with` block by an
-    exception leaves the old files as they were and nothing else.
+    Everything goes to a hidden folder in the target folder first. `commit` brings it to the disk,
+    and gives all files their names, the index last: who finds an index finds its data. A process
+    that is killed leaves the old files, or what the next that reads or writes there completes (see
+    `FileGroup`). A checkpoint may be written over the one that a `CheckpointReader` is reading.
+    Leaving the `with` block by an exception leaves the old files as they were and nothing else.
 
     Example:
         >>> with CheckpointWriter("bert_model.ckpt") as writer:
@@ -49,12 +50,13 @@ class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
             raise BertError(
                 f"{self.prefix!r} names no checkpoint; give a path like out/bert_model.ckpt."
             )
-        self._folder = folder
         self._entries: dict[bytes, proto.BundleEntry] = {}
         self._offsets = [0] * num_shards
         self._files: list[BinaryIO] = []  # the data files, then the files next to them
-        self._renames: list[tuple[str, str]] = []  # temporary name, final name
+        self._done = True  # finished or given up
         with self._writing():
+            self._group = FileGroup(self.prefix)
+            self._done = False
             for shard in range(num_shards):
                 self._files.append(self._open(shard_path(self.prefix, shard, num_shards)))
 
@@ -121,36 +123,33 @@ class CheckpointWriter(contextlib.AbstractContextManager["CheckpointWriter"]):
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-            final = {name for _, name in self._renames}
-            while self._renames:
-                os.replace(*self._renames[0])
-                del self._renames[0]
             digits = "[0-9]" * 5
-            old = glob.glob(f"{glob.escape(self.prefix)}.data-{digits}-of-{digits}")
-            for path in {*old} - final:
-                os.remove(path)
-            sync_folder(self._folder)
-        self._files = []
+            for path in glob.glob(f"{glob.escape(self.prefix)}.data-{digits}-of-{digits}"):
+                self._group.remove(os.path.basename(path))
+            self._group.commit()
+        self._files, self._done = [], True
+
+    def remove_file(self, name: str) -> None:
+        """Has an older file next to the checkpoint removed when this one appears."""
+        with self._writing():
+            self._group.remove(name)
 
     def abort(self) -> None:
-        """Removes what has not got its name yet; does nothing after `commit`."""
+        """Removes what was written; does nothing after `commit`."""
         for file in self._files:
             with contextlib.suppress(OSError):  # what is buffered need not arrive any more
                 file.close()
-        for temporary, _ in self._renames:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-        self._files, self._renames = [], []
+        self._files = []
+        if not self._done:
+            self._group.abort()
+        self._done = True
 
     def _check_open(self) -> None:
-        if not self._files:
+        if self._done:
             raise BertError(f"writing {self.prefix} was finished or given up before.")
 
     def _open(self, path: str) -> BinaryIO:
-        temporary = temporary_name(path)
-        file = open(temporary, "xb")  # noqa: SIM115  (closed by commit and abort)
-        self._renames.append((temporary, path))
-        return file
+        return self._group.open(os.path.basename(path))  # closed by commit and abort
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -61,6 +61,8 @@ def answer(args: argparse.Namespace) -> int:
     job = make_job(args)
     if args.do_predict:
         _check_test_file(args)
+    if args.predict not in (None, "-"):
+        predictions.check_file(args)
     if not (job.do_train or job.do_eval):
         return _tell_predicted(args, {"test_results": predictions.predict_test(args)})
     _choose_backend(args, job.do_train)

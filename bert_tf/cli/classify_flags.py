@@ -14,6 +14,7 @@ FLAGS = {
     "accumulation": "gradient_accumulation accumulation",
     "batch_size": "train_batch_size batch_size",
     "epochs": "num_train_epochs epochs",
+    "keep": "keep_checkpoint_max keep",
     "learning_rate": "learning_rate lr",
     "log_every": "log_steps",
     "save_every": "save_checkpoints_steps",
@@ -118,5 +119,5 @@ def _add_training(parser: Parser) -> None:
     add("mode pooling dense_layers head_dropout head_learning_rate layer_decay")
     add("lora_rank lora_alpha")
     parser.group("evaluating and saving")
-    add("metric keep_best patience evaluate_every save_every log_every")
+    add("metric keep_best patience evaluate_every save_every keep log_every")
     parser.switch("keras", "write the model as classifier.keras too")

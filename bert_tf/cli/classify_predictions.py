@@ -13,6 +13,7 @@ from bert_tf.cli.absl_flags import comma_separated
 from bert_tf.cli.options import Parser, chosen, load_bert
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
+from bert_tf.files.log import quiet
 from bert_tf.files.reading import parse_json
 from bert_tf.files.whole import check_output
 from bert_tf.options import FRACTION, THREADS, USUAL_LENGTH
@@ -123,6 +124,17 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
         ["first>  ", "second> "] if pairs else ["text> "],
         {},
     )
+
+
+def check_file(args: argparse.Namespace) -> None:
+    """Raises a `BertError` if --predict or --output cannot be used, before any training."""
+    from bert_tf.data.labelled.prediction_rows import PredictionRows
+    from bert_tf.tasks.result_lines import format_of
+
+    if args.output and not args.output_format:
+        format_of(args.output)
+    with quiet():
+        PredictionRows(args.predict, layout_of(args))
 
 
 def predict_test(args: argparse.Namespace, path: str | None = None) -> dict[str, int]:

@@ -25,6 +25,9 @@ examples:
   bert_tf convert released released --overwrite --shards 4
 """
 
+WRITES = "target"
+"""What names the output, which is written whole or not at all."""
+
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""

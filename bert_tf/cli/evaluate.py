@@ -6,7 +6,8 @@ import argparse
 
 from bert_tf.cli.options import Parser, add_model_options, check_checkpoint, load_bert
 from bert_tf.data.pretraining.rules import MaskRules, PairRules
-from bert_tf.files.whole import to_json
+from bert_tf.files.extras import require
+from bert_tf.files.whole import check_output, to_json
 from bert_tf.options import COUNT, FRACTION, SEED
 from bert_tf.report.pretraining_evaluation import draw_evaluation, evaluation_text
 
@@ -47,6 +48,9 @@ def add_arguments(parser: Parser) -> None:
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     check_checkpoint(args)
+    if args.plot:
+        require("a picture", "matplotlib")
+        args.plot = check_output(args.plot, overwrite=True)
     from bert_tf.data import TokenCorpus, split_by_source
 
     corpus = TokenCorpus.open(args.corpus)

@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ exit codes:
   1    internal error, with a traceback
   2    bad input or bad usage, with a message
   3    some lines of a file could not be answered; the others were
-  130  stopped with Ctrl-C; for a training, also by SIGTERM
+  130  stopped by Ctrl-C, SIGTERM or a closed terminal (SIGHUP)
   141  the reader of the output closed it
 """
 
@@ -77,7 +78,8 @@ def build_parser(only: str | None = None) -> Parser:
         command = commands.add_parser(name, **about)
         command.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
         module.add_arguments(command)
-        command.set_defaults(answer=module.answer, spelled=command.spelled)
+        writes = getattr(module, "WRITES", "")
+        command.set_defaults(answer=module.answer, spelled=command.spelled, writes=writes)
     return parser
 
 
@@ -116,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)
+        if output := vars(args).get(vars(args).get("writes", "")):
+            print_message(f"stopped; {output} is not written, and the same command starts over")
         return STOPPED
     except BrokenPipeError:
         return CLOSED_PIPE
@@ -145,6 +149,9 @@ def run(command: str | None = None) -> None:
     from bert_tf.backend import silence
 
     arguments = [*([command] if command else []), *sys.argv[1:]]
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup or a parent has them ignored
+            signal.signal(number, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print what the terminal lacks as \uXXXX
             stream.reconfigure(errors="backslashreplace")

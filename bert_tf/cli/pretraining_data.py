@@ -33,6 +33,9 @@ examples:
     --output_file=a.tfrecord,b.tfrecord --vocab_file=vocab.txt --do_whole_word_mask
 """
 
+WRITES = "output_file"
+"""What names the output, which is written whole or not at all."""
+
 
 FLAGS = {"whole_word": "do_whole_word_mask"}
 

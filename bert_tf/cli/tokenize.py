@@ -29,6 +29,9 @@ examples:
     --output_dir=corpus --sources=en=docs/en.tsv.gz:id --do_lower_case=False
 """
 
+WRITES = "output_dir"
+"""What names the output, which is written whole or not at all."""
+
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli.options import Parser, say
 from bert_tf.errors import BertError
+from bert_tf.files.extras import require
 
 if TYPE_CHECKING:
     from bert_tf.report.curves import Panel
@@ -45,6 +47,8 @@ class Watcher:
     ) -> None:
         self._log, self._show, self._panels = log, show, panels
         self._draws = True
+        with self._drawing():  # at the start, not after the first evaluation
+            require("a picture", "matplotlib")
 
     def row(self, row: LogRow) -> None:
         """Takes a row, and shows it above the progress bar if there is one."""
@@ -66,7 +70,7 @@ class Watcher:
             return
         from bert_tf.report import curves
 
-        try:
+        with self._drawing():
             # Training's loss by itself too, for where it has another unit than the evaluations'.
             rows = [
                 {**row, "training_loss": row["loss"]} if "loss" in row else row
@@ -75,6 +79,12 @@ class Watcher:
             path = os.path.join(os.path.dirname(self._log.path), CURVE)
             if rows:
                 curves.draw_curves(rows, path, *([self._panels] if self._panels else []))
+
+    @contextlib.contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Says once if the curve cannot be drawn."""
+        try:
+            yield
         except BertError as error:
             self._draws = False
             say(f"the curve is not drawn: {error}")

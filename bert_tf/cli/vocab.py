@@ -27,6 +27,9 @@ examples:
   bert_tf vocab --input_file=en.txt --output_file=vocab.txt --do_lower_case
 """
 
+WRITES = "output_file"
+"""What names the output, which is written whole or not at all."""
+
 
 def add_arguments(parser: Parser) -> None:
     """Adds the command's arguments."""

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from bert_tf.errors import BertError
+from bert_tf.files.extras import importing
 
 
 def sklearn_metrics() -> types.ModuleType:
     """`sklearn.metrics`, imported when it is first needed."""
-    try:
+    with importing("an evaluation"):
         from sklearn import metrics
-    except ImportError as error:
-        raise BertError("metrics need scikit-learn; type: pip install 'bert_tf[train]'.") from error
     return metrics
 
 

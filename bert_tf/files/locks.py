@@ -1,4 +1,4 @@
-"""A lock between processes that a crash frees; the locking is that of `filelock`."""
+"""Locks between processes that a crash frees: by name, with `filelock`, and of what is written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+
+try:
+    import fcntl
+except ImportError:  # Windows, which removes no open file
+    fcntl = None  # type: ignore[assignment]
 
 _POLL_SECONDS = 0.2
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
@@ -42,3 +47,28 @@ def lock(path: str, waiting: Callable[[], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows removes no open file; filelock does later
             os.unlink(path)
         held.release()
+
+
+def hold(descriptor: int) -> None:
+    """Marks an open file or folder as in use until it is closed, for `unused`."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # no locks here: then nobody removes it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def unused(path: str) -> Iterator[bool]:
+    """Whether no process has `hold` of a file or folder; during the block, none gets it."""
+    descriptor = None
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        found = True
+    except OSError:
+        found = False
+    try:
+        yield found
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

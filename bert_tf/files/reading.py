@@ -19,6 +19,9 @@ MOST_BYTES = 64 << 20
 MOST_NESTED = 100
 """Levels of JSON; the modules that copy or write it recurse."""
 
+COMMITTED = ".committed"
+"""Ending of the folder of a `FileGroup` whose files are only to be renamed."""
+
 LFS_POINTER = b"version https://git-lfs"
 """First bytes of what Git leaves in a checkout where Git-LFS did not fetch the file."""
 LFS = (
@@ -126,6 +129,21 @@ def read_bounded(path: str | os.PathLike[str], name: str = "") -> bytes:
     if len(raw) > MOST_BYTES:
         raise BertError(f"{name} has more than {MOST_BYTES >> 20} MB; it is another kind of file.")
     return raw
+
+
+def finish_groups(folder: str | os.PathLike[str]) -> None:
+    """Completes what a killed process had committed in a folder, see `FileGroup`.
+
+    Raises:
+        BertError: the folder cannot be written.
+    """
+    folder, found = os.fspath(folder) or ".", []
+    with contextlib.suppress(OSError):
+        found = [name for name in os.listdir(folder) if name.endswith(COMMITTED)]
+    for name in found:
+        from bert_tf.files.group import finish
+
+        finish(folder, os.path.join(folder, name))
 
 
 def read_object(

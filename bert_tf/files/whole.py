@@ -1,8 +1,9 @@
 """Whole files: written under a temporary name in the same folder, then renamed.
 
 Temporary names are `.NAME.xxxxxxxx.tmp` with eight random hexadecimal digits: hidden, on the same
-disk, and of one writer only. After an error nothing of it is left. A killed process leaves its
-temporary file; a process that is alone in the folder removes it (`remove_unfinished`).
+disk, and of one writer only, who holds a lock on it. After an error nothing of it is left. What a
+killed process leaves is removed by the next that writes `NAME`, or that is alone in the folder
+(`remove_unfinished`).
 """
 
 from __future__ import annotations
@@ -35,43 +36,65 @@ def writing(path: Path) -> Iterator[None]:
         raise BertError(f"cannot write {os.fspath(path)}: {error.strerror or error}.") from error
 
 
-def temporary_name(path: Path) -> str:
-    """A name in the folder of `path` that no other writer takes."""
-    folder, name = os.path.split(os.fspath(path))
-    return os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
+def make_temporary(path: Path, *, folder: bool = False) -> tuple[str, int]:
+    """Makes a hidden file or folder next to `path`, and removes those that killed writers left.
 
-
-def remove_unfinished(folder: Path, ours: Callable[[str], bool]) -> None:
-    """Removes what killed writers left; for a process that is alone in the folder.
-
-    The folder need not exist; `ours` says whether only we write a file of this final name.
+    Gives its path and a descriptor: while that is open, no other process removes it.
     """
+    from bert_tf.files.locks import hold
+
+    at, name = os.path.split(os.fspath(path))
+    with contextlib.suppress(OSError):
+        remove_unfinished(at or ".", lambda found: found == name, alone=False)
+    while True:
+        temporary = os.path.join(at, f".{name}.{os.urandom(4).hex()}.tmp")
+        if folder:
+            os.mkdir(temporary)
+            descriptor = os.open(os.devnull if os.name == "nt" else temporary, os.O_RDONLY)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            descriptor = os.open(temporary, flags, 0o666)
+        hold(descriptor)
+        if os.path.exists(temporary):  # else it was removed before it was held
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path, ours: Callable[[str], bool], *, alone: bool = True) -> None:
+    """Removes what killed writers left.
+
+    Args:
+        folder: need not exist.
+        ours: whether only we write a file, or folder, of this final name.
+        alone: whether no other process can be writing them, so that no lock is needed to know.
+    """
+    from bert_tf.files.locks import unused
+
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if (match := _TEMPORARY.fullmatch(name)) and ours(match[1]):
-                os.remove(os.path.join(folder, name))
+                path = os.path.join(folder, name)
+                with unused(path) as free:
+                    if (free or alone) and os.path.isdir(path):
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif free or alone:
+                        os.remove(path)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, suffix: str = "") -> Iterator[str]:
-    """Yields a temporary name; the file written there replaces `path` at the end.
+def replacing(path: Path) -> Iterator[str]:
+    """Yields a name with the same ending; the file written there replaces `path` at the end.
 
     Args:
         path: of the file, in a folder that exists.
-        suffix: end of the temporary name, for a writer that needs it.
 
     Raises:
         BertError: a file cannot be written; an old one at `path` stays.
     """
-    temporary = temporary_name(path) + suffix
-    try:
-        with writing(path):
-            yield temporary
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with scratch_folder(path) as scratch:
+        temporary = os.fspath(scratch / os.path.basename(path))
+        yield temporary
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -100,11 +123,21 @@ def whole_file(
         with writing(path), open(path, mode, **options) as file:
             yield file
         return
-    with replacing(path) as temporary, open(temporary, mode.replace("w", "x"), **options) as file:
-        yield file
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
+    with writing(path):
+        temporary, descriptor = make_temporary(path)
+        try:
+            with open(descriptor, mode, **options) as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(descriptor)
+                if os.name == "nt":  # Windows renames no open file
+                    file.close()
+                os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def write_whole(path: Path, content: str | bytes, **options: bool) -> None:
@@ -202,13 +235,18 @@ def scratch_folder(path: Path) -> Iterator[pathlib.Path]:
 
     An `OSError` within, for example on a full disk, becomes a `BertError`.
     """
-    scratch = pathlib.Path(temporary_name(path))
-    try:
-        with writing(path):
-            scratch.mkdir()
-            yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with writing(path):
+        scratch, descriptor = make_temporary(path, folder=True)
+        try:
+            yield pathlib.Path(scratch)
+        finally:
+            remove_scratch(scratch, descriptor)
+
+
+def remove_scratch(path: str, descriptor: int) -> None:
+    """Removes a folder that `make_temporary` made."""
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(descriptor)
 
 
 def write_sealed(path: Path, magic: bytes, content: bytes | memoryview) -> None:

@@ -8,12 +8,12 @@ import os
 import shutil
 import stat
 import struct
-import tempfile
 import textwrap
 import zipfile
 import zlib
 
 from bert_tf.errors import BertError
+from bert_tf.files.temporary import TemporaryFolder
 
 _SUFFIXES = (".index", ".json", ".txt")
 """With `.data-*` and the `checkpoint` file, all that is taken from an archive: the `.meta` file, a
@@ -44,7 +44,7 @@ class NoRoomError(BertError):
     """The disk has no room for what is in it."""
 
 
-def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
+def unpack(path: str) -> TemporaryFolder:
     """Unpacks what a checkpoint consists of; folders in the archive keep their names.
 
     Args:
@@ -59,7 +59,7 @@ def unpack(path: str) -> tempfile.TemporaryDirectory[str]:
     """
     try:
         with contextlib.ExitStack() as after_error:
-            folder = tempfile.TemporaryDirectory(prefix="bert_tf_")
+            folder = TemporaryFolder("unpacked")
             after_error.callback(folder.cleanup)
             advice = "Unpack it elsewhere and pass the folder, or set TMPDIR"
             extract(path, folder.name, advice=advice)

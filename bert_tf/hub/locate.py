@@ -17,11 +17,18 @@ from bert_tf.checkpoint.names import parts_in
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned
-from bert_tf.files.reading import LFS, read_bounded, reading, regular, stand_in
+from bert_tf.files.reading import (
+    LFS,
+    finish_groups,
+    read_bounded,
+    reading,
+    regular,
+    stand_in,
+)
 from bert_tf.hub import store
 
 if TYPE_CHECKING:
-    import tempfile
+    from bert_tf.files.temporary import TemporaryFolder
 
 STATE_NAME = "checkpoint"
 """The text file in which TensorFlow notes which checkpoint of a folder is the last one."""
@@ -57,9 +64,7 @@ class CheckpointFiles(Warned, contextlib.AbstractContextManager["CheckpointFiles
     warnings: tuple[str, ...] = ()
     archive: str | None = None
     """The .zip that it was unpacked from."""
-    _unpacked: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
-        default=None, repr=False, compare=False
-    )
+    _unpacked: TemporaryFolder | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
@@ -114,6 +119,7 @@ def locate(
     if not _is_zip(path):
         warnings: list[str] = []
         try:
+            finish_groups(os.path.dirname(path))
             prefix = _prefix_of(path, warnings, levels)
             _check_parts(prefix)
             config = _companion("config", prefix, config_path, need_config)
@@ -230,6 +236,7 @@ def _folders(folder: str) -> list[str]:
 
 def _prefixes(folder: str) -> list[str]:
     """Checkpoints directly in the folder, also those that lack their index."""
+    finish_groups(folder)
     names = os.listdir(folder)
     visible = [name for name in names if not name.startswith(".")]
     stems = {name[: -len(".index")] for name in visible if name.endswith(".index")}

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import os
 import random
-import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -24,6 +23,7 @@ from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.texts import Label, LabelledTexts, Task, encode_labels
 from bert_tf.errors import BertError
 from bert_tf.files.log import quiet
+from bert_tf.files.temporary import TemporaryFolder
 from bert_tf.loading import load
 from bert_tf.options import USUAL_LENGTH, Range
 from bert_tf.tasks.base import Predicting
@@ -127,7 +127,9 @@ class BertEstimator(BaseEstimator):
             stack.callback(random.setstate, random.getstate())
             stack.callback(np.random.set_state, np.random.get_state())
             if (folder := params["output_dir"]) is None:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bert_tf-"))
+                temporary = TemporaryFolder("training")
+                stack.callback(temporary.cleanup)
+                folder = temporary.name
             found = fine_tune(
                 bert,
                 train,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from bert_tf.errors import BertError
+from bert_tf.files.extras import importing
 from bert_tf.files.whole import whole_file
 from bert_tf.report.tables import printable, shorten
 
@@ -53,13 +53,9 @@ def new_figure(width: float, height: float) -> Figure:
     Raises:
         BertError: matplotlib is not installed.
     """
-    try:
+    with importing("a picture"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise BertError(
-            "matplotlib is not installed; type: pip install 'bert_tf[train]'."
-        ) from error
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -71,10 +67,8 @@ def display(name: str) -> Any:
     Raises:
         BertError: scikit-learn is not installed.
     """
-    try:
+    with importing("a picture"):
         from sklearn import calibration, metrics
-    except ImportError as error:
-        raise BertError("scikit-learn is missing; type: pip install 'bert_tf[train]'.") from error
     return getattr(metrics, name, None) or getattr(calibration, name)
 
 
@@ -131,7 +125,8 @@ def drawable_names(labels: Sequence[str], cells: int = 28) -> Names:
 @functools.cache
 def _installed() -> dict[str, Any]:
     """The families that are there, with the characters of each."""
-    from matplotlib import font_manager
+    with importing("a picture"):
+        from matplotlib import font_manager
 
     names = {entry.name for entry in font_manager.fontManager.ttflist}
     found = {}

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bert_tf.files.extras import importing
 from bert_tf.report import figures
 from bert_tf.report.tables import printable, table
 
@@ -60,7 +61,8 @@ def draw_evaluation(
     Raises:
         BertError: matplotlib is not installed, or the file cannot be written.
     """
-    from matplotlib.patches import Patch
+    with importing("a picture"):
+        from matplotlib.patches import Patch
 
     rows = _rows(evaluation)
     names = figures.drawable_names([row["name"] for row in rows])

@@ -21,6 +21,7 @@ from bert_tf.checkpoint.writer import CheckpointWriter
 from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
+from bert_tf.files.log import warn
 from bert_tf.files.reading import read_object
 from bert_tf.files.whole import make_folder, remove_unfinished, write_whole, writing
 from bert_tf.models.weights import SavedWeight
@@ -36,7 +37,8 @@ class TrainingCheckpoints:
 
     A checkpoint is three files, `model.ckpt-<step>.data-*`, `.training.json` and `.index`; the
     index gets its name last, so that it exists only if all do. A process killed while writing
-    leaves the previous checkpoint as the last one, and hidden files that the next start removes.
+    leaves the previous checkpoint as the last one, or a new one that the next start completes; it
+    also removes hidden files.
     The file `checkpoint` names the last one, as TensorFlow expects.
 
     Args:
@@ -65,6 +67,7 @@ class TrainingCheckpoints:
         self._random = [v for v in model.non_trainable_variables if "seed_generator" in v.path]
         self._optimizer = optimizer
         self._keep = max(1, keep)
+        self._damaged: set[int] = set()
         make_folder(self.folder)
         self._weights = list(weights)
         self._extra = {} if extra is None else extra
@@ -116,11 +119,13 @@ class TrainingCheckpoints:
                 writer.add(name, value)
             writer.add(STEP, np.asarray(step, np.int64))
         steps = self.steps()
+        kept = [n for n in steps if n == step or n not in self._damaged][-self._keep :]
         lines = [f'model_checkpoint_path: "{BASE}-{step}"\n']
-        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in steps[-self._keep :]]
+        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in kept]
         write_whole(os.path.join(self.folder, "checkpoint"), "".join(lines))
-        for number in steps[: -self._keep]:
-            self._remove(number)
+        for number in steps:
+            if number not in kept:
+                self._remove(number)
         return prefix
 
     def steps(self) -> list[int]:
@@ -129,11 +134,10 @@ class TrainingCheckpoints:
 
     def last_state(self) -> dict[str, Any]:
         """The state that the last checkpoint was saved with; empty if none can be read."""
-        path = self.prefix(max(self.steps(), default=0)) + STATE
-        try:
-            return dict(read_object(path, nan=True)["state"])
-        except (BertError, ValueError, KeyError, TypeError):
-            return {}
+        for step in reversed(self.steps()):
+            with contextlib.suppress(BertError, ValueError, KeyError, TypeError):
+                return dict(read_object(self.prefix(step) + STATE, nan=True)["state"])
+        return {}
 
     def discard(self) -> None:
         """Removes all checkpoints, so that training starts over."""
@@ -141,7 +145,7 @@ class TrainingCheckpoints:
             self._remove(step)
 
     def restore_last(self, *, tidy: bool = True) -> tuple[int, dict[str, Any]] | None:
-        """Goes back to the last checkpoint.
+        """Goes back to the last checkpoint; with a warning to one before, if that is damaged.
 
         Args:
             tidy: whether what a killed process left is removed.
@@ -150,30 +154,46 @@ class TrainingCheckpoints:
             Its step and the state saved with it; None if there is no checkpoint.
 
         Raises:
-            BertError: it is damaged, or of another model.
+            BertError: all are damaged, or it is of another model.
         """
         if tidy:
             self._remove_unfinished()
-        if not (steps := self.steps()):
-            return None
-        prefix = self.prefix(steps[-1])
+        earlier = self.steps()
+        while earlier:
+            last = earlier.pop()
+            try:
+                return last, self._restore(last)
+            except _DamagedError as error:
+                if not earlier:
+                    raise BertError(
+                        f"{error} No earlier checkpoint is there. To start over, remove the files "
+                        f"{self.prefix(last)}.*, or give another output folder."
+                    ) from error
+                self._damaged.add(last)
+                warn(
+                    f"{error} Training resumes from the one before, {self.prefix(earlier[-1])}; "
+                    f"when the next checkpoint is saved, the damaged one is removed."
+                )
+        return None
+
+    def _restore(self, step: int) -> dict[str, Any]:
+        prefix = self.prefix(step)
         try:
             written = read_object(prefix + STATE, nan=True)
             state = dict(written["state"])
             random = [np.array([*map(int, row)], np.int64) for row in written["random"]]
             extra = [str(name) for name in written.get("extra", [])]
         except (BertError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise BertError(
-                f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged. "
-                f"Remove it to resume from the one before, or begin another training from it."
+            raise _DamagedError(
+                f"{prefix} cannot be continued from: {prefix + STATE} is missing or damaged."
             ) from error
-        with CheckpointReader(prefix) as reader:
+        with _damage(prefix), CheckpointReader(prefix) as reader:
             for saved, name, variable in self._variables():
                 value = _read_array(reader, name, saved.weight.shape)
                 saved.assign(value, variable, copy=False)
             self._extra.clear()
             self._extra.update({name: _read_array(reader, name, None) for name in extra})
-        self._optimizer.iterations.assign(steps[-1])
+        self._optimizer.iterations.assign(step)
         if [len(numbers) for numbers in random] != [math.prod(v.shape) for v in self._random]:
             raise BertError(
                 f"{prefix} was trained with another dropout: it has {len(random)} random states, "
@@ -181,7 +201,7 @@ class TrainingCheckpoints:
             )
         for variable, numbers in zip(self._random, random, strict=True):
             variable.assign(numbers.reshape(tuple(variable.shape)))
-        return steps[-1], state
+        return state
 
     def _variables(self) -> Iterator[tuple[SavedWeight, str, Any]]:
         """Each weight, and each of its slots, with the name of its tensor and its variable."""
@@ -247,15 +267,37 @@ class NoCheckpoints(TrainingCheckpoints):
         return None
 
 
+class _DamagedError(BertError):
+    """A checkpoint that cannot be read, where an older one may do."""
+
+
+class _OtherModelError(BertError):
+    """A checkpoint that is not of this training."""
+
+
+@contextlib.contextmanager
+def _damage(prefix: str) -> Iterator[None]:
+    """Turns what a reader says of a file into a `_DamagedError`, without its advice."""
+    try:
+        yield
+    except _OtherModelError:
+        raise
+    except BertError as error:
+        reason = re.split(r"[.:;] (?=copy or download|put it)", str(error), flags=re.I)[0].rstrip(
+            "."
+        )
+        raise _DamagedError(f"{prefix} cannot be continued from: {reason}.") from error
+
+
 def _read_array(reader: CheckpointReader, name: str, shape: tuple[int, ...] | None) -> np.ndarray:
     """A tensor in memory of its own, not a view of the file: a variable may take it over."""
     if name not in reader.tensors:
-        raise BertError(
+        raise _OtherModelError(
             f"training cannot resume from {reader.prefix}, only begin: it lacks the tensor {name}."
         )
     found = reader.tensors[name].shape
     if shape not in (None, found):
-        raise BertError(
+        raise _OtherModelError(
             f"{reader.prefix} is of another model: its {name} has the shape {list(found)}, here "
             f"it is {list(shape or ())}. Give another output folder, or the config that this "
             f"one was started with."

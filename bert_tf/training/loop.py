@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # they import Keras, which reading data does not need
     from bert_tf.training.step import TrainingStep
 
 
+SIGNALS = [getattr(signal, x) for x in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, x)]
+"""What ends a training, which saves first: a request, Ctrl-C, a terminal that was closed."""
+
 _SHOWN = ("loss", "mlm_accuracy", "nsp_accuracy", "accuracy", "pieces_per_second")
 """What of a row stands in the progress bar."""
 
@@ -106,7 +109,7 @@ def run_training(
     *,
     progress: bool = True,
 ) -> Outcome:
-    """Trains until `rhythm.total`, or until a hook, SIGTERM or SIGINT stops it; saves at its end.
+    """Trains until `rhythm.total`, or until a hook or one of `SIGNALS` stops it; saves at its end.
 
     If the folder of `checkpoints` holds one, training resumes from the last as if it had never
     stopped: same weights, optimizer, random numbers and data. The next batch is made while the
@@ -138,6 +141,7 @@ def run_training(
         check_same_checkpoints(devices, checkpoints)
         with devices.together():
             restored = checkpoints.restore_last(tidy=devices.leads)
+        check_same_checkpoints(devices, checkpoints, restored and restored[0])
         done, window, watch, owed = 0, None, _LossWatch(), False
         if restored is not None:
             done, state = restored
@@ -219,13 +223,17 @@ def run_training(
         )
 
 
-def check_same_checkpoints(devices: Distribution, checkpoints: TrainingCheckpoints) -> None:
+def check_same_checkpoints(
+    devices: Distribution, checkpoints: TrainingCheckpoints, step: int | None = None
+) -> None:
     """Makes sure that all processes of a training resume from the same checkpoint, or from none.
+
+    It is that of `step`, or else the last one.
 
     Raises:
         BertError: they see different ones.
     """
-    if not devices.same(max(checkpoints.steps(), default=0)):
+    if not devices.same(step or max(checkpoints.steps(), default=0)):
         raise BertError(
             f"the processes of this training see different checkpoints in {checkpoints.folder}; "
             f"give an output folder that all hosts share."
@@ -248,8 +256,8 @@ def _take_up(
         ) from error
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise BertError(
-            f"{prefix} cannot be continued from: its state of training is damaged. Remove this "
-            f"checkpoint to resume from the one before."
+            f"{prefix} cannot be continued from: its state of training is damaged. Remove the "
+            f"files {prefix}.* to resume from the checkpoint before."
         ) from error
     return window, watch
 
@@ -283,7 +291,7 @@ class _LossWatch:
 
 @contextlib.contextmanager
 def _interruption() -> Iterator[list[int]]:
-    """Gives a list that SIGTERM or SIGINT gets into, to end and save; a second one kills."""
+    """Gives a list that one of `SIGNALS` gets into, to end and save; a second one kills."""
     came: list[int] = []
     before: dict[int, Any] = {}
 
@@ -296,7 +304,7 @@ def _interruption() -> Iterator[list[int]]:
             signal.signal(*before.popitem())
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             # None: set by other than Python code, and so not to be given back.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, note)

@@ -17,6 +17,7 @@ from bert_tf.checkpoint.names import STEP, check_shapes, parts_in
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
+from bert_tf.files.reading import finish_groups
 from bert_tf.heads import RELEASED, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.text import Vocabulary
@@ -102,6 +103,7 @@ def last_checkpoint(folder: str) -> str | None:
 
 def steps_in(folder: str) -> list[int]:
     """The steps of all complete training checkpoints in a folder, ascending."""
+    finish_groups(folder)
     names = glob.glob(f"{BASE}-*.index", root_dir=folder)
     found = (re.fullmatch(re.escape(BASE) + r"-(\d+)\.index", name) for name in names)
     return sorted(int(match[1]) for match in found if match)

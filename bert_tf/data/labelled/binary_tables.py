@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from bert_tf.errors import BertError
+from bert_tf.files.extras import importing
 from bert_tf.files.reading import reading, regular
 
 
 @contextlib.contextmanager
 def _parquet(path: str) -> Iterator[Any]:
     """A Parquet file; a `BertError` if pyarrow is not installed, or cannot read it in the block."""
-    try:
+    with importing(f"the Parquet file {path}"):
         import pyarrow.parquet
-    except ImportError as error:
-        raise _not_installed(f"{path}: a Parquet file needs pyarrow") from error
     try:
         with reading(path), open(path, "rb", opener=regular) as file:
             yield pyarrow.parquet.ParquetFile(file)
@@ -57,11 +56,9 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
     Raises:
         BertError: pandas or openpyxl is missing, or so is the sheet, or the file cannot be read.
     """
-    try:
+    with importing(f"the Excel workbook {path}"):
         import openpyxl  # noqa: F401  (by which pandas reads)
         import pandas
-    except ImportError as error:
-        raise _not_installed(f"{path}: an Excel workbook needs pandas and openpyxl") from error
     try:
         with (
             reading(path),
@@ -83,7 +80,3 @@ def sheet_rows(path: str, sheet: str | None = None) -> tuple[list[list[str]], li
     if sheet is None and len(names) > 1:
         inferred = [f"of the {len(names)} sheets of {path} {names[0]!r} is read (`sheet`)"]
     return cells.fillna("").to_numpy().tolist(), inferred
-
-
-def _not_installed(need: str) -> BertError:
-    return BertError(f"{need}; install what is missing: pip install 'bert_tf[tables]'")

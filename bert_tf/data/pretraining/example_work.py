@@ -181,7 +181,7 @@ def workers(
 
     def run(function: Callable[[Any], T], tasks: Iterable[Any]) -> Iterable[T]:
         # Processes inherit what is blocked: Ctrl-C is for this one, which then ends them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
         try:
             return executor.map(function, tasks)
         finally:

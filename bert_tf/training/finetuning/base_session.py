@@ -77,6 +77,8 @@ class FineTuningSession:
         elif not job.overwrite and not is_begun(self.folder):
             refuse_to_overwrite(self.folder)  # before the data are read, which may take long
         self.data = self._read()
+        if self._validates or (job.do_eval and self.evaluated_on):
+            self.objective.require()
         self.plan: FineTuningPlan | None = None
         self.steps = 0
         self.max_seq_length = 0
@@ -127,6 +129,13 @@ class FineTuningSession:
         splits = self.data.splits.items()
         return [name for name, x in splits if name != "train" and x.labels is not None and len(x)]
 
+    @property
+    def _validates(self) -> bool:
+        """Whether training makes evaluations."""
+        job, plan = self.job, self.job.plan
+        wanted = job.do_eval or plan.keep_best or plan.patience is not None
+        return job.do_train and wanted and "validation" in self.evaluated_on
+
     @reports
     def prepare(self) -> None:
         """Loads the BERT, tokenizes what is needed, and logs warnings.
@@ -172,8 +181,7 @@ class FineTuningSession:
             self.prepare()
         assert self.plan is not None
         assert self._bert is not None
-        wanted = self.job.do_eval or self.plan.keep_best or self.plan.patience is not None
-        evaluates = wanted and "validation" in self.evaluated_on
+        evaluates = self._validates
         found = fine_tune(
             self._bert,
             self._rows("train"),
@@ -238,7 +246,7 @@ class FineTuningSession:
         """
         bert, head = self._loaded(self.model), self.objective.head
         path = os.path.join(self.folder, f"{head}.keras")
-        with replacing(path, suffix=".keras") as temporary:
+        with replacing(path) as temporary:
             bert.model(head).save(temporary)
         return path
 

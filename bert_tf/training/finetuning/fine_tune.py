@@ -120,6 +120,8 @@ def fine_tune(
     if not overwrite and not (resumable and is_begun(folder)):
         refuse_to_overwrite(folder)
     objective = objective_class(task)(labels) if objective is None else objective
+    if validation is not None:
+        objective.require()
     info = objective.info(
         plan,
         max_seq_length=train.texts.max_seq_length,

@@ -11,6 +11,7 @@ import numpy as np
 from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.evaluation.names import Metric, metric_for
+from bert_tf.files.extras import require
 from bert_tf.heads import HEADS
 from bert_tf.options import POSITIVE
 from bert_tf.training.log import LogRow
@@ -81,6 +82,7 @@ class Objective:
         scale: of labels that are numbers.
         curves: diagrams of a training: column of the log, title, whether it is in percent.
         pictures: kinds of pictures that show an evaluation, see `bert_tf.report`.
+        packages: modules that `measure` and `measured` import, see `bert_tf.files.extras`.
     """
 
     task: ClassVar[str]
@@ -90,6 +92,7 @@ class Objective:
     per_token: ClassVar[bool] = False
     curves: ClassVar[tuple[tuple[str, str, bool], ...]] = (("loss", "Loss", False),)
     pictures: ClassVar[tuple[str, ...]] = ()
+    packages: ClassVar[tuple[str, ...]] = ("sklearn", "scipy")
     metrics: Mapping[str, Metric]
     main_metric: str
     scale: Scale = Scale()
@@ -115,6 +118,14 @@ class Objective:
             )
         if not np.isfinite([np.min(labels), np.max(labels)]).all():
             raise BertError(f"a label of the {split} rows is no finite number.")
+
+    def require(self) -> None:
+        """Makes sure, before anything slow starts, that an evaluation has the packages it needs.
+
+        Raises:
+            BertError: one is not installed.
+        """
+        require("an evaluation", *self.packages)
 
     def fitted(self, labels: Any, plan: FineTuningPlan) -> Self:
         """With what depends on the training rows' labels and on the plan.

@@ -21,7 +21,7 @@ from bert_tf.training.loop import Outcome
 from bert_tf.training.pretraining.plan import BatchSettings, PretrainingPlan
 from bert_tf.training.pretraining.pretrain import evaluate_checkpoint, pretrain
 from bert_tf.training.pretraining.sources import corpus_folder, open_source
-from bert_tf.training.pretraining.spectral import random_start, spectral_start
+from bert_tf.training.pretraining.spectral import random_start, require_spectral, spectral_start
 from bert_tf.training.starting import (
     config_and_vocab,
     last_checkpoint,
@@ -115,6 +115,8 @@ class PretrainingSession:
                 "`start='spectral'` is computed from a tokenized corpus, and `inputs` names "
                 "TFRecord files. Make a corpus with `bert_tf tokenize`, or leave `start` out."
             )
+        if start == "spectral" and self.last is None:
+            require_spectral()
         self._source = open_source(
             files.inputs, files.eval_inputs, self.vocab, self.config.vocab_size, batches
         )

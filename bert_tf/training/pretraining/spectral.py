@@ -19,6 +19,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data.pretraining import cooccurrence
 from bert_tf.data.pretraining.cooccurrence import Counts, TokenArrays
 from bert_tf.errors import BertError
+from bert_tf.files.extras import require
 from bert_tf.heads import RELEASED as PARTS
 from bert_tf.heads import weights_of
 
@@ -71,6 +72,11 @@ def draw_weight(
     return value * np.float32(deviation)
 
 
+def require_spectral() -> None:
+    """Makes sure that `spectral_start` has the packages that it needs; a `BertError` if not."""
+    require("the spectral start", "sklearn", "scipy")
+
+
 def spectral_start(
     config: BertConfig,
     corpus: TokenArrays,
@@ -113,6 +119,7 @@ def spectral_start(
         BertError: the model is too narrow, the corpus does not fit it or is empty, or
             scikit-learn is not installed.
     """
+    require_spectral()
     if corpus.vocab_size != config.vocab_size:
         raise BertError(
             f"the corpus was tokenized with {corpus.vocab_size:,} tokens, but vocab_size in the "
@@ -168,13 +175,8 @@ def _token_table(
     progress: Callable[[str], None] | None,
 ) -> np.ndarray:
     """Rows U S^0.5 of the associations after the position dimensions, (vocab, hidden)."""
-    try:
-        from sklearn.utils.extmath import randomized_svd  # Halko, Martinsson and Tropp's method
-    except ImportError as error:
-        raise BertError(
-            "the spectral start needs scikit-learn, which is not installed: "
-            'pip install "bert_tf[train]", or start from random weights.'
-        ) from error
+    from sklearn.utils.extmath import randomized_svd  # Halko, Martinsson and Tropp's method
+
     matrix = cooccurrence.associations(counts)
     positions = position_size(config)
     rank = min(config.hidden_size - positions, config.vocab_size)
