@@ -50,6 +50,7 @@ bert_tf.data.lengths: LengthHistogram -> bert_tf.batching.lengths
 bert_tf.data.lengths: TokenizedTexts -> bert_tf.batching.rows
 bert_tf.data.output_files -> bert_tf.data.pretraining.create
 bert_tf.data.pretraining.output_files -> bert_tf.data.pretraining.create
+bert_tf.data.pretraining.records: frame -> bert_tf.data.pretraining.record_files
 bert_tf.data.splitting -> bert_tf.data.pretraining.held_out
 bert_tf.data.text_lines -> bert_tf.files.text_lines
 bert_tf.data: LabelledStream batches_once -> bert_tf.batching.stream

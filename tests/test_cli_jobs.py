@@ -152,6 +152,16 @@ def test_a_file_that_cannot_be_read_is_one_message(tmp_path, capsys, command, ra
     assert err.count("\n") == 1
 
 
+def test_strays_of_a_file_are_errors_of_their_own(tmp_path, capsys):
+    """Four of a hundred lines; a tenth of them would be another encoding."""
+    texts = tmp_path / "texts.txt"
+    texts.write_bytes((b"a [MASK]\n" * 24 + b"caf\xe9 [MASK]\n") * 4)
+    assert main(["mask", "--json", "--top-k=1", "--input", str(texts)]) == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["line"] for line in lines if "error" in line] == [25, 50, 75, 100]
+    assert len(lines) == 100
+
+
 def test_standard_input_is_answered_the_same(monkeypatch, capsys):
     pipe(monkeypatch, BAD_LINES)
     assert main(["mask", "--json"]) == 3

@@ -18,7 +18,8 @@ from bert_tf.data.pretraining.examples import (
     encode_examples,
     encode_varints,
 )
-from bert_tf.data.pretraining.records import FEATURES, RecordStream, find_records, frame
+from bert_tf.data.pretraining.record_files import frame
+from bert_tf.data.pretraining.records import FEATURES, RecordStream, find_records
 from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.errors import BertError
 

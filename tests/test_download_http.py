@@ -220,7 +220,7 @@ def test_a_server_that_falls_silent(loopback, home, no_patience, monkeypatch) ->
 
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bert_tf.hub.fetch.WINDOW_SECONDS", 0.2)
+    monkeypatch.setattr("bert_tf.hub.paced.WINDOW_SECONDS", 0.2)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

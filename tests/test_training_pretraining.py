@@ -8,7 +8,8 @@ from training_runs import LENGTH, tiny_config, tiny_stream
 
 from bert_tf.checkpoint import CheckpointReader, write_checkpoint
 from bert_tf.data.pretraining.examples import encode_examples
-from bert_tf.data.pretraining.records import RecordStream, frame
+from bert_tf.data.pretraining.record_files import frame
+from bert_tf.data.pretraining.records import RecordStream
 from bert_tf.errors import BertError
 from bert_tf.heads import weights_of
 from bert_tf.models.heads.pretraining import build_gathered_pretraining_model

@@ -15,6 +15,9 @@ from bert_tf.errors import BertError
 from bert_tf.files.reading import reading
 from bert_tf.files.text_lines import PLAIN_TEXT, LineCheck, open_lines, undecodable
 
+_STRAYS = 0.1
+"""Fraction of the lines of a file that can be errors of their own as they are not UTF-8."""
+
 
 class Line(NamedTuple):
     """A line of the input.
@@ -68,7 +71,7 @@ class Source:
     def __iter__(self) -> Iterator[Line]:
         """Each line that is not blank, from the first of a file."""
         with self._lines() as lines:
-            checked = LineCheck().checked(self.name, lines) if self.is_file else lines
+            checked = LineCheck(_STRAYS).checked(self.name, lines) if self.is_file else lines
             for number, text in enumerate(checked, 1):
                 if line := self._line((self.name, number), text):
                     yield line

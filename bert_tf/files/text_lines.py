@@ -21,8 +21,8 @@ PLAIN_TEXT = "give plain text in UTF-8 or UTF-16, or that in gzip"
 """What to do with a file that is no text, where no table is asked for."""
 
 _FEW = 3  # undecodable lines that a text of any size may have
-_RARE = 0.001  # fraction of the lines that may be undecodable
-_EARLY = 100_000  # lines before which the fraction is not judged
+_SURE = 100  # undecodable lines that, if they are most, end the reading at once
+_EARLY = 100_000  # lines before which their fraction is not judged, other than at the end
 _LIKELY = ("cp1252", "cp1251", "gb18030")  # encodings that a text is shown in
 
 _NO_TEXT = (
@@ -130,41 +130,47 @@ def decoded(
 class LineCheck:
     """Counts lines of plain text that are not UTF-8, over any number of files.
 
-    A few (three, or one of a thousand) are strays. A file with more of them, or with more of them
-    than other lines, has another encoding: it is refused, after 100 such lines at once.
+    A few are strays. A file with more of them, or with more of them than other lines, has another
+    encoding: it is refused, after 100 such lines at once.
 
     Args:
+        rare: fraction of the lines that may be strays; three may in any case.
         drop: whether to leave out the bad bytes of strays, or to mark them.
     """
 
-    def __init__(self, drop: bool = False) -> None:
-        self._drop = drop
+    def __init__(self, rare: float, drop: bool = False) -> None:
+        self._rare, self._drop = rare, drop
         self._lines = self._bad = 0
         self._places: list[str] = []
 
     def checked(self, name: str, lines: Iterable[str]) -> Iterator[str]:
         """The lines of a file; raises a `BertError` if too many are undecodable."""
-        count = bad = 0
-        first, advice = 0, ""
+        count = bad = first = 0
+        advice = ""
         for number, line in enumerate(lines, start=1):
             count += not line.isspace()
             if undecodable(line):
                 bad += 1
-                if bad == 1:
-                    first, advice = number, conversion_advice(name, line)
+                first, advice = (
+                    (first, advice) if first else (number, conversion_advice(name, line))
+                )
                 if len(self._places) < _FEW:
                     self._places.append(f"{name}:{number}")
-                if bad > max(_FEW, _RARE * max(count, _EARLY)):
+                most = bad > _SURE and 2 * bad > count
+                if most or self._too_many(bad, max(count, _EARLY)):
                     break
                 line = _ESCAPED.sub("", line) if self._drop else line
             yield line
         self._lines, self._bad = self._lines + count, self._bad + bad
-        here = bad > max(_FEW, _RARE * count) or 2 * bad > count
-        if bad and (here or self._bad > max(_FEW, _RARE * self._lines)):
+        here = 2 * bad > count or self._too_many(bad, count)
+        if bad and (here or self._too_many(self._bad, self._lines)):
             bad, count = (bad, count) if here else (self._bad, self._lines)
             raise BertError(
                 f"{name}:{first}: the text is not UTF-8, {bad:,} of {count:,} lines; {advice}"
             )
+
+    def _too_many(self, bad: int, count: int) -> bool:
+        return bad > max(_FEW, self._rare * count)
 
     def warning(self) -> str | None:
         """How many lines were strays, whose bad bytes are dropped, and which."""

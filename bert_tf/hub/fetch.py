@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
-import io
 import os
 import shutil
 import ssl
@@ -24,19 +23,14 @@ from bert_tf.errors import BertError
 from bert_tf.files.log import LOGGER
 from bert_tf.files.progress import Progress
 from bert_tf.files.whole import no_link
-from bert_tf.hub import partial
+from bert_tf.hub import paced, partial
 from bert_tf.hub.partial import Remote
 
 TIMEOUT_SECONDS = 30.0
 """Without a byte for so long, a connection counts as cut."""
 
-LEAST_RATE = 1000.0
-"""Bytes a second; with fewer over `WINDOW_SECONDS`, a connection counts as cut."""
-
-WINDOW_SECONDS = 60.0
-
 DELAYS = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each further try; from the first again after one at `LEAST_RATE`."""
+"""Seconds to wait before each further try; from the first again after one that was fast enough."""
 
 _LONGEST_DELAY = 60.0
 """The most that a server can ask us to wait (Retry-After)."""
@@ -80,7 +74,7 @@ def fetch(url: str, part: str, limit: int, progress: Progress) -> Remote:
             return _try(url, part, limit, progress)
         except _BrokenError as failure:
             gained, now = partial.size(part) - furthest, time.monotonic()
-            if gained > LEAST_RATE * (now - since):
+            if gained > paced.LEAST_RATE * (now - since):
                 failures = 0
             furthest, since = furthest + max(gained, 0), now
             if failures == len(DELAYS):
@@ -161,7 +155,7 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
     """Sends a request; a `BertError` if another try will not help, else a `_BrokenError`."""
     url, host = request.full_url, request.host
     try:
-        opener = urllib.request.build_opener(_Redirects, _Http, _Https)
+        opener = urllib.request.build_opener(_Redirects, paced.Http, paced.Https)
         return opener.open(request, timeout=TIMEOUT_SECONDS)
     except BertError:  # of a redirect
         raise
@@ -197,63 +191,6 @@ def _open(request: urllib.request.Request, part: str) -> http.client.HTTPRespons
         raise BertError(f"{url} is no address to download from: {error}.") from None
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenError(f"no answer from {host} ({_reason(error)})") from None
-
-
-class _TooSlowError(OSError):
-    """Less than `LEAST_RATE` has come."""
-
-
-class _Paced(io.RawIOBase):
-    """What a connection gives, as long as it comes at `LEAST_RATE`.
-
-    The time limit of a socket starts again with each byte.
-    """
-
-    def __init__(self, raw: io.RawIOBase) -> None:
-        self._raw, self._seconds, self._count = raw, 0.0, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        start = time.monotonic()
-        count = self._raw.readinto(buffer)
-        self._seconds += time.monotonic() - start  # without what we do meanwhile
-        self._count += count
-        if self._seconds >= WINDOW_SECONDS:
-            if self._count < LEAST_RATE * self._seconds:
-                slow = f"{self._count:,} bytes in {self._seconds:.0f} s are too few"
-                raise _TooSlowError(slow)
-            self._seconds, self._count = 0.0, 0
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fp = io.BufferedReader(_Paced(self.fp.detach()))
-
-
-class _Connection(http.client.HTTPConnection):
-    response_class = _Response
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    response_class = _Response
-
-
-class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

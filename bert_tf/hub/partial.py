@@ -71,7 +71,8 @@ def kept(url: str, part: str) -> tuple[Remote | None, int]:
     ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
     kinds = (remote.size, int), (remote.validator, str), (remote.crc32c, int)
     typed = all(value is None or type(value) is kind for value, kind in kinds)
-    if not (ours and typed and str(remote.validator).isprintable()):
+    validator = str(remote.validator)
+    if not (ours and typed and validator.isascii() and validator.isprintable()):
         return None, 0
     have = status.st_size
     fits = remote.size is None or have <= remote.size

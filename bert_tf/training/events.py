@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 
 from bert_tf.checkpoint.proto import BYTES, FIXED32, FIXED64, VARINT, write_varint
-from bert_tf.data.pretraining.records import frame
+from bert_tf.data.pretraining.record_files import frame
 from bert_tf.files.whole import writing
 
 

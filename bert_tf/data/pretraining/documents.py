@@ -21,6 +21,9 @@ from bert_tf.files.text_lines import (
 _MOST_SINGLE = 0.9
 """Fraction of documents of one sentence from which blank lines are taken for a mistake."""
 
+_STRAYS = 0.001
+"""Fraction of lines that may have bytes that are not UTF-8."""
+
 
 class Documents:
     """The documents of some files, one at a time, so that memory holds no more than that.
@@ -37,7 +40,7 @@ class Documents:
         self.warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[list[str]]:
-        check = LineCheck(drop=True)
+        check = LineCheck(_STRAYS, drop=True)
         for path in self._paths:
             yield from self._documents(os.fspath(path), check)
         self.warnings = warn(check.warning())

@@ -16,7 +16,7 @@ import numpy as np
 from bert_tf.data.pretraining.examples import encode_examples
 from bert_tf.data.pretraining.masking import MaskRules, mask_pieces
 from bert_tf.data.pretraining.pairs import PairRules, Pairs, assemble, draw_pairs
-from bert_tf.data.pretraining.records import frame
+from bert_tf.data.pretraining.record_files import frame
 from bert_tf.data.pretraining.shuffle import DiskShuffle
 from bert_tf.data.pretraining.tokens import TokenCorpus
 from bert_tf.errors import BertError
