@@ -244,6 +244,7 @@ class Bert:
         from bert_tf.models.parts import BertLayers
         from bert_tf.models.weights import assign, saved_weights
 
+        backend.computing()
         with profile.phase("build"):
             layers = BertLayers(self.config, self.heads, self._dtype)
             layers.build(fresh=self.report.fresh)
