@@ -80,7 +80,7 @@ def know_classifier(
     if info is None:
         from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
-        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
+        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout)
     elif info.num_outputs != heads.classifier:
         raise BertError(
             f"{INFO_NAME} does not fit {where}: it has {info.num_outputs} labels, the weights "
