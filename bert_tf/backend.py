@@ -181,6 +181,36 @@ def _run_filter(reading: int, writing: int, screen: int) -> None:
         os._exit(0)
 
 
+_computes = _forked = False  # in this process; and in the one that it was forked from
+
+
+def computing() -> None:
+    """Notes that models are made or run in this process; cheap.
+
+    Raises:
+        BertError: so they were in the process that this one was forked from, on TensorFlow or
+            JAX. Their threads are not there after a fork, and are waited for without end.
+    """
+    global _computes
+    if _forked and (name := current()) != "openvino":
+        raise BertError(
+            f"this process was forked from one in which models were made or run; {name} would hang "
+            "here. Start processes with multiprocessing.get_context('spawn'), or fork before the "
+            "first model is made."
+        )
+    _computes = True
+
+
+def _note_fork() -> None:
+    global _forked, _MAKING
+    _forked = _computes
+    _MAKING = threading.RLock()  # another thread of the parent may hold it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 @contextlib.contextmanager
 def making() -> Iterator[None]:
     """Inside, or in what it decorates, no other thread makes a model: Keras is not safe there."""

@@ -80,7 +80,7 @@ def know_classifier(
     if info is None:
         from bert_tf.checkpoint.classifier_info import ClassifierInfo
 
-        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout.dense_layers)
+        info = ClassifierInfo.of_unknown(heads.classifier, heads.layout)
     elif info.num_outputs != heads.classifier:
         raise BertError(
             f"{INFO_NAME} does not fit {where}: it has {info.num_outputs} labels, the weights "
@@ -244,6 +244,7 @@ class Bert:
         from bert_tf.models.parts import BertLayers
         from bert_tf.models.weights import assign, saved_weights
 
+        backend.computing()
         with profile.phase("build"):
             layers = BertLayers(self.config, self.heads, self._dtype)
             layers.build(fresh=self.report.fresh)

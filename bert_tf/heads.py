@@ -23,7 +23,8 @@ class Weight(NamedTuple):
         layer: name of the Keras layer, likewise.
         attribute: dotted path from the layer to its variable.
         shape: in the checkpoint; a string is a field of `BertConfig`, and `"labels"` the number
-            of labels of the head.
+            of labels of the head; `"hidden_units"` is the width of what the last dense layer of
+            a classification head reads.
         transpose: whether the Keras variable is the transpose of what is stored.
         part: the row that it belongs to; empty in the table.
     """
@@ -130,9 +131,9 @@ def _norm(original: str, layer: str, at: str = ""):
     yield Weight(f"{original}/LayerNorm/gamma", layer, f"{at}gamma", ("hidden_size",))
 
 
-def _scores(original: str, layer: str, units: str | int):
+def _scores(original: str, layer: str, units: str | int, n_in: str = "hidden_size"):
     # Stored [units, hidden]: the original multiplies with the transpose (transpose_b=True).
-    yield Weight(f"{original}output_weights", layer, "kernel", (units, "hidden_size"), True)
+    yield Weight(f"{original}output_weights", layer, "kernel", (units, n_in), True)
     yield Weight(f"{original}output_bias", layer, "bias", (units,))
 
 
@@ -141,7 +142,7 @@ def _one_vector(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 _E, _L, _T = "bert/embeddings", "bert/encoder/layer_{layer}", "transformer_layer_{layer}"
-_H, _I, _V = "hidden_size", "intermediate_size", "vocab_size"
+_H, _I, _V, _U = "hidden_size", "intermediate_size", "vocab_size", "hidden_units"
 _P, _S = "max_position_embeddings", "type_vocab_size"
 
 _TABLE = (
@@ -203,9 +204,9 @@ _TABLE = (
     Head(
         "classifier",
         "classification head (output_weights, output_bias)",
-        tuple(_scores("", "classifier_logits", "labels")),
-        "mean_pooling classifier_hidden_dropout classifier_hidden classifier_dropout "
-        "classifier_dense",
+        tuple(_scores("", "classifier_logits", "labels", _U)),
+        "mean_pooling classifier_hidden_dropout classifier_hidden classifier_hidden_activation "
+        "classifier_dropout classifier_dense",
         needs=_one_vector,
         models={
             "classifier": Model(
@@ -224,7 +225,7 @@ _TABLE = (
         # Not the original's: its head has one layer.
         "classifier_hidden",
         "hidden layer of the classification head (classifier/hidden)",
-        tuple(_dense("classifier/hidden", "classifier_hidden", _H, _H)),
+        tuple(_dense("classifier/hidden", "classifier_hidden", _H, _U)),
         of="classifier",
         layout={"dense_layers": 2},
     ),
@@ -264,16 +265,19 @@ def weights_of(
     """All weights of the parts, keys of `PARTS`, layers in numerical order.
 
     (Not in that of the names: as a string, `layer_10` sorts before `layer_2`.) `labels` has the
-    number of labels by head, of those among the parts that have one.
+    number of labels by head, of those among the parts that have one, and perhaps `hidden_units`.
     """
     wanted = set(parts)
+    units = (labels or {}).get(_U, config.hidden_size)
     rows = [(head, row) for head in _TABLE if head.name in wanted for row in head.weights]
     return [
         row._replace(
             original=row.original.format(layer=layer),
             layer=row.layer.format(layer=layer),
             shape=tuple(
-                (labels or {})[head.name] if dim == "labels" else getattr(config, str(dim), dim)
+                (labels or {})[head.name]
+                if dim == "labels"
+                else (units if dim == _U else getattr(config, str(dim), dim))
                 for dim in row.shape
             ),
             part=head.name,

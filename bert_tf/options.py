@@ -77,6 +77,9 @@ ROWS = Range(int, 1, 1_000_000)
 """Of a batch: the rows that are computed at once."""
 LENGTH = Range(int, 3, 65_536)
 """Of a text in tokens: [CLS], a token and [SEP] are the shortest."""
+HIDDEN_UNITS = Range(int, 1, 65_536)
+HEAD_ACTIVATIONS = ("tanh", "relu", "gelu", "gelu_exact")
+"""Of the hidden layer of a classification head; `gelu` is the original's."""
 SEED = Range(int, 0, 2**32 - 1)
 THREADS = Range(int, 1, 4096)
 SHARDS = Range(int, 1, 1000)
@@ -169,3 +172,18 @@ def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
     if value not in choices:
         words = ", ".join(filter(None, choices))
         raise BertError(f"{name} is {value!r:.60}; it must be one of {words}.")
+
+
+def check_hidden(dense_layers: int, units: int | None, activation: str | None) -> None:
+    """Refuses settings of a hidden layer that cannot be, or where there is none.
+
+    Raises:
+        BertError: they are such.
+    """
+    if units is not None:
+        HIDDEN_UNITS.check("hidden_units", units)
+    if dense_layers == 1 and (units is not None or activation not in (None, "tanh")):
+        raise BertError(
+            "`hidden_units` and `head_activation` are those of the hidden layer, and a head with "
+            "`dense_layers=1` has none; pass `dense_layers=2`."
+        )

@@ -337,6 +337,7 @@ def test_the_table_is_of_one_piece():
     named = {name for head in HEADS.values() for name in head.layers.split()}
     # One pooling and one dense layer: the classifier's other layers are not made.
     others = {"mean_pooling", "classifier_hidden", "classifier_hidden_dropout"}
+    others |= {"classifier_hidden_activation"}
     assert {name for name in named if getattr(made, name) is None} == others
     assert all(getattr(less, name) is None for name in named)
     with pytest.raises(AttributeError, match="no attribute 'toy_dense'"):

@@ -149,6 +149,7 @@ def test_flags_set_all_that_the_plans_have():
         "classify --mode=lora --epochs=7 --batch_size=12 --accumulation=3 --lr=0.25 "
         "--head_learning_rate=0.5 --layer_decay=0.75 --warmup_proportion=0.25 --weight_decay=0.5 "
         "--nobias_correction --clip_norm=2 --dropout=0.25 --pooling=mean --dense_layers=2 "
+        "--hidden_units=24 --head_activation=relu "
         "--head_dropout=0.5 --class_weights=a=2 --label_smoothing=0.25 --lora_rank=4 "
         "--lora_alpha=2 --precision=bfloat16 --metric=loss --nokeep_best --patience=3 "
         "--evaluate_every=5 --eval_batch_size=6 --seed=9 --save_checkpoints_steps=11 "
@@ -157,6 +158,7 @@ def test_flags_set_all_that_the_plans_have():
     assert classifier.make_plan(build_parser().parse_args(line.split())) == FineTuningPlan(
         "lora", 7, 12, 3, 0.25, 0.5, 0.75, 0.25, 0.5, False, 2.0, 0.25, "mean", 2, 0.5, {"a": 2.0},
         0.25, 4, 2.0, "bfloat16", "loss", False, 3, 5, 6, 9, 11, 13, 4, True, "data",
+        24, "relu",
     )  # fmt: skip
     assert set(classifier_flags.FLAGS) <= set(FineTuningPlan.__annotations__)
     line = (

@@ -91,6 +91,28 @@ def test_many_rows_are_smoothed_but_for_the_learning_rate(drawn):
     np.testing.assert_allclose(lines(rate)["training"][:, 1], [r["learning_rate"] for r in noisy])
 
 
+def test_points_cover_equal_windows_and_the_step_kept_is_marked(drawn):
+    """Means of 1, 2, ... 10 over windows that end at a log's or an evaluation's rhythm."""
+    ends = [4, 5, 8, 10, 12, 15, 16, 20, 22]  # every 4, every 5, and the end
+    found, start = [], 0
+    for end in ends:
+        row = {"step": end, "loss": (start + 1 + end) / 2, "learning_rate": float(end)}
+        found.append(row | ({"eval_loss": 1.0} if end % 5 == 0 else {}))
+        start = end
+    loss, rate = drawn(found, PRETRAINING, 15).axes
+    expected = [(4, 2.5), (8, 6.5), (12, 10.5), (16, 14.5), (20, 18.5)]
+    np.testing.assert_allclose(lines(loss)["training"], expected)
+    assert lines(loss)["evaluation"][:, 0].tolist() == [5, 10, 15, 20]
+    assert set(lines(loss)["weights kept (step 15)"][:, 0]) == {15}
+    (ring,) = [line for line in loss.get_lines() if line.get_fillstyle() == "none"]
+    assert ring.get_xydata().tolist() == [[15, 1]]
+    assert lines(rate)["training"][:, 0].tolist() == ends
+    # What a deleted log leaves has no rhythm from step 0 on: its rows are drawn as they are.
+    late = [{"step": step, "loss": 1.0} for step in range(1050, 2050, 50)]
+    (loss,) = drawn(late).axes
+    assert len(lines(loss)["training"]) == 20
+
+
 def test_panels_without_numbers_are_left_out_and_others_can_be_named(drawn):
     older = [{k: v for k, v in row.items() if k != "learning_rate"} for row in rows(3)]
     assert len(drawn(older).axes) == 3

@@ -2,8 +2,14 @@
 
 import importlib.util
 import json
+import os
+import signal
+import time
 
+import numpy as np
 import pytest
+
+import bert_tf
 
 BACKENDS = ["tensorflow", "jax", "openvino"]
 
@@ -60,7 +66,40 @@ worst = 0.0
 for number, answers in found.items():
     right = ask(alone, number)
     worst = max(worst, *(np.abs(np.subtract(one, right)).max() for one in answers))
+# All that was used can be pickled, and answers the same after that.
+again = pickle.loads(pickle.dumps(objects))
+for number in range(8):
+    worst = max(worst, np.abs(np.subtract(ask(again, number), ask(objects, number))).max())
+for predictor in shared.values():
+    ids = np.full((2, 5), 7, np.int32)
+    inputs = {"token_input": ids, "seg_input": ids * 0}
+    assert (pickle.loads(pickle.dumps(predictor))(inputs) == predictor(inputs)).all()
 print(json.dumps(worst))
+"""
+
+# A process that is forked before the first model is made, and one that is forked after.
+FORK = """
+import json, os, sys, numpy as np, bert_tf
+bert = bert_tf.load(sys.argv[1], lower_case=False)
+ids = np.full((2, 5), 7, np.int32)
+inputs = {"token_input": ids, "seg_input": ids * 0}
+
+def forked(predict):
+    reading, writing = os.pipe()
+    if not os.fork():
+        try:
+            found = predict()(inputs).ravel().tolist()
+        except bert_tf.BertError as error:
+            found = str(error)
+        os.write(writing, json.dumps(found).encode())
+        os._exit(0)
+    return json.loads(os.read(reading, 10_000))
+
+before = forked(lambda: bert.predictor("nsp"))
+predictor = bert.predictor("nsp")
+right = predictor(inputs).ravel().tolist()
+same, other = forked(lambda: predictor), forked(lambda: bert_tf.load(sys.argv[1]).predictor("nsp"))
+print(json.dumps([before, right, same, other]))
 """
 
 # A row that is too long for the model gets past the check; what comes next is answered.
@@ -98,6 +137,41 @@ def test_eight_threads_get_the_answers_of_one(backend, tiny_ckpt, run_python, tm
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert json.loads(result.stdout) < 1e-5
+
+
+def test_a_forked_process_computes_or_says_why_not(backend, tiny_ckpt, run_python):
+    """After a fork TensorFlow and JAX wait for threads that are not there; OpenVINO works."""
+    result = run_python("-c", FORK, tiny_ckpt, backend=backend)
+    assert result.returncode == 0, result.stderr[-3000:]
+    before, right, *after = json.loads(result.stdout)
+    assert before == pytest.approx(right, abs=1e-6)
+    for found in after:
+        if backend == "openvino":
+            assert found == pytest.approx(right, abs=1e-6)
+        else:
+            assert f"{backend} would hang here. Start processes with multiprocessing.get" in found
+
+
+def test_a_forked_process_says_that_it_would_hang(tiny_ckpt):
+    """Likewise in this process, whose backend is TensorFlow."""
+    predictor = bert_tf.load(tiny_ckpt, lower_case=False).predictor("nsp")
+    ids = np.full((2, 5), 7, np.int32)
+    inputs = {"token_input": ids, "seg_input": ids * 0}
+    predictor(inputs)
+    if not (child := os.fork()):
+        try:
+            predictor(inputs)
+        except BaseException as error:
+            os._exit(7 if "get_context('spawn')" in str(error) else 8)
+        os._exit(9)
+    for _ in range(600):
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_after_an_exception_a_predictor_works(backend, tiny_ckpt, run_python):

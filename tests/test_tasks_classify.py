@@ -14,6 +14,7 @@ from bert_tf.checkpoint.classifier_info import ClassifierInfo
 from bert_tf.errors import BertError
 from bert_tf.models import ClassifierLayout, build_classifier, build_head_model
 from bert_tf.runtime.predictor import Predictor
+from bert_tf.training.finetuning.plan import FineTuningPlan
 
 TEXTS = ["w1 w5 w7", "w30", ("w2 w3 w4", "w9 w8"), "", "w6 " * 40]
 LABELS = ("bad", "so so", "good")
@@ -113,9 +114,17 @@ KINDS = {
         {"labels": LABELS, "pooling": "mean", "dense_layers": 2},
         {"mean": True},
     ),
+    "a narrow hidden layer": (
+        {"labels": LABELS, "dense_layers": 2, "hidden_units": 5, "activation": "relu"},
+        {"activation": lambda x: np.maximum(x, 0)},
+    ),
     "several": ({"labels": LABELS, "task": "multilabel"}, {}),
     "number": ({"task": "regression"}, {}),
 }
+
+
+def hidden_of(info):
+    return (info.hidden_units or 16) if info.dense_layers == 2 else 0
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -123,7 +132,7 @@ def kind(request, tmp_path_factory):
     """A classifier of each kind: its folder, its info and the scores by hand."""
     values, how = KINDS[request.param]
     info = ClassifierInfo(max_seq_length=LENGTH, lower_case=True, **values)
-    extra = head(info.num_outputs, info.dense_layers == 2)
+    extra = head(info.num_outputs, hidden_of(info))
     folder = tmp_path_factory.mktemp("kind")
     write_bert(folder, extra, drop=("cls/",), files={"classifier.json": info.to_json()})
     return folder, info, scores_by_hand(extra, TEXTS, **how)
@@ -208,7 +217,7 @@ def test_other_backends_tell_the_same(backend, run_python, tmp_path):
     folders = {}
     for number, (values, how) in enumerate(KINDS.values()):
         info = ClassifierInfo(max_seq_length=LENGTH, lower_case=True, **values)
-        extra = head(info.num_outputs, info.dense_layers == 2)
+        extra = head(info.num_outputs, hidden_of(info))
         folder = tmp_path / str(number)
         write_bert(folder, extra, drop=("cls/",), files={"classifier.json": info.to_json()})
         folders[str(folder)] = (info, scores_by_hand(extra, TEXTS, **how))
@@ -241,6 +250,28 @@ def test_new_heads(tmp_path):
     assert dict(bert.weights())["classifier/hidden/kernel"].std() > 0
     assert len(bert_tf.Classify(bert)("w1").probabilities) == 4
     assert build_head_model(bert.layers).output.shape == (None, 4)
+
+
+def test_a_hidden_layer_of_another_width(tmp_path):
+    """Without classifier.json the width is that of the file."""
+    bert = bert_tf.load(write_bert(tmp_path / "a", extra=head(3, 5)), lower_case=True)
+    assert bert.heads.layout == ClassifierLayout(dense_layers=2, hidden_units=5)
+    new = bert_tf.new_classifier(bert, LABELS, dense_layers=2, hidden_units=40, activation="gelu")
+    new.save(tmp_path / "b")
+    again = bert_tf.load(tmp_path / "b")
+    assert again.classifier == new.classifier
+    assert dict(again.weights())["classifier/hidden/kernel"].shape == (16, 40)
+    found = bert_tf.Classify(again)("w1 w5").probabilities
+    assert found == pytest.approx(bert_tf.Classify(new)("w1 w5").probabilities, abs=1e-6)
+    for given in (
+        {"hidden_units": 5},
+        {"activation": "relu"},
+        {"dense_layers": 2, "hidden_units": 0},
+    ):
+        with pytest.raises(BertError, match="hidden_units"):
+            bert_tf.new_classifier(bert, LABELS, **given)
+    with pytest.raises(BertError, match=r"pass `dense_layers=2`"):
+        FineTuningPlan(hidden_units=5)
 
 
 def test_a_new_classifier_on_the_mean_needs_no_pooler():

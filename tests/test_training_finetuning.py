@@ -154,13 +154,20 @@ def test_full_stops_early_and_restores_the_best(tune, rows, bert, monkeypatch):
 
 def test_the_folder(tune, rows):
     """Mode frozen with two layers: the folder loads, tells labels, and has the metrics told."""
+    layers = {"dense_layers": 2, "hidden_units": 12, "head_activation": "gelu"}
     plan = dataclasses.replace(
-        QUICK, mode="frozen", dense_layers=2, pooling="mean", epochs=40, learning_rate=3e-2
+        QUICK, mode="frozen", pooling="mean", epochs=40, learning_rate=3e-2, **layers
     )
     found = tune(plan)
     after = bert_tf.load(found.folder)
     assert after.classifier == dataclasses.replace(
-        INFO, pooling="mean", dense_layers=2, dropout=0.0, pairs=False
+        INFO,
+        pooling="mean",
+        dense_layers=2,
+        hidden_units=12,
+        activation="gelu",
+        dropout=0.0,
+        pairs=False,
     )
     assert changed(found.folder) == set()
     scores = scores_of(after, rows[1])

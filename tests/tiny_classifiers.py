@@ -62,16 +62,16 @@ def write_bert(folder, extra=None, drop=(), files=None, **config: Any):
     return folder
 
 
-def head(outputs, hidden=False, seed=9):
-    """A classifier's weights, large enough for its answers to differ."""
+def head(outputs, hidden=0, seed=9):
+    """A classifier's weights, large enough for its answers to differ; perhaps a hidden layer's."""
     rng = np.random.default_rng(seed)
     found = {
-        "output_weights": rng.normal(0, 1, (outputs, WIDTH)).astype(np.float32),
+        "output_weights": rng.normal(0, 1, (outputs, hidden or WIDTH)).astype(np.float32),
         "output_bias": rng.normal(0, 1, outputs).astype(np.float32),
     }
     if hidden:
-        found["classifier/hidden/kernel"] = rng.normal(0, 1, (WIDTH, WIDTH)).astype(np.float32)
-        found["classifier/hidden/bias"] = rng.normal(0, 1, WIDTH).astype(np.float32)
+        found["classifier/hidden/kernel"] = rng.normal(0, 1, (WIDTH, hidden)).astype(np.float32)
+        found["classifier/hidden/bias"] = rng.normal(0, 1, hidden).astype(np.float32)
     return found
 
 
@@ -85,7 +85,7 @@ def row_of(text, length=LENGTH):
     return ids, [0] * (len(a) + 2) + [1] * (len(ids) - len(a) - 2)
 
 
-def scores_by_hand(extra, texts, mean=False):
+def scores_by_hand(extra, texts, mean=False, activation=np.tanh):
     """The head's scores in float64, each text by itself, so without any padding."""
     w = {name: value.astype(np.float64) for name, value in (tiny_weights() | extra).items()}
     found = []
@@ -94,7 +94,7 @@ def scores_by_hand(extra, texts, mean=False):
         last = reference.encode(w, 2, ids, segments, np.ones_like(ids))[-1]
         x = last.mean(axis=1) if mean else reference.pool(w, last)
         if "classifier/hidden/kernel" in w:
-            x = np.tanh(reference.dense(x, w, "classifier/hidden"))
+            x = activation(reference.dense(x, w, "classifier/hidden"))
         found.append((x @ w["output_weights"].T + w["output_bias"])[0])
     return np.array(found)
 

@@ -24,8 +24,9 @@ _KINDS: dict[str, Any] = {
     **{"labels": list, "task": str, "pooling": str, "dense_layers": int, "dropout": int | float},
     **{"max_seq_length": int | None, "lower_case": bool | None, "pairs": bool | None},
     **{"head": str, "stride": int | None, "table": dict | None},
+    **{"hidden_units": int | None, "activation": str},
 }
-_SECOND = {"head": "classifier", "stride": None}
+_SECOND = {"head": "classifier", "stride": None, "hidden_units": None, "activation": "tanh"}
 """What format 1 does not say, and means by that. 0.1.0 passes over what it does not know, which
 does no harm with `table` alone."""
 
@@ -48,6 +49,8 @@ class ClassifierInfo:
             read in windows; None where they are cut.
         table: how the table was read that it was trained on, as JSON of
             `bert_tf.data.labelled.columns.Layout`; None if it was no table.
+        hidden_units: width of the first of two dense layers; None for the encoder's.
+        activation: of that layer; see `bert_tf.models.layout.ClassifierLayout`.
 
     Raises:
         BertError: the values do not fit one another.
@@ -64,6 +67,8 @@ class ClassifierInfo:
     head: str = "classifier"
     stride: int | None = None
     table: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    hidden_units: int | None = None
+    activation: str = "tanh"
     beside = OldName("beside", "in_folder")
 
     def __post_init__(self) -> None:
@@ -100,13 +105,15 @@ class ClassifierInfo:
         return INFO_NAME if self.head == "classifier" else TASK_NAME
 
     @classmethod
-    def of_unknown(cls, outputs: int, dense_layers: int = 1) -> ClassifierInfo:
+    def of_unknown(cls, outputs: int, layout: Any = None) -> ClassifierInfo:
         """For a head of which nothing but its size is known, as `run_classifier.py` leaves it.
 
-        Its labels are their numbers. With a single output it can only be a regression.
+        Its labels are their numbers. With a single output it can only be a regression. The
+        `ClassifierLayout` says how many layers it has and how wide the first is.
         """
+        dense = {n: getattr(layout, n) for n in ("dense_layers", "hidden_units") if layout}
         labels, task = (map(str, range(outputs)), "classes") if outputs > 1 else ((), "regression")
-        return cls(tuple(labels), task, dense_layers=dense_layers)
+        return cls(tuple(labels), task, **dense)
 
     def settings(self) -> dict[str, Any]:
         """All but `table` by name; what format 1 does not say only where it says something."""

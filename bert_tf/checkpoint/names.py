@@ -53,6 +53,8 @@ def is_training_state(name: str) -> bool:
 def labels_in(shapes: Mapping[str, tuple[int, ...]], heads: Iterable[str]) -> dict[str, int]:
     """The number of labels, of those heads that have one, by the tensors' shapes in a checkpoint.
 
+    Also `hidden_units`, if the hidden layer of a classification head is not as wide as the encoder.
+
     Raises:
         BertError: such a tensor has no axis of labels.
     """
@@ -63,6 +65,9 @@ def labels_in(shapes: Mapping[str, tuple[int, ...]], heads: Iterable[str]) -> di
             if "labels" not in sizes:
                 raise BertError(f"{row.original} in the checkpoint has no axis of labels.")
             found.setdefault(name, sizes["labels"])
+        if row.original in shapes and {"hidden_size", "hidden_units"} <= {*row.shape}:
+            wide, units = shapes[row.original][0], shapes[row.original][-1]
+            found |= {"hidden_units": units} if units != wide else {}
     return found
 
 

@@ -46,6 +46,7 @@ class Watcher:
         self, log: TrainingLog, show: Show | None = None, panels: Sequence[Panel] = ()
     ) -> None:
         self._log, self._show, self._panels = log, show, panels
+        self.kept: int | None = None  # the step whose weights are kept, once that is known
         self._draws = True
         with self._drawing():  # at the start, not after the first evaluation
             require("a picture", "matplotlib")
@@ -78,7 +79,7 @@ class Watcher:
             ]
             path = os.path.join(os.path.dirname(self._log.path), CURVE)
             if rows:
-                curves.draw_curves(rows, path, *([self._panels] if self._panels else []))
+                curves.draw_curves(rows, path, self._panels or curves.PRETRAINING, self.kept)
 
     @contextlib.contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -128,7 +129,10 @@ def watched(
         say(resumed(step))
 
     try:
-        return train(on_row=watcher.row, on_resume=on_resume)
+        found = train(on_row=watcher.row, on_resume=on_resume)
+        if not found.interrupted:
+            watcher.kept = getattr(found, "best_step", None)
+        return found
     finally:
         watcher.close()
 

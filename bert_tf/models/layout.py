@@ -9,6 +9,7 @@ from typing import Any
 from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.heads import HEADS, MODELS, TITLES, Weight, check_names, weights_of
+from bert_tf.options import HEAD_ACTIVATIONS, check_hidden
 
 OUTPUTS = {"classes": "softmax", "multilabel": "sigmoid", "regression": "linear"}
 """What turns the scores of a classification head into its answer: one of several classes, any
@@ -26,8 +27,10 @@ class ClassifierLayout:
         task: one of `OUTPUTS`.
         pooling: one of `POOLINGS`. The mean counts every token that is not padding, [CLS] and
             [SEP] too.
-        dense_layers: 1, or 2 for a tanh layer of the encoder's width before the last.
+        dense_layers: 1, or 2 for a hidden layer before the last.
         dropout: rate before each dense layer, in training.
+        hidden_units: width of the hidden layer; None for the encoder's.
+        activation: of the hidden layer, one of `HEAD_ACTIVATIONS`.
 
     Raises:
         BertError: a value is none of these.
@@ -38,15 +41,19 @@ class ClassifierLayout:
     dense_layers: int = 1
     # 0.1 whatever the config says: run_classifier.py drops with a fixed keep_prob of 0.9.
     dropout: float = 0.1
+    hidden_units: int | None = None
+    activation: str = "tanh"
 
     @classmethod
     def of(cls, info: Any) -> ClassifierLayout:
         """That of a `ClassifierInfo`."""
         task = info.task if info.task in OUTPUTS else cls.task  # another head's
-        return cls(task, info.pooling, info.dense_layers, info.dropout)
+        head = (info.pooling, info.dense_layers, info.dropout, info.hidden_units, info.activation)
+        return cls(task, *head)
 
     def __post_init__(self) -> None:
         allowed = {"task": tuple(OUTPUTS), "pooling": POOLINGS, "dense_layers": (1, 2)}
+        allowed["activation"] = HEAD_ACTIVATIONS
         for name, values in allowed.items():
             if (value := getattr(self, name)) not in values:
                 raise BertError(
@@ -55,6 +62,7 @@ class ClassifierLayout:
                 )
         if not 0 <= self.dropout < 1:
             raise BertError(f"dropout of a classification head is {self.dropout}; give 0 to 0.99.")
+        check_hidden(self.dense_layers, self.hidden_units, self.activation)
 
 
 _FIELDS: list[tuple[str, Any, Any]] = [
@@ -98,12 +106,15 @@ class Heads(_VALUES):
     ) -> Heads:
         """The heads of these names, keys of `bert_tf.heads.HEADS`, with what they stand on.
 
-        `labels` are the numbers of labels, by head; the layout is the classifier's, and a part of
-        it among the names changes it. With `complete=False` nothing is added.
+        `labels` are the numbers of labels, by head, as the property has them; the layout is the
+        classifier's, and a part of it among the names changes it. With `complete=False` nothing
+        is added.
         """
         values: dict[str, Any] = {name: False for name, row in HEADS.items() if row.by_default}
+        units = layout.hidden_units or (labels or {}).get("hidden_units")
         for name in _with_needs(names, layout) if complete else names:
-            layout = dataclasses.replace(layout, **HEADS[name].layout)
+            if changes := HEADS[name].layout:
+                layout = dataclasses.replace(layout, **changes, hidden_units=units)
             if not HEADS[name].of:
                 values[name] = labels[name] if labels and HEADS[name].sized else True
         return Heads(layout=layout, **values)
@@ -123,8 +134,10 @@ class Heads(_VALUES):
 
     @property
     def labels(self) -> dict[str, int]:
-        """The number of labels, by head; of those that have one."""
-        return {name: getattr(self, name) for name in filter(self.has, HEADS) if HEADS[name].sized}
+        """The number of labels, by head, of those that have one; and `hidden_units`, if given."""
+        found = {name: getattr(self, name) for name in filter(self.has, HEADS) if HEADS[name].sized}
+        units = self.layout.hidden_units
+        return found if units is None else {**found, "hidden_units": units}
 
     def weights(self, config: BertConfig) -> list[Weight]:
         """All weights of the encoder and the heads; see `weights_of`."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bert_tf.report.figures import BLUE, GREY, VERMILION, new_figure, plain_axes, save_figure
+from bert_tf.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VERMILION,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,15 +56,18 @@ def draw_curves(
     rows: Sequence[Mapping[str, float]],
     path: str | os.PathLike[str],
     panels: Sequence[Panel] = PRETRAINING,
+    kept: int | None = None,
 ) -> None:
     """Draws numbers over steps and writes a PNG.
 
-    Of many rows a running mean is drawn, and under it the numbers themselves in a light colour.
+    Points of training cover equally many steps each, whatever windows the rows cover. Of many a
+    running mean is drawn, and under it the numbers themselves in a light colour.
 
     Args:
         rows: each with `step` and some of the panels' columns, in the order of the steps.
         path: of the PNG, 1650 pixels wide.
         panels: the diagrams, two a row; those without any number are left out.
+        kept: the step whose weights were kept, which is marked.
 
     Raises:
         BertError: matplotlib is not installed, or the file cannot be written.
@@ -71,7 +82,7 @@ def draw_curves(
         if index >= len(wanted):
             axes.remove()
             continue
-        _draw(axes, wanted[index], rows)
+        _draw(axes, wanted[index], rows, kept)
         axes.set_xlim(0, 1.02 * end)
         for handle, label in zip(*axes.get_legend_handles_labels()):
             handles.setdefault(label, handle)
@@ -81,13 +92,15 @@ def draw_curves(
     save_figure(figure, path)
 
 
-def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]], kept: int | None) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     scale = 100.0 if panel.percent else 1.0
     found = []
     style: dict[str, Any]
     steps, values = _series(rows, panel.column, scale)
+    if not panel.scientific:  # a rate is that of its step
+        steps, values = equal_windows(steps, values)
     if len(steps):
         # A point alone would be no line.
         style = {"marker": "o" if len(steps) == 1 else "", "linewidth": 1.8, "label": "training"}
@@ -105,6 +118,11 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
         style = {"markersize": 4.5, "linewidth": 1.4, "label": "evaluation"}
         axes.plot(steps, evaluated, "o-", color=VERMILION, **style)
         found.append(f"evaluation {_number(panel, evaluated[-1])}")
+    if kept is not None:
+        style = {"linestyle": ":", "linewidth": 1.6, "zorder": 1}
+        axes.axvline(kept, color=ORANGE, label=f"weights kept (step {kept:,})", **style)
+        at = steps == kept
+        axes.plot(steps[at], evaluated[at], "o", color=ORANGE, markersize=9, fillstyle="none")
     if panel.chance is not None:
         style = {"linestyle": (0, (4, 3)), "linewidth": 1, "label": "guessing"}
         axes.axhline(panel.chance * scale, color=GREY, **style)
@@ -122,6 +140,26 @@ def _draw(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
         axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: _rate(rate)))
         axes.set_ylim(bottom=0)
     plain_axes(axes)
+
+
+def equal_windows(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over windows of equally many steps, of means over windows that end at `steps`.
+
+    An evaluation gives a row, too, which ends a window early. The length is the shortest whose
+    multiples are all among the steps; an incomplete window at the end is left out.
+
+    >>> equal_windows(np.array([3, 4, 6, 8, 9, 10]), np.array([2, 4, 5.5, 7.5, 9, 10]))
+    (array([3, 6, 9]), array([2., 5., 8.]))
+    """
+    for length in steps:
+        ends = np.arange(length, steps[-1] + 1, length)
+        if not np.isin(ends, steps).all():
+            continue
+        if 3 * len(ends) < len(steps):
+            break
+        sums = np.cumsum(np.diff(steps, prepend=0) * values)[np.searchsorted(steps, ends)]
+        return ends, np.diff(sums, prepend=0) / length
+    return steps, values  # rows of no rhythm, of a log that was cut
 
 
 def _series(rows: Sequence[Mapping[str, float]], column: str, scale: float) -> np.ndarray:

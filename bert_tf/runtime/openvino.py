@@ -88,6 +88,16 @@ class GraphPredictor(Predictor):
             vars(self).update(facts)
             _fill(self._graph, {**weights, **values})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights included: an `openvino.Model` itself cannot be pickled."""
+        return {**super().__getstate__(), "_graph": _packed(self._graph, {})}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kept = _unpack(state["_graph"])
+        if kept is None:
+            raise BertError("this predictor was pickled by another version of OpenVINO.")
+        vars(self).update({**state, "_graph": kept[1]})
+
     @made_once
     def _compiled(self) -> Run:
         return compile_graph(self._graph, self.precision)
@@ -129,7 +139,7 @@ def _template(
     heads: Heads,
     values: Mapping[str, np.ndarray],
 ) -> bytes:
-    """The model with a parameter for each weight: a line of header, then XML and constants."""
+    """The model with a parameter for each weight, as `_packed` gives it."""
     import openvino as ov
     import openvino.opset13 as ops
     from keras.src.backend.openvino.core import OpenVINOKerasTensor
@@ -150,11 +160,18 @@ def _template(
         variable.assign(OpenVINOKerasTensor(hole.output(0)))
         holes.append(hole)
     graph = trace(model, holes)
+    return _packed(graph, facts_of(model))
+
+
+def _packed(graph: Any, facts: Mapping[str, Any]) -> bytes:
+    """A line of header with the facts, then the graph's XML and constants; see `_unpack`."""
+    import openvino as ov
+
     with tempfile.TemporaryDirectory() as folder:
         paths = [pathlib.Path(folder, name) for name in ("graph.xml", "graph.bin")]
         ov.serialize(graph, *map(str, paths))
         xml, constants = [path.read_bytes() for path in paths]
-    return json.dumps({**facts_of(model), "xml": len(xml)}).encode() + b"\n" + xml + constants
+    return json.dumps({**facts, "xml": len(xml)}).encode() + b"\n" + xml + constants
 
 
 def _unpack(content: bytes | None) -> tuple[dict[str, Any], Any] | None:

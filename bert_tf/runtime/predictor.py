@@ -47,7 +47,8 @@ class Predictor:
     processors that have it (hidden states off by 0.1 and more); on TensorFlow it makes a data set
     and a callback list for every call.
 
-    Threads may share it. On OpenVINO it has the weights of its first call, elsewhere the model's.
+    Threads may share it, and it can be pickled at any time. On OpenVINO it has the weights of its
+    first call, elsewhere the model's.
 
     Args:
         model: a functional model with named inputs.
@@ -80,6 +81,10 @@ class Predictor:
 
         return _COMPILERS[keras.backend.backend()](self.model, self.precision)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and `copy` take: all but what is compiled, which the receiver does again."""
+        return {name: x for name, x in vars(self).items() if name != "_compiled"}
+
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> Any:
         """Runs one batch.
 
@@ -98,6 +103,7 @@ class Predictor:
             raise BertError(f"the model takes the inputs {', '.join(self.names)}; given: {given}.")
         arrays = {name: np.asarray(inputs[name]) for name in self.names}
         _check(arrays, self.limits)
+        backend.computing()
         with profile.phase("compile"):
             run = self._compiled
         with profile.phase("run"):

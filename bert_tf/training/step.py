@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bert_tf.backend import computing
 from bert_tf.errors import BertError
 from bert_tf.models.layers import PositionEmbedding
 from bert_tf.training.distribution import Distribution
@@ -54,6 +55,7 @@ class TrainingStep:
                 f"Keras runs on {name}, which cannot train; choose {' or '.join(ENGINES)} "
                 f"with `KERAS_BACKEND`."
             )
+        computing()
         self.model = model
         self.optimizer = optimizer
         self.distribution = distribution or Distribution()

@@ -10,7 +10,7 @@ from bert_tf.config import BertConfig
 from bert_tf.errors import BertError
 from bert_tf.models.dropout import Dropout
 from bert_tf.models.head_layers import MeanPooling, softmax
-from bert_tf.models.layers import dense
+from bert_tf.models.layers import Activation, dense
 from bert_tf.models.layout import OUTPUTS, POOLINGS, ClassifierLayout, Heads
 from bert_tf.models.parts import BertLayers, Source, layers_of
 
@@ -24,7 +24,12 @@ def make_layers(config: BertConfig, heads: Heads, dtype: Any) -> dict[str, keras
     if heads.has("classifier_hidden"):
         name = "classifier_hidden"
         made[f"{name}_dropout"] = Dropout(rate, dtype=dtype, name=f"{name}_dropout")
-        made[name] = dense(config.hidden_size, name, std, dtype, "tanh")
+        units, activation = heads.layout.hidden_units, heads.layout.activation
+        own = "tanh" if activation == "tanh" else None  # as in files of earlier versions
+        made[name] = dense(units or config.hidden_size, name, std, dtype, own)
+        if own is None:
+            path = f"{name}_activation"
+            made[path] = Activation(activation, dtype=dtype, name=path)
     made["classifier_dropout"] = Dropout(rate, dtype=dtype, name="classifier_dropout")
     made["classifier_dense"] = dense(heads.classifier, "classifier_logits", std, dtype)
     return made
@@ -34,6 +39,8 @@ def classify(layers: BertLayers, vectors):
     """Scores of vectors of texts: (batch, hidden) -> (batch, labels), before the softmax."""
     if layers.classifier_hidden is not None:
         vectors = layers.classifier_hidden(layers.classifier_hidden_dropout(vectors))
+    if layers.classifier_hidden_activation is not None:
+        vectors = layers.classifier_hidden_activation(vectors)
     return layers.classifier_dense(layers.classifier_dropout(vectors))
 
 

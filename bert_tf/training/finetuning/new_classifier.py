@@ -23,6 +23,8 @@ def new_classifier(
     pooling: str = "pooled",
     dense_layers: int = 1,
     dropout: float = 0.1,
+    hidden_units: int | None = None,
+    activation: str = "tanh",
     max_seq_length: int | None = None,
     dtype: Any = "float32",
 ) -> Bert:
@@ -42,6 +44,8 @@ def new_classifier(
             BERT lacks is new.
         dense_layers: of the head, 1 or 2.
         dropout: before each of them, in training.
+        hidden_units: width of the first of two; None for the encoder's.
+        activation: of the first of two: `"tanh"`, `"relu"`, `"gelu"` or `"gelu_exact"`.
         max_seq_length: most tokens of a text; kept: `encode_texts` and `Classify` cut alike.
         dtype: Keras dtype policy of the layers; `"mixed_bfloat16"` computes in bfloat16 on
             float32 weights.
@@ -59,15 +63,17 @@ def new_classifier(
     if max_seq_length is not None and max_seq_length > limit:
         raise BertError(f"max_seq_length is {max_seq_length}, it takes {limit} tokens at most.")
     head = (task, pooling, dense_layers, dropout)
-    layout = ClassifierLayout(*head)
-    info = ClassifierInfo(tuple(map(str, labels)), *head, max_seq_length, bert.lower_case)
+    layout = ClassifierLayout(*head, hidden_units, activation)
+    hidden: dict[str, Any] = {"hidden_units": hidden_units, "activation": activation}
+    names = tuple(map(str, labels))
+    info = ClassifierInfo(names, *head, max_seq_length, bert.lower_case, **hidden)
     kept = ["pooler"] if bert.has("pooler") else []
-    names = {weight.original for weight in weights_of(bert.config, ["encoder", *kept])}
+    taken = {weight.original for weight in weights_of(bert.config, ["encoder", *kept])}
     made = Bert.from_weights(
         bert.config,
         bert.vocab,
         # Copies, made one at a time: the new layers take the memory over.
-        {name: np.array(value, np.float32) for name, value in bert.weights() if name in names},
+        {name: np.array(value, np.float32) for name, value in bert.weights() if name in taken},
         heads=Heads.of(["classifier", *kept], {"classifier": info.num_outputs}, layout),
         name=bert.name,
         lower_case=bert.lower_case,

@@ -14,6 +14,8 @@ from bert_tf.heads import HEADS, parts_of
 from bert_tf.options import (
     COUNT,
     FRACTION,
+    HEAD_ACTIVATIONS,
+    HIDDEN_UNITS,
     NOT_NEGATIVE,
     POSITIVE,
     RATE,
@@ -21,6 +23,7 @@ from bert_tf.options import (
     SEED,
     Options,
     Range,
+    check_hidden,
     option,
 )
 
@@ -200,6 +203,12 @@ class FineTuningPlan(Options):
         "an output folder that they share",
         choices=("none", "data"),
     )
+    hidden_units: int | None = option(
+        None, "width of the first of two dense layers", HIDDEN_UNITS, usual="the encoder's"
+    )
+    head_activation: str | None = option(
+        None, "activation of the first of two dense layers", choices=HEAD_ACTIVATIONS, usual="tanh"
+    )
     rate_remark = OldName("rate_remark", "rate_warning")
 
     def __post_init__(self) -> None:
@@ -209,6 +218,7 @@ class FineTuningPlan(Options):
                 f"layers, such as last:2."
             )
         super().__post_init__()
+        check_hidden(self.dense_layers, self.hidden_units, self.head_activation)
         if self.layer_decay == 0:
             raise BertError("layer_decay is 0; to train the last layers alone, take mode last:n.")
         if self.batch_size % self.accumulation:

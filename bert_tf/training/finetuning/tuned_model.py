@@ -83,7 +83,8 @@ class TunedModel:
         missing = {saved.name: saved for saved in saved_weights(self.layers)}
         infos = [one for one in (self._bert.classifier, self._bert.task) if one is not None]
         known = next((one for one in infos if one.head == info.head), None)
-        of_head = operator.attrgetter("labels", "task", "pooling", "dense_layers")
+        hidden = ("dense_layers", "hidden_units", "activation")
+        of_head = operator.attrgetter("labels", "task", "pooling", *hidden)
         loaded = known is not None and set(self._parts).isdisjoint(self._bert.report.fresh)
         same = loaded and of_head(known) == of_head(info)
         if same:
@@ -152,6 +153,8 @@ def digest_of(bert: Bert) -> str:
     # As version 0.1.0 has it, whose trainings resume; heads that came later count where they are.
     always = ("pooler", "mlm", "nsp", "classifier", "span")
     heads = {name: x for name, x in dataclasses.asdict(bert.heads).items() if x or name in always}
+    usual = {"hidden_units": None, "activation": "tanh"}.items()
+    heads["layout"] = dict(x for x in heads["layout"].items() if x not in usual)
     digest.update(repr((bert.lower_case, heads)).encode())
     digest.update(hashlib.sha256(bert.vocab.raw).digest())
     for name, value in bert.weights():

@@ -151,6 +151,8 @@ class Objective:
             pooling=plan.pooling,
             dense_layers=plan.dense_layers,
             dropout=plan.head_dropout,
+            hidden_units=plan.hidden_units,
+            activation=plan.head_activation or "tanh",
             head=self.head,
             **more,
         )
