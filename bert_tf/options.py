@@ -77,6 +77,7 @@ ROWS = Range(int, 1, 1_000_000)
 """Of a batch: the rows that are computed at once."""
 LENGTH = Range(int, 3, 65_536)
 """Of a text in tokens: [CLS], a token and [SEP] are the shortest."""
+LABELS = Range(int, 1, 65_536)
 SEED = Range(int, 0, 2**32 - 1)
 THREADS = Range(int, 1, 4096)
 SHARDS = Range(int, 1, 1000)
