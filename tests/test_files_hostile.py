@@ -254,6 +254,12 @@ def test_layers_that_are_no_numbers(layer, tmp_path):
     assert bert_tf.load(folder).report.unused == (f"bert/encoder/layer_{layer}",)
 
 
+def test_a_classifier_without_labels(tmp_path):
+    head = {"output_weights": np.zeros((0, 16)), "output_bias": np.zeros(0)}
+    with pytest.raises(BertError, match="has no axis of labels, or none"):
+        bert_tf.load(write_bert(tmp_path / "bert", head))
+
+
 @pytest.mark.parametrize("name", ["max_seq_length", "stride"])
 def test_numbers_of_a_heads_file(name, tmp_path):
     for value in (0, -1, 10**12, 10**300):
