@@ -21,6 +21,7 @@ from bert_tf.files.reading import read_object
 from bert_tf.heads import HEADS, RELEASED, TITLES, Weight, check_names, weights_of
 from bert_tf.hub.locate import locate
 from bert_tf.models.layout import Heads
+from bert_tf.options import LABELS
 from bert_tf.runtime import profile
 from bert_tf.runtime.predictor import check_precision
 from bert_tf.text import Vocabulary, infer_casing
@@ -187,6 +188,8 @@ def _check_heads(
     if isinstance(new_heads, str) or isinstance(parts, str):
         raise BertError("new_heads and parts are lists of names, e.g. new_heads=['nsp'].")
     check_names([*new_heads, *(parts or ())])
+    if num_labels is not None:
+        LABELS.check("num_labels", num_labels)
     sized = [name for name in new_heads if HEADS[name].sized]
     if bool(sized) != (num_labels is not None):
         name = (*sized, "classifier")[0]

@@ -80,6 +80,7 @@ LENGTH = Range(int, 3, 65_536)
 HIDDEN_UNITS = Range(int, 1, 65_536)
 HEAD_ACTIVATIONS = ("tanh", "relu", "gelu", "gelu_exact")
 """Of the hidden layer of a classification head; `gelu` is the original's."""
+LABELS = Range(int, 1, 65_536)
 SEED = Range(int, 0, 2**32 - 1)
 THREADS = Range(int, 1, 4096)
 SHARDS = Range(int, 1, 1000)

@@ -480,3 +480,19 @@ def test_killed_and_started_again_the_same_command_ends_the_same(here, run_pytho
     ]
     assert rows[0] == rows[1]
     assert [row["step"] for row in rows[0]] == [3, 6, 9, 12]
+
+
+@pytest.mark.slow
+def test_zeros_where_they_are_allowed(tmp_path):
+    """All at once; what is allowed computes something, and what makes no sense is refused."""
+    write_bert(tmp_path / "bert")
+    write_csv(tmp_path / "a.csv")
+    names = ("warmup_proportion", "weight_decay", "label_smoothing", "dropout", "head_dropout")
+    zeros = [f"--{name}=0" for name in (*names, "random_seed", "split_seed")]
+    asked = ["--init_checkpoint", tmp_path / "bert", "--train", tmp_path / "a.csv", *zeros]
+    asked += ["--output_dir", tmp_path / "out", "--epochs"]
+    result = classify(*asked, "1", "--layer_decay=0")
+    assert (result.code, "mode last:n" in result.err) == (2, True)
+    result = classify(*asked, "1e-300")  # a step is the least
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["steps"] == 1

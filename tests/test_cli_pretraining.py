@@ -500,3 +500,16 @@ def test_what_cannot_be_tokenized_is_told(more, message, here, tmp_path):
     assert result.err.splitlines()[-1].startswith("bert_tf: error: ")
     assert message in result.err
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_zeros_where_they_are_allowed(here, tmp_path):
+    """All at once; what is allowed computes something."""
+    names = ("learning_rate", "num_warmup_steps", "eval_steps", "dropout", "weight_decay")
+    names += ("random_seed", "held_out_pieces", "held_out_seed", "smoothing", "whole_word_share")
+    zeros = dict.fromkeys((*names, "short_seq_prob"), 0)
+    result = command(*flags(here, tmp_path / "out", **zeros, num_train_steps=2))
+    assert result.code == 0, result.err
+    losses = [row["loss"] for row in read_log(tmp_path / "out" / "log.csv")]
+    assert len(losses) == 1
+    assert np.isfinite(losses).all()

@@ -24,12 +24,14 @@ from bert_tf.config import BertConfig
 from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.prediction_rows import PredictionRows, about_rows
 from bert_tf.data.labelled.reading import read_labelled
+from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.tables import Table, TableOptions
 from bert_tf.errors import BertError
 from bert_tf.files import reading
 from bert_tf.files.reading import head_of, parse_json, read_bounded, read_object
 from bert_tf.text import Vocabulary
 from bert_tf.training.checkpoints import TrainingCheckpoints
+from bert_tf.training.finetuning.plan import FineTuningPlan
 from bert_tf.training.log import read_log
 
 DEEP = [
@@ -252,6 +254,12 @@ def test_layers_that_are_no_numbers(layer, tmp_path):
     assert bert_tf.load(folder).report.unused == (f"bert/encoder/layer_{layer}",)
 
 
+def test_a_classifier_without_labels(tmp_path):
+    head = {"output_weights": np.zeros((0, 16)), "output_bias": np.zeros(0)}
+    with pytest.raises(BertError, match="has no axis of labels, or none"):
+        bert_tf.load(write_bert(tmp_path / "bert", head))
+
+
 @pytest.mark.parametrize("name", ["max_seq_length", "stride"])
 def test_numbers_of_a_heads_file(name, tmp_path):
     for value in (0, -1, 10**12, 10**300):
@@ -372,3 +380,39 @@ def test_a_state_that_is_damaged(changes, tmp_path):
     with pytest.raises(BertError, match=r"model\.ckpt-3\.training\.json is missing or damaged"):
         checkpoints.restore_last()
     assert isinstance(checkpoints.last_state(), dict)
+
+
+# --- numbers in Python
+
+
+@pytest.mark.parametrize("value", [-1, 0, 0.5, float("inf"), float("nan"), 1e308, 10**20, 10**400])
+def test_numbers_that_people_pass(value, tmp_path):
+    """What is no option of a plan; the others are in test_options.py."""
+    folder = write_bert(
+        tmp_path / "bert", {"output_weights": np.zeros((2, 16)), "output_bias": np.zeros(2)}
+    )
+    bert = bert_tf.load(folder, lower_case=True)
+    data = read_labelled(_two_rows(tmp_path)).data
+    calls = {
+        "num_labels": lambda: bert_tf.load(folder, new_heads=["classifier"], num_labels=value),
+        "max_seq_length": lambda: bert_tf.Classify(bert, max_seq_length=value),
+        "max_seq_length is": lambda: bert_tf.encode_texts(bert, ["w1"], max_seq_length=value),
+        "num_shards": lambda: bert_tf.convert_checkpoint(folder, tmp_path / "c", num_shards=value),
+        "seed": lambda: split_labelled(data, {"a": 1, "b": 1}, seed=value) if value else None,
+        "shares": lambda: split_labelled(data, {"a": 1, "b": value}),
+        **{n: lambda n=n: bert_tf.FillMask(bert, **{n: value}) for n in ("top_k", "stride")},
+        **{n: lambda n=n: FineTuningPlan(**{n: value}) for n in ("batch_size", "learning_rate")},
+    }
+    for name, call in calls.items():
+        allowed = {"seed": (0,), "shares": (0.5,), "learning_rate": (0.5,)}
+        if value in allowed.get(name, ()):
+            call()
+            continue
+        with within(10), pytest.raises(BertError, match=name):
+            call()
+
+
+def _two_rows(tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(8)))
+    return path

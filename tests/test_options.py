@@ -96,6 +96,39 @@ def test_what_is_out_of_range_is_refused_by_the_flags_name(command, flag, limits
         assert error.count("\n") == 1
 
 
+REQUIRED = dict.fromkeys(COMMANDS, ()) | {
+    "convert": ("source", "target"),
+    "vocab": ("--input_file=i", "--output_file=o"),
+    "evaluate": ("--corpus=c", "--held_out_pieces=9"),
+    "pretrain": ("--input_file=i", "--output_dir=o"),
+    "pretraining-data": ("--input_file=i", "--output_file=o", "--vocab_file=v"),
+}
+"""What a command needs in addition to be read at all."""
+
+PARSER = build_parser()
+TYPED = ("-1", "0", "inf", "-inf", "nan", "1e308", "100000000000000000000", "99999999999")
+"""What is outside is refused above by the limits of each range; here by what was reported."""
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "limits"), FLAGS, ids=lambda one: "" if isinstance(one, Range) else one
+)
+def test_numbers_that_people_type(command, flag, limits, capsys):
+    """Either a sentence with the range and exit code 2, or a number that is in the range."""
+    for text in TYPED:
+        try:
+            args = PARSER.parse_args([command, *REQUIRED[command], f"{flag}={text}"])
+        except SystemExit as stop:
+            code, error = stop.code, capsys.readouterr().err
+            assert code == 2
+            assert f"{text!r} must be " in error
+            assert str(limits) in error
+        else:
+            value = getattr(args, flag.lstrip("-").replace("-", "_"))
+            assert value == float(text)
+            assert limits.problem(value) is None
+
+
 @pytest.mark.parametrize(
     ("line", "flag"),
     [

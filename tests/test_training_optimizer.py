@@ -3,6 +3,7 @@
 `test_training_step.py` runs this file on JAX as well.
 """
 
+import math
 import re
 
 import keras
@@ -147,9 +148,12 @@ def test_a_schedule_without_warm_up_begins_at_the_peak():
     assert [float(WarmUpLinearDecay(2, 4)(step)) for step in range(5)] == [2, 1.5, 1, 0.5, 0]
 
 
-@pytest.mark.parametrize("arguments", [(1, 0), (1, 10, -1), (-1, 10)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(1, 0), (1, 10, -1), (-1, 10), (math.inf, 10), (math.nan, 10), (1, 10**20), (1, 0.5)],
+)
 def test_a_schedule_that_cannot_be(arguments):
-    with pytest.raises(BertError, match="at least one step and no negative number"):
+    with pytest.raises(BertError, match=r"(peak|steps) is .*; it must be .*from [01] to"):
         WarmUpLinearDecay(*arguments)
 
 
@@ -245,3 +249,13 @@ def test_a_saved_model_goes_on_as_if_it_had_not_been_saved(tmp_path):
         np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
     for a, b in zip(fitted(again, 4), fitted(model, 4), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "weight_decay", "beta_1", "epsilon", "multiplier"]
+)
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, 1e308, 10**20, 10**400])
+def test_an_optimizer_of_numbers_that_cannot_be(name, value):
+    options = {"rate_multipliers": {"low": value}} if name == "multiplier" else {name: value}
+    with pytest.raises(BertError, match=rf"{name}.* is .*; it must be .*from 0"):
+        BertAdam(**options)

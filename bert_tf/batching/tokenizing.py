@@ -19,6 +19,7 @@ from bert_tf.errors import BertError
 from bert_tf.files.log import reports, warn
 from bert_tf.files.reading import read_sealed
 from bert_tf.files.whole import write_sealed
+from bert_tf.options import LENGTH, Range
 from bert_tf.text import BertTokenizer, pack, windows
 
 _FORMAT = 1  # of the cached file, and of what the tokenizer makes of a text
@@ -72,8 +73,8 @@ def tokenize_texts(
     """
     if tokenizer.special_tokens:
         raise BertError("texts for training are tokenized with special_tokens=False")
-    if max_seq_length < (least := 3 if data.pairs is None else 5):
-        raise BertError(f"max_seq_length is {max_seq_length}; with [CLS], [SEP] {least} at least")
+    least = LENGTH.minimum if data.pairs is None else 5
+    Range(int, least, LENGTH.maximum).check("max_seq_length", max_seq_length)
     asked: tuple[Any, ...] = ()
     if offsets or stride is not None:
         asked = (offsets, stride, max_first if stride and data.pairs is not None else None)

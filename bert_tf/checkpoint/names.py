@@ -62,8 +62,8 @@ def labels_in(shapes: Mapping[str, tuple[int, ...]], heads: Iterable[str]) -> di
     for name, row in ((head, row) for head in heads for row in HEADS[head].weights):
         if row.original in shapes and "labels" in row.shape:
             sizes = dict(zip(row.shape, shapes[row.original]))
-            if "labels" not in sizes:
-                raise BertError(f"{row.original} in the checkpoint has no axis of labels.")
+            if not sizes.get("labels"):
+                raise BertError(f"{row.original} in the checkpoint has no axis of labels, or none.")
             found.setdefault(name, sizes["labels"])
         if row.original in shapes and {"hidden_size", "hidden_units"} <= {*row.shape}:
             wide, units = shapes[row.original][0], shapes[row.original][-1]

@@ -117,7 +117,9 @@ class BertEstimator(BaseEstimator):
         half = plan.kind == "frozen" and plan.precision == "bfloat16"
         options = {"lower_case": params["lower_case"], "precision": "bfloat16" if half else None}
         bert = load(params["checkpoint"], **options)
-        length = params["max_seq_length"] or min(USUAL_LENGTH, bert.config.max_position_embeddings)
+        length = params["max_seq_length"]
+        if length is None:
+            length = min(USUAL_LENGTH, bert.config.max_position_embeddings)
         tokenized = [tokenize_texts(part, bert.tokenizer, length) for part in parts]
         labels = [encode_labels(part, targets.names) for part in parts]
         train, *validation = map(LabelledRows, tokenized, labels)

@@ -99,7 +99,8 @@ class Classify(Task[Texts, ClassifyResult]):
         bert.heads.require("classifier")
         FRACTION.check("threshold", threshold)
         limit = bert.config.max_position_embeddings
-        self.max_seq_length = max_seq_length or bert.classifier.max_seq_length or limit
+        known = bert.classifier.max_seq_length or limit
+        self.max_seq_length = known if max_seq_length is None else max_seq_length
         Range(int, LENGTH.minimum, limit).check("max_seq_length", self.max_seq_length)
         self.info = bert.classifier if labels is None else _named(bert.classifier, labels)
         self.threshold = threshold

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from bert_tf.errors import BertError
 from bert_tf.models.fused import fused
+from bert_tf.options import COUNT, NOT_NEGATIVE, POSITIVE, RATE, Range
 
 register = keras.saving.register_keras_serializable(package="bert_tf")
 
@@ -33,15 +34,13 @@ class WarmUpLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: steps during which the rate is `peak * step / warmup_steps` instead.
 
     Raises:
-        BertError: a number is negative, or there is no step.
+        BertError: a number is negative or too large, or there is no step.
     """
 
     def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
-        if total_steps < 1 or warmup_steps < 0 or peak < 0:
-            raise BertError(
-                f"a schedule of {total_steps} steps with a warm-up of {warmup_steps} to the rate "
-                f"{peak} cannot be; give at least one step and no negative number."
-            )
+        NOT_NEGATIVE.check("peak", peak)
+        COUNT.check("total_steps", total_steps)
+        Range(int, 0, COUNT.maximum).check("warmup_steps", warmup_steps)
         self.peak = float(peak)
         self.total_steps, self.warmup_steps = int(total_steps), int(warmup_steps)
 
@@ -86,7 +85,7 @@ class BertAdam(keras.optimizers.Optimizer):
         kwargs: what any Keras optimizer takes.
 
     Raises:
-        BertError: a factor is negative.
+        BertError: a number is out of its range, such as a negative factor.
     """
 
     def __init__(
@@ -102,15 +101,22 @@ class BertAdam(keras.optimizers.Optimizer):
         name: str = "bert_adam",
         **kwargs: Any,
     ) -> None:
+        factors = {f"the rate multiplier of {k}": v for k, v in (rate_multipliers or {}).items()}
+        for known, value in {"weight_decay": weight_decay, "epsilon": epsilon, **factors}.items():
+            NOT_NEGATIVE.check(known, value)
+        RATE.check("beta_1", beta_1)
+        RATE.check("beta_2", beta_2)
+        if isinstance(learning_rate, numbers.Real):
+            NOT_NEGATIVE.check("learning_rate", learning_rate)
+            learning_rate = float(learning_rate)
+        if global_clipnorm is not None:
+            POSITIVE.check("global_clipnorm", global_clipnorm)
         # Not Keras's decay, a factor before the step: here it is a summand of the update.
         super().__init__(learning_rate, global_clipnorm=global_clipnorm, name=name, **kwargs)
         self.decay, self.epsilon = float(weight_decay), float(epsilon)
         self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
         self.bias_correction = bool(bias_correction)
         self.rate_multipliers = {k: float(v) for k, v in (rate_multipliers or {}).items()}
-        for start, factor in self.rate_multipliers.items():
-            if factor < 0:
-                raise BertError(f"the rate multiplier of {start} is {factor}; give 0 or more.")
         self._new_moments = fused(self._moments)
         self._new_value = fused(self._value)
 

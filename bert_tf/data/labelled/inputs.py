@@ -44,7 +44,7 @@ def encode_texts(
     """
     limit = bert.config.max_position_embeddings
     known = bert.classifier.max_seq_length if bert.classifier else None
-    length = max_seq_length or known or min(USUAL_LENGTH, limit)
+    length = known or min(USUAL_LENGTH, limit) if max_seq_length is None else max_seq_length
     if length > limit:
         raise BertError(f"max_seq_length is {length}, but this model takes {limit} tokens at most.")
     rows = tokenize_texts(labelled_rows(texts, pairs=pairs), bert.tokenizer, length)

@@ -20,7 +20,7 @@ from bert_tf.data.labelled.cleaning import normal_text
 from bert_tf.data.labelled.texts import LabelledTexts, classes_of
 from bert_tf.errors import BertError
 from bert_tf.files.log import warn
-from bert_tf.options import SEED
+from bert_tf.options import POSITIVE, SEED
 
 SHARES: Mapping[str, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
@@ -54,8 +54,8 @@ def split_labelled(
         BertError: a fraction is not positive, or there are too few rows for a split to have any.
     """
     shares = dict(shares or SHARES)
-    if len(shares) < 2 or not all(0 < share < float("inf") for share in shares.values()):
-        raise BertError(f"shares are {shares}; give two or more, all above 0")
+    if len(shares) < 2 or any(map(POSITIVE.problem, shares.values())):
+        raise BertError(f"shares are {shares}; give two or more, each {POSITIVE}")
     SEED.check("seed", seed)
     if groups is not None and len(groups) != len(data):
         raise BertError(f"{len(groups):,} groups are given for {len(data):,} rows")
