@@ -14,6 +14,8 @@ _SUFFIXES = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
     **{".json": "json", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx", ".xlsm": "xlsx"},
 }
+_JSON = re.compile(r"\s*(\[\s*[\[{]|[\[{]\s*$)")
+"""How an array of objects or lists begins, and JSON over several lines."""
 SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """A first line by which Excel is told the delimiter."""
 SPACED = re.compile(r'"[^"]*"( "[^"]*")+\s*')
@@ -32,6 +34,8 @@ def infer_format(path: str, encoding: str | None = None) -> str:
         return "jsonl" if objects and len(first) > 1 else "json"
     if objects:
         return "jsonl" if len(first) > 1 else "json"
+    if first and _JSON.match(first[0]):
+        return "json"
     if first and (SEP.fullmatch(first[0]) or SPACED.fullmatch(first[0])):
         return "csv"
     if 2 * sum("\t" in line for line in first) > len(first):

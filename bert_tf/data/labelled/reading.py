@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -129,21 +130,21 @@ def _found(layout: Layout, opened: _Opened) -> Layout:
 def _records(opened: _Opened, tally: Tally) -> Iterator[_Record]:
     policy, objects = tally.policy, opened.table.format not in SPLIT
     text, pair, _ = opened.columns
-    for row in opened.table.rows():
-        place, note = (opened.table.path, row.line), row.note
-        opened.seen += row.problem != "blank_line"
-        if row.problem == "wrong_encoding":
-            opened.advice.setdefault(row.problem, note)
+    for line, fields, problem, note in opened.table.rows():
+        place = opened.table.path, line
+        opened.seen += problem != "blank_line"
+        if problem == "wrong_encoding":
+            opened.advice.setdefault(problem, note)
             note = ""
-        if objects and not row.problem:
-            second = None if pair is None else row.fields[pair]
-            if type(row.fields[text]) in _NO_TEXT or type(second) in _NO_TEXT:
-                row = row._replace(problem="no_text")
-        if row.problem and tally.add(row.problem, place, note):
-            if policy[row.problem] == "refuse" and policy.role == "predict":
+        if objects and not problem:
+            second = None if pair is None else fields[pair]
+            if type(fields[text]) in _NO_TEXT or type(second) in _NO_TEXT:
+                problem = "no_text"
+        if problem and tally.add(problem, place, note):
+            if policy[problem] == "refuse" and policy.role == "predict":
                 tally.settle(opened.seen, opened.advice)  # at once, not after a long file
             continue
-        yield _record(row.fields, opened.columns, place)
+        yield _record(fields, opened.columns, place)
 
 
 def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
@@ -226,9 +227,10 @@ def _unlabelled(data: LabelledTexts, layout: Layout) -> tuple[str, ...]:
     """The labels that mean none: "-" only where it does in this layout, or is rare."""
     if layout.unlabelled is not None:
         return layout.unlabelled
-    names = [value.strip() for value in data.labels or () if isinstance(value, str)]
-    dashes, known = names.count("-"), layout.label_names
-    rare = dashes < _FEW_DASHES * len(names) if known is None else "-" not in known
+    names = Counter(value for value in data.labels or () if isinstance(value, str))
+    dashes = sum(times for name, times in names.items() if name.strip() == "-")
+    known = layout.label_names
+    rare = dashes < _FEW_DASHES * names.total() if known is None else "-" not in known
     of_snli = data.pairs is not None and str(layout.label).lower() == "gold_label"
     return ("", "-") if dashes and (rare or of_snli) else ("",)
 

@@ -188,7 +188,7 @@ class Table:
 
     def _rows(self) -> Iterator[TableRow]:
         if self.format in SPLIT:
-            header, width, begun = self._header, self.width, not self._header_line
+            header, width, begun = self._header, self.width or -1, not self._header_line
             last = header[-1] if header else None
             for row in self._split():
                 fields = row.fields
