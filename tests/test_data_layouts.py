@@ -353,6 +353,8 @@ def test_files_to_predict_are_read_as_the_training_table(write):
     assert (trained["delimiter"], trained["format"]) == (";", "csv")
     new = write("what;kind of thing, or so;7\nham;Go on;8\n", "new.csv")
     assert predicted(new, trained=trained) == ["kind of thing, or so", "Go on"]
+    named = write("what;words;n\n" + "".join(f"{b};{a};{i}\n" for i, (a, b) in enumerate(ROWS)))
+    assert predicted(named, text="words", trained=trained) == TEXTS
     # Another layout: a text in each line, names that are usual, or names that are not.
     assert predicted(write("Well, yes\nNo, no\n"), trained=trained) == ["Well, yes", "No, no"]
     named = write("id,text\n1,Well\n2,No\n")
@@ -377,6 +379,8 @@ def test_columns_of_training_are_found_by_name(write):
     others = "had the columns subject, words, folder; it has columns: a, b"
     with pytest.raises(BertError, match=others):
         predicted(write("a,b\nsome words,1\nmore words,2\n"), trained=trained)
+    pair = trained | {"text": "premise", "text_pair": "words"}
+    assert predicted(write("a b\tc\n", "x.tsv"), pairs=True, trained=pair) == [("a b", "c")]
     # Flags come first; models of before have fewer entries, or none.
     assert predicted(write("a,b\nx,1\ny,2\n"), text="a", trained=trained) == ["x", "y"]
     assert predicted(write(longer, "new.csv"), trained={"text": "words"}) == ["Well"]

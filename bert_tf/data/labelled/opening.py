@@ -31,7 +31,7 @@ def open_table(
     layout: Layout,
     *,
     labelled: bool,
-    single: bool = False,
+    pairs: bool | None = None,
     name: str | None = None,
 ) -> tuple[Table, Columns, list[str]]:
     """A table, its columns, and warnings of those that were inferred.
@@ -43,8 +43,9 @@ def open_table(
         path: of the file.
         layout: which columns it has, and how the training table was read.
         labelled: whether there must be a label.
-        single: whether it is for a model of single texts: a file without names of columns is a
-            text in each line then, unless it is laid out as in training, or has tabs.
+        pairs: whether it is for a model of pairs, if that is known. For one of single texts a file
+            without names of columns is a text in each line, unless it is laid out as in training,
+            or has tabs.
         name: for messages, in place of the path.
 
     Raises:
@@ -60,7 +61,7 @@ def open_table(
         wanted += layout.label.split(",")
     table = Table(path, layout.table, wanted, layout.only, name)
     _refuse_tagged(table)
-    if single and asked[:2] == (None, None) and _is_lines(table, layout.table):
+    if pairs is False and asked[:2] == (None, None) and _is_lines(table, layout.table):
         lines = replace(_LINES, encoding=layout.table.encoding)
         table = Table(path, lines, name=name)
         how = (
@@ -72,7 +73,7 @@ def open_table(
         texts = [i for i in columns[:2] if i is not None]
         usual = table.names and all(table.names[i].strip().lower() in _USUAL for i in texts)
         other = f"{table.path} is not laid out as the training table: {_described(trained)}"
-        if not usual and table.width > 1:
+        if not usual and table.width > (2 if pairs else 1):
             has = f"it has {all_names(table)}"
             raise BertError(f"{other}; {has}. Name the column of the text with `text`")
         warnings = [other, *warnings]
@@ -111,12 +112,11 @@ def _as_trained(
             continue
         if options == like != encoded and any(row.problem for row in table.sample):
             continue
+        same = (table.names is None) == numbered and all(_has(table, c) for c in texts)
         if numbered:
-            same = table.names is None and table.width == known and not _names_itself(table)
-        else:
-            same = table.names is not None and all(_has(table, column) for column in texts)
-            if int in map(type, texts):  # of columns that have no name, or the same
-                same = same and list(table.names or ()) == known
+            same = same and table.width == known and not _names_itself(table)
+        elif int in map(type, texts):  # of columns that have no name, or the same
+            same = same and list(table.names or ()) == known
         if same:
             break
     else:

@@ -68,7 +68,7 @@ class PredictionRows(Warned):
         name: str | None = None,
     ) -> None:
         layout = layout or Layout()
-        how = {"labelled": False, "single": pairs is False, "name": name}
+        how = {"labelled": False, "pairs": pairs, "name": name}
         self._table, columns, inferred = open_table(path, layout, **how)  # type: ignore[arg-type]
         self.path = self._table.path
         if pairs and columns.pair is None:
