@@ -178,5 +178,8 @@ def test_training_keeps_how_its_table_was_read(tmp_path):
     ClassifierSession(job).train(progress=False)
     written = json.loads((tmp_path / "out" / INFO_NAME).read_text())
     assert written["format"] == 1
-    assert written["table"] == {"text": "words", "label": "kind", "header": True}
+    assert written["table"] == {
+        **{"text": "words", "label": "kind", "header": True, "columns": ["kind", "id", "words"]},
+        **{"format": "csv", "delimiter": ";", "quoting": "csv"},
+    }
     assert bert_tf.load(tmp_path / "out").classifier.table == written["table"]

@@ -382,6 +382,8 @@ def test_flags_that_messages_name_exist():
         (["--train", "{}/data.csv", "--nodo_train"], "no fine-tuned model"),
         (["--train", "{}/data.csv", "--mode", "half"], "last:2"),
         (["--train", "{}/data.csv", "--shares", "1"], "0.7,0.15,0.15"),
+        (["--train", "{}/data.csv", "--shares=1,1"], "they add up to 1 at most"),
+        (["--train", "{}/data.csv", "--shares=0.5,nan"], "they add up to 1 at most"),
         (["--train", "{}/data.csv", "--class_weights", "no=heavy"], "spam=3,ham=1"),
         (["--train", "{}/data.csv", "--class_weights", "maybe=3"], "none of the labels"),
         (["--train", "{}/data.csv", "--problems", "leak"], "unlabelled=refuse"),
@@ -405,6 +407,43 @@ def test_bad_input_ends_with_a_message(here, tmp_path, arguments, message):
     assert message in result.err.splitlines()[-1]
     assert "Traceback" not in result.err
     assert not (tmp_path / "out" / "bert_model.ckpt.index").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--metric=f2", "take one of accuracy"),
+        ("--mode=last:9", "this encoder has 1 layers"),
+        ("--class_weights=maybe=3", "none of the labels"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_not_shown(here, tmp_path, flag, message):
+    found = classify(*short(here, tmp_path / "out", flag))
+    assert found.code == 2
+    assert message in found.err.splitlines()[-1]
+    assert "training, mode" not in found.err + found.out
+
+
+def test_jigsaws_columns_are_trained_on_and_kept(here, tmp_path):
+    """Two columns of 0 and 1; the evaluation and the prediction read the file alike."""
+    rows = tiny_texts(48, 3)
+    lines = [
+        f"{text},{label},{i % 2}" for i, (text, label) in enumerate(zip(rows.texts, rows.labels))
+    ]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["comment_text,toxic,odd", *lines]) + "\n")
+    flags = ["--init_checkpoint", here / "bert_uncased", "--mode=frozen", "--epochs=1"]
+    output = tmp_path / "out"
+    found = classify("--train", path, "--label=toxic,odd", "--output_dir", output, *flags)
+    assert found.code == 0, found.err
+    info = bert_tf.load(output).classifier
+    assert (info.labels, info.task) == (("toxic", "odd"), "multilabel")
+    assert info.table["label"] == ["toxic", "odd"]
+    again = classify("--init_checkpoint", output, "--test", path, "--nodo_train")
+    assert again.code == 0, again.err
+    asked = classify("--model", output, "--predict", path, "--echo", "--json")
+    texts = [json.loads(line)["text"] for line in asked.out.splitlines()]
+    assert texts == rows.texts
 
 
 def test_the_folder_of_another_run_is_left_alone(here, trained):

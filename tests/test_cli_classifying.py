@@ -167,7 +167,7 @@ def test_a_line_that_is_no_pair():
 def test_lines_of_standard_input(ask, model, pairs, tmp_path):
     result = ask("--model", model, stdin="w1 w5 w7\n\nw30\n")
     assert [line.split()[-1] for line in result.out.splitlines()] == ["text", "w7", "w30"]
-    bad = ask("--model", pairs, "--predict", "-", "--output_format=tsv", stdin="w1\nw2\tw3\n")
+    bad = ask("--model", pairs, "--output_format=tsv", stdin="w1\nw2\tw3\n")
     assert bad.code == 3
     assert "standard input, line 1: this model takes pairs" in bad.err
     heads, first, second = bad.out.splitlines()
@@ -222,6 +222,52 @@ def test_a_file_with_odd_rows_to_standard_output(ask, model, tmp_path):
     assert counted.code == 3
     assert "4 rows, of which 2 could not be answered" in counted.out
     assert f"{source}:3: the line is damaged: 2 in place of 1" in counted.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text\n" + "".join(f"{text}\n" for text in TEXTS),
+        "id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(TEXTS)),
+        "text\tid\n" + "".join(f"{text}\t{i}\n" for i, text in enumerate(TEXTS)),
+        "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(TEXTS)),
+        json.dumps([{"text": text} for text in TEXTS]),
+        "".join(f"{text}\n" for text in TEXTS),
+    ],
+)
+def test_standard_input_as_the_help_says(ask, model, tmp_path, content):
+    """`--predict -`: CSV, TSV, JSON lines, JSON, plain lines, as from a file."""
+    found = ask("--model", model, "--predict", "-", "--json", "--echo", stdin=content)
+    assert (found.code, [one["text"] for one in found.objects]) == (0, TEXTS)
+    (tmp_path / "in").write_text(content)
+    assert ask("--model", model, "--predict", tmp_path / "in", "--json", "--echo").out == found.out
+    output = tmp_path / "out.jsonl"
+    assert ask("--model", model, "--predict", "-", "--output", output, stdin=content).out == ""
+    assert len(output.read_text().splitlines()) == 3
+
+
+def test_standard_input_is_named_in_errors(ask, model):
+    found = ask("--model", model, "--predict", "-", stdin="text,id\nw1,1\n,2\n")
+    assert found.code == 3
+    assert "error: standard input, line 3: the text is empty" in found.err
+    assert ask("--model", model, "--predict", "-", stdin="").err.endswith("has no rows\n")
+
+
+def test_a_file_is_read_as_the_table_of_the_training(ask, tmp_path):
+    """The text is the second of three columns without names, and not the longest."""
+    table = {"text": 1, "label": 0, "columns": 3, "format": "csv"}
+    dialect = {"delimiter": ";", "quoting": "csv"}
+    model = write_model(tmp_path / "model", info_of(pairs=False, table=table | dialect))
+    source = tmp_path / "in.csv"
+    source.write_text("".join(f"good;{text};w1, w2, w3 w4 w5 w6\n" for text in TEXTS))
+    found = ask("--model", model, "--predict", source, "--json", "--echo")
+    assert [one["text"] for one in found.objects] == TEXTS
+    assert "is read as the training table" in found.err
+    source.write_text("a\tb\n" + "".join(f"{text}\t{text}\n" for text in TEXTS))
+    other = ask("--model", model, "--predict", source, "--format=tsv")
+    assert (other.code, other.out) == (2, "")
+    assert "not laid out as the training table" in other.err
+    assert "Name the column of the text with --text" in other.err
 
 
 @pytest.fixture

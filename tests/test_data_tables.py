@@ -240,8 +240,9 @@ def test_a_header_is_told_by_the_stated_rule(tmp_path):
     body = [f"Go on to {number}\t{'spam' if number % 2 else 'ham'}\n" for number in range(10)]
     assert header_of(tmp_path, "".join(["what\tkind\n", *body])) == ("what", "kind")
     assert header_of(tmp_path, "".join(["what\tspam\n", *body])) is None
-    assert header_of(tmp_path, "".join(["what\tkind\n", *body[:9]])) is None
-    # A name twice is no header.
+    # Too few of each, but both look like names, and the texts are long.
+    assert header_of(tmp_path, "".join(["what\tkind\n", *body[:9]])) == ("what", "kind")
+    # One name for all columns is no header.
     assert header_of(tmp_path, "text\ttext\na\tb\n") is None
     assert header_of(tmp_path, "text\tlabel\na\tb\n", header=False) is None
     assert header_of(tmp_path, "u\tv\na\tb\n", header=True) == ("u", "v")
@@ -401,7 +402,7 @@ def labels_of(tmp_path, column, **layout):
     [
         ([1, 0, 1], {}, "classes", ["1", "0", "1"]),
         ([1.0, 0.0, None], {}, "classes", ["1", "0", None]),
-        (["a ", "-", ""], {}, "classes", ["a", None, None]),
+        (["a ", "-", ""], {}, "classes", ["a", "-", None]),
         (["a", "-", "b"], {"unlabelled": ("b",)}, "classes", ["a", "-", None]),
         (["none", "nan", "x"], {}, "classes", ["none", "nan", "x"]),
         (["1", "nan", "0"], {}, "classes", ["1", None, "0"]),
@@ -418,7 +419,7 @@ def labels_of(tmp_path, column, **layout):
             ["a|b", "", "-", "c"],
             {"label_separator": "|"},
             "multilabel",
-            [("a", "b"), (), None, ("c",)],
+            [("a", "b"), (), ("-",), ("c",)],
         ),
         (
             [
@@ -459,7 +460,7 @@ def test_tables_are_asked_for_where_there_are_none(tmp_path):
 
 def test_a_list_is_no_class(tmp_path):
     with pytest.raises(BertError, match="the label is a list"):
-        labels_of(tmp_path, [["a"], ["b"]], task="classes")
+        labels_of(tmp_path, [["a"], ["b", "c"]], task="classes")
 
 
 def test_only_rows_of_one_value_are_taken(tmp_path):

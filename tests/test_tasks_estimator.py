@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -217,6 +217,26 @@ def test_several_classes_at_once(classifier, data):
     np.testing.assert_allclose(probabilities, told_by(model.bert_, data[0]), atol=1e-5)
     np.testing.assert_array_equal(model.predict(data[0]), probabilities >= 0.5)
     assert model.classes_.tolist() == [0, 1, 2]
+
+
+def test_a_data_frames_columns_are_the_labels(classifier, data, tmp_path):
+    import pandas
+
+    y = pandas.DataFrame({"toxic": data[1] == "no", "odd": data[1] == "yes"}, dtype=int)
+    model = classifier(class_weight={"odd": 2.0}).fit(data[0], y)
+    assert model.classes_.tolist() == ["toxic", "odd"]
+    assert model.bert_.classifier.labels == ("toxic", "odd")
+    model.save(tmp_path / "out")
+    again = bert_tf.BertClassifier.from_folder(tmp_path / "out")
+    assert again.classes_.tolist() == ["toxic", "odd"]
+    np.testing.assert_array_equal(again.predict(data[0]), model.predict(data[0]))
+
+
+def test_a_column_is_one_label_each_with_scikit_learns_warning(classifier, data):
+    for y in (data[1][:, None], [[label] for label in data[1]]):
+        with pytest.warns(DataConversionWarning, match="column-vector y"):
+            model = classifier().fit(data[0], y)
+        assert model.classes_.tolist() == ["no", "yes"]
 
 
 def test_numbers(folder, data, tmp_path):

@@ -248,9 +248,10 @@ def _shares(text: str | None) -> dict[str, float] | None:
     shares: list[float] = []
     with contextlib.suppress(ValueError):
         shares = [float(part) for part in comma_separated(text)]
-    if not 2 <= len(shares) <= 3 or not all(0 < share < float("inf") for share in shares):
+    fractions = all(share > 0 for share in shares) and sum(shares) < 1 + 1e-9
+    if not (2 <= len(shares) <= 3 and fractions):
         raise BertError(
             f"--shares={text}: write fractions of train, validation and test, as 0.7,0.15,0.15, or "
-            "of train and validation alone, as 0.8,0.2."
+            "of train and validation alone, as 0.8,0.2; they add up to 1 at most."
         )
     return dict(zip(_SPLITS, shares))

@@ -89,7 +89,8 @@ def _add_table(parser: Parser) -> None:
     parser.group("how files are laid out (inferred from the file when left out)")
     parser.text("text", "the column of the text: its name, or its number from 0")
     parser.text("text_pair", "the column of the second text, for pairs")
-    parser.text("label", "the column of the label")
+    label = "the column of the label; several, with commas, are columns of 0 and 1, a label each"
+    parser.text("label", label)
     task = "what labels are: one of several classes, any number of labels, or a number"
     parser.text("task", task, choices=("classes", "multilabel", "regression"))
     labels = "all labels in the order wanted, comma separated"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import os
 from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli import answering
 from bert_tf.cli.absl_flags import comma_separated
+from bert_tf.cli.lines import stdin_as_file
 from bert_tf.cli.options import Parser, chosen, load_bert
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
@@ -46,7 +48,8 @@ def add_prediction_arguments(parser: Parser) -> None:
     parser.text(
         "predict",
         "a file of any size to classify, a result a row: CSV, TSV, JSON lines, Parquet, Excel or "
-        "plain lines of text; - is standard input",
+        "plain lines of text; - is standard input, read to its end and then in the same formats. "
+        "Without texts and --predict, standard input has a text a line, answered as it comes",
     )
     parser.text("output", "file for the results, which --predict resumes (standard output)")
     format = "tsv: label, probability, a column a class; jsonl: JSON lines (by --output's name)"
@@ -106,9 +109,12 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
             "no classifier to predict with: name its folder with --model. Training makes one: "
             "run_classifier.py --train data.csv"
         )
-    if args.predict not in (None, "-"):
-        return _answer_file(args, path)
-    source = answering.open_source(args.predict, args.texts)
+    if args.predict == "-":
+        with stdin_as_file() as file:
+            return _answer_file(args, path, file)
+    if args.predict is not None:
+        return _answer_file(args, path, args.predict)
+    source = answering.open_source(None, args.texts)
     classify = load_classifier(args, path)
     pairs = classify.info.pairs if args.pairs is None else args.pairs
     if source is not None:
@@ -235,7 +241,7 @@ def parse_texts(line: str, pairs: bool | None) -> str | tuple[str, str]:
     return found[0] if len(found) == 1 and isinstance(found[0], str) else line
 
 
-def _answer_file(args: argparse.Namespace, path: str) -> int:
+def _answer_file(args: argparse.Namespace, path: str, file: str) -> int:
     """Predicts a file; the results go to a file, or to standard output."""
     from bert_tf.data.labelled.prediction_rows import PredictionRows, about_rows
     from bert_tf.data.labelled.problems import Policy
@@ -247,9 +253,11 @@ def _answer_file(args: argparse.Namespace, path: str) -> int:
     format = named or ("jsonl" if args.json else "tsv")
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
-    rows = PredictionRows(args.predict, layout_of(args), pairs=known, policy=policy)
+    layout = dataclasses.replace(layout_of(args), trained=classify.info.table)
+    name = "standard input" if args.predict == "-" else None
+    rows = PredictionRows(file, layout, pairs=known, policy=policy, name=name)
     options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
-    if answering.grows(args.output):
+    if answering.grows(args.output) and not name:
         predict = functools.partial(predict_file, classify, rows, args.output, **options)
         count = functools.partial(about_rows, args.predict)
         return answering.answer_into_file(args, predict, args.predict, count, tell_problems=True)

@@ -6,7 +6,9 @@ import contextlib
 import io
 import os
 import queue
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -122,6 +124,16 @@ class Source:
             return Line(self.parse(text), position)
         except BertError as error:
             return Line(None, position, str(error))
+
+
+@contextlib.contextmanager
+def stdin_as_file() -> Iterator[str]:
+    """All of standard input in a temporary file, for what reads its input more than once."""
+    with tempfile.NamedTemporaryFile(prefix="bert_tf-") as file:
+        with reading("standard input"):
+            shutil.copyfileobj(_open_stdin(), file)
+            file.flush()
+        yield file.name
 
 
 def _open_stdin() -> Any:

@@ -27,8 +27,9 @@ class BertClassifier(ClassifierMixin, BertEstimator):
     """A text classifier for scikit-learn: fine-tunes a BERT on texts, or pairs of texts.
 
     y are classes, as text or numbers; or, for several classes at once, an indicator matrix of
-    zeros and ones, (n, classes). Works in a `Pipeline`, with `cross_val_score` and `GridSearchCV`
-    (also in several processes), and can be pickled, its weights with it.
+    zeros and ones, (n, classes), of which a data frame's columns name the classes. Works in a
+    `Pipeline`, with `cross_val_score` and `GridSearchCV` (also in several processes), and can be
+    pickled, its weights with it.
 
     Example:
         >>> model = BertClassifier(epochs=3)  # doctest: +SKIP
@@ -40,8 +41,8 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         lower_case: whether text is lower-cased; inferred when left out.
         max_seq_length: most tokens of a text, [CLS] and [SEP] counted; None for 128, or what the
             model takes if that is less.
-        class_weight: None, `"balanced"`, or weights by class (by number of the column where
-            several hold at once, without `"balanced"`).
+        class_weight: None, `"balanced"`, or weights by class (by number or name of the column
+            where several hold at once, without `"balanced"`).
         label_smoothing: from 0 to below 1.
         validation_fraction: of the texts, held out to evaluate on, for the best weights and for
             `patience`; None trains on all and keeps the last weights.
@@ -54,7 +55,8 @@ class BertClassifier(ClassifierMixin, BertEstimator):
             are in `bert_tf.FineTuningPlan`.
 
     Attributes:
-        classes_: (classes,); of a model from a folder as text.
+        classes_: (classes,); of a model from a folder as text. Of several at once the numbers of
+            the columns, or a data frame's names of them.
         bert_: the fitted `Bert`.
         history_: rows of the training's log.
         best_step_: the step whose weights are kept; None where nothing was held out.
@@ -97,9 +99,10 @@ class BertClassifier(ClassifierMixin, BertEstimator):
         if type_of_target(y, input_name="y") == "multilabel-indicator":
             hot = check_array(y, accept_sparse=True, input_name="y")
             hot = hot.toarray() if hasattr(hot, "toarray") else hot
-            names = tuple(map(str, range(hot.shape[1])))
+            columns = np.asarray(getattr(y, "columns", np.arange(hot.shape[1])))
+            names = tuple(map(name_of, columns))
             held: list[Any] = [tuple(names[i] for i in np.flatnonzero(row)) for row in hot]
-            return Targets("multilabel", held, names, np.arange(len(names)))
+            return Targets("multilabel", held, names, columns)
         classes, numbers = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         if len(classes) < 2:
             raise BertError(f"y has one class only, {name_of(classes[0])}; two are needed.")

@@ -204,7 +204,9 @@ class BertEstimator(BaseEstimator):
         if info.pairs is not None:
             found.pairs_ = info.pairs
         if task != "regression":
-            found.classes_ = np.arange(len(info.labels)) if info.several else np.array(info.labels)
+            numbers = np.arange(len(info.labels))
+            unnamed = info.several and info.labels == tuple(map(str, numbers))
+            found.classes_ = numbers if unnamed else np.array(info.labels)
         return found
 
     def _targets(self, y: Any) -> Targets:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from bert_tf.data.labelled.problems import Policy, Problem, Tally
-from bert_tf.data.labelled.texts import Label, LabelledTexts, classes_of
+from bert_tf.data.labelled.texts import Label, LabelledTexts, classes_of, like_labels
 from bert_tf.errors import BertError
 
 
@@ -89,6 +89,7 @@ def across(
         have = ", ".join(f"{name}: {data.task}" for name, data in found.items())
         raise BertError(f"the splits are not for one task ({have}); say which with `task`")
     problems: list[tuple[str, Problem]] = []
+    gone = ""
     later: dict[Hashable, str] = {}  # text to a split after the present one
     for name in reversed(names):
         data, tally = found[name], Tally(policy)
@@ -99,15 +100,20 @@ def across(
             if key not in later or not tally.add("leak", data.rows[row], f"in {later[key]}")
         ]
         problems += [(name, problem) for problem in tally.settle(len(data))]
+        if data.texts and not kept:
+            where = ", ".join(dict.fromkeys(map(later.__getitem__, keys)))
+            gone = f"no row of {name} is left: the texts of all {len(data):,} are also in {where}"
         later.update(dict.fromkeys(keys, name))
         found[name] = data.take(kept)
+    if gone:
+        raise BertError(f"{gone}; give other files, or `policy` leak=keep")
     train = found[names[0]]
     if train.task != "regression" and train.labels is not None:
         seen = {one for label in train.labels for one in classes_of(label)}
         some = ", ".join(sorted(seen)[:12]) + (", ..." if len(seen) > 12 else "")
         advice = {"unseen_label": f"training has {some}; correct the label"}
         for name in names[1:]:
-            data, tally, kept = found[name], Tally(policy), []
+            data, tally, kept = like_labels(found[name], seen), Tally(policy), []
             for row, label in enumerate(data.labels or [None] * len(data)):
                 unseen = [one for one in classes_of(label) if one not in seen]
                 if not unseen or not tally.add("unseen_label", data.rows[row], repr(unseen[0])):

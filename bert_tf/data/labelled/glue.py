@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.columns import Column, Layout
+from bert_tf.data.labelled.headers import is_number
 from bert_tf.data.labelled.problems import Policy, Problem, Role
 from bert_tf.data.labelled.reading import read_labelled
-from bert_tf.data.labelled.tables import Table, TableOptions, is_number
+from bert_tf.data.labelled.tables import Table, TableOptions
 from bert_tf.data.labelled.texts import LabelledTexts, Task
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Layout, all_names, choose_columns
+from bert_tf.data.labelled.columns import Layout, all_names
+from bert_tf.data.labelled.json_tables import NO_JSON
+from bert_tf.data.labelled.opening import open_table
 from bert_tf.data.labelled.problems import Place, Policy
-from bert_tf.data.labelled.tables import Table, TableRow, as_text
+from bert_tf.data.labelled.tables import TableRow, as_text
 from bert_tf.errors import BertError
 from bert_tf.files.log import Warned, warn
 from bert_tf.files.reading import regular
@@ -34,13 +36,17 @@ class PredictionRows(Warned):
 
     Args:
         path: of the file: CSV, TSV, JSON lines, JSON, Parquet, Excel, or a text in each line.
-        layout: which columns it has.
-        pairs: whether the rows must be pairs of texts; None if the file decides.
+        layout: which columns it has. With `trained=bert.classifier.table` what it leaves open is
+            read as the training table was.
+        pairs: whether the rows must be pairs of texts; None if the file decides. If they must be
+            single texts, a file of which nothing is known, whose first line does not name columns,
+            and that has no tabs, is a text in each line, commas included.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
             row is predicted on.
+        name: of the file for messages, in place of the path.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its name.
         pairs: whether the rows are pairs.
         warnings: what was inferred from the file, and how to say otherwise.
 
@@ -60,15 +66,16 @@ class PredictionRows(Warned):
         *,
         pairs: bool | None = None,
         policy: Policy | None = None,
+        name: str | None = None,
     ) -> None:
         layout = layout or Layout()
-        self.path = os.fspath(path)
-        asked = (layout.text, layout.text_pair, layout.label)
-        self._table = Table(path, layout.table, asked, layout.only)
-        columns, inferred = choose_columns(self._table, *asked, labelled=False)
+        how = {"labelled": False, "pairs": pairs, "name": name}
+        self._table, columns, inferred = open_table(path, layout, **how)  # type: ignore[arg-type]
+        self.path = self._table.path
         if pairs and columns.pair is None:
-            rest = [index for index in range(self._table.width) if index != columns.label]
-            if len(rest) != 2 or asked[0] is not None:
+            names = self._table.names or ("unnamed",) * self._table.width
+            rest = [i for i, one in enumerate(names) if one and i not in columns.labels]
+            if len(rest) != 2 or layout.text is not None:
                 raise BertError(
                     f"the model was trained on pairs of texts; name two columns of {self.path} "
                     f"with `text` and `text_pair` ({all_names(self._table)})"
@@ -77,7 +84,7 @@ class PredictionRows(Warned):
             pair = f"the two columns of {self.path} are taken for the pair"
             inferred = [f"{pair} (`text`, `text_pair`)"]
         if pairs is False and columns.pair is not None:
-            names = self._table.names or [str(index) for index in range(self._table.width)]
+            names = self._table.names or tuple(map(str, range(self._table.width)))
             both = f"{names[columns.text]!r} and {names[columns.pair]!r}"
             raise BertError(
                 f"the model was trained on single texts, and {self.path} has pairs, {both}; name "
@@ -103,14 +110,22 @@ class PredictionRows(Warned):
     def _read(self, row: TableRow) -> PredictionRow:
         place = (self.path, row.line)
         if row.problem == "ragged":
-            note = "no JSON object" if row.note == "no JSON" else f"{row.note or 'other'} fields"
+            no_json = row.note.startswith(NO_JSON)
+            note = "no JSON object" if no_json else f"{row.note or 'other'} fields"
             return PredictionRow(None, place, f"the line is damaged: {note}")
+        if row.problem == "repeated_header":
+            return PredictionRow(None, place, "the line repeats the names of the columns")
         if row.problem and not self._replaces:
             return PredictionRow(None, place, row.note)
-        text, pair = (
-            as_text(row.fields[column]) if column is not None and column < len(row.fields) else ""
-            for column in self._columns[:2]
-        )
+        try:
+            text, pair = (
+                as_text(row.fields[column])
+                if column is not None and column < len(row.fields)
+                else ""
+                for column in self._columns[:2]
+            )
+        except BertError as error:
+            return PredictionRow(None, place, str(error))
         if not text.strip() or (self.pairs and not pair.strip()):
             return PredictionRow(None, place, f"{'a' if self.pairs else 'the'} text is empty")
         return PredictionRow((text, pair) if self.pairs else text, place)

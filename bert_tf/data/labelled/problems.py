@@ -26,7 +26,8 @@ class Kind(NamedTuple):
         evaluate: in validation and test data, changed as little as possible.
         predict: in data to predict, whose rows must stay in order.
         others: further actions to choose from.
-        limit: fraction of the rows above which the file is taken as misread and refused.
+        limit: fraction of the rows above which the file is taken as misread and refused, unless
+            the action was asked for.
         hint: what to do about it.
     """
 
@@ -49,6 +50,9 @@ PROBLEMS: dict[str, Kind] = {
         *("refuse", "refuse", "refuse", ("drop", "replace")),
         hint="name the file's encoding, for example `encoding='cp1252'`",
     ),
+    "repeated_header": Kind(
+        "{n} that repeat the names of the columns", "drop", "drop", "drop", ("refuse",)
+    ),
     "blank_line": Kind("{n} blank", "drop", "drop", "drop", ("refuse",)),
     "ragged": Kind(
         "{n} with another number of fields than most, or no JSON",
@@ -57,7 +61,17 @@ PROBLEMS: dict[str, Kind] = {
         hint="is the separator (`delimiter`) right, and are quotes literal (`quoting='none'`) or "
         "do they enclose fields (`quoting='csv'`)?",
     ),
-    "unlabelled": Kind("{n} without a label", "drop", "drop", "keep", ("refuse",)),
+    "no_text": Kind(
+        "{n} whose text is a list or an object",
+        *("refuse", "refuse", "refuse", ("drop",)),
+        hint="name a column of texts with `text`",
+    ),
+    "unlabelled": Kind(
+        "{n} without a label",
+        *("drop", "drop", "keep", ("refuse",)),
+        limit=0.2,
+        hint="is `label` the right column?",
+    ),
     "not_a_number": Kind(
         "{n} whose label is no number",
         *("refuse", "refuse", "keep", ("drop",)),
@@ -102,6 +116,7 @@ class Policy:
 
     def __init__(self, role: Role = "train", **changes: str) -> None:
         self.role = role
+        self._changed = frozenset(changes)
         self._actions = {name: str(getattr(kind, role)) for name, kind in PROBLEMS.items()}
         for name, action in changes.items():
             if name not in PROBLEMS:
@@ -109,6 +124,10 @@ class Policy:
             if action not in (actions := PROBLEMS[name].actions()):
                 raise BertError(f"{name}={action}: the action is one of {', '.join(actions)}")
             self._actions[name] = action
+
+    def limit(self, kind: str) -> float:
+        """The fraction of rows that may be dropped; all of them where that was asked for."""
+        return 1.0 if kind in self._changed else PROBLEMS[kind].limit
 
     @classmethod
     def parse(cls, text: str, role: Role = "train") -> Policy:
@@ -186,13 +205,13 @@ class Tally:
             action = self.policy[name]
             problem = Problem(name, count, tuple(self._places[name]), action, rows, note)
             # One odd row among a handful proves nothing.
-            too_many = action == "drop" and count > max(kind.limit * rows, 3)
+            too_many = action == "drop" and count > max(self.policy.limit(name) * rows, 3)
             if action != "refuse" and not too_many:
                 problems.append(problem)
                 continue
             hint = (advice or {}).get(name) or kind.hint
             others = [f"{name}={other}" for other in kind.actions() if other != "refuse"]
-            escape = "" if too_many else f"`policy` {' or '.join(others)}"
+            escape = f"`policy` {' or '.join(others)}"
             ways = "; or ".join(filter(None, (hint, escape)))
             refused.append(f"{_counted(problem)}, of {rows:,}: {_places(problem)}; {ways}")
         if refused:
@@ -201,7 +220,7 @@ class Tally:
 
 
 def _counted(problem: Problem) -> str:
-    noun = "line" if problem.kind in ("blank_line", "ragged") else "row"
+    noun = "line" if problem.kind in ("blank_line", "ragged", "repeated_header") else "row"
     n = f"{problem.count:,} {noun}{'' if problem.count == 1 else 's'}"
     return PROBLEMS[problem.kind].text.format(n=n) + (f" ({problem.note})" if problem.note else "")
 

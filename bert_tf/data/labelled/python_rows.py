@@ -13,6 +13,7 @@ from bert_tf.data.labelled.columns import Layout
 from bert_tf.data.labelled.reading import give_task
 from bert_tf.data.labelled.texts import LabelledTexts, Task
 from bert_tf.errors import BertError
+from bert_tf.files.log import warn
 
 
 def labelled_rows(
@@ -22,7 +23,7 @@ def labelled_rows(
     pairs: Any = None,
     text: str | None = None,
     text_pair: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     task: Task | None = None,
     label_names: Sequence[str] | None = None,
 ) -> LabelledTexts:
@@ -33,11 +34,13 @@ def labelled_rows(
             (first, second) or an array (n, 2); or a pandas data frame. A missing text (None, NaN)
             is an empty one.
         labels: of each text: classes as text or whole numbers; several in a list, tuple or set, or
-            as an array (n, classes) of zeros and ones; numbers. None or NaN where there is none.
+            as an array (n, classes) or equally long lists of zeros and ones, or a data frame of
+            these, whose columns name them; numbers. None or NaN where there is none. An array
+            (n, 1) and lists of one are one label each, with a warning.
         pairs: the second texts.
         text: column of a data frame; if left out, by its usual name.
         text_pair: likewise.
-        label: likewise.
+        label: likewise; a list of columns of zeros and ones is several labels.
         task: see `Layout`; for whole numbers as amounts say "regression".
         label_names: all classes in order; also of the columns of zeros and ones.
 
@@ -54,19 +57,26 @@ def labelled_rows(
     elif text is not None or text_pair is not None or label is not None:
         raise BertError("text, text_pair and label name columns of a pandas data frame; give one")
     firsts, seconds = _texts(texts, pairs)
-    values = None if labels is None else _labels(labels, names)
+    if names is None and hasattr(labels, "columns") and len(labels.columns) > 1:
+        names = tuple(map(str, labels.columns))
+    values = None if labels is None else _labels(labels)
     rows = [("", index) for index in range(len(firsts))]
     data = LabelledTexts(firsts, seconds, values, rows)
-    return give_task(data, Layout(task=task, label_names=names, unlabelled=()), [])
+    inferred: list[str] = []
+    data = give_task(data, Layout(task=task, label_names=names, unlabelled=()), inferred)
+    warn(*inferred)
+    return data
 
 
 def _of_frame(
-    frame: Any, labels: Any, pairs: Any, text: str | None, text_pair: str | None, label: str | None
+    frame: Any, labels: Any, pairs: Any, text: Any, text_pair: Any, label: Any
 ) -> tuple[Any, Any, Any]:
     lower = {str(name).strip().lower(): name for name in frame.columns}
     has = ", ".join(map(str, frame.columns))
 
-    def column(name: str) -> Any:
+    def column(name: Any) -> Any:
+        if isinstance(name, list | tuple):
+            return frame[[column(one).name for one in name]]
         if name not in frame.columns:
             raise BertError(f"the data frame has no column {name!r}; it has {has}")
         return frame[name]
@@ -134,13 +144,9 @@ def _missing(item: Any) -> bool:
     return item is None or type(item).__name__ in ("NAType", "NaTType")
 
 
-def _labels(labels: Any, names: tuple[str, ...] | None) -> list[Any]:
+def _labels(labels: Any) -> list[Any]:
     if getattr(labels, "ndim", 1) == 2:
-        hot = np.asarray(labels)
-        if not np.isin(hot, (0, 1)).all():
+        labels = np.asarray(labels)
+        if labels.shape[1] != 1 and not np.isin(labels, (0, 1)).all():
             raise BertError("labels of two dimensions hold 0 and 1 only: 1 where the class holds")
-        names = names or tuple(map(str, range(hot.shape[1])))
-        if len(names) != hot.shape[1]:
-            raise BertError(f"labels have {hot.shape[1]} columns, but {len(names)} names are given")
-        return [[names[i] for i in np.flatnonzero(row)] for row in hot]
     return [None if _missing(label) else label for label in _listed(labels, "labels")]

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.cleaning import clean
-from bert_tf.data.labelled.columns import Columns, Layout, choose_columns
-from bert_tf.data.labelled.problems import Policy, Problem, Tally
-from bert_tf.data.labelled.tables import Table, as_text, is_number
-from bert_tf.data.labelled.texts import Label, LabelledTexts, Place, Task, join
+from bert_tf.data.labelled.columns import Columns, Layout
+from bert_tf.data.labelled.headers import is_number
+from bert_tf.data.labelled.opening import open_table
+from bert_tf.data.labelled.problems import Policy, Problem, Tally, show_place
+from bert_tf.data.labelled.tables import SPLIT, Table, as_text
+from bert_tf.data.labelled.texts import Label, LabelledTexts, Place, Task, join, like_labels
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
 from bert_tf.files.log import Warned, warn
 from bert_tf.files.reading import parse_json
 
 _SEPARATORS = ("|", ";", ",")
+_NO_TEXT = (list, dict)
+_HELD = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "": None, "-1": None}
+_FEW_DASHES = 0.05  # of the labels; more are rather a class
 _MANY_NUMBERS = 20  # more different whole numbers than this are rather a score than classes
 
 
@@ -60,19 +66,19 @@ def read_labelled(
     for path in find_files(names, wanted="give tables: CSV, TSV, JSON lines, Parquet or Excel"):
         opened = _open(path, found_layout, policy, odd)
         if not parts:  # the columns found hold for the others, by name where they have names
-            known = opened.table.names
-            text, pair, label = (known[i] if i is not None and known else i for i in opened.columns)
-            found_layout = replace(layout, text=text, text_pair=pair, label=label)
+            found_layout = _found(layout, opened)
         tally = Tally(policy)
-        parts.append(_as_data([*_records(opened, tally)], opened.columns))
+        parts.append(_as_data([*_records(opened, tally)], opened.columns, opened.table.names))
         problems += tally.settle(opened.seen, opened.advice)
     data = join(parts)
     separator = _tell_separator(data, layout, odd)
-    data = give_task(data, replace(layout, label_separator=separator), odd)
+    found_layout = replace(found_layout, label_separator=separator)
+    unlabelled = _unlabelled(data, found_layout)
+    data = give_task(data, replace(found_layout, unlabelled=unlabelled), odd)
     data, more = clean(data, policy)
     if not len(data):
         raise BertError(f"no row is left of {parts[0].rows[0][0] if len(parts[0]) else paths}")
-    found_layout = replace(found_layout, task=data.task, label_separator=separator)
+    found_layout = replace(found_layout, task=data.task, unlabelled=unlabelled)
     return Reading(data, problems + more, [*warn(*dict.fromkeys(odd))], found_layout)
 
 
@@ -91,41 +97,88 @@ class _Opened:
 
 
 def _open(path: str | os.PathLike[str], layout: Layout, policy: Policy, odd: list[str]) -> _Opened:
-    asked = (layout.text, layout.text_pair, layout.label)
-    table = Table(path, layout.table, asked, layout.only)
-    columns, inferred = choose_columns(table, *asked, labelled=policy.role != "predict")
+    table, columns, inferred = open_table(path, layout, labelled=policy.role != "predict")
     odd += [*table.warnings, *inferred]
     return _Opened(table, columns)
 
 
+def _found(layout: Layout, opened: _Opened) -> Layout:
+    """How other files of the same data, and files to predict, are read alike."""
+    table, (text, pair, label) = opened.table, opened.columns
+
+    def one(index: int | None) -> str | int | None:
+        return None if index is None else shown(index)
+
+    def shown(index: int) -> str | int:
+        name = table.names[index] if table.names else ""
+        return name if name and table.names.count(name) == 1 else index  # type: ignore[union-attr]
+
+    if isinstance(label, tuple):
+        if layout.task not in (None, "multilabel"):
+            raise BertError(f"several columns of labels are no {layout.task}; name one (`label`)")
+        names = layout.label_names or tuple(str(shown(index)) for index in label)
+        layout = replace(layout, task="multilabel", label_names=names)
+    return replace(
+        layout,
+        text=shown(text),
+        text_pair=one(pair),
+        label=tuple(map(shown, label)) if isinstance(label, tuple) else one(label),
+        trained=layout.trained or table.dialect(),
+    )
+
+
 def _records(opened: _Opened, tally: Tally) -> Iterator[_Record]:
-    policy = tally.policy
-    for row in opened.table.rows():
-        place, note = (opened.table.path, row.line), row.note
-        opened.seen += row.problem != "blank_line"
-        if row.problem == "wrong_encoding":
-            opened.advice.setdefault(row.problem, note)
+    policy, objects = tally.policy, opened.table.format not in SPLIT
+    text, pair, _ = opened.columns
+    for line, fields, problem, note in opened.table.rows():
+        place = opened.table.path, line
+        opened.seen += problem != "blank_line"
+        if problem == "wrong_encoding":
+            opened.advice.setdefault(problem, note)
             note = ""
-        if row.problem and tally.add(row.problem, place, note):
-            if policy[row.problem] == "refuse" and policy.role == "predict":
+        if objects and not problem:
+            second = None if pair is None else fields[pair]
+            if type(fields[text]) in _NO_TEXT or type(second) in _NO_TEXT:
+                problem = "no_text"
+        if problem and tally.add(problem, place, note):
+            if policy[problem] == "refuse" and policy.role == "predict":
                 tally.settle(opened.seen, opened.advice)  # at once, not after a long file
             continue
-        yield _record(row.fields, opened.columns, place)
+        yield _record(fields, opened.columns, place)
 
 
 def _record(fields: Sequence[Any], columns: Columns, place: Place) -> _Record:
-    text, pair, label = (
-        None if index is None or index >= len(fields) else fields[index] for index in columns
-    )
-    return text, pair, label, place
+    text, pair, label = columns
+    width = len(fields)
+    if isinstance(label, tuple):
+        found: Any = [fields[i] if i < width else None for i in label]
+    else:
+        found = fields[label] if label is not None and label < width else None
+    second = fields[pair] if pair is not None and pair < width else None
+    return fields[text] if text < width else None, second, found, place
 
 
-def _as_data(records: Sequence[_Record], columns: Columns) -> LabelledTexts:
-    """With labels as they were read, whatever they are."""
+def _as_data(
+    records: Sequence[_Record], columns: Columns, names: Sequence[str] | None = None
+) -> LabelledTexts:
+    """With labels as they were read, whatever they are; `names` are those of all columns."""
     texts, pairs, labels, rows = ([record[i] for record in records] for i in range(4))
     seconds = None if columns.pair is None else [as_text(pair) for pair in pairs]
     labels_read = None if columns.label is None else labels
+    if isinstance(columns.label, tuple):
+        held = [names[i] if names else str(i) for i in columns.label]
+        labels_read = [_held(cells, held, place) for cells, place in zip(labels, rows)]
     return LabelledTexts([as_text(text) for text in texts], seconds, labels_read, rows)
+
+
+def _held(cells: Sequence[Any], names: Sequence[str], place: Place) -> list[str] | None:
+    """The names of the columns that have 1; None if one of them says nothing, or -1 (Jigsaw's)."""
+    found = [_HELD.get(as_text(cell).strip().lower(), 2) for cell in cells]
+    if 2 in found:
+        wrong = found.index(2)
+        what = f"{names[wrong]!r} is {cells[wrong]!r:.40}"
+        raise BertError(f"{show_place(place)}: {what}; columns of several labels have 0 or 1")
+    return None if None in found else [name for name, held in zip(names, found) if held]
 
 
 def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTexts:
@@ -146,7 +199,9 @@ def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTe
     if data.labels is None:
         task: Task = layout.task or ("multilabel" if layout.label_separator else "classes")
         return replace(data, task=task, label_names=layout.label_names)
-    values: list[Any] = [_plain(value, layout.unlabelled) for value in data.labels]
+    unlabelled = ("",) if layout.unlabelled is None else layout.unlabelled
+    values: list[Any] = [_plain(value, unlabelled) for value in data.labels]
+    values = _unpacked(values, layout, odd)
     task = layout.task or _tell_task(values, layout, odd)
     labels: list[Label]
     if task == "regression":
@@ -164,7 +219,50 @@ def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTe
             values = [None if _means_nan(value) else value for value in values]
         names = [None if value is None else _as_class(value) for value in values]
         labels = [layout.renamed.get(name, name) if name else None for name in names]
-    return replace(data, labels=labels, task=task, label_names=layout.label_names)
+    data = replace(data, labels=labels, task=task, label_names=layout.label_names)
+    return like_labels(data, layout.label_names or ())
+
+
+def _unlabelled(data: LabelledTexts, layout: Layout) -> tuple[str, ...]:
+    """The labels that mean none: "-" only where it does in this layout, or is rare."""
+    if layout.unlabelled is not None:
+        return layout.unlabelled
+    names = Counter(value for value in data.labels or () if isinstance(value, str))
+    dashes = sum(times for name, times in names.items() if name.strip() == "-")
+    known = layout.label_names
+    rare = dashes < _FEW_DASHES * names.total() if known is None else "-" not in known
+    of_snli = data.pairs is not None and str(layout.label).lower() == "gold_label"
+    return ("", "-") if dashes and (rare or of_snli) else ("",)
+
+
+def _unpacked(values: list[Any], layout: Layout, odd: list[str]) -> list[Any]:
+    """Lists of one as their values, and equally long lists of 0 and 1 as names of classes."""
+    lists = []
+    for value in values:
+        one = value if isinstance(value, list | tuple) else _json_list(value)
+        if one is None and value is not None and not _means_nan(value):
+            return values
+        lists.append(one)
+    lengths = {len(one) for one in lists if one is not None}
+    if len(lengths) != 1 or lengths == {0}:
+        return values
+    (width,) = lengths
+    if width == 1:
+        if layout.task == "multilabel":
+            return values
+        odd.append(
+            "labels are lists of one, or a column vector, (n, 1), where (n,) is expected; each is "
+            "taken for one label (`task='multilabel'` for several)"
+        )
+        return [one and one[0] for one in lists]
+    if layout.task not in (None, "multilabel") or not all(
+        isinstance(x, bool | int | float) and x in (0, 1) for one in lists for x in one or ()
+    ):
+        return values
+    names = layout.label_names or tuple(map(str, range(width)))
+    if len(names) != width:
+        raise BertError(f"labels have {width} columns, but {len(names)} names are given")
+    return [one and [name for name, held in zip(names, one) if held] for one in lists]
 
 
 def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
@@ -255,7 +353,7 @@ def _as_several(value: Any, layout: Layout) -> Label:
     elif not isinstance(value, list | tuple):
         value = [value]
     names = (_as_class(v.strip() if isinstance(v, str) else v) for v in value)
-    kept = (name for name in names if name and name not in layout.unlabelled)
+    kept = (name for name in names if name and name not in (layout.unlabelled or ()))
     return tuple(dict.fromkeys(layout.renamed.get(name, name) for name in kept))
 
 

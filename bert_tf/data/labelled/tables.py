@@ -9,33 +9,28 @@ from __future__ import annotations
 import csv
 import math
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, NamedTuple
 
 from bert_tf.data.labelled.binary_tables import parquet_columns, parquet_rows, sheet_rows
-from bert_tf.data.labelled.column_names import ALL_NAMES
+from bert_tf.data.labelled.formats import SEP, SPACED, infer_format
+from bert_tf.data.labelled.headers import find_header
+from bert_tf.data.labelled.json_tables import json_items
+from bert_tf.data.labelled.quotes import RowsInQuotes, quoted_blanks, unescaped
 from bert_tf.errors import BertError
-from bert_tf.files.reading import parse_json
 from bert_tf.files.text_lines import encoding_advice, open_lines, replaced, undecodable
 from bert_tf.options import Options, option
 
 SAMPLE = 1000
 """Rows from which the format, the header and the columns are inferred."""
 
-_SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, with or without a header
+SPLIT = ("csv", "tsv", "xlsx")  # of fields that are all text, with or without a header
 _DELIMITERS = ",;\t|"
-_SUFFIXES = {
-    **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
-    **{".json": "json", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx", ".xlsm": "xlsx"},
-}
 Column = str | int
 """A name, or a number from 0 (also as text, where no column has that name)."""
-
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,10 @@ class TableOptions(Options):
     header: bool | None = option(
         None,
         "whether the first line has the names of the columns. It does if a name was asked for that "
-        "stands in it; or if one of its fields is a usual name such as text or label; or if a "
-        "column has numbers in all lines but the first, or few different values, each several "
-        "times, but another in the first",
+        "is in it; or if one of its fields is a usual name such as text or label; or if a column "
+        "has numbers in all lines but the first, or few different values, each several times, but "
+        "another in the first; or if its fields look like names, do not occur again, and are much "
+        "shorter than the texts below. What was found is reported",
     )
     encoding: str | None = option(None, "of the files; UTF-8 and marked UTF-16 when left out")
     sheet: str | None = option(
@@ -99,9 +95,11 @@ class Table:
         options: what is known about it.
         wanted: columns asked for; their names help to recognize a header.
         only: a column and a value; `rows` leaves out rows with another value there.
+        name: for messages, in place of the path.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its name.
+        format: one of those of `TableOptions`.
         names: of the columns; None if the file does not name them.
         width: number of columns.
         sample: the first rows.
@@ -117,24 +115,27 @@ class Table:
         options: TableOptions | None = None,
         wanted: Sequence[Column | None] = (),
         only: tuple[Column, str] | None = None,
+        name: str | None = None,
     ) -> None:
-        self.path = os.fspath(path)
+        self._file = os.fspath(path)
+        self.path = name or self._file
         self._options = options or TableOptions()
         self.warnings: list[str] = []
-        self._format = self._options.format or self._tell_format()
-        if self._options.sheet is not None and self._format != "xlsx":
-            self.warnings.append(f"`sheet` is for Excel files, and {self.path} is {self._format}")
+        self.format = self._options.format or infer_format(self._file, self._options.encoding)
+        if self._options.sheet is not None and self.format != "xlsx":
+            self.warnings.append(f"`sheet` is for Excel files, and {self.path} is {self.format}")
         self.names: tuple[str, ...] | None = None
-        self._skip_first = False
+        self._header: list[str] = []  # as it is in the file
+        self._header_line = 0
         self._cells: list[list[str]] = []
         self.width = 0
         self._only: tuple[int, str] | None = None
-        if self._format == "parquet":
-            self.names = parquet_columns(self.path)
+        if self.format == "parquet":
+            self.names = parquet_columns(self._file)
             self.width = len(self.names)
-        elif self._format in _SPLIT:
-            if self._format == "xlsx":
-                self._cells, self.warnings = sheet_rows(self.path, self._options.sheet)
+        elif self.format in SPLIT:
+            if self.format == "xlsx":
+                self._cells, self.warnings = sheet_rows(self._file, self._options.sheet)
             self._tell_dialect()
             self._tell_header(wanted)
         else:
@@ -146,7 +147,7 @@ class Table:
             row for row in islice(self.rows(), SAMPLE) if row.problem in ("", "wrong_encoding")
         ]
         if not self.sample:
-            raise BertError(f"{self.path} has no rows")
+            raise BertError(f"{self.path} has no rows{self._why_no_rows()}")
         self.width = self.width or max(len(row.fields) for row in self.sample)
         if only is not None:
             self._only = self.column(only[0]), only[1]
@@ -166,7 +167,7 @@ class Table:
                 return lower.index(column.lower())
             if not column.isdecimal():
                 has = "it names no columns; give 0, 1, ..., or `header=True` if line 1 has names"
-                has = f"it has {', '.join(names)}" if names else has
+                has = f"it has {', '.join(filter(None, names))}" if names else has
                 raise BertError(f"{self.path} has no column {column!r}: {has}")
             column = int(column)
         if not 0 <= column < self.width:
@@ -186,56 +187,58 @@ class Table:
         return (r for r in self._rows() if r.problem or str(r.fields[column]).strip() == value)
 
     def _rows(self) -> Iterator[TableRow]:
-        if self._format in _SPLIT:
-            skip = self._skip_first
+        if self.format in SPLIT:
+            header, width, begun = self._header, self.width or -1, not self._header_line
+            last = header[-1] if header else None
             for row in self._split():
-                if not row.fields:
+                fields = row.fields
+                if begun and len(fields) == width and fields[-1] != last:
+                    yield row
+                elif not fields:
                     yield row._replace(problem="blank_line")
-                elif skip:
-                    skip = False
-                elif len(row.fields) != self.width:
-                    note = f"{len(row.fields)} in place of {self.width}"
+                elif not begun:
+                    begun = row.line >= self._header_line
+                elif _same(fields, header):
+                    yield row._replace(problem="repeated_header")
+                elif len(fields) != width:
+                    note = f"{len(fields)} in place of {width}"
                     yield row._replace(problem="ragged", note=note)
                 else:
                     yield row
-        elif self._format == "parquet":
-            yield from map(TableRow, count(1), parquet_rows(self.path))
+        elif self.format == "parquet":
+            yield from map(TableRow, count(1), parquet_rows(self._file))
         else:
             for line, item, problem, note in self._objects():
                 if isinstance(item, dict) and self.names is not None:
-                    fields: Sequence[Any] = [item.get(name) for name in self.names]
+                    found: Sequence[Any] = [item.get(name) for name in self.names]
                 elif isinstance(item, list) and self.names is None:
-                    fields = item
+                    found = item
                     if self.width and len(item) != self.width:
                         problem, note = problem or "ragged", f"{len(item)} in place of {self.width}"
                 else:
-                    fields, problem = (), problem or "ragged"
-                yield TableRow(line, fields, problem, note)
+                    found, problem = (), problem or "ragged"
+                yield TableRow(line, found, problem, note)
 
-    def _tell_format(self) -> str:
-        kind = _SUFFIXES.get(os.path.splitext(self.path.lower().removesuffix(".gz"))[1])
-        if kind not in ("json", None):
-            return kind
-        with open_lines(self.path, self._options.encoding) as lines:
-            first = [line for line in islice(lines, 20) if line.strip()]
-        objects = bool(first) and _is_object(first[0])
-        if kind == "json":  # it may hold an array, or an object in each line
-            whole = len(first) == 1 and "[" in first[0]  # {"data": [...]} in one line
-            return "jsonl" if objects and not whole else "json"
-        if objects:
-            return "jsonl"
-        if 2 * sum("\t" in line for line in first) > len(first):
-            return "tsv"
-        # Else a text in each line, unless most lines have the same number of commas.
-        counts = Counter(line.count(",") for line in first)
-        common, times = counts.most_common(1)[0] if counts else (0, 0)
-        return "csv" if common and times > 0.9 * len(first) else "tsv"
+    def _objects(self) -> Iterator[tuple[int, Any, str, str]]:
+        return json_items(self._file, self.format, self._options.encoding, self.path)
 
     def _tell_dialect(self) -> None:
         options = self._options
-        self._quoting = options.quoting or ("none" if self._format == "tsv" else "csv")
+        self._skipped = self._skip_blanks = self._backslash = 0
+        self._known: RowsInQuotes | None = None
         self._delimiter = options.delimiter or "\t"
-        if options.delimiter is None and self._format == "csv":
+        first = self._first_lines() if self.format != "xlsx" else []
+        self._quoting = options.quoting or ("none" if self.format == "tsv" else "csv")
+        given = SEP.fullmatch(first[0]) if first else None
+        if given:
+            self._skipped = 1
+            self._delimiter = options.delimiter or given[1]
+            self.warnings.append(f"{self.path}:1 names the delimiter, {given[1]!r}, and is obeyed")
+        elif self.format == "tsv" and options.quoting is None and first:
+            fields = first[0].strip().split(self._delimiter)
+            if len(fields) > 1 and all(len(f) > 1 and f[0] == f[-1] == '"' for f in fields):
+                self._quoting = "csv"
+        elif options.delimiter is None and self.format == "csv":
             # How many of the first lines have the commonest number of fields, if that is over 1.
             def agreement(delimiter: str) -> int:
                 self._delimiter = delimiter
@@ -245,52 +248,102 @@ class Table:
                     return 0
                 return max((count for width, count in widths.items() if width > 1), default=0)
 
-            self._delimiter = max(_DELIMITERS, key=agreement)
+            spaced = first and SPACED.fullmatch(first[0])
+            self._delimiter = " " if spaced else max(_DELIMITERS, key=agreement)
             if self._delimiter != ",":
-                shown = "a tab" if self._delimiter == "\t" else repr(self._delimiter)
+                shown = {"\t": "a tab", " ": "a blank"}.get(self._delimiter, repr(self._delimiter))
                 self.warnings.append(f"{self.path} is read with {shown} as delimiter (`delimiter`)")
-        widths = Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
+        if self._quoting == "csv":
+            self._skip_blanks = quoted_blanks(first[self._skipped :], self._delimiter)
+        try:
+            widths = self._widths()
+        except BertError:
+            if self._quoting == "none" or not any('\\"' in line for line in first):
+                raise
+            self._backslash = 1
+            widths = self._widths()
+            escaped = f"quotes within fields of {self.path} are taken to follow a backslash"
+            self.warnings.append(f"{escaped} (`quoting='none'` if quotes enclose nothing)")
         self.width = widths.most_common(1)[0][0] if widths else 0
 
+    def _first_lines(self) -> list[str]:
+        with open_lines(self._file, self._options.encoding) as lines:
+            return [line for line in islice(lines, SAMPLE) if line.strip()]
+
+    def _widths(self) -> Counter[int]:
+        return Counter(len(row.fields) for row in islice(self._split(), SAMPLE) if row.fields)
+
     def _tell_header(self, wanted: Sequence[Column | None]) -> None:
-        rows = [row.fields for row in islice(self._split(), SAMPLE) if row.fields]
-        first = [field.strip() for field in rows[0]] if rows else []
-        header = self._options.header
-        if header is None:
-            header = _is_header(first, [row for row in rows[1:] if len(row) == self.width], wanted)
-            if header:
-                line = f"the first line of {self.path} is taken for the names of the columns"
-                self.warnings.append(f"{line}: {', '.join(first)} (`header=False` if it is none)")
-        if header:
-            self.names = tuple(first)
-            self.width = len(first)
+        records = [row for row in islice(self._split(), SAMPLE) if row.fields]
+        rows = [row.fields for row in records]
+        found = find_header(rows, self.width, wanted, self._options.header)
+        if found is not None:
+            at, names = found
+            self.names, self.width = tuple(names), len(names)
+            self._header, self._header_line = list(rows[at]), records[at].line
+            for title in records[:at]:
+                shown = " ".join(filter(None, title.fields))
+                self.warnings.append(f"{self.path}:{title.line} is a title, skipped: {shown:.60}")
+            if self._options.header is None:
+                line = f"line {self._header_line}" if at else "the first line"
+                line += f" of {self.path} is taken for the names of the columns"
+                shown = ", ".join(filter(None, names))
+                self.warnings.append(f"{line}: {shown} (`header=False` if it is none)")
+            if unnamed := [i for i, name in enumerate(names) if not name]:
+                where = ", ".join(map(str, unnamed))
+                left = (
+                    f"columns of {self.path} without a name are left out: {where} (counted from 0)"
+                )
+                self.warnings.append(left)
+        elif self._options.header is None and rows:
+            none = f"{self.path} has no line with names of columns: its first line is a row"
+            self.warnings.append(f"{none} (`header=True` if it has the names)")
         if self._quoting == "none" and self._options.quoting is None:
             body = [field for row in rows for field in row if field]
             quoted = sum(len(f) > 1 and f[0] == f[-1] == '"' for f in body)
             if quoted > 0.3 * len(body):
                 quotes = f"the quotes around most fields of {self.path} are taken literally"
                 self.warnings.append(f"{quotes}; to remove them, pass `quoting='csv'`")
-        self._skip_first = bool(header)
+
+    def dialect(self) -> dict[str, Any]:
+        """How the file is read, as JSON: format and columns; of text also delimiter and quoting.
+
+        Columns are their names, or their number where they have none.
+        """
+        found: dict[str, Any] = {"format": self.format}
+        if self.format in ("csv", "tsv"):
+            found |= {"delimiter": self._delimiter, "quoting": self._quoting}
+        return {**found, "columns": self.width if self.names is None else list(self.names)}
 
     def _split(self, strict: bool = True) -> Iterator[TableRow]:
         """Each line, or quoted lines together, as fields; no fields if it is blank."""
         for number, cells in enumerate(self._cells, start=1):
             yield TableRow(number, cells if any(map(str.strip, cells)) else ())
-        if self._format == "xlsx":
+        if self.format == "xlsx":
             return
-        with open_lines(self.path, self._options.encoding) as lines:
+        with open_lines(self._file, self._options.encoding) as lines:
+            skipped = sum(1 for _ in islice(lines, self._skipped))
             if self._quoting == "none":
-                for number, line in enumerate(lines, start=1):
+                for number, line in enumerate(lines, start=1 + skipped):
                     yield self._checked(number, line.rstrip("\r\n").split(self._delimiter))
                 return
             # Texts may be longer than 128 KiB; the limit is for the whole process.
             csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))
-            reader = csv.reader(lines, delimiter=self._delimiter, strict=strict)
-            start = 1
+            source: Iterable[str] = map(unescaped, lines) if self._backslash else lines
+            reader = csv.reader(
+                source,
+                delimiter=self._delimiter,
+                strict=strict,
+                skipinitialspace=bool(self._skip_blanks),
+            )
+            start = 1 + skipped
+            checks = strict and self._options.quoting is None
             try:
                 for fields in reader:
-                    yield self._checked(start, fields)
-                    start = reader.line_num + 1
+                    first, start = start, reader.line_num + skipped + 1
+                    if start - first > 1 and checks:
+                        self._refuse_rows_in_quotes(fields, first, start - 1)
+                    yield self._checked(first, fields)
             except csv.Error as error:
                 unclosed = "unexpected end" in str(error)
                 wrong = "the quote is never closed" if unclosed else f"this is no CSV ({error})"
@@ -299,86 +352,60 @@ class Table:
                     "quotes are characters like any other, pass `quoting='none'`"
                 ) from error
 
+    def _refuse_rows_in_quotes(self, fields: list[str], first: int, last: int) -> None:
+        if self._known is None:
+            with open_lines(self._file, self._options.encoding) as lines:
+                sample = list(islice(lines, self._skipped, SAMPLE))
+            self._known = RowsInQuotes(sample, self._delimiter)
+        if self._known(fields):
+            raise BertError(
+                f"{self.path}:{first}: a quote opens a field that goes on to line {last}, over "
+                "lines that are rows; remove the stray quote; if quotes are characters like any "
+                "other, pass `quoting='none'`; if these lines are one text, `quoting='csv'`"
+            )
+
+    def _why_no_rows(self) -> str:
+        """Why no row is fit, by the first that is not."""
+        row = next((row for row in self.rows() if row.problem != "blank_line"), None)
+        if row is None:
+            return ""
+        if self.format in ("json", "jsonl"):
+            return f" that are JSON objects: in line {row.line}, {row.note or 'there is none'}"
+        if row.problem == "repeated_header":
+            return f": line {row.line} repeats the names of the columns"
+        names = f"its names of columns in line {self._header_line} are {len(self._header)}"
+        shown = ", ".join(self._header)
+        fields = f"line {row.line} has {len(row.fields)}"
+        return (
+            f": {names} ({shown:.100}), but {fields} fields ({', '.join(row.fields):.100}); are "
+            "`delimiter` and `quoting` right?"
+        )
+
     def _checked(self, line: int, fields: list[str]) -> TableRow:
         if not any(map(str.strip, fields)):
             # One empty field is a blank line, two are not.
             return TableRow(line, fields if len(fields) > 1 else ())
         for index, field in enumerate(fields):
-            if undecodable(field):
+            if not field.isascii() and undecodable(field):
                 fields = [*fields[:index], *map(replaced, fields[index:])]
                 return TableRow(line, fields, "wrong_encoding", encoding_advice(field))
         return TableRow(line, fields)
 
-    def _objects(self) -> Iterator[tuple[int, Any, str, str]]:
-        """(line, value, problem, note) of each object."""
-        with open_lines(self.path, self._options.encoding) as lines:
-            if self._format == "json":
-                text = "".join(lines)
-                for number, line in enumerate(text.split("\n"), start=1):
-                    if undecodable(line):
-                        raise BertError(f"{self.path}:{number}: {encoding_advice(line)}")
-                try:
-                    items = parse_json(text, nan=True)
-                except ValueError as error:
-                    raise BertError(f"{self.path} is no JSON: {error}") from error
-                if isinstance(items, dict):  # {"data": [...]}, as some tools write it
-                    lists = [v for v in items.values() if v and isinstance(v, list)]
-                    lists = [value for value in lists if isinstance(value[0], dict)]
-                    items = lists[0] if len(lists) == 1 else [items]
-                if not isinstance(items, list):
-                    raise BertError(f"{self.path} is JSON, but no array of objects; give one")
-                yield from ((number, item, "", "") for number, item in enumerate(items, start=1))
-                return
-            for number, line in enumerate(lines, start=1):
-                problem = note = ""
-                if undecodable(line):
-                    problem, note, line = "wrong_encoding", encoding_advice(line), replaced(line)
-                if not line.strip():
-                    yield number, None, "blank_line", ""
-                    continue
-                try:
-                    yield number, parse_json(line, nan=True), problem, note
-                except ValueError:
-                    yield number, None, "ragged", "no JSON"
-
 
 def as_text(value: Any) -> str:
-    """A field as a text; one that is missing is empty."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else str(value)
+    """A field as a text; one that is missing is empty.
+
+    Raises:
+        BertError: it is a list or an object.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | dict):
+        raise BertError("the text is a list or an object")
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
 
 
-def is_number(field: Any) -> bool:
-    """Whether a field is a number, or text that is one."""
-    if isinstance(field, str):
-        return _NUMBER.fullmatch(field) is not None
-    return isinstance(field, int | float) and not isinstance(field, bool)
-
-
-def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any]) -> bool:
-    if not first or len(set(first)) < len(first):
-        return False
-    if any(name in first for name in wanted):
-        return True
-    for index, name in enumerate(first):
-        column = [row[index].strip() for row in rest if index < len(row)]
-        # A class may be called `question`; but then it comes again.
-        if name in column:
-            continue
-        if name.lower() in ALL_NAMES:
-            return True
-        numbers = bool(column) and all(map(is_number, column))
-        counts = Counter(column)
-        # Classes: so few values, each so often, that a single one would be odd.
-        classes = len(column) >= 5 * len(counts) and min(counts.values(), default=0) > 1
-        if name and not is_number(name) and (numbers or classes):
-            return True
-    return False
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(parse_json(line, nan=True), dict)
-    except ValueError:
-        return False
+def _same(fields: Sequence[str], header: list[str]) -> bool:
+    """Whether these are the names again, as where two files were joined."""
+    return [fields[0].removeprefix("\ufeff"), *fields[1:]] == header

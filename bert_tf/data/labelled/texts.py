@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,6 +20,7 @@ TASKS: tuple[Task, ...] = ("classes", "multilabel", "regression")
 Label = str | tuple[str, ...] | float | None
 """Of one row: its class, its several classes, or its number; None where the row has none."""
 
+_WHOLE = re.compile(r"([-+]?\d+)\.0+")
 _COLUMNS = ("texts", "pairs", "labels", "rows")
 
 
@@ -112,6 +114,41 @@ def classes_of(label: Label) -> tuple[str, ...]:
     if isinstance(label, str):
         return (label,)
     return label if isinstance(label, tuple) else ()
+
+
+def like_labels(data: LabelledTexts, known: Iterable[str] = ()) -> LabelledTexts:
+    """The same rows with one name for each class that is written in several ways.
+
+    `0.0` and `0` are the same class, and so are `True` and `true`. Those known keep their names;
+    of others the shortest is taken.
+
+    >>> rows = [("a.csv", 2), ("a.csv", 3)]
+    >>> like_labels(LabelledTexts(["a", "b"], None, ["1.0", "true"], rows), ["0", "1"]).labels
+    ['1', 'true']
+    """
+    if data.labels is None or data.task == "regression":
+        return data
+    names = dict.fromkeys(known)
+    others = {one for label in set(data.labels) for one in classes_of(label)} - names.keys()
+    forms = {_same_class(name): name for name in names}
+    for name in sorted(others, key=lambda name: (len(name), name)):
+        forms.setdefault(_same_class(name), name)
+    renamed = {name: form for name in others if (form := forms[_same_class(name)]) != name}
+    if not renamed:
+        return data
+
+    def new(label: Label) -> Label:
+        if isinstance(label, tuple):
+            return tuple(dict.fromkeys(renamed.get(one, one) for one in label))
+        return renamed.get(label, label) if isinstance(label, str) else label
+
+    return replace(data, labels=list(map(new, data.labels)))
+
+
+def _same_class(name: str) -> str:
+    if whole := _WHOLE.fullmatch(name):
+        return whole[1]
+    return name.lower() if name.lower() in ("true", "false") else name
 
 
 def order_labels(

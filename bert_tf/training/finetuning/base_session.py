@@ -141,7 +141,7 @@ class FineTuningSession:
         """Loads the BERT, tokenizes what is needed, and logs warnings.
 
         Raises:
-            BertError: the BERT cannot be loaded, or does not fit the data.
+            BertError: the BERT cannot be loaded, or it or the plan does not fit the data.
         """
         if self.job.do_train:
             self._bert = start_bert(self.job)
@@ -156,9 +156,14 @@ class FineTuningSession:
             return
         plan, self.steps = self.job.plan_for(len(data), bert.config.hidden_size)
         self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())
+        objective = self.objective
+        labels = objective.encode(data)
+        # `fine_tune` refuses the same, but that is after the plan was shown.
+        self.plan.check_layers(bert.config.num_hidden_layers)
+        objective.metric(self.plan.metric)
+        objective.fitted(labels, self.plan)
         if plan.class_weights is None:
-            objective = self.objective
-            warn(objective.labels_warning(objective.encode(data)))
+            warn(objective.labels_warning(labels))
 
     @reports
     def train(

@@ -242,6 +242,14 @@ class FineTuningPlan(Options):
         """How many layers of the encoder `last:n` trains."""
         return int(self.mode.partition(":")[2] or 0)
 
+    def check_layers(self, count: int) -> None:
+        """Raises a `BertError` if the mode trains more layers than an encoder has."""
+        if self.last_layers > count:
+            raise BertError(
+                f"mode is {self.mode}, but this encoder has {count} layers; to train them all, "
+                "take mode full."
+            )
+
     def filled(self, hidden_size: int) -> FineTuningPlan:
         """The same with the mode's defaults for an encoder of this width in place of None."""
         usual = DEFAULTS[self.kind, size_of(hidden_size)]

@@ -17,8 +17,8 @@ from bert_tf.evaluation.names import main_metric
 from bert_tf.training.finetuning.base_session import RECORD, FineTuningSession
 from bert_tf.training.finetuning.job import ClassifierJob
 
-_OF_THE_MODEL = ("task", "label_names")
-"""Fields of a `Layout` that are kept as the model's own."""
+_OF_THE_MODEL = ("task", "label_names", "unlabelled")
+"""Fields of a `Layout` that are kept as the model's own, or follow from its labels."""
 
 __all__ = ["RECORD", "ClassifierSession"]
 
@@ -57,7 +57,8 @@ class ClassifierSession(FineTuningSession):
         how: dict[str, Any] = {"label_names": job.label_names}
         if known is not None:  # the model's labels, in its order, whatever is evaluated on
             how = {"label_names": known.labels or None}
-            layout = dataclasses.replace(layout, task=known.task)  # type: ignore[arg-type]
+            like = known.table
+            layout = dataclasses.replace(layout, task=known.task, trained=like)  # type: ignore[arg-type]
         how |= {"seed": job.split_seed, "changes": job.problems}
         if job.task_name is not None:
             folder = os.path.expanduser(str(job.data_dir))
@@ -85,7 +86,8 @@ class ClassifierSession(FineTuningSession):
         found, usual = (dataclasses.asdict(one) for one in (self.data.layout, Layout()))
         found |= found.pop("table")
         usual |= usual.pop("table")
-        known = {n: x for n, x in found.items() if x != usual[n] and n not in _OF_THE_MODEL}
+        known = found.pop("trained") or {}
+        known |= {n: x for n, x in found.items() if x != usual[n] and n not in _OF_THE_MODEL}
         return json.loads(json.dumps(known))
 
     def _main_metric(self) -> str:

@@ -50,11 +50,7 @@ class TunedModel:
         self.plan = plan
         self.warnings: list[str] = []
         config = bert.config
-        if plan.last_layers > config.num_hidden_layers:
-            raise BertError(
-                f"mode is {plan.mode}, but this encoder has {config.num_hidden_layers} layers; "
-                f"to train them all, take mode full."
-            )
+        plan.check_layers(config.num_hidden_layers)
         if (rate := plan.dropout) is not None:
             config = config.replace(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
         kept = ["pooler"] if bert.has("pooler") else []
