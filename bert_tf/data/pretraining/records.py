@@ -16,8 +16,8 @@ from bert_tf.checkpoint import crc
 from bert_tf.data.pretraining.examples import decode_examples
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
-from bert_tf.files.reading import reading
-from bert_tf.options import ROWS
+from bert_tf.files.reading import reading, regular
+from bert_tf.options import ROWS, SEED, Range
 
 FEATURES: dict[str, type] = {
     "input_ids": np.int32,
@@ -94,6 +94,7 @@ class RecordStream:
         vocab_size: int | None = None,
     ) -> None:
         ROWS.check("batch_size", batch_size)
+        SEED.check("seed", seed)
         if isinstance(files, str | bytes | os.PathLike):
             raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
         self.files = [os.fspath(path) for path in files]
@@ -161,7 +162,8 @@ class RecordStream:
                     f"files have {name}={ours}: the order would be another. Use the same files "
                     "and seed, or start the data over."
                 )
-        self._position = int(state["position"])
+        Range(int, 0, 2**53).check("the saved position", state.get("position"))
+        self._position = state["position"]
 
     def evaluation_batches(self, max_batches: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """The files once from the start in their own order; the position stays as it is.
@@ -243,7 +245,7 @@ class RecordStream:
 def _index(path: str) -> list[_Block]:
     """The blocks of a file, found from length to length; a BertError if they do not fill it."""
     blocks = []
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb", opener=regular) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             return []
@@ -276,7 +278,7 @@ def _check_length(head: bytes, path: str, at: int) -> None:
 def _read(block: _Block) -> list[bytes]:
     """The records of a block, their checksums checked."""
     path, size = block.path, block.end - block.start
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb", opener=regular) as file:
         file.seek(block.start)
         data = file.read(size)
     if len(data) < size:
