@@ -201,6 +201,14 @@ def test_a_release_with_something_else_in_a_files_place(name, special, tmp_path)
             bert_tf.load(folder)
 
 
+def test_a_path_that_is_no_file_is_called_what_it_is(special, tmp_path):
+    folder = write_bert(tmp_path / "bert")
+    for path in (special[0], special[2]):
+        for where, options in ((path, {}), (folder, {"config": path}), (folder, {"vocab": path})):
+            with within(5), pytest.raises(BertError, match="it is a pipe or a device, not a file"):
+                bert_tf.load(where, **options)
+
+
 def test_a_file_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MOST_BYTES", 100)
     (tmp_path / "vocab.txt").write_bytes(VOCAB)

@@ -166,6 +166,8 @@ def _prefix_of(path: str, warnings: list[str]) -> str:
             )
     if os.path.isfile(stem + ".index") or _shards(stem):
         return stem
+    if os.path.exists(path):  # a pipe or a device
+        read_bounded(path)
     raise BertError(f"there is no checkpoint at {path}.{_suggestion(path)}")
 
 
@@ -274,7 +276,7 @@ def _companion(
     if given is not None:
         given = os.path.expanduser(os.fspath(given))
         if not os.path.isdir(given):
-            if not os.path.isfile(given):
+            if not os.path.exists(given):
                 raise BertError(f"there is no {name} at {given}.{_suggestion(given)}")
             return _genuine(given)
         folder, needed = given, True
