@@ -262,6 +262,7 @@ def _unpacked(values: list[Any], layout: Layout, odd: list[str]) -> list[Any]:
     names = layout.label_names or tuple(map(str, range(width)))
     if len(names) != width:
         raise BertError(f"labels have {width} columns, but {len(names)} names are given")
+    odd.append(f"labels are lists of 0 and 1, and are taken for {width} classes, 1 where one holds")
     return [one and [name for name, held in zip(names, one) if held] for one in lists]
 
 
