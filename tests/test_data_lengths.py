@@ -147,8 +147,8 @@ def test_writers_at_once_leave_a_whole_file(tmp_path, data, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((rows(["a"]), TOKENIZER, 2), "3 at least"),
-        ((rows(["a"], ["b"]), TOKENIZER, 4), "5 at least"),
+        ((rows(["a"]), TOKENIZER, 2), "at least 3"),
+        ((rows(["a"], ["b"]), TOKENIZER, 4), "at least 5"),
         ((rows(["a"]), BertTokenizer(VOCAB, True, special_tokens=True), 9), "special_tokens=False"),
     ],
 )

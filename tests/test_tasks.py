@@ -236,7 +236,7 @@ def test_a_text_without_a_mask(bert, text):
 def test_too_long_is_an_error_that_names_length_and_limit(bert):
     """40 x "the man" are 80 tokens; with [MASK], [CLS] and [SEP] 83; the model takes 64."""
     long = "the man " * 40 + "[MASK]"
-    with pytest.raises(bert_tf.BertError, match=r"83 word pieces.*takes 64"):
+    with pytest.raises(bert_tf.BertError, match=r"83 tokens.*takes 64"):
         FillMask(bert)(long)
 
 

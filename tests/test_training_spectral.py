@@ -262,5 +262,5 @@ def test_too_little_text_is_refused():
 
 def test_without_scikit_learn_it_says_what_to_install(corpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.utils.extmath", None)
-    with pytest.raises(BertError, match=r'pip install "bert_tf\[train\]"'):
+    with pytest.raises(BertError, match=r"pip install 'bert_tf\[train\]'"):
         spectral_start(CONFIG, corpus, mask_id=MASK)

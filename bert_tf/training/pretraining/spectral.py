@@ -19,7 +19,7 @@ from bert_tf.config import BertConfig
 from bert_tf.data.pretraining import cooccurrence
 from bert_tf.data.pretraining.cooccurrence import Counts, TokenArrays
 from bert_tf.errors import BertError
-from bert_tf.files.extras import require
+from bert_tf.files.extras import importing, require
 from bert_tf.heads import RELEASED as PARTS
 from bert_tf.heads import weights_of
 
@@ -175,7 +175,8 @@ def _token_table(
     progress: Callable[[str], None] | None,
 ) -> np.ndarray:
     """Rows U S^0.5 of the associations after the position dimensions, (vocab, hidden)."""
-    from sklearn.utils.extmath import randomized_svd  # Halko, Martinsson and Tropp's method
+    with importing("the spectral start"):
+        from sklearn.utils.extmath import randomized_svd  # Halko, Martinsson and Tropp's method
 
     matrix = cooccurrence.associations(counts)
     positions = position_size(config)
