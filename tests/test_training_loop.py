@@ -584,6 +584,21 @@ def test_after_damage_training_resumes_from_the_checkpoint_before(train, file, c
     assert shared_steps(train.folder) == [3, 8]
 
 
+def test_a_kill_before_old_checkpoints_are_removed(train, shared):
+    """Resuming at the end saves nothing more, and removes and names as saving would have done."""
+    train(Rhythm(total=3, save=1), keep=3)
+    (train.folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
+    assert shared_steps(train.folder) == [1, 2, 3]
+    assert train(Rhythm(total=3, save=1)).step == 3
+    assert shared_steps(train.folder) == [2, 3]
+    assert not list(train.folder.glob("model.ckpt-1.*"))
+    assert (train.folder / "checkpoint").read_text().splitlines() == [
+        'model_checkpoint_path: "model.ckpt-3"',
+        'all_model_checkpoint_paths: "model.ckpt-2"',
+        'all_model_checkpoint_paths: "model.ckpt-3"',
+    ]
+
+
 def shared_steps(folder):
     return sorted(int(path.name.split("-")[1].split(".")[0]) for path in folder.glob("*.index"))
 

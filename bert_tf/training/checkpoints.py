@@ -22,7 +22,7 @@ from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.log import warn
-from bert_tf.files.reading import read_object
+from bert_tf.files.reading import read_bounded, read_object
 from bert_tf.files.whole import make_folder, remove_unfinished, write_whole, writing
 from bert_tf.models.weights import SavedWeight
 from bert_tf.training.optimizer import BertAdam
@@ -118,15 +118,25 @@ class TrainingCheckpoints:
             for name, value in itertools.chain(self._tensors(step), sorted(self._extra.items())):
                 writer.add(name, value)
             writer.add(STEP, np.asarray(step, np.int64))
-        steps = self.steps()
-        kept = [n for n in steps if n == step or n not in self._damaged][-self._keep :]
-        lines = [f'model_checkpoint_path: "{BASE}-{step}"\n']
-        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in kept]
-        write_whole(os.path.join(self.folder, "checkpoint"), "".join(lines))
-        for number in steps:
-            if number not in kept:
-                self._remove(number)
+        self._damaged.discard(step)
+        self.tidy(step)
+        for number in self._damaged:
+            self._remove(number)
         return prefix
+
+    def tidy(self, step: int) -> None:
+        """Names a step's checkpoint as the last, and removes older ones than are to be kept.
+
+        A killed process may have come to neither.
+        """
+        steps = [n for n in self.steps() if n <= step and n not in self._damaged]
+        lines = [f'model_checkpoint_path: "{BASE}-{step}"\n']
+        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in steps[-self._keep :]]
+        path, text = os.path.join(self.folder, "checkpoint"), "".join(lines)
+        if not os.path.isfile(path) or read_bounded(path) != text.encode():
+            write_whole(path, text)
+        for number in steps[: -self._keep]:
+            self._remove(number)
 
     def steps(self) -> list[int]:
         """The steps of all complete checkpoints, ascending."""
