@@ -584,6 +584,28 @@ def test_after_damage_training_resumes_from_the_checkpoint_before(train, file, c
     assert shared_steps(train.folder) == [3, 8]
 
 
+def test_no_flipped_bit_of_a_state_file_is_taken_for_a_state(train, shared):
+    """A digit for another still is JSON, and would be another place in the data."""
+    train(Rhythm(total=2, save=1))
+    checkpoints = shared.checkpoints(train.folder)
+    path = train.folder / "model.ckpt-2.training.json"
+    data = path.read_bytes()
+    good = checkpoints.last_state()
+    assert good["stream"] == {"taken": 2}
+    before = 0
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        state = checkpoints.last_state()
+        before += state["stream"] == {"taken": 1}
+        assert state == good or state["stream"] == {"taken": 1}
+    assert before > len(data) * 0.9  # all but blanks and the checksum's own name
+    path.write_bytes(data)
+    older = json.loads(data)
+    del older["sha256"]
+    path.write_text(json.dumps(older))
+    assert checkpoints.last_state() == good
+
+
 def test_a_kill_before_old_checkpoints_are_removed(train, shared):
     """Resuming at the end saves nothing more, and removes and names as saving would have done."""
     train(Rhythm(total=3, save=1), keep=3)

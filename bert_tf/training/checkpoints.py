@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import itertools
 import json
 import math
@@ -114,6 +115,7 @@ class TrainingCheckpoints:
         random = [keras.ops.convert_to_numpy(v).reshape(-1).tolist() for v in self._random]
         written = {"state": dict(state), "random": random, "extra": sorted(self._extra)}
         with CheckpointWriter(prefix) as writer:
+            written["sha256"] = _digest(written)
             writer.add_file(os.path.basename(prefix) + STATE, json.dumps(written).encode())
             for name, value in itertools.chain(self._tensors(step), sorted(self._extra.items())):
                 writer.add(name, value)
@@ -146,7 +148,7 @@ class TrainingCheckpoints:
         """The state that the last checkpoint was saved with; empty if none can be read."""
         for step in reversed(self.steps()):
             with contextlib.suppress(BertError, ValueError, KeyError, TypeError):
-                return dict(read_object(self.prefix(step) + STATE, nan=True)["state"])
+                return dict(self._written(step)["state"])
         return {}
 
     def discard(self) -> None:
@@ -189,7 +191,7 @@ class TrainingCheckpoints:
     def _restore(self, step: int) -> dict[str, Any]:
         prefix = self.prefix(step)
         try:
-            written = read_object(prefix + STATE, nan=True)
+            written = self._written(step)
             state = dict(written["state"])
             random = [np.array([*map(int, row)], np.int64) for row in written["random"]]
             extra = [str(name) for name in written.get("extra", [])]
@@ -212,6 +214,14 @@ class TrainingCheckpoints:
         for variable, numbers in zip(self._random, random, strict=True):
             variable.assign(numbers.reshape(tuple(variable.shape)))
         return state
+
+    def _written(self, step: int) -> dict[str, Any]:
+        """What `save` wrote to a state file; before 0.2.0 that had no checksum."""
+        path = self.prefix(step) + STATE
+        written = read_object(path, nan=True)
+        if written.pop("sha256", None) not in (None, _digest(written)):
+            raise BertError(f"{path} is damaged: its checksum is wrong.")
+        return written
 
     def _variables(self) -> Iterator[tuple[SavedWeight, str, Any]]:
         """Each weight, and each of its slots, with the name of its tensor and its variable."""
@@ -275,6 +285,10 @@ class NoCheckpoints(TrainingCheckpoints):
     def restore_last(self, *, tidy: bool = True) -> tuple[int, dict[str, Any]] | None:
         """None."""
         return None
+
+
+def _digest(written: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
 class _DamagedError(BertError):
