@@ -144,7 +144,7 @@ def test_interrupted_it_resumes_to_the_same_bytes(command, form, monkeypatch, ca
         with monkeypatch.context() as patch:
             interrupt(patch, number, ctrl_c)
             assert ask(command, *form) == 130
-        assert "out.part is resumed by the same command" in capsys.readouterr().err
+        assert "stopped; the same command resumes out.part" in capsys.readouterr().err
         assert not os.path.exists("out")
     assert ask(command, *form) == 3
     out, err = capsys.readouterr()

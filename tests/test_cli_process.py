@@ -101,6 +101,24 @@ def test_a_reader_that_leaves_is_no_error(start):
     assert process.stderr.read() == ""
 
 
+def test_ctrl_c_during_imports_is_no_traceback(monkeypatch):
+    from bert_tf.cli import main
+
+    def import_module(name):
+        raise KeyboardInterrupt
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(main.importlib, "import_module", import_module)
+    monkeypatch.setattr(main.os, "_exit", leave)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["bert_tf", "list"])
+    with pytest.raises(SystemExit) as stopped:
+        main.run()
+    assert stopped.value.code == 130
+
+
 def test_a_full_standard_output_is_told(fresh_env):
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "bert_tf", "list"]

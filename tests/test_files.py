@@ -2,6 +2,7 @@
 
 import configparser
 import doctest
+import errno
 import io
 import json
 import os
@@ -28,6 +29,8 @@ from bert_tf.files.log import reported_to
 from bert_tf.files.reading import parse_json, read_object, read_sealed
 from bert_tf.files.temporary import TemporaryFolder
 from bert_tf.files.whole import (
+    check_output,
+    make_folder,
     make_temporary,
     remove_unfinished,
     replacing,
@@ -165,6 +168,39 @@ def test_a_scratch_folder_is_gone_whatever_happens(tmp_path):
         with pytest.raises(raised), scratch_folder(tmp_path / "out"):
             raise error
         assert os.listdir(tmp_path) == []
+
+
+def test_an_output_in_a_new_folder_is_checked_before_the_work(tmp_path, monkeypatch):
+    """The folder that exists decides, however deep the new ones are."""
+    (tmp_path / "file").write_text("x")
+    check_output(tmp_path / "a" / "b" / "out", False, in_new_folder=True)
+    with pytest.raises(BertError, match=r"cannot write .*out: there is no folder .*file$"):
+        check_output(tmp_path / "file" / "a" / "out", False, in_new_folder=True)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path != str(tmp_path)
+    )  # root may write anywhere
+    with pytest.raises(BertError, match=rf"the folder {tmp_path} is not writable"):
+        check_output(tmp_path / "a" / "b" / "out", False, in_new_folder=True)
+    monkeypatch.chdir(tmp_path)
+    check_output("a/out", False, in_new_folder=True)
+    with pytest.raises(BertError, match=r"'' names no folder; give a path"):
+        make_folder("")
+
+
+def test_an_interrupted_write_in_a_folder_of_another_user(tmp_path, monkeypatch):
+    committed = tmp_path / ".x.committed"
+    committed.mkdir()
+    (committed / "000001+vocab.txt").write_text("new")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(BertError, match=r"interrupted write is to be completed: Permission"):
+            reading.finish_groups(tmp_path)
+    reading.finish_groups(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["vocab.txt"]
 
 
 def test_a_sealed_file_is_whole_or_none(tmp_path):

@@ -589,6 +589,43 @@ def test_after_damage_training_resumes_from_the_checkpoint_before(train, file, c
     assert shared_steps(train.folder) == [3, 8]
 
 
+def test_no_flipped_bit_of_a_state_file_is_taken_for_a_state(train, shared):
+    """A digit for another still is JSON, and would be another place in the data."""
+    train(Rhythm(total=2, save=1))
+    checkpoints = shared.checkpoints(train.folder)
+    path = train.folder / "model.ckpt-2.training.json"
+    data = path.read_bytes()
+    good = checkpoints.last_state()
+    assert good["stream"] == {"taken": 2}
+    before = 0
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        state = checkpoints.last_state()
+        before += state["stream"] == {"taken": 1}
+        assert state == good or state["stream"] == {"taken": 1}
+    assert before > len(data) * 0.9  # all but blanks and the checksum's own name
+    path.write_bytes(data)
+    older = json.loads(data)
+    del older["sha256"]
+    path.write_text(json.dumps(older))
+    assert checkpoints.last_state() == good
+
+
+def test_a_kill_before_old_checkpoints_are_removed(train, shared):
+    """Resuming at the end saves nothing more, and removes and names as saving would have done."""
+    train(Rhythm(total=3, save=1), keep=3)
+    (train.folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"\n')
+    assert shared_steps(train.folder) == [1, 2, 3]
+    assert train(Rhythm(total=3, save=1)).step == 3
+    assert shared_steps(train.folder) == [2, 3]
+    assert not list(train.folder.glob("model.ckpt-1.*"))
+    assert (train.folder / "checkpoint").read_text().splitlines() == [
+        'model_checkpoint_path: "model.ckpt-3"',
+        'all_model_checkpoint_paths: "model.ckpt-2"',
+        'all_model_checkpoint_paths: "model.ckpt-3"',
+    ]
+
+
 def shared_steps(folder):
     return sorted(int(path.name.split("-")[1].split(".")[0]) for path in folder.glob("*.index"))
 

@@ -149,7 +149,7 @@ def answer_into_file(
             found = predict(overwrite=bool(args.overwrite), on_rows=bar.reach, on_resume=resume)
         except KeyboardInterrupt:
             if os.path.exists(f"{args.output}.part"):
-                say(f"stopped; {args.output}.part is resumed by the same command")
+                say(f"stopped; the same command resumes {args.output}.part")
             raise
     odd = f", of which {found.failed:,} could not be answered" if found.failed else ""
     text = f"{found.rows:,} rows{odd}: {found.path}"

@@ -121,7 +121,7 @@ def draw_split(evaluated: EvaluatedSplit, session: ClassifierSession) -> dict[st
             if draw(kind, path) is not False:
                 made[kind] = path
         except BertError as error:
-            say(f"{kind} of {evaluated.split} is not drawn: {error}")
+            say(f"{os.path.basename(path)} is not drawn: {error}")
     return made
 
 
@@ -132,7 +132,7 @@ def draw_text_lengths(session: ClassifierSession) -> None:
     try:
         draw_lengths(lengths.counts, lengths.max_seq_length, os.path.join(session.folder, LENGTHS))
     except BertError as error:
-        say(f"the lengths are not drawn: {error}")
+        say(f"{LENGTHS} is not drawn: {error}")
 
 
 def text_of(

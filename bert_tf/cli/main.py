@@ -161,6 +161,8 @@ def run(command: str | None = None) -> None:
         code = main(arguments)
     except BrokenPipeError:
         code = CLOSED_PIPE
+    except KeyboardInterrupt:  # while a command is imported, or the second one
+        code = STOPPED
     if code == CLOSED_PIPE:  # Python must not write to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     with contextlib.suppress(OSError, ValueError):

@@ -75,7 +75,8 @@ def finish(folder: str, committed: str) -> None:
     Raises:
         BertError: the folder cannot be written.
     """
-    with writing(folder), contextlib.suppress(FileNotFoundError):
+    what = f"{folder}, where an interrupted write is to be completed"
+    with writing(what), contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(committed)):
             if (found := _ENTRY.fullmatch(name)) is None:
                 return  # not ours

@@ -181,6 +181,8 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Makes a folder, with its parents, if it does not exist; a `BertError` if it cannot."""
+    if not os.fspath(path):
+        raise BertError("'' names no folder; give a path, or '.' for the current folder.")
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
@@ -213,9 +215,11 @@ def check_output(
     """
     path = os.path.expanduser(os.fspath(path))
     folder = os.path.dirname(path) or "."
+    while in_new_folder and not os.path.lexists(folder):
+        folder = os.path.dirname(folder) or "."
     if path in ("", "-"):
         raise BertError(f"`output={path!r}` names no file; leave it out to print the results")
-    if not in_new_folder and not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         raise BertError(f"cannot write {path}: there is no folder {folder}")
     if os.path.isdir(path):
         raise BertError(f"{path} is a folder; name a file for the results")
@@ -224,7 +228,7 @@ def check_output(
             raise BertError(f"the input and the output are the same file, {path}")
     if os.path.isfile(path) and not overwrite:
         raise BertError(f"{path} exists; name another output, or say `overwrite=True`")
-    if not in_new_folder and not is_special(path) and not os.access(folder, os.W_OK):
+    if not is_special(path) and not os.access(folder, os.W_OK):
         raise BertError(f"cannot write {path}: the folder {folder} is not writable")
     return path
 

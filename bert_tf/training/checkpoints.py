@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import itertools
 import json
 import math
@@ -22,7 +23,7 @@ from bert_tf.config import CONFIG_NAME, VOCAB_NAME
 from bert_tf.errors import BertError
 from bert_tf.files.locks import lock
 from bert_tf.files.log import warn
-from bert_tf.files.reading import read_object
+from bert_tf.files.reading import read_bounded, read_object
 from bert_tf.files.whole import make_folder, remove_unfinished, write_whole, writing
 from bert_tf.models.weights import SavedWeight
 from bert_tf.training.optimizer import BertAdam
@@ -114,19 +115,30 @@ class TrainingCheckpoints:
         random = [keras.ops.convert_to_numpy(v).reshape(-1).tolist() for v in self._random]
         written = {"state": dict(state), "random": random, "extra": sorted(self._extra)}
         with CheckpointWriter(prefix) as writer:
+            written["sha256"] = _digest(written)
             writer.add_file(os.path.basename(prefix) + STATE, json.dumps(written).encode())
             for name, value in itertools.chain(self._tensors(step), sorted(self._extra.items())):
                 writer.add(name, value)
             writer.add(STEP, np.asarray(step, np.int64))
-        steps = self.steps()
-        kept = [n for n in steps if n == step or n not in self._damaged][-self._keep :]
-        lines = [f'model_checkpoint_path: "{BASE}-{step}"\n']
-        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in kept]
-        write_whole(os.path.join(self.folder, "checkpoint"), "".join(lines))
-        for number in steps:
-            if number not in kept:
-                self._remove(number)
+        self._damaged.discard(step)
+        self.tidy(step)
+        for number in self._damaged:
+            self._remove(number)
         return prefix
+
+    def tidy(self, step: int) -> None:
+        """Names a step's checkpoint as the last, and removes older ones than are to be kept.
+
+        A killed process may have come to neither.
+        """
+        steps = [n for n in self.steps() if n <= step and n not in self._damaged]
+        lines = [f'model_checkpoint_path: "{BASE}-{step}"\n']
+        lines += [f'all_model_checkpoint_paths: "{BASE}-{n}"\n' for n in steps[-self._keep :]]
+        path, text = os.path.join(self.folder, "checkpoint"), "".join(lines)
+        if not os.path.isfile(path) or read_bounded(path) != text.encode():
+            write_whole(path, text)
+        for number in steps[: -self._keep]:
+            self._remove(number)
 
     def steps(self) -> list[int]:
         """The steps of all complete checkpoints, ascending."""
@@ -136,7 +148,7 @@ class TrainingCheckpoints:
         """The state that the last checkpoint was saved with; empty if none can be read."""
         for step in reversed(self.steps()):
             with contextlib.suppress(BertError, ValueError, KeyError, TypeError):
-                return dict(read_object(self.prefix(step) + STATE, nan=True)["state"])
+                return dict(self._written(step)["state"])
         return {}
 
     def discard(self) -> None:
@@ -179,7 +191,7 @@ class TrainingCheckpoints:
     def _restore(self, step: int) -> dict[str, Any]:
         prefix = self.prefix(step)
         try:
-            written = read_object(prefix + STATE, nan=True)
+            written = self._written(step)
             state = dict(written["state"])
             random = [np.array([*map(int, row)], np.int64) for row in written["random"]]
             extra = [str(name) for name in written.get("extra", [])]
@@ -202,6 +214,14 @@ class TrainingCheckpoints:
         for variable, numbers in zip(self._random, random, strict=True):
             variable.assign(numbers.reshape(tuple(variable.shape)))
         return state
+
+    def _written(self, step: int) -> dict[str, Any]:
+        """What `save` wrote to a state file; before 0.2.0 that had no checksum."""
+        path = self.prefix(step) + STATE
+        written = read_object(path, nan=True)
+        if written.pop("sha256", None) not in (None, _digest(written)):
+            raise BertError(f"{path} is damaged: its checksum is wrong.")
+        return written
 
     def _variables(self) -> Iterator[tuple[SavedWeight, str, Any]]:
         """Each weight, and each of its slots, with the name of its tensor and its variable."""
@@ -265,6 +285,10 @@ class NoCheckpoints(TrainingCheckpoints):
     def restore_last(self, *, tidy: bool = True) -> tuple[int, dict[str, Any]] | None:
         """None."""
         return None
+
+
+def _digest(written: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
 class _DamagedError(BertError):

@@ -147,6 +147,8 @@ def run_training(
             done, state = restored
             with devices.together():
                 window, watch = _take_up(state, stream, hooks, checkpoints.prefix(done))
+                if devices.leads:
+                    checkpoints.tidy(done)
             owed = bool(state.get("owed"))
             step.reload()
             if devices.leads:
