@@ -53,6 +53,8 @@ def predicted(path, pairs=False, **layout):
         # Many classes, each once: no column has few values.
         ("what,kind\n" + "".join(f"{a},kind{i}\n" for i, (a, _) in enumerate(ROWS)), "what, kind"),
         ("Message Body,Folder\n" + BODY, "Message Body, Folder"),
+        # As pandas writes columns without names; the second has numbers, among them this one.
+        ("0,1\n" + "".join(f"{a},{i % 2}\n" for i, (a, _) in enumerate(ROWS)), "columns: 0, 1 "),
         ("", "has no line with names of columns"),
     ],
 )
@@ -130,6 +132,26 @@ def test_texts_of_many_lines_are_read(write):
     assert pairs_of(read_labelled(write(out.getvalue())).data) == rows
 
 
+def test_texts_that_all_have_lines_like_rows_are_read(write):
+    """Each line has one comma, and both columns of lines have few values; but no row is a line."""
+    rows = [(f"Name, Bob\nFriend, Bob\nNumber, {i}\nthe end", "ab"[i % 2]) for i in range(12)]
+    content = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows)
+    assert pairs_of(read_labelled(write(content)).data) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('"go" she said,b', r"text after a closing quote\); double quotes in fields; if"),
+        ('"go,b', "the quote is never closed; remove or double it; if"),
+        ("a\rb,b", r"a \\r is within a field; if lines end with"),
+    ],
+)
+def test_a_quote_or_line_end_that_is_wrong_is_explained(write, row, message):
+    with pytest.raises(BertError, match=rf":14: .*{message}"):
+        read_labelled(write(f"text,label\n{BODY}{row}\n"))
+
+
 def test_blanks_before_quotes_and_backslashes_before_them(write):
     content = '"text", "label"\n' + "".join(f'"{a}, too", "{b}"\n' for a, b in ROWS)
     data = read_labelled(write(content)).data
@@ -151,6 +173,12 @@ def test_what_r_writes(write, delimiter, name):
     content = "\n".join(delimiter.join(f'"{cell}"' for cell in line) for line in lines)
     data = read_labelled(write(content, name)).data
     assert pairs_of(data) == [(f"{a}, yes", b) for a, b in ROWS]
+
+
+def test_commas_after_json_objects_are_explained(write):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    with pytest.raises(BertError, match=r"\(no JSON \(Extra data\)\), .*no commas after them"):
+        read_labelled(write(",\n".join(lines), "x.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +210,17 @@ def test_what_pandas_writes_as_json(write, orient, names):
     assert pairs_of(values) == ROWS
 
 
+def test_json_by_names_of_rows_and_of_several_arrays(write):
+    rows = [{"words": text, "folder": label} for text, label in ROWS]
+    by_name = json.dumps({f"id{number}": row for number, row in enumerate(rows)})
+    assert pairs_of(read_labelled(write(by_name, "x.json")).data) == ROWS
+    with pytest.raises(BertError, match="has several arrays, train, test; save each as a file"):
+        read_labelled(write(json.dumps({"train": rows, "test": rows}), "x.json"))
+    lines = "\n".join(json.dumps({"text": t, "label": {"name": label}}) for t, label in ROWS)
+    with pytest.raises(BertError, match=":1: the label is an object"):
+        read_labelled(write(lines, "x.jsonl"))
+
+
 def test_a_list_or_an_object_is_no_text(write):
     rows = [{"text": text, "label": label} for text, label in ROWS]
     path = write("\n".join(map(json.dumps, [*rows, {"text": ["a"], "label": "ham"}])), "x.jsonl")
@@ -210,6 +249,11 @@ def test_equally_long_lists_of_0_and_1_are_multi_hot(write):
         read_labelled(write("text,label\n" + "\n".join(cells))).data,
     ):
         assert (data.task, data.labels) == ("multilabel", HELD)
+    for spaced in ("[{0} {1} {2}]", "[{0}. {1}. {2}.]"):  # as numpy writes them
+        content = "text,label\n" + "\n".join(
+            f"t{i},{spaced.format(*one)}" for i, one in enumerate(HOT)
+        )
+        assert read_labelled(write(content)).data.labels == HELD
     named = labelled_rows(TEXTS[:4], HOT, label_names="abc")
     assert named.labels == [("a",), ("b", "c"), (), ("c",)]
     # Numbers of classes, as they are not equally long.
@@ -276,11 +320,36 @@ def test_a_dash_is_a_class_unless_it_is_rare_or_snlis(write):
     assert len(kept.data) == 10
 
 
+def test_lists_of_strings_as_python_and_numpy_write_them(write):
+    """In JSON `["a", "it's"]`, in a frame saved as CSV `['a', "it's"]`, or without the comma."""
+    for cells in (["['a', \"it's\"]", "['b']", "[]"], ["['a' \"it's\"]", "['b']", "[]"]):
+        rows = [f't{i},"{cell.replace(chr(34), chr(34) * 2)}"' for i, cell in enumerate(cells)]
+        data = read_labelled(write("text,label\n" + "\n".join(rows))).data
+        assert (data.task, data.labels) == ("multilabel", [("a", "it's"), ("b",), ()])
+    with pytest.raises(BertError, match=r"1 label\(s\)"):  # this is no list
+        load_splits(write("text,label\n" + "".join(f"{text},[a]\n" for text in TEXTS)))
+
+
+def test_decimal_commas_are_reported(write):
+    content = "text;label\n" + "".join(f"{text};{i % 4},5\n" for i, text in enumerate(TEXTS))
+    assert any("decimal comma" in line for line in read_labelled(write(content)).warnings)
+    with pytest.raises(BertError, match="decimals need a point"):
+        read_labelled(write(content), Layout(task="regression"))
+
+
+def test_a_column_that_is_often_blank_is_rather_not_the_label(write):
+    """`why` has two values, as few as any column, but not in every row."""
+    body = "".join(f"{t},{'abc'[i % 3]},{('', 'x', 'y')[i % 3]}\n" for i, t in enumerate(TEXTS))
+    assert read_labelled(write("text,mood,why\n" + body)).data.labels == list("abc" * 4)
+
+
 def test_a_column_with_one_value_is_no_label(write):
     content = "".join(f"{text},{label},en\n" for text, label in ROWS)
     assert read_labelled(write(content)).data.labels == [label for _, label in ROWS]
     with pytest.raises(BertError, match="no label found"):
         read_labelled(write("".join(f"{text},en\n" for text in TEXTS)))
+    with pytest.raises(BertError, match="the table has one column; is `delimiter` right"):
+        read_labelled(write(BODY.replace(",", ";"), "x.txt"))
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,16 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
         return False
     if any(name in first for name in wanted):
         return True
-    like_names = len(named) > 1 and (all(map(_NAME.fullmatch, named)) or " ".join(named).istitle())
+    counted = named == list(map(str, range(len(named))))  # as pandas names columns without names
+    like_names = len(named) > 1 and (
+        all(map(_NAME.fullmatch, named)) or " ".join(named).istitle() or counted
+    )
     long_text = False
     for index, name in enumerate(first):
         column = [row[index].strip() for row in rest if index < len(row)]
         # A class may be called `question`; but then it comes again.
         if name in column:
-            like_names = like_names and not name
+            like_names = like_names and (counted or not name)
             continue
         if name.lower() in ALL_NAMES:
             return True
