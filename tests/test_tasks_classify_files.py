@@ -436,7 +436,7 @@ def named_bert(bert, info):
 
 
 def test_tasks_that_do_not_fit(classify, tmp_path):
-    with pytest.raises(BertError, match="tells bad, so so, good, but CoLA is about 0, 1"):
+    with pytest.raises(BertError, match="predicts bad, so so, good, but CoLA is about 0, 1"):
         predict_task(classify, "cola", tmp_path, tmp_path)
     with pytest.raises(BertError, match="there is no task 'glue'"):
         predict_task(classify, "glue", tmp_path, tmp_path)
