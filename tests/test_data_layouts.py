@@ -436,6 +436,33 @@ def test_files_to_predict_are_read_as_the_training_table(write):
         predicted(write("a long text\t1\t2\t3\nanother\t4\t5\t6\n", "x.tsv"), trained=trained)
 
 
+def test_the_number_of_a_column_is_no_name_in_the_first_line(write):
+    content = "".join(f"{text},{1 - i % 2}\n" for i, text in enumerate(TEXTS))
+    assert read_labelled(write(content), Layout(text="0", label="1")).data.texts == TEXTS
+
+
+def test_names_of_training_are_known_in_any_case_and_without_the_text(write):
+    table = {"format": "csv", "delimiter": ",", "columns": ["kind", "said", ""], "text": "said"}
+    assert predicted(write('Kind,Said\nx,"go, on"\n'), trained=table) == ["go, on"]
+    with pytest.raises(BertError, match="it has columns: kind, number"):
+        predicted(write("kind,number\nx,3\n"), trained=table)
+    # A blank name is in no first line.
+    assert predicted(write('go on,"now",,\nx,y,,\n'), trained=table) == ['go on,"now",,', "x,y,,"]
+    # Two lines with unlike numbers of commas do not show the format; that of the training fits.
+    assert predicted(write('kind,said\nx,"a, b, c"\n', "piped"), trained=table) == ["a, b, c"]
+    assert predicted(write("go on, now\nor not\n", "piped"), trained=table)[0] == "go on, now"
+
+
+def test_sentences_with_as_many_commas_as_the_training_table_are_texts(write):
+    """Two columns in training; in a file of sentences no label is in the place of the label."""
+    table = {"format": "csv", "delimiter": ",", "columns": 2, "text": 1, "label": 0}
+    layout = {"trained": table, "label_names": ("ham", "spam")}
+    sentences = ["Well, go on", "But, not so fast", "Yes, now"]
+    assert predicted(write("\n".join(sentences)), **layout) == sentences
+    assert predicted(write("ham,go on\nspam,go\n"), **layout) == ["go on", "go"]
+    assert predicted(write("?,go on\n?,go\n"), **layout) == ["go on", "go"]  # not known
+
+
 def test_columns_of_training_are_found_by_name(write):
     path = write("subject,words,folder\n" + "".join(f"title,{a},{b}\n" for a, b in ROWS))
     trained = trained_on(path, text="words", label="folder")

@@ -253,7 +253,9 @@ def _answer_file(args: argparse.Namespace, path: str, file: str) -> int:
     format = named or ("jsonl" if args.json else "tsv")
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
-    layout = dataclasses.replace(layout_of(args), trained=classify.info.table)
+    info = classify.info
+    names = None if info.task == "regression" else info.labels
+    layout = dataclasses.replace(layout_of(args), trained=info.table, label_names=names)
     name = "standard input" if args.predict == "-" else None
     rows = PredictionRows(file, layout, pairs=known, policy=policy, name=name)
     options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}

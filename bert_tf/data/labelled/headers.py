@@ -64,7 +64,9 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
     named = [name for name in first if name]
     if not named or len(set(named)) < min(len(named), 2):
         return False
-    if any(name in first for name in wanted):
+    # In any case, as columns are found by name; "1" is rather the number of a column.
+    asked = {name.lower() for name in wanted if isinstance(name, str) and not name.isdecimal()}
+    if asked & set(map(str.lower, named)):
         return True
     counted = named == list(map(str, range(len(named))))  # as pandas names columns without names
     like_names = len(named) > 1 and (
