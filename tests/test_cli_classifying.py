@@ -203,7 +203,7 @@ def test_a_file(ask, model, tmp_path):
     )
     again = ask("--model", model, "--predict", source, "--output", output)
     assert again.code == 2
-    assert "exists; name another output, or say --overwrite" in again.err
+    assert "exists; name another output, or pass --overwrite" in again.err
     flags = ["--predict", source, "--output", output, "--overwrite", "--echo", "--json"]
     result = ask("--model", model, *flags, "--output_format=jsonl")
     assert result.objects[0]["rows"] == 3
