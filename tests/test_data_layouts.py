@@ -330,6 +330,11 @@ def test_lists_of_strings_as_python_and_numpy_write_them(write):
         load_splits(write("text,label\n" + "".join(f"{text},[a]\n" for text in TEXTS)))
 
 
+def test_sets_are_several_labels():
+    data = labelled_rows(TEXTS[:3], [{"b", "a"}, frozenset("c"), set()])
+    assert (data.task, data.labels) == ("multilabel", [("a", "b"), ("c",), ()])
+
+
 def test_decimal_commas_are_reported(write):
     content = "text;label\n" + "".join(f"{text};{i % 4},5\n" for i, text in enumerate(TEXTS))
     assert any("decimal comma" in line for line in read_labelled(write(content)).warnings)

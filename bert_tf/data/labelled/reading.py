@@ -278,9 +278,9 @@ def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
     if isinstance(value, str):
         value = value.strip()
         return None if value in unlabelled else value
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        value = value.tolist()
-    return value
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy's scalars and arrays
 
 
 def _tell_task(values: list[Any], layout: Layout, odd: list[str]) -> Task:
@@ -362,8 +362,6 @@ def _as_several(value: Any, layout: Layout) -> Label:
     if isinstance(value, str):
         parsed = _json_list(value)
         value = value.split(layout.label_separator or "\0") if parsed is None else parsed
-    elif isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
     elif not isinstance(value, list | tuple):
         value = [value]
     names = (_as_class(v.strip() if isinstance(v, str) else v) for v in value)
