@@ -206,6 +206,8 @@ def test_what_pandas_writes_as_json(write, orient, names):
     whole = json.dumps(frame.to_dict("list")) if orient == "list" else frame.to_json(orient=orient)
     data = read_labelled(write(whole, "x.json"), Layout(text=names[0], label=names[1])).data
     assert pairs_of(data) == ROWS
+    lines = read_labelled(write(whole, "x.jsonl"), Layout(text=names[0], label=names[1]))
+    assert pairs_of(lines.data) == ROWS
     values = read_labelled(write(frame.to_json(orient="values"), "x.json")).data
     assert pairs_of(values) == ROWS
 
@@ -238,13 +240,14 @@ HOT = [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 1]]
 HELD = [("0",), ("1", "2"), (), ("2",)]
 
 
-def test_equally_long_lists_of_0_and_1_are_multi_hot(write):
+def test_equally_long_lists_of_0_and_1_are_multi_hot(write, caplog):
+    assert labelled_rows(TEXTS[:4], np.array(HOT)).labels == HELD
+    assert caplog.text == ""
     lines = [json.dumps({"text": f"t{i}", "label": one}) for i, one in enumerate(HOT)]
     cells = [f't{i},"{one}"' for i, one in enumerate(HOT)]
     for data in (
         labelled_rows(TEXTS[:4], HOT),
         labelled_rows(TEXTS[:4], [tuple(map(float, one)) for one in HOT]),
-        labelled_rows(TEXTS[:4], np.array(HOT)),
         read_labelled(write("\n".join(lines), "x.jsonl")).data,
         read_labelled(write("text,label\n" + "\n".join(cells))).data,
     ):
@@ -256,6 +259,8 @@ def test_equally_long_lists_of_0_and_1_are_multi_hot(write):
         assert read_labelled(write(content)).data.labels == HELD
     named = labelled_rows(TEXTS[:4], HOT, label_names="abc")
     assert named.labels == [("a",), ("b", "c"), (), ("c",)]
+    told = read_labelled(write("\n".join(lines), "x.jsonl")).warnings
+    assert any("taken for 3 classes" in one for one in told)
     # Numbers of classes, as they are not equally long.
     assert labelled_rows(TEXTS[:2], [[0, 1], [1]]).labels == [("0", "1"), ("1",)]
 

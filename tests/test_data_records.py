@@ -262,6 +262,15 @@ def test_a_position_in_other_data_is_refused(two_files):
         RecordStream(two_files, batch_size=4, seed=2).restore(state)
 
 
+@pytest.mark.parametrize("position", [-1, 1.5, 10**30, float("inf"), "1", None, [1]])
+def test_a_position_that_cannot_be_is_refused(two_files, position):
+    stream = RecordStream(two_files, batch_size=4, seed=1)
+    with pytest.raises(BertError, match=r"the saved position is .*; it must be"):
+        stream.restore({**stream.state(), "position": position})
+    with pytest.raises(BertError, match="seed is -1"):
+        RecordStream(two_files, batch_size=4, seed=-1)
+
+
 def test_evaluation_goes_through_once_in_order(two_files):
     stream = RecordStream(two_files, batch_size=1000, seed=0)
     before = stream.state()

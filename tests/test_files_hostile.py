@@ -26,6 +26,7 @@ from bert_tf.data.labelled.prediction_rows import PredictionRows, about_rows
 from bert_tf.data.labelled.reading import read_labelled
 from bert_tf.data.labelled.splits import split_labelled
 from bert_tf.data.labelled.tables import Table, TableOptions
+from bert_tf.data.pretraining.records import RecordStream
 from bert_tf.errors import BertError
 from bert_tf.files import reading
 from bert_tf.files.reading import head_of, parse_json, read_bounded, read_object
@@ -72,6 +73,7 @@ def test_whole_numbers_that_no_float_can_hold(number):
             parse_json(f'{{"a": {number}}}', nan=nan)
         assert len(str(error.value)) < 100
     assert parse_json("9" * 30) == 10**30 - 1
+    assert parse_json("9" * 308) == 10**308 - 1
     assert parse_json("[-12, 1.5, 1e3, -0]") == [-12, 1.5, 1000.0, 0]
 
 
@@ -165,6 +167,7 @@ def test_what_is_no_regular_file(special):
     readers = [
         *(BertConfig.from_file, Vocabulary.load, read_object, read_bounded, read_log, *tables),
         *(read_labelled, PredictionRows, read_table),
+        lambda path: RecordStream([path], batch_size=1, seed=0),
     ]
     for path in special:
         for read in readers:
@@ -196,6 +199,14 @@ def test_a_release_with_something_else_in_a_files_place(name, special, tmp_path)
             if name != "checkpoint":  # it is only asked which one is the last
                 stack.enter_context(pytest.raises(BertError))
             bert_tf.load(folder)
+
+
+def test_a_path_that_is_no_file_is_called_what_it_is(special, tmp_path):
+    folder = write_bert(tmp_path / "bert")
+    for path in (special[0], special[2]):
+        for where, options in ((path, {}), (folder, {"config": path}), (folder, {"vocab": path})):
+            with within(5), pytest.raises(BertError, match="it is a pipe or a device, not a file"):
+                bert_tf.load(where, **options)
 
 
 def test_a_file_that_is_too_large(tmp_path, monkeypatch):

@@ -74,7 +74,9 @@ FLAGS = flags()
 
 
 def test_all_commands_with_numbers_are_there():
-    assert {command for command, _, _ in FLAGS} == set(COMMANDS) - {"download", "list", "tokenize"}
+    assert {command for command, _, _ in FLAGS} == set(COMMANDS) - {
+        *("download", "list", "tokenize", "completion")
+    }
     assert len(FLAGS) > 70
 
 

@@ -538,6 +538,11 @@ def test_a_checkpoint_of_another_model_is_not_continued(train, changes, message)
         lambda state: {**state, "state": {**state["state"], "watch": [1, 2, 3]}},
         lambda state: {**state, "state": {**state["state"], "window": "abc"}},
         lambda state: {**state, "state": {**state["state"], "stream": {}}},
+        lambda state: {**state, "state": {**state["state"], "stream": [1]}},
+        lambda state: {**state, "state": {**state["state"], "watch": ["a", None]}},
+        lambda state: {**state, "state": {**state["state"], "memory": 5}},
+        lambda state: {**state, "random": [[2**70, -(2**70)] for _ in state["random"]]},
+        lambda state: "[" * 5000,
     ],
 )
 def test_a_damaged_state_is_told(train, damage):

@@ -66,15 +66,21 @@ def stand_in(path: str | os.PathLike[str]) -> str | None:
     return _PAGE if page else None
 
 
-def _number(text: str) -> int | float:
-    """Of JSON; a `BertError` if it is none or no float can hold it."""
-    if not math.isfinite(float(text)):
-        raise BertError(f"{text:.20} is no number that can be computed with")
-    return int(text) if text.lstrip("-").isdecimal() else float(text)
+def _number(text: str) -> float:
+    """Of JSON; a `BertError` if it is none, or more than a float can hold."""
+    if math.isfinite(value := float(text)):
+        return value
+    raise BertError(f"{text:.20} is no number that can be computed with")
 
 
-_STRICT = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_number)
-_LENIENT = json.JSONDecoder(parse_int=_number)
+def _whole(text: str) -> int:
+    if len(text) > 299:
+        _number(text)
+    return int(text)
+
+
+_STRICT = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=_number)
+_LENIENT = json.JSONDecoder(parse_int=_whole)
 
 
 def parse_json(text: str | bytes, *, nan: bool = False) -> Any:
@@ -101,6 +107,8 @@ def parse_json(text: str | bytes, *, nan: bool = False) -> Any:
         raise BertError(str(error)) from None
     level = [values] if text.count("[") + text.count("{") > MOST_NESTED else []
     for _ in range(MOST_NESTED):
+        if not level:
+            break
         inner = (one.values() if isinstance(one, dict) else one for one in level)
         level = [one for some in inner for one in some if isinstance(one, dict | list)]
     if level:

@@ -189,6 +189,8 @@ def _prefix_of(path: str, warnings: list[str], levels: int) -> str:
             )
     if os.path.isfile(stem + ".index") or _shards(stem):
         return stem
+    if os.path.exists(path):  # a pipe or a device
+        read_bounded(path)
     raise BertError(f"there is no checkpoint at {path}.{_suggestion(path)}")
 
 
@@ -306,7 +308,7 @@ def _companion(
     if given is not None:
         given = os.path.expanduser(os.fspath(given))
         if not os.path.isdir(given):
-            if not os.path.isfile(given):
+            if not os.path.exists(given):
                 raise BertError(f"there is no {name} at {given}.{_suggestion(given)}")
             return _genuine(given)
         folder, needed = given, True

@@ -73,6 +73,9 @@ class BertEstimator(BaseEstimator):
     remarks_ = OldName("remarks_", "warnings_")
     tasks: ClassVar[tuple[str, ...]] = ()
     """That a model's folder may be for."""
+    # In pickles of 0.1.0, which lack them.
+    hidden_units: Any = None
+    head_activation: Any = None
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fine-tunes a BERT, from the checkpoint on, whatever was fitted before.

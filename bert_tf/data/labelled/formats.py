@@ -30,10 +30,12 @@ def format_by_name(path: str) -> str | None:
 def infer_format(path: str, encoding: str | None = None) -> str:
     """One of the formats of `TableOptions`; "tsv" is also a text in each line."""
     kind = format_by_name(path)
-    if kind not in ("json", None):
+    if kind not in ("json", "jsonl", None):
         return kind
     with open_lines(path, encoding) as lines:
         first = [line for line in islice(lines, 20) if line.strip()]
+    if kind == "jsonl":  # also if it is a whole table in one line
+        return "json" if len(first) == 1 else "jsonl"
     objects = bool(first) and _is_object(first[0])
     if kind == "json":  # it may hold an array, or an object in each line
         return "jsonl" if objects and len(first) > 1 else "json"

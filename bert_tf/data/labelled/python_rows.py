@@ -64,7 +64,9 @@ def labelled_rows(
     data = LabelledTexts(firsts, seconds, values, rows)
     inferred: list[str] = []
     data = give_task(data, Layout(task=task, label_names=names, unlabelled=()), inferred)
-    warn(*inferred)
+    shape: Any = getattr(labels, "shape", ())
+    if len(shape) < 2 or shape[1] == 1:  # a matrix says what it is
+        warn(*inferred)
     return data
 
 

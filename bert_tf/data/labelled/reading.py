@@ -143,8 +143,8 @@ def _records(opened: _Opened, tally: Tally) -> Iterator[_Record]:
         if objects and problem == "ragged":
             opened.advice.setdefault(problem, "give a JSON object a line, and no commas after them")
         if objects and not problem:
-            second = None if pair is None else fields[pair]
-            if type(fields[text]) in _NO_TEXT or type(second) in _NO_TEXT:
+            one = fields[text]
+            if type(one) in _NO_TEXT or (pair is not None and type(fields[pair]) in _NO_TEXT):
                 problem = "no_text"
         if problem and tally.add(problem, place, note):
             if policy[problem] == "refuse" and policy.role == "predict":
@@ -236,7 +236,7 @@ def _unlabelled(data: LabelledTexts, layout: Layout) -> tuple[str, ...]:
     """The labels that mean none: "-" only where it does in this layout, or is rare."""
     if layout.unlabelled is not None:
         return layout.unlabelled
-    names = Counter(value for value in data.labels or () if isinstance(value, str))
+    names = Counter([value for value in data.labels or () if type(value) is str])
     dashes = sum(times for name, times in names.items() if name.strip() == "-")
     known = layout.label_names
     rare = dashes < _FEW_DASHES * names.total() if known is None else "-" not in known
@@ -271,6 +271,7 @@ def _unpacked(values: list[Any], layout: Layout, odd: list[str]) -> list[Any]:
     names = layout.label_names or tuple(map(str, range(width)))
     if len(names) != width:
         raise BertError(f"labels have {width} columns, but {len(names)} names are given")
+    odd.append(f"labels are lists of 0 and 1, and are taken for {width} classes, 1 where one holds")
     return [one and [name for name, held in zip(names, one) if held] for one in lists]
 
 

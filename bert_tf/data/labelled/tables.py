@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from bert_tf.data.labelled.binary_tables import parquet_columns, parquet_rows, sheet_rows
 from bert_tf.data.labelled.formats import SEP, SPACED, infer_format
 from bert_tf.data.labelled.headers import find_header
+from bert_tf.data.labelled.headers import is_number as is_number
 from bert_tf.data.labelled.json_tables import json_items
 from bert_tf.data.labelled.quotes import RowsInQuotes, quoted_blanks, unescaped
 from bert_tf.errors import BertError

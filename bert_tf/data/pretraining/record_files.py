@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 from bert_tf.checkpoint import crc
 from bert_tf.errors import BertError
-from bert_tf.files.reading import reading
+from bert_tf.files.reading import reading, regular
 from bert_tf.files.whole import writing
 
 _BLOCK = 64  # neighbouring records that are read together
@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 def blocks_of(path: str) -> list[Block]:
     """The blocks of a file, found from length to length; a BertError if they do not fill it."""
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb", opener=regular) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
             return []
@@ -114,7 +114,7 @@ def read_block(block: Block) -> list[bytes]:
     if block.unpacked is not None:
         data = block.unpacked[block.start : block.end]
     else:
-        with reading(path), open(path, "rb") as file:
+        with reading(path), open(path, "rb", opener=regular) as file:
             file.seek(block.start)
             data = file.read(size)
     if len(data) < size:

@@ -15,7 +15,7 @@ from bert_tf.data.pretraining.examples import decode_examples
 from bert_tf.data.pretraining.record_files import blocks_of, read_block
 from bert_tf.errors import BertError
 from bert_tf.files.finding import find_files
-from bert_tf.options import ROWS
+from bert_tf.options import ROWS, SEED, Range
 
 if not TYPE_CHECKING:
     __getattr__ = moved_names(__name__)
@@ -79,6 +79,7 @@ class RecordStream:
         vocab_size: int | None = None,
     ) -> None:
         ROWS.check("batch_size", batch_size)
+        SEED.check("seed", seed)
         if isinstance(files, str | bytes | os.PathLike):
             raise BertError(f"files must be a list of paths, not one path: [{files!r}].")
         self.files = [os.fspath(path) for path in files]
@@ -146,7 +147,8 @@ class RecordStream:
                     f"files have {name}={ours}: the order would be another. Use the same files "
                     "and seed, or start the data over."
                 )
-        self._position = int(state["position"])
+        Range(int, 0, 2**53).check("the saved position", state.get("position"))
+        self._position = state["position"]
 
     def evaluation_batches(self, max_batches: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """The files once from the start in their own order; the position stays as it is.
