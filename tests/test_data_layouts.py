@@ -218,6 +218,8 @@ def test_json_by_names_of_rows_and_of_several_arrays(write):
     assert pairs_of(read_labelled(write(by_name, "x.json")).data) == ROWS
     with pytest.raises(BertError, match="has several arrays, train, test; save each as a file"):
         read_labelled(write(json.dumps({"train": rows, "test": rows}), "x.json"))
+    with pytest.raises(BertError, match="has several arrays, train, test"):
+        read_labelled(write(json.dumps({"train": ROWS, "test": ROWS}), "x.json"))
     lines = "\n".join(json.dumps({"text": t, "label": {"name": label}}) for t, label in ROWS)
     with pytest.raises(BertError, match=":1: the label is an object"):
         read_labelled(write(lines, "x.jsonl"))
@@ -423,6 +425,15 @@ def trained_on(path, **layout):
     found = read_labelled(path, Layout(**layout)).layout
     known = {"text": found.text, "text_pair": found.text_pair, "label": found.label}
     return json.loads(json.dumps({**found.trained, **known}))
+
+
+def test_a_headerless_table_with_numbers_is_no_file_of_sentences(write):
+    """As AG News and Yelp are published; a model of 0.1.0 does not know its training table."""
+    content = "".join(f'"{i % 4}","{text}, too"\n' for i, text in enumerate(TEXTS))
+    assert predicted(write(content)) == [f"{text}, too" for text in TEXTS]
+    table = {"format": "csv", "columns": ["kind", "said"], "text": "said"}
+    with pytest.raises(BertError, match="is not laid out as the training table"):
+        predicted(write(content), trained=table)
 
 
 def test_files_to_predict_are_read_as_the_training_table(write):

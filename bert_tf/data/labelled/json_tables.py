@@ -68,7 +68,9 @@ def rows_of_json(value: Any, path: str) -> list[Any]:
     lists = [one for one in values if one and isinstance(one, list) and isinstance(one[0], dict)]
     if len(lists) == 1:
         return lists[0]
-    if len(lists) == len(values) > 1:
+    if len(values) > 1 and all(
+        one and isinstance(one, list) and isinstance(one[0], dict | list) for one in values
+    ):
         raise BertError(f"{path} has several arrays, {', '.join(value)}; save each as a file")
     if values and all(isinstance(one, dict) and one for one in values):
         keys = list(values[0])

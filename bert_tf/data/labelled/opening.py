@@ -18,6 +18,7 @@ from bert_tf.data.labelled.columns import (
     label_columns,
 )
 from bert_tf.data.labelled.formats import format_by_name
+from bert_tf.data.labelled.headers import is_number
 from bert_tf.data.labelled.tables import SAMPLE, SPLIT, Table, TableOptions
 from bert_tf.errors import BertError
 
@@ -46,7 +47,7 @@ def open_table(
         labelled: whether there must be a label.
         pairs: whether it is for a model of pairs, if that is known. For one of single texts a file
             without names of columns is a text in each line, unless it is laid out as in training,
-            or has tabs.
+            or has tabs or a column of numbers.
         name: for messages, in place of the path.
 
     Raises:
@@ -169,7 +170,12 @@ def _is_lines(table: Table, options: TableOptions) -> bool:
         return False
     if table.dialect()["delimiter"] == "\t":
         return False
-    return table.width > 1 or any(row.problem == "ragged" for row in islice(table.rows(), SAMPLE))
+    if any(row.problem == "ragged" for row in islice(table.rows(), SAMPLE)):
+        return True
+    # Sentences have no column of numbers.
+    columns = list(zip(*(row.fields for row in table.sample)))
+    numbers = len(table.sample) > 1 and any(all(map(is_number, cells)) for cells in columns)
+    return table.width > 1 and not numbers
 
 
 def _described(trained: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ class PredictionRows(Warned):
             read as the training table was.
         pairs: whether the rows must be pairs of texts; None if the file decides. If they must be
             single texts, a file of which nothing is known, whose first line does not name columns,
-            and that has no tabs, is a text in each line, commas included.
+            and that has no tabs and no column of numbers, is a text in each line, commas included.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
             row is predicted on.
         name: of the file for messages, in place of the path.
