@@ -427,6 +427,15 @@ def trained_on(path, **layout):
     return json.loads(json.dumps({**found.trained, **known}))
 
 
+def test_the_only_column_next_to_the_label_is_the_text(write):
+    """The training table had no names; here one column has the name of a label."""
+    table = {"format": "csv", "columns": 3, "text": 2, "label": 0}
+    content = "label,wording\n" + "".join(f"{label},{text}\n" for text, label in ROWS)
+    assert predicted(write(content), trained=table) == TEXTS
+    with pytest.raises(BertError, match="is not laid out as the training table"):
+        predicted(write("label,wording,number\nham,go on,3\n"), trained=table)
+
+
 def test_a_headerless_table_with_numbers_is_no_file_of_sentences(write):
     """As AG News and Yelp are published; a model of 0.1.0 does not know its training table."""
     content = "".join(f'"{i % 4}","{text}, too"\n' for i, text in enumerate(TEXTS))

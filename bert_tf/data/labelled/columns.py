@@ -232,6 +232,11 @@ def _name(table: Table, index: int) -> str:
     return repr(name) if name else f"number {index}"
 
 
+def unlabelled_columns(table: Table, columns: Columns) -> list[int]:
+    """The numbers of the columns that can be texts: not the label's, with names if others have."""
+    return [i for i in range(table.width) if _named(table, i) and i not in columns.labels]
+
+
 def all_names(table: Table) -> str:
     """The names of a table's columns, else their numbers, for a message."""
     return "columns: " + ", ".join(filter(None, table.names or map(str, range(table.width))))

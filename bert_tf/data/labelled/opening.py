@@ -16,6 +16,7 @@ from bert_tf.data.labelled.columns import (
     all_names,
     choose_columns,
     label_columns,
+    unlabelled_columns,
 )
 from bert_tf.data.labelled.formats import format_by_name
 from bert_tf.data.labelled.headers import is_number
@@ -77,7 +78,7 @@ def open_table(
         texts = [i for i in columns[:2] if i is not None]
         usual = table.names and all(table.names[i].strip().lower() in _USUAL for i in texts)
         other = f"{table.path} is not laid out as the training table: {_described(trained)}"
-        if not usual and table.width > (2 if pairs else 1):
+        if not usual and len(unlabelled_columns(table, columns)) > (2 if pairs else 1):
             has = f"it has {all_names(table)}"
             raise BertError(f"{other}; {has}. Name the column of the text with `text`")
         warnings = [other, *warnings]
