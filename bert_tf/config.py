@@ -35,14 +35,19 @@ MOST_WEIGHTS = 10**10
 _ONLY = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False}
 """Keys of Hugging Face's configs that change what is computed, with the value that we compute."""
 
+_OTHERS = {"num_hidden_groups": "albert", "n_layers": "distilbert"}
+"""Keys that only configs of other architectures have, for those that name no `model_type`."""
+
+_INSTEAD = "Take a BERT (`bert_tf list` names some), or run it with transformers."
+
 
 def other_architecture(names: Iterable[Any]) -> str | None:
     """A clause on a model that is no BERT, by tensors' names or its `model_type`; else None."""
     tops = {"albert" if "/group_0/" in str(one) else str(one).partition("/")[0] for one in names}
     for name in ("ALBERT", "ELECTRA", "RoBERTa", "DistilBERT"):
         if name.lower() in tops:
-            what = f"is of {name}, another architecture, which bert_tf does not compute. Take a"
-            return f"{what} BERT (`bert_tf list` names some), or run it with transformers."
+            what = f"is of {name}, another architecture, which bert_tf does not compute."
+            return f"{what} {_INSTEAD}"
     return None
 
 
@@ -87,10 +92,15 @@ class BertConfig:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if self.extra.get("model_type") is None and (given := _OTHERS.keys() & self.extra):
+            what = other_architecture(map(_OTHERS.get, given))
+            raise BertError(f"the BERT config has {', '.join(sorted(given))}: the model {what}")
         for name, only in _ONLY.items():
             if (value := self.extra.get(name)) not in (None, only):
-                what = other_architecture([value]) or f"cannot be computed, only that of {only!r}."
-                raise BertError(f"{name} in the BERT config is {value!r:.60}: the model {what}")
+                what = f"{name} in the BERT config is {value!r:.60}"
+                if other := other_architecture([value]):
+                    raise BertError(f"{what}: the model {other}")
+                raise BertError(f"{what}; bert_tf computes only {only!r}. {_INSTEAD}")
         if self.hidden_act in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"):  # the tanh form
             object.__setattr__(self, "hidden_act", "gelu")
         types = {field.name: field.type for field in dataclasses.fields(self)[:-1]}
@@ -106,7 +116,8 @@ class BertConfig:
         if self.hidden_size % self.num_attention_heads:
             raise BertError(
                 f"hidden_size {self.hidden_size} in the BERT config is not divisible by "
-                f"num_attention_heads {self.num_attention_heads}; every head needs the same width."
+                f"num_attention_heads {self.num_attention_heads} (the defaults are 768 and 12); "
+                "every head needs the same width."
             )
         rows = self.vocab_size + self.max_position_embeddings + self.type_vocab_size
         rows += self.num_hidden_layers * (4 * self.hidden_size + 2 * self.intermediate_size)

@@ -42,7 +42,7 @@ class Range:
         limits = {
             "from": self.minimum,
             "above": self.above,
-            "to": self.maximum,
+            "to" if self.minimum is not None else "up to": self.maximum,
             "below": self.below,
         }
         known = {word: shown(limit) for word, limit in limits.items() if limit is not None}

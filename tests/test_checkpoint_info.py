@@ -135,7 +135,7 @@ def test_without_the_head_the_file_is_warned_of(tmp_path):
     [
         (b"{", "is not valid JSON"),
         (b"\xff{}", "is not valid JSON"),
-        (b"[]", "holds a list, no object"),
+        (b"[]", r"is \[\], not a JSON object"),
         ({"format": 3}, 'has no "format": 1 or 2'),
         ({"format": None}, 'has no "format": 1 or 2'),
         ({"labels": {"a": 1}}, "labels is of the wrong kind"),

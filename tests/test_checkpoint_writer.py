@@ -182,7 +182,7 @@ def test_release(tmp_path: Path) -> None:
     assert BertConfig.from_file(folder / "bert_config.json") == CONFIG
     assert (folder / "vocab.txt").read_bytes() == b"[PAD]\r\nx\n"
     before = listing(folder)
-    with pytest.raises(BertError, match=r"bert_config.json is there already.*overwrite"):
+    with pytest.raises(BertError, match=r"bert_config.json exists.*overwrite"):
         write_release(folder, CONFIG, b"y\n", {"w": np.zeros(2, np.float32)})
     assert listing(folder) == before
     write_release(folder, CONFIG, folder / "vocab.txt", {"w": np.zeros(2)}, overwrite=True)

@@ -102,7 +102,7 @@ def test_a_file_that_is_there_is_refused(command, monkeypatch, capsys):
     monkeypatch.setattr(mask, "load_bert", None)  # nothing slow starts before
     monkeypatch.setattr(nsp, "load_bert", None)
     assert ask(command) == 2
-    assert "out exists; name another output, or say --overwrite" in capsys.readouterr().err
+    assert "out exists; name another output, or pass --overwrite" in capsys.readouterr().err
     assert ask(command, "--overwrite", output="in.txt") == 2
     assert "the input and the output are the same file, in.txt" in capsys.readouterr().err
     assert OUT.read_text() == "precious"
@@ -265,7 +265,7 @@ def test_nothing_to_answer(capsys):
     assert ask("mask", "--json") == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"] == 0
-    assert "in.txt holds no text" in err
+    assert "in.txt contains no text" in err
     assert OUT.read_bytes() == b""
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from typing import NamedTuple
 
 import keras
@@ -203,7 +204,7 @@ def test_a_file(ask, model, tmp_path):
     )
     again = ask("--model", model, "--predict", source, "--output", output)
     assert again.code == 2
-    assert "exists; name another output, or say --overwrite" in again.err
+    assert "exists; name another output, or pass --overwrite" in again.err
     flags = ["--predict", source, "--output", output, "--overwrite", "--echo", "--json"]
     result = ask("--model", model, *flags, "--output_format=jsonl")
     assert result.objects[0]["rows"] == 3
@@ -244,6 +245,17 @@ def test_standard_input_as_the_help_says(ask, model, tmp_path, content):
     output = tmp_path / "out.jsonl"
     assert ask("--model", model, "--predict", "-", "--output", output, stdin=content).out == ""
     assert len(output.read_text().splitlines()) == 3
+
+
+def test_a_named_pipe_is_read_as_a_file(ask, model, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=["id,text\n1,w1\n2,\n"], daemon=True)
+    writer.start()
+    found = ask("--model", model, "--predict", pipe, "--json", "--echo")
+    assert [one.get("text") for one in found.objects] == ["w1", None]
+    assert f"error: {pipe}, line 3: the text is empty" in found.err
+    assert f"{tmp_path} is no file; --predict takes a file" in ask("--predict", tmp_path).err
 
 
 def test_standard_input_is_named_in_errors(ask, model):

@@ -183,7 +183,7 @@ def test_many_lines_keep_their_order(tmp_path):
 def test_no_text_is_told(monkeypatch, capsys):
     pipe(monkeypatch, b"\n")
     assert main(["mask"]) == 0
-    assert "holds no text" in capsys.readouterr().err
+    assert "contains no text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("last", ["", "quit", None, EOFError])

@@ -264,7 +264,7 @@ def test_data_frames():
     [
         (lambda: labelled_rows("one text"), "not one"),
         (lambda: labelled_rows([1, 2]), "row 0: a text must be str, not int"),
-        (lambda: labelled_rows([("a", "b"), ("a", "b", "c")]), "row 1 is of 3 texts"),
+        (lambda: labelled_rows([("a", "b"), ("a", "b", "c")]), "row 1 has 3 texts"),
         (lambda: labelled_rows(["a"], [1, 2]), "1 texts, but 2 labels"),
         (lambda: labelled_rows(["a"], pairs=["b", "c"]), "1 texts, but 2 pairs"),
         (lambda: labelled_rows(["a"], np.array([[2, 0]])), "0 and 1 only"),

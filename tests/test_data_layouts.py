@@ -53,6 +53,8 @@ def predicted(path, pairs=False, **layout):
         # Many classes, each once: no column has few values.
         ("what,kind\n" + "".join(f"{a},kind{i}\n" for i, (a, _) in enumerate(ROWS)), "what, kind"),
         ("Message Body,Folder\n" + BODY, "Message Body, Folder"),
+        # As pandas writes columns without names; the second has numbers, among them this one.
+        ("0,1\n" + "".join(f"{a},{i % 2}\n" for i, (a, _) in enumerate(ROWS)), "columns: 0, 1 "),
         ("", "has no line with names of columns"),
     ],
 )
@@ -130,6 +132,26 @@ def test_texts_of_many_lines_are_read(write):
     assert pairs_of(read_labelled(write(out.getvalue())).data) == rows
 
 
+def test_texts_that_all_have_lines_like_rows_are_read(write):
+    """Each line has one comma, and both columns of lines have few values; but no row is a line."""
+    rows = [(f"Name, Bob\nFriend, Bob\nNumber, {i}\nthe end", "ab"[i % 2]) for i in range(12)]
+    content = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows)
+    assert pairs_of(read_labelled(write(content)).data) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('"go" she said,b', r"text after a closing quote\); double quotes in fields; if"),
+        ('"go,b', "the quote is never closed; remove or double it; if"),
+        ("a\rb,b", r"a \\r is within a field; if lines end with"),
+    ],
+)
+def test_a_quote_or_line_end_that_is_wrong_is_explained(write, row, message):
+    with pytest.raises(BertError, match=rf":14: .*{message}"):
+        read_labelled(write(f"text,label\n{BODY}{row}\n"))
+
+
 def test_blanks_before_quotes_and_backslashes_before_them(write):
     content = '"text", "label"\n' + "".join(f'"{a}, too", "{b}"\n' for a, b in ROWS)
     data = read_labelled(write(content)).data
@@ -151,6 +173,12 @@ def test_what_r_writes(write, delimiter, name):
     content = "\n".join(delimiter.join(f'"{cell}"' for cell in line) for line in lines)
     data = read_labelled(write(content, name)).data
     assert pairs_of(data) == [(f"{a}, yes", b) for a, b in ROWS]
+
+
+def test_commas_after_json_objects_are_explained(write):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    with pytest.raises(BertError, match=r"\(no JSON \(Extra data\)\), .*no commas after them"):
+        read_labelled(write(",\n".join(lines), "x.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +212,19 @@ def test_what_pandas_writes_as_json(write, orient, names):
     assert pairs_of(values) == ROWS
 
 
+def test_json_by_names_of_rows_and_of_several_arrays(write):
+    rows = [{"words": text, "folder": label} for text, label in ROWS]
+    by_name = json.dumps({f"id{number}": row for number, row in enumerate(rows)})
+    assert pairs_of(read_labelled(write(by_name, "x.json")).data) == ROWS
+    with pytest.raises(BertError, match="has several arrays, train, test; save each as a file"):
+        read_labelled(write(json.dumps({"train": rows, "test": rows}), "x.json"))
+    with pytest.raises(BertError, match="has several arrays, train, test"):
+        read_labelled(write(json.dumps({"train": ROWS, "test": ROWS}), "x.json"))
+    lines = "\n".join(json.dumps({"text": t, "label": {"name": label}}) for t, label in ROWS)
+    with pytest.raises(BertError, match=":1: the label is an object"):
+        read_labelled(write(lines, "x.jsonl"))
+
+
 def test_a_list_or_an_object_is_no_text(write):
     rows = [{"text": text, "label": label} for text, label in ROWS]
     path = write("\n".join(map(json.dumps, [*rows, {"text": ["a"], "label": "ham"}])), "x.jsonl")
@@ -213,6 +254,11 @@ def test_equally_long_lists_of_0_and_1_are_multi_hot(write, caplog):
         read_labelled(write("text,label\n" + "\n".join(cells))).data,
     ):
         assert (data.task, data.labels) == ("multilabel", HELD)
+    for spaced in ("[{0} {1} {2}]", "[{0}. {1}. {2}.]"):  # as numpy writes them
+        content = "text,label\n" + "\n".join(
+            f"t{i},{spaced.format(*one)}" for i, one in enumerate(HOT)
+        )
+        assert read_labelled(write(content)).data.labels == HELD
     named = labelled_rows(TEXTS[:4], HOT, label_names="abc")
     assert named.labels == [("a",), ("b", "c"), (), ("c",)]
     told = read_labelled(write("\n".join(lines), "x.jsonl")).warnings
@@ -281,11 +327,41 @@ def test_a_dash_is_a_class_unless_it_is_rare_or_snlis(write):
     assert len(kept.data) == 10
 
 
+def test_lists_of_strings_as_python_and_numpy_write_them(write):
+    """In JSON `["a", "it's"]`, in a frame saved as CSV `['a', "it's"]`, or without the comma."""
+    for cells in (["['a', \"it's\"]", "['b']", "[]"], ["['a' \"it's\"]", "['b']", "[]"]):
+        rows = [f't{i},"{cell.replace(chr(34), chr(34) * 2)}"' for i, cell in enumerate(cells)]
+        data = read_labelled(write("text,label\n" + "\n".join(rows))).data
+        assert (data.task, data.labels) == ("multilabel", [("a", "it's"), ("b",), ()])
+    with pytest.raises(BertError, match=r"1 label\(s\)"):  # this is no list
+        load_splits(write("text,label\n" + "".join(f"{text},[a]\n" for text in TEXTS)))
+
+
+def test_sets_are_several_labels():
+    data = labelled_rows(TEXTS[:3], [{"b", "a"}, frozenset("c"), set()])
+    assert (data.task, data.labels) == ("multilabel", [("a", "b"), ("c",), ()])
+
+
+def test_decimal_commas_are_reported(write):
+    content = "text;label\n" + "".join(f"{text};{i % 4},5\n" for i, text in enumerate(TEXTS))
+    assert any("decimal comma" in line for line in read_labelled(write(content)).warnings)
+    with pytest.raises(BertError, match="decimals need a point"):
+        read_labelled(write(content), Layout(task="regression"))
+
+
+def test_a_column_that_is_often_blank_is_rather_not_the_label(write):
+    """`why` has two values, as few as any column, but not in every row."""
+    body = "".join(f"{t},{'abc'[i % 3]},{('', 'x', 'y')[i % 3]}\n" for i, t in enumerate(TEXTS))
+    assert read_labelled(write("text,mood,why\n" + body)).data.labels == list("abc" * 4)
+
+
 def test_a_column_with_one_value_is_no_label(write):
     content = "".join(f"{text},{label},en\n" for text, label in ROWS)
     assert read_labelled(write(content)).data.labels == [label for _, label in ROWS]
     with pytest.raises(BertError, match="no label found"):
         read_labelled(write("".join(f"{text},en\n" for text in TEXTS)))
+    with pytest.raises(BertError, match="the table has one column; is `delimiter` right"):
+        read_labelled(write(BODY.replace(",", ";"), "x.txt"))
 
 
 @pytest.mark.parametrize(
@@ -351,6 +427,24 @@ def trained_on(path, **layout):
     return json.loads(json.dumps({**found.trained, **known}))
 
 
+def test_the_only_column_next_to_the_label_is_the_text(write):
+    """The training table had no names; here one column has the name of a label."""
+    table = {"format": "csv", "columns": 3, "text": 2, "label": 0}
+    content = "label,wording\n" + "".join(f"{label},{text}\n" for text, label in ROWS)
+    assert predicted(write(content), trained=table) == TEXTS
+    with pytest.raises(BertError, match="is not laid out as the training table"):
+        predicted(write("label,wording,number\nham,go on,3\n"), trained=table)
+
+
+def test_a_headerless_table_with_numbers_is_no_file_of_sentences(write):
+    """As AG News and Yelp are published; a model of 0.1.0 does not know its training table."""
+    content = "".join(f'"{i % 4}","{text}, too"\n' for i, text in enumerate(TEXTS))
+    assert predicted(write(content)) == [f"{text}, too" for text in TEXTS]
+    table = {"format": "csv", "columns": ["kind", "said"], "text": "said"}
+    with pytest.raises(BertError, match="is not laid out as the training table"):
+        predicted(write(content), trained=table)
+
+
 def test_files_to_predict_are_read_as_the_training_table(write):
     headerless = write("".join(f"{b};{a};{i}\n" for i, (a, b) in enumerate(ROWS)), "a.csv")
     trained = trained_on(headerless, text=1, label=0)
@@ -370,6 +464,33 @@ def test_files_to_predict_are_read_as_the_training_table(write):
         BertError, match=r"not laid out as the training table: .* 3 columns.*`text`"
     ):
         predicted(write("a long text\t1\t2\t3\nanother\t4\t5\t6\n", "x.tsv"), trained=trained)
+
+
+def test_the_number_of_a_column_is_no_name_in_the_first_line(write):
+    content = "".join(f"{text},{1 - i % 2}\n" for i, text in enumerate(TEXTS))
+    assert read_labelled(write(content), Layout(text="0", label="1")).data.texts == TEXTS
+
+
+def test_names_of_training_are_known_in_any_case_and_without_the_text(write):
+    table = {"format": "csv", "delimiter": ",", "columns": ["kind", "said", ""], "text": "said"}
+    assert predicted(write('Kind,Said\nx,"go, on"\n'), trained=table) == ["go, on"]
+    with pytest.raises(BertError, match="it has columns: kind, number"):
+        predicted(write("kind,number\nx,3\n"), trained=table)
+    # A blank name is in no first line.
+    assert predicted(write('go on,"now",,\nx,y,,\n'), trained=table) == ['go on,"now",,', "x,y,,"]
+    # Two lines with unlike numbers of commas do not show the format; that of the training fits.
+    assert predicted(write('kind,said\nx,"a, b, c"\n', "piped"), trained=table) == ["a, b, c"]
+    assert predicted(write("go on, now\nor not\n", "piped"), trained=table)[0] == "go on, now"
+
+
+def test_sentences_with_as_many_commas_as_the_training_table_are_texts(write):
+    """Two columns in training; in a file of sentences no label is in the place of the label."""
+    table = {"format": "csv", "delimiter": ",", "columns": 2, "text": 1, "label": 0}
+    layout = {"trained": table, "label_names": ("ham", "spam")}
+    sentences = ["Well, go on", "But, not so fast", "Yes, now"]
+    assert predicted(write("\n".join(sentences)), **layout) == sentences
+    assert predicted(write("ham,go on\nspam,go\n"), **layout) == ["go on", "go"]
+    assert predicted(write("?,go on\n?,go\n"), **layout) == ["go on", "go"]  # not known
 
 
 def test_columns_of_training_are_found_by_name(write):

@@ -177,12 +177,14 @@ def test_the_histogram_counts_full_lengths():
         "lengths of 10 texts in tokens: half have at most 5, 95 % 20, the longest 20; "
         "max_seq_length 8 cuts 10.0 %"
     )
-    assert histogram.warning() is None
+    assert histogram.warning(512) is None
 
 
 def test_most_texts_being_cut_is_warned_of():
     histogram = LengthHistogram.of(of_lengths([100] * 9 + [700], 32))
-    assert "`max_seq_length=128`" in histogram.warning()
+    assert "128 would cut few: `max_seq_length=128`" in histogram.warning(512)
+    assert "64 would cut fewer: `max_seq_length=64`" in histogram.warning(64)
+    assert histogram.warning(32).endswith("texts; the model takes no more")
     assert "100 %" in str(histogram)
     with pytest.raises(BertError, match="one max_seq_length"):
         LengthHistogram.of(of_lengths([5], 8), of_lengths([5], 9))

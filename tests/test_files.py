@@ -256,7 +256,7 @@ def test_an_object_in_each_marked_encoding(raw, tmp_path):
         (b'{"a": \xff}', r"is not valid JSON: "),
         (b'{"a": ' + b"[" * 100_000, r"is not valid JSON: it is nested too deeply\."),
         (b'{"a": ' + b"9" * 5000 + b"}", r"is not valid JSON: "),
-        (b"[1]", r"holds a list, no object"),
+        (b"[1]", r"is \[1\], not a JSON object"),
     ],
 )
 def test_what_is_no_object_is_told(raw, message, tmp_path):

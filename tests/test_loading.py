@@ -522,10 +522,15 @@ def test_a_missing_type_vocab_size(variant, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"position_embedding_type": "relative_key"}, "'relative_key': .* only that of 'absolute'"),
+        (
+            {"position_embedding_type": "relative_key"},
+            "bert_tf computes only 'absolute'",
+        ),
         ({"is_decoder": True}, "is_decoder in the BERT config is True"),
         ({"model_type": "roberta"}, "of RoBERTa, another architecture.*Take a BERT"),
-        ({"model_type": "xlnet"}, "model_type in the BERT config is 'xlnet'"),
+        ({"model_type": "xlnet"}, "model_type in the BERT config is 'xlnet'; .*Take a BERT"),
+        ({"num_hidden_groups": 1}, "config has num_hidden_groups: the model is of ALBERT, another"),
+        ({"num_attention_heads": 7}, r"num_attention_heads 7 \(the defaults are 768 and 12\)"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps in the BERT config is 'small'"),
     ],
 )

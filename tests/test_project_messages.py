@@ -133,7 +133,7 @@ def test_of_a_checkpoint(without_vocab, tmp_path, capsys, monkeypatch):
 
 def test_of_a_table(tmp_path, capsys):
     path = tmp_path / "data.csv"
-    path.write_text("".join(f"text {n}\n" for n in range(9)))
+    path.write_text("".join(f"text {n},same\n" for n in range(9)))
     with pytest.raises(BertError, match=r"name it with `label` \("):
         load_splits(path)
     assert "name it with --label (" in failed(capsys, "classify", "--train", path)

@@ -182,7 +182,7 @@ def test_another_run_is_refused_and_overwritten_on_request(classify, unbroken, t
     found, wanted = (data.splitlines() for data in (path.read_bytes(), unbroken))
     assert len(found) == len(wanted) - 1
     assert found[: 5 * CHUNK] == wanted[: 5 * CHUNK]  # the last chunk's batches are others now
-    with pytest.raises(BertError, match="exists; name another output, or say `overwrite=True`"):
+    with pytest.raises(BertError, match="exists; name another output, or pass `overwrite=True`"):
         predict_file(classify, ROWS, path)
     with_flag = tmp_path / "flag.tsv"
     begun(classify, with_flag)

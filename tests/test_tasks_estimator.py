@@ -115,7 +115,7 @@ def test_probabilities_are_those_of_the_saved_folder(fitted, data, tmp_path):
     again = bert_tf.BertClassifier.from_folder(tmp_path / "out")
     np.testing.assert_array_equal(again.predict(texts), fitted.predict(texts))
     assert fitted.predict(texts).tolist() == fitted.classes_[probabilities.argmax(axis=1)].tolist()
-    with pytest.raises(BertError, match="is there already"):
+    with pytest.raises(BertError, match="exists; name a new folder"):
         fitted.save(tmp_path / "out")
     with pytest.raises(BertError, match="holds a model for classes"):
         bert_tf.BertRegressor.from_folder(tmp_path / "out")

@@ -459,7 +459,7 @@ def test_another_run_in_the_folder(tune, tmp_path):
 def test_a_model_that_is_there_is_not_replaced_unasked(tune, tmp_path):
     write_bert(tmp_path / "out")
     plan = dataclasses.replace(QUICK, mode="frozen", epochs=0.1)
-    with pytest.raises(BertError, match="is there already"):
+    with pytest.raises(BertError, match="exists; name a new folder"):
         tune(plan)
     assert tune(plan, overwrite=True).step == 1
 

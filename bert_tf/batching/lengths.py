@@ -51,17 +51,16 @@ class LengthHistogram:
             f"{_percent(self.cut_share)}"
         )
 
-    def warning(self) -> str | None:
-        """What to say if most texts are cut."""
+    def warning(self, limit: int) -> str | None:
+        """What to say if most texts are cut; `limit` is the length that the model takes at most."""
         if self.cut_share <= 0.5:
             return None
-        fits = next((n for n in (64, 128, 256, 384, 512) if n >= self.quantile(0.9)), 512)
-        is_more = fits > self.max_seq_length
-        better = f"{fits} would cut few" if is_more else "the texts are very long"
-        return (
-            f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts; "
-            f"{better}: `max_seq_length={max(fits, self.max_seq_length)}`"
-        )
+        fits = next((n for n in (64, 128, 256, 384, 512) if n >= self.quantile(0.9)), limit)
+        cut = f"max_seq_length {self.max_seq_length} cuts {_percent(self.cut_share)} of the texts"
+        if (better := min(fits, limit)) <= self.max_seq_length:
+            return f"{cut}; the model takes no more"
+        fewer = "few" if self.quantile(0.9) <= better else "fewer"
+        return f"{cut}; {better} would cut {fewer}: `max_seq_length={better}`"
 
 
 def _percent(fraction: float) -> str:

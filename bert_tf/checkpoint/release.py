@@ -109,4 +109,4 @@ def refuse_to_overwrite(folder: str, *names: str) -> None:
     ours = (CONFIG_NAME, VOCAB_NAME, CHECKPOINT_NAME + ".index", CHECKPOINT_NAME + ".data-*")
     for name in (*ours, *names):
         for path in glob.glob(os.path.join(escaped, name)):
-            raise BertError(f"{path} is there already; name a new folder or say `overwrite=True`.")
+            raise BertError(f"{path} exists; name a new folder or pass `overwrite=True`.")

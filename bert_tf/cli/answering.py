@@ -155,7 +155,7 @@ def answer_into_file(
     text = f"{found.rows:,} rows{odd}: {found.path}"
     print(to_json(vars(found), ensure_ascii=True) if args.json else text)
     if not found.rows:
-        say(f"{source} holds no text.")
+        say(f"{source} contains no text.")
     if tell_problems:
         for problem in found.problems:
             say(f"error: {problem}")
@@ -200,7 +200,7 @@ def _answer_lines(source: Source, stream: Stream, output: Output, batch_size: in
         chunks = source.as_they_come(16 * batch_size) if source.is_stdin else [source]
         code = max((print_answers(counted(some), output) for some in chunks), default=0)
     if not done:
-        say(f"{source.name} holds no text.")
+        say(f"{source.name} contains no text.")
     return code
 
 

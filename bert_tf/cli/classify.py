@@ -61,7 +61,7 @@ def answer(args: argparse.Namespace) -> int:
     job = make_job(args)
     if args.do_predict:
         _check_test_file(args)
-    if args.predict not in (None, "-"):
+    if args.predict and not predictions.is_pipe(args.predict):
         predictions.check_file(args)
     if not (job.do_train or job.do_eval):
         return _tell_predicted(args, {"test_results": predictions.predict_test(args)})

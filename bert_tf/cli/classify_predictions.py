@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bert_tf.cli import answering
 from bert_tf.cli.absl_flags import comma_separated
-from bert_tf.cli.lines import stdin_as_file
+from bert_tf.cli.lines import is_pipe, pipe_as_file
 from bert_tf.cli.options import Parser, chosen, load_bert
 from bert_tf.cli.output import TextForm, open_output
 from bert_tf.errors import BertError
@@ -86,8 +86,12 @@ def asks_a_model(args: argparse.Namespace) -> bool:
             "--do_predict needs --task_name and --data_dir, whose test file it predicts; a file of "
             "your own is --predict FILE."
         )
-    if args.predict not in (None, "-") and not os.path.isfile(args.predict):
-        raise BertError(f"there is no file {args.predict}; --predict names a file of texts.")
+    if args.predict and not (is_pipe(args.predict) or os.path.isfile(args.predict)):
+        no_file = os.path.exists(args.predict)
+        what = f"{args.predict} is no file" if no_file else f"there is no file {args.predict}"
+        raise BertError(
+            f"{what}; --predict takes a file of texts, a pipe, or - for standard input."
+        )
     if args.output is not None:
         args.output = check_output(args.output, bool(args.overwrite), args.predict)
     return bool(args.model or args.texts or (args.predict and not more))
@@ -109,8 +113,8 @@ def answer_prediction(args: argparse.Namespace, path: str | None = None) -> int:
             "no classifier to predict with: name its folder with --model. Training makes one: "
             "run_classifier.py --train data.csv"
         )
-    if args.predict == "-":
-        with stdin_as_file() as file:
+    if is_pipe(args.predict):
+        with pipe_as_file(args.predict) as file:
             return _answer_file(args, path, file)
     if args.predict is not None:
         return _answer_file(args, path, args.predict)
@@ -253,11 +257,13 @@ def _answer_file(args: argparse.Namespace, path: str, file: str) -> int:
     format = named or ("jsonl" if args.json else "tsv")
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
-    layout = dataclasses.replace(layout_of(args), trained=classify.info.table)
-    name = "standard input" if args.predict == "-" else None
+    info = classify.info
+    names = None if info.task == "regression" else info.labels
+    layout = dataclasses.replace(layout_of(args), trained=info.table, label_names=names)
+    name = "standard input" if args.predict == "-" else args.predict
     rows = PredictionRows(file, layout, pairs=known, policy=policy, name=name)
     options: dict[str, Any] = {"format": format, "echo": bool(args.echo), "pairs": rows.pairs}
-    if answering.grows(args.output) and not name:
+    if answering.grows(args.output) and not is_pipe(args.predict):
         predict = functools.partial(predict_file, classify, rows, args.output, **options)
         count = functools.partial(about_rows, args.predict)
         return answering.answer_into_file(args, predict, args.predict, count, tell_problems=True)

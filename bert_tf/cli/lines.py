@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bert_tf.errors import BertError
@@ -127,13 +128,19 @@ class Source:
 
 
 @contextlib.contextmanager
-def stdin_as_file() -> Iterator[str]:
-    """All of standard input in a temporary file, for what reads its input more than once."""
-    with tempfile.NamedTemporaryFile(prefix="bert_tf-") as file:
-        with reading("standard input"):
-            shutil.copyfileobj(_open_stdin(), file)
+def pipe_as_file(path: str) -> Iterator[str]:
+    """All of a pipe, or of standard input (-), in a temporary file, for what reads it twice."""
+    with tempfile.NamedTemporaryFile(prefix="bert_tf-") as file, contextlib.ExitStack() as stack:
+        with reading("standard input" if path == "-" else path):
+            pipe = _open_stdin() if path == "-" else stack.enter_context(open(path, "rb"))
+            shutil.copyfileobj(pipe, file)
             file.flush()
         yield file.name
+
+
+def is_pipe(path: str | None) -> bool:
+    """Whether it is standard input (-) or a named pipe, which can be read once."""
+    return path == "-" or (path is not None and Path(path).is_fifo())
 
 
 def _open_stdin() -> Any:

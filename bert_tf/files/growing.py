@@ -123,7 +123,9 @@ class GrowingFile:
         if not known and overwrite:
             return
         if not known:
-            raise BertError(f"{self._part} is of an unknown run; remove it or say `overwrite=True`")
+            raise BertError(
+                f"{self._part} is of an unknown run; remove it or pass `overwrite=True`"
+            )
         names = {*settings, *self._settings}
         other = sorted(n for n in names if settings.get(n) != self._settings.get(n))
         if not other:
@@ -133,7 +135,7 @@ class GrowingFile:
             raise BertError(
                 f"{self._part} is of an interrupted run with other settings: {other[0]} was "
                 f"{was!r:.80} and is now {now!r:.80}. To resume, give the same; to start over, "
-                "say `overwrite=True`"
+                "pass `overwrite=True`"
             )
 
     def _write(self, text: bytes) -> None:

@@ -174,7 +174,7 @@ def read_object(
     except BertError as error:
         raise BertError(f"{name} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
-        raise BertError(f"{name} holds a {type(values).__name__}, no object.")
+        raise BertError(f"{name} is {json.dumps(values):.40}, not a JSON object.")
     return values
 
 

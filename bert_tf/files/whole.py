@@ -227,8 +227,8 @@ def check_output(
         if source is not None and os.path.samefile(path, source):
             raise BertError(f"the input and the output are the same file, {path}")
     if os.path.isfile(path) and not overwrite:
-        raise BertError(f"{path} exists; name another output, or say `overwrite=True`")
-    if not is_special(path) and not os.access(folder, os.W_OK):
+        raise BertError(f"{path} exists; name another output, or pass `overwrite=True`")
+    if not in_new_folder and not is_special(path) and not os.access(folder, os.W_OK):
         raise BertError(f"cannot write {path}: the folder {folder} is not writable")
     return path
 

@@ -70,7 +70,7 @@ class Task(Predicting, Generic[Item, Result]):
 
     def _answer_all(self, items: Any) -> list[Result]:
         """The results of a list of items; raises `BertError` if it is something else."""
-        if not isinstance(items, Iterable):
+        if not isinstance(items, Iterable) or isinstance(items, bytes | Mapping):
             raise BertError(f"pass a text or a list of texts, not {items!r:.60}.")
         return self._answer([self._prepare(item) for item in items])
 

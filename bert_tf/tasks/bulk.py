@@ -149,7 +149,7 @@ def answer_file(
             if not overwrite:
                 raise BertError(
                     f"{file.path}.part is of an interrupted run, and {reason}. Give it what it "
-                    f"had then; to start over, say `overwrite=True`"
+                    f"had then; to start over, pass `overwrite=True`"
                 ) from None
             start = 0
             file.restart()

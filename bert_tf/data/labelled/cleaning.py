@@ -87,7 +87,7 @@ def across(
     found = dict(splits)
     if len({data.task for data in found.values()}) > 1:
         have = ", ".join(f"{name}: {data.task}" for name, data in found.items())
-        raise BertError(f"the splits are not for one task ({have}); say which with `task`")
+        raise BertError(f"the splits are not for one task ({have}); name one with `task`")
     problems: list[tuple[str, Problem]] = []
     gone = ""
     later: dict[Hashable, str] = {}  # text to a split after the present one

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bert_tf.data.labelled.column_names import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
 from bert_tf.data.labelled.headers import is_number
+from bert_tf.data.labelled.problems import PROBLEMS
 from bert_tf.data.labelled.tables import Column, Table, TableOptions, as_text
 from bert_tf.errors import BertError
 
 if TYPE_CHECKING:
     from bert_tf.data.labelled.texts import Task
+
+_BLANK = PROBLEMS["unlabelled"].limit
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def choose_columns(
     in any case. By content, in the first thousand rows: the text is the column with the most
     characters; the label is, of the others, that with the fewest different values, the last of
     equal ones. A column with one value is no label, nor is one in which no value occurs twice,
-    unless it has fractions. Columns without a name come last, where others have names.
+    unless it has fractions. Columns without a name, where others have names, and columns that are
+    blank in more than a fifth of the rows come last.
 
     Args:
         table: the table.
@@ -194,9 +198,16 @@ def _fewest(table: Table, taken: set[int]) -> int:
     rest = [index for index in range(table.width) if index not in taken]
     best = min(
         rest,
-        key=lambda i: (different(i) == float("inf"), not _named(table, i), different(i), -i),
+        key=lambda i: (
+            *(different(i) == float("inf"), not _named(table, i)),
+            # A label that is often missing is rather not the label.
+            *(len(_cells(table, i)) < (1 - _BLANK) * len(table.sample), different(i), -i),
+        ),
         default=None,
     )
+    if table.width == 1:
+        one = f"{table.path}: no label found: the table has one column"
+        raise BertError(f"{one}; is `delimiter` right?")
     if best is None or different(best) == float("inf"):
         raise BertError(f"{table.path}: no label found; name it with `label` ({all_names(table)})")
     return best
@@ -219,6 +230,11 @@ def _is_blank(cell: Any) -> bool:
 def _name(table: Table, index: int) -> str:
     name = table.names[index] if table.names else ""
     return repr(name) if name else f"number {index}"
+
+
+def unlabelled_columns(table: Table, columns: Columns) -> list[int]:
+    """The numbers of the columns that can be texts: not the label's, with names if others have."""
+    return [i for i in range(table.width) if _named(table, i) and i not in columns.labels]
 
 
 def all_names(table: Table) -> str:

@@ -22,9 +22,14 @@ SPACED = re.compile(r'"[^"]*"( "[^"]*")+\s*')
 """The names of columns as R's `write.table` leaves them."""
 
 
+def format_by_name(path: str) -> str | None:
+    """The format that the end of a name stands for; None if that says nothing."""
+    return _SUFFIXES.get(os.path.splitext(path.lower().removesuffix(".gz"))[1])
+
+
 def infer_format(path: str, encoding: str | None = None) -> str:
     """One of the formats of `TableOptions`; "tsv" is also a text in each line."""
-    kind = _SUFFIXES.get(os.path.splitext(path.lower().removesuffix(".gz"))[1])
+    kind = format_by_name(path)
     if kind not in ("json", "jsonl", None):
         return kind
     with open_lines(path, encoding) as lines:

@@ -64,15 +64,20 @@ def _is_header(first: list[str], rest: list[Sequence[str]], wanted: Sequence[Any
     named = [name for name in first if name]
     if not named or len(set(named)) < min(len(named), 2):
         return False
-    if any(name in first for name in wanted):
+    # In any case, as columns are found by name; "1" is rather the number of a column.
+    asked = {name.lower() for name in wanted if isinstance(name, str) and not name.isdecimal()}
+    if asked & set(map(str.lower, named)):
         return True
-    like_names = len(named) > 1 and (all(map(_NAME.fullmatch, named)) or " ".join(named).istitle())
+    counted = named == list(map(str, range(len(named))))  # as pandas names columns without names
+    like_names = len(named) > 1 and (
+        all(map(_NAME.fullmatch, named)) or " ".join(named).istitle() or counted
+    )
     long_text = False
     for index, name in enumerate(first):
         column = [row[index].strip() for row in rest if index < len(row)]
         # A class may be called `question`; but then it comes again.
         if name in column:
-            like_names = like_names and not name
+            like_names = like_names and (counted or not name)
             continue
         if name.lower() in ALL_NAMES:
             return True

@@ -44,7 +44,7 @@ def json_items(
             try:
                 yield number, parse_json(line, nan=True), problem, note
             except ValueError as error:
-                yield number, None, "ragged", f"{NO_JSON} ({error})"
+                yield number, None, "ragged", f"{NO_JSON} ({str(error).split(': line 1 ')[0]})"
 
 
 def rows_of_json(value: Any, path: str) -> list[Any]:
@@ -68,6 +68,10 @@ def rows_of_json(value: Any, path: str) -> list[Any]:
     lists = [one for one in values if one and isinstance(one, list) and isinstance(one[0], dict)]
     if len(lists) == 1:
         return lists[0]
+    if len(values) > 1 and all(
+        one and isinstance(one, list) and isinstance(one[0], dict | list) for one in values
+    ):
+        raise BertError(f"{path} has several arrays, {', '.join(value)}; save each as a file")
     if values and all(isinstance(one, dict) and one for one in values):
         keys = list(values[0])
         if all(one.keys() == values[0].keys() for one in values):
@@ -89,4 +93,6 @@ def _is_index(outer: list[str], inner: list[str]) -> bool:
     for keys, answer in ((outer, False), (inner, True)):
         if any(key.strip().lower() in ALL_NAMES for key in keys):
             return answer
-    return not all(map(str.isdecimal, inner)) and all(map(str.isdecimal, outer))
+    if all(map(str.isdecimal, inner)) or all(map(str.isdecimal, outer)):
+        return not all(map(str.isdecimal, inner))
+    return len(outer) > len(inner)

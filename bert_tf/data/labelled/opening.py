@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,7 +16,10 @@ from bert_tf.data.labelled.columns import (
     all_names,
     choose_columns,
     label_columns,
+    unlabelled_columns,
 )
+from bert_tf.data.labelled.formats import format_by_name
+from bert_tf.data.labelled.headers import is_number
 from bert_tf.data.labelled.tables import SAMPLE, SPLIT, Table, TableOptions
 from bert_tf.errors import BertError
 
@@ -45,7 +48,7 @@ def open_table(
         labelled: whether there must be a label.
         pairs: whether it is for a model of pairs, if that is known. For one of single texts a file
             without names of columns is a text in each line, unless it is laid out as in training,
-            or has tabs.
+            or has tabs or a column of numbers.
         name: for messages, in place of the path.
 
     Raises:
@@ -59,6 +62,8 @@ def open_table(
     wanted = [*asked[:2], *(asked[2] if isinstance(asked[2], list | tuple) else asked[2:])]
     if isinstance(layout.label, str):
         wanted += layout.label.split(",")
+    if isinstance(trained.get("columns"), list):
+        wanted += trained["columns"]
     table = Table(path, layout.table, wanted, layout.only, name)
     _refuse_tagged(table)
     if pairs is False and asked[:2] == (None, None) and _is_lines(table, layout.table):
@@ -73,7 +78,7 @@ def open_table(
         texts = [i for i in columns[:2] if i is not None]
         usual = table.names and all(table.names[i].strip().lower() in _USUAL for i in texts)
         other = f"{table.path} is not laid out as the training table: {_described(trained)}"
-        if not usual and table.width > (2 if pairs else 1):
+        if not usual and len(unlabelled_columns(table, columns)) > (2 if pairs else 1):
             has = f"it has {all_names(table)}"
             raise BertError(f"{other}; {has}. Name the column of the text with `text`")
         warnings = [other, *warnings]
@@ -96,16 +101,19 @@ def _as_trained(
         pair = None
     known, texts = trained.get("columns"), [c for c in (text, pair) if c is not None]
     numbered = isinstance(known, int)
+    wanted = texts if numbered else [*texts, *(known or ())]
     if not all(isinstance(column, str | int) for column in texts) or text is None:
         return None
     given = {x: trained.get(x) for x in ("delimiter", "quoting", "sheet")}
     given["header"] = False if numbered else None
+    if trained.get("format") in ("csv", "tsv") and format_by_name(os.fspath(path)) is None:
+        given["format"] = trained["format"]  # too few lines may not show it
     given = {x: value for x, value in given.items() if getattr(layout.table, x) is None}
     like = replace(layout.table, **given)
     encoded = replace(like, encoding=like.encoding or trained.get("encoding"))
     for options in dict.fromkeys((like, encoded, layout.table)):
         try:
-            table = Table(path, options, texts, layout.only, name)
+            table = Table(path, options, wanted, layout.only, name)
         except BertError:  # of another layout, or raised again without one
             continue
         if options != layout.table and table.format != trained.get("format"):
@@ -115,6 +123,7 @@ def _as_trained(
         same = (table.names is None) == numbered and all(_has(table, c) for c in texts)
         if numbered:
             same = same and table.width == known and not _names_itself(table)
+            same = same and not _has_other_labels(table, label, layout.label_names)
         elif int in map(type, texts):  # of columns that have no name, or the same
             same = same and list(table.names or ()) == known
         if same:
@@ -146,6 +155,15 @@ def _names_itself(table: Table) -> bool:
     return any(str(field).strip().lower() in {*_USUAL, *LABEL_NAMES} for field in first)
 
 
+def _has_other_labels(table: Table, label: Any, known: Sequence[str] | None) -> bool:
+    """Whether the column of the label rather has texts: neither known labels nor one again."""
+    if not known or not isinstance(label, int):
+        return False
+    cells = [str(row.fields[label]).strip() for row in table.sample if label < len(row.fields)]
+    other = [cell for cell in cells if cell and cell not in known]
+    return 2 * len(other) > len(cells) and 2 * len(set(other)) > max(2, len(other))
+
+
 def _is_lines(table: Table, options: TableOptions) -> bool:
     """Whether a file that nothing is known of is rather a text in each line than a table."""
     known = (options.format, options.delimiter, options.quoting, options.header)
@@ -153,7 +171,12 @@ def _is_lines(table: Table, options: TableOptions) -> bool:
         return False
     if table.dialect()["delimiter"] == "\t":
         return False
-    return table.width > 1 or any(row.problem == "ragged" for row in islice(table.rows(), SAMPLE))
+    if any(row.problem == "ragged" for row in islice(table.rows(), SAMPLE)):
+        return True
+    # Sentences have no column of numbers.
+    columns = list(zip(*(row.fields for row in table.sample)))
+    numbers = len(table.sample) > 1 and any(all(map(is_number, cells)) for cells in columns)
+    return table.width > 1 and not numbers
 
 
 def _described(trained: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bert_tf.data.labelled.columns import Layout, all_names
+from bert_tf.data.labelled.columns import Layout, all_names, unlabelled_columns
 from bert_tf.data.labelled.json_tables import NO_JSON
 from bert_tf.data.labelled.opening import open_table
 from bert_tf.data.labelled.problems import Place, Policy
@@ -40,7 +40,7 @@ class PredictionRows(Warned):
             read as the training table was.
         pairs: whether the rows must be pairs of texts; None if the file decides. If they must be
             single texts, a file of which nothing is known, whose first line does not name columns,
-            and that has no tabs, is a text in each line, commas included.
+            and that has no tabs and no column of numbers, is a text in each line, commas included.
         policy: only `wrong_encoding=replace` counts: bytes that are no text become U+FFFD, and the
             row is predicted on.
         name: of the file for messages, in place of the path.
@@ -73,8 +73,7 @@ class PredictionRows(Warned):
         self._table, columns, inferred = open_table(path, layout, **how)  # type: ignore[arg-type]
         self.path = self._table.path
         if pairs and columns.pair is None:
-            names = self._table.names or ("unnamed",) * self._table.width
-            rest = [i for i, one in enumerate(names) if one and i not in columns.labels]
+            rest = unlabelled_columns(self._table, columns)
             if len(rest) != 2 or layout.text is not None:
                 raise BertError(
                     f"the model was trained on pairs of texts; name two columns of {self.path} "

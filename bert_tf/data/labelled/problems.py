@@ -51,7 +51,7 @@ PROBLEMS: dict[str, Kind] = {
         hint="name the file's encoding, for example `encoding='cp1252'`",
     ),
     "repeated_header": Kind(
-        "{n} that repeat the names of the columns", "drop", "drop", "drop", ("refuse",)
+        "{n} repeating the names of the columns", "drop", "drop", "drop", ("refuse",)
     ),
     "blank_line": Kind("{n} blank", "drop", "drop", "drop", ("refuse",)),
     "ragged": Kind(
@@ -75,11 +75,11 @@ PROBLEMS: dict[str, Kind] = {
     "not_a_number": Kind(
         "{n} whose label is no number",
         *("refuse", "refuse", "keep", ("drop",)),
-        hint="with classes instead of numbers, pass `task='classes'`",
+        hint="decimals need a point; with classes instead of numbers, pass `task='classes'`",
     ),
     "nan": Kind("{n} whose label is NaN or infinite", "drop", "drop", "keep", ("refuse",)),
     "empty_text": Kind("{n} with an empty text", "drop", "keep", "keep", ("refuse",)),
-    "duplicate": Kind("{n} that repeat an earlier one", "keep", "keep", "keep", ("drop", "refuse")),
+    "duplicate": Kind("{n} repeating an earlier one", "keep", "keep", "keep", ("drop", "refuse")),
     "conflict": Kind(
         "{n} whose text also has another label", "keep", "keep", "keep", ("drop", "refuse")
     ),

@@ -90,7 +90,7 @@ def _of_frame(
         else:
             text = next((lower[name] for name in TEXT_NAMES if name in lower), None)
         if text is None:
-            raise BertError(f"which column is the text? Say text='...'; there are {has}")
+            raise BertError(f"which column is the text? Pass `text='...'`; there are {has}")
     if label is None and labels is None:
         label = next((lower[name] for name in LABEL_NAMES if name in lower), None)
     if text_pair is not None:
@@ -109,7 +109,7 @@ def _texts(texts: Any, pairs: Any) -> tuple[list[str], list[str] | None]:
         wrong = next((i for i, item in enumerate(items) if len(item) != 2), None)
         if wrong is not None:
             count = len(items[wrong])
-            raise BertError(f"row {wrong} is of {count} texts; give one text a row, or two")
+            raise BertError(f"row {wrong} has {count} texts; give one or two in each row")
         return _strings([a for a, _ in items]), _strings([b for _, b in items])
     return _strings(items), None
 

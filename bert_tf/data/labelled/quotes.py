@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from bert_tf.data.labelled.headers import is_number
 
@@ -19,8 +20,9 @@ class RowsInQuotes:
     Each line of such a field, with what is before and after it, is a row by itself: it has as many
     fields as most rows, and where a column has few values, or numbers, one of these. In a table
     without such columns, three lines with the right number of fields are enough. A text that a
-    program quoted has lines with other numbers of delimiters, or no label after them. In a table
-    of one column nothing can be told.
+    program quoted has lines with other numbers of delimiters, or no label after them. Only records
+    of one line say what a row is: where most have several, as with texts all of several lines,
+    and in a table of one column, nothing can be told.
 
     Args:
         lines: the first of the file.
@@ -29,9 +31,13 @@ class RowsInQuotes:
 
     def __init__(self, lines: Sequence[str], delimiter: str) -> None:
         self._delimiter = delimiter
-        rows = [row for line in lines if (row := self._fields(line))]
+        reader = csv.reader(lines, delimiter=delimiter)
+        ends = [0, *(reader.line_num for _ in reader)]
+        single = [lines[end - 1] for start, end in pairwise(ends) if end == start + 1]
+        rows = [row for line in single if (row := self._fields(line))]
         widths = [len(row) for row in rows]
-        self._width = max(set(widths), key=widths.count, default=0)
+        most = 2 * len(single) >= len(ends) - 1
+        self._width = max(set(widths), key=widths.count, default=0) if most else 0
         columns = list(zip(*(row for row in rows if len(row) == self._width)))
         self._numbers = [sum(map(is_number, cells)) > 0.9 * len(cells) for cells in columns]
         self._values = [

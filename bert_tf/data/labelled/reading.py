@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ from bert_tf.files.log import Warned, warn
 from bert_tf.files.reading import parse_json
 
 _SEPARATORS = ("|", ";", ",")
+_ITEM = re.compile(r"""'[^'\\]*'|"[^"\\]*"|[01]\b\.?""")
+_ITEMS = re.compile(rf"\[\s*(?:{_ITEM.pattern})(?:[\s,]+(?:{_ITEM.pattern}))*[\s,]*\]")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _NO_TEXT = (list, dict)
 _HELD = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "": None, "-1": None}
 _FEW_DASHES = 0.05  # of the labels; more are rather a class
@@ -136,6 +140,8 @@ def _records(opened: _Opened, tally: Tally) -> Iterator[_Record]:
         if problem == "wrong_encoding":
             opened.advice.setdefault(problem, note)
             note = ""
+        if objects and problem == "ragged":
+            opened.advice.setdefault(problem, "give a JSON object a line, and no commas after them")
         if objects and not problem:
             one = fields[text]
             if type(one) in _NO_TEXT or (pair is not None and type(fields[pair]) in _NO_TEXT):
@@ -215,6 +221,9 @@ def give_task(data: LabelledTexts, layout: Layout, odd: list[str]) -> LabelledTe
             if isinstance(value, list | tuple):
                 place = f"{data.place(index)}: the label is a list, {value!r:.60}"
                 raise BertError(f"{place}; for several labels at once pass `task='multilabel'`")
+            if isinstance(value, dict):
+                place = f"{data.place(index)}: the label is an object, {value!r:.60}"
+                raise BertError(f"{place}; name a column of labels with `label`")
         if not all(map(_means_nan, values)) and _all_numbers(values):
             values = [None if _means_nan(value) else value for value in values]
         names = [None if value is None else _as_class(value) for value in values]
@@ -270,9 +279,9 @@ def _plain(value: Any, unlabelled: Sequence[str]) -> Any:
     if isinstance(value, str):
         value = value.strip()
         return None if value in unlabelled else value
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        value = value.tolist()
-    return value
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy's scalars and arrays
 
 
 def _tell_task(values: list[Any], layout: Layout, odd: list[str]) -> Task:
@@ -289,6 +298,11 @@ def _tell_task(values: list[Any], layout: Layout, odd: list[str]) -> Task:
         if len(different) > _MANY_NUMBERS:
             numbers = f"{len(different)} whole numbers are taken for classes"
             odd.append(f"{numbers}; if they are amounts, pass `task='regression'`")
+    if known and all(isinstance(x, str) and _DECIMAL_COMMA.fullmatch(x) for x in known):
+        odd.append(
+            f"labels such as {known[0]!r} are taken for classes; if they are numbers with a "
+            "decimal comma, write a point in its place"
+        )
     return "classes"
 
 
@@ -349,8 +363,6 @@ def _as_several(value: Any, layout: Layout) -> Label:
     if isinstance(value, str):
         parsed = _json_list(value)
         value = value.split(layout.label_separator or "\0") if parsed is None else parsed
-    elif isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
     elif not isinstance(value, list | tuple):
         value = [value]
     names = (_as_class(v.strip() if isinstance(v, str) else v) for v in value)
@@ -359,9 +371,11 @@ def _as_several(value: Any, layout: Layout) -> Label:
 
 
 def _json_list(value: Any) -> list[Any] | None:
+    """The list that a text is, in JSON, or as Python and numpy write strings, and 0 and 1."""
     if not isinstance(value, str) or value.lstrip()[:1] != "[":
         return None
     try:
         return parse_json(value)
     except ValueError:
-        return None
+        items = _ITEM.findall(value) if _ITEMS.fullmatch(value.strip()) else None
+        return items and [int(one[0]) if one[0] in "01" else one[1:-1] for one in items]

@@ -283,8 +283,9 @@ class Table:
             self.names, self.width = tuple(names), len(names)
             self._header, self._header_line = list(rows[at]), records[at].line
             for title in records[:at]:
-                shown = " ".join(filter(None, title.fields))
-                self.warnings.append(f"{self.path}:{title.line} is a title, skipped: {shown:.60}")
+                if shown := " ".join(filter(None, title.fields)):
+                    title_of = f"{self.path}:{title.line} is a title, skipped"
+                    self.warnings.append(f"{title_of}: {shown:.60}")
             if self._options.header is None:
                 line = f"line {self._header_line}" if at else "the first line"
                 line += f" of {self.path} is taken for the names of the columns"
@@ -346,11 +347,17 @@ class Table:
                         self._refuse_rows_in_quotes(fields, first, start - 1)
                     yield self._checked(first, fields)
             except csv.Error as error:
-                unclosed = "unexpected end" in str(error)
-                wrong = "the quote is never closed" if unclosed else f"this is no CSV ({error})"
+                if "new-line" in str(error):
+                    wrong = "a \\r is within a field; if lines end with \\r, save them with \\n"
+                elif "unexpected end" in str(error):
+                    wrong = "the quote is never closed; remove or double it"
+                elif "expected after" in str(error):
+                    wrong = "this is no CSV (text after a closing quote); double quotes in fields"
+                else:
+                    wrong = f"this is no CSV ({error})"
                 raise BertError(
-                    f"{self.path}:{start}: {wrong}; if lines end with \\r, save them with \\n; if "
-                    "quotes are characters like any other, pass `quoting='none'`"
+                    f"{self.path}:{start}: {wrong}; if quotes are characters like any other, pass "
+                    "`quoting='none'`"
                 ) from error
 
     def _refuse_rows_in_quotes(self, fields: list[str], first: int, last: int) -> None:

@@ -169,7 +169,7 @@ def write_records(
             for drawn in _shown(run(draw, items), len(items), "drawing pairs", progress):
                 counts, num_random, used = counts + drawn[0], num_random + drawn[1], used + drawn[2]
             if not counts.sum():
-                raise BertError("the corpus gives no example: it holds no text.")
+                raise BertError("the corpus gives no example: it contains no text.")
             middle = time.perf_counter()
             masked = 0
             buckets = list(enumerate((np.cumsum(counts) - counts).tolist()))

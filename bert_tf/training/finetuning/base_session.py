@@ -152,7 +152,7 @@ class FineTuningSession:
         self.max_seq_length = given or choose_max_seq_length(data, bert.tokenizer, limit)
         self.lengths = LengthHistogram.of(*map(self._tokenized, shown))
         if not self.job.do_train:
-            warn(self.lengths.warning())
+            warn(self.lengths.warning(limit))
             return
         plan, self.steps = self.job.plan_for(len(data), bert.config.hidden_size)
         self.plan = dataclasses.replace(plan, metric=plan.metric or self._main_metric())

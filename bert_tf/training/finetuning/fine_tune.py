@@ -154,7 +154,8 @@ def fine_tune(
     with devices.scope():
         tuned = TunedModel(bert, info, plan, objective.scale)
     rate = plan.rate_warning(bert.config.hidden_size)
-    warnings = warn(devices.warning, rate, LengthHistogram.of(train.texts).warning())
+    cut = LengthHistogram.of(train.texts).warning(bert.config.max_position_embeddings)
+    warnings = warn(devices.warning, rate, cut)
     progress = progress and devices.leads
     vectors_dir = features_dir or training
     stream, evaluated = open_batches(bert, train, validation, plan, vectors_dir, digest, progress)
