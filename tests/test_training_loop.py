@@ -611,6 +611,14 @@ def test_no_flipped_bit_of_a_state_file_is_taken_for_a_state(train, shared):
     assert checkpoints.last_state() == good
 
 
+def test_if_all_are_damaged_all_are_to_be_removed(train):
+    train(Rhythm(total=2, save=1))
+    for path in train.folder.glob("*.training.json"):
+        path.write_text("{")
+    with pytest.raises(BertError, match=r"remove the files \S+ckpt-1\.\* and \S+ckpt-2\.\*, or"):
+        train(Rhythm(total=3))
+
+
 def test_a_kill_before_old_checkpoints_are_removed(train, shared):
     """Resuming at the end saves nothing more, and removes and names as saving would have done."""
     train(Rhythm(total=3, save=1), keep=3)

@@ -176,12 +176,13 @@ class TrainingCheckpoints:
             try:
                 return last, self._restore(last)
             except _DamagedError as error:
+                self._damaged.add(last)
                 if not earlier:
+                    damaged = " and ".join(f"{self.prefix(n)}.*" for n in sorted(self._damaged))
                     raise BertError(
                         f"{error} No earlier checkpoint is there. To start over, remove the files "
-                        f"{self.prefix(last)}.*, or give another output folder."
+                        f"{damaged}, or give another output folder."
                     ) from error
-                self._damaged.add(last)
                 warn(
                     f"{error} Training resumes from the one before, {self.prefix(earlier[-1])}; "
                     f"when the next checkpoint is saved, the damaged one is removed."
