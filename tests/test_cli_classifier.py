@@ -367,7 +367,7 @@ def test_flags_that_messages_name_exist():
     [
         (["--train", "{}/none.csv"], "none.csv"),
         (["--train", "{}/data.csv", "--label", "colour"], "no column 'colour': it has text, label"),
-        (["--train", "{}/texts.txt"], "name it with --label"),
+        (["--train", "{}/texts.txt"], "the table has one column; is --delimiter right?"),
         (["--train", "{}/one.csv"], "at least 2"),
         (["--task_name", "MRQC", "--data_dir", "{}", "--do_train"], "there is no task 'MRQC'"),
         (["--task_name", "MRPC", "--do_train"], "needs --data_dir"),

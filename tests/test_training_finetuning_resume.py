@@ -99,6 +99,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_killed_several_times_it_ends_the_same(folder, fresh_env):
     bert, whole, broken = (str(folder / name) for name in ("bert_uncased", "whole", "broken"))
     runs = [

@@ -258,7 +258,7 @@ def _answer_file(args: argparse.Namespace, path: str, file: str) -> int:
     classify = load_classifier(args, path)
     known = classify.info.pairs if args.pairs is None else args.pairs
     info = classify.info
-    names = None if info.task == "regression" else info.labels
+    names = info.labels or None
     layout = dataclasses.replace(layout_of(args), trained=info.table, label_names=names)
     name = "standard input" if args.predict == "-" else args.predict
     rows = PredictionRows(file, layout, pairs=known, policy=policy, name=name)

@@ -228,7 +228,7 @@ def check_output(
             raise BertError(f"the input and the output are the same file, {path}")
     if os.path.isfile(path) and not overwrite:
         raise BertError(f"{path} exists; name another output, or pass `overwrite=True`")
-    if not in_new_folder and not is_special(path) and not os.access(folder, os.W_OK):
+    if not is_special(path) and not os.access(folder, os.W_OK):
         raise BertError(f"cannot write {path}: the folder {folder} is not writable")
     return path
 
