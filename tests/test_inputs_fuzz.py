@@ -95,10 +95,13 @@ def test_archives(tmp_path: pathlib.Path, method: str) -> None:
         else:
             raw = damaged(whole, rng)
         path.write_bytes(raw)
-        with unpack(str(path)) as folder:
-            for file in pathlib.Path(folder).rglob("*"):
+        folder = unpack(str(path))
+        try:
+            for file in pathlib.Path(folder.name).rglob("*"):
                 assert not file.is_symlink()
                 assert file.is_dir() or file.read_bytes() in MEMBERS.values()
+        finally:
+            folder.cleanup()
 
     assert outcomes(CASES, run)["right"]
     assert [file.name for file in tmp_path.iterdir()] == ["x.zip"]
