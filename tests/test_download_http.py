@@ -245,7 +245,7 @@ def test_headers_that_do_not_end(loopback, home, short_window, no_patience) -> N
 def test_a_connection_that_becomes_slow_is_left_and_the_rest_resumed(
     loopback, home, short_window
 ) -> None:
-    """Ten times: each comes further at a good rate, so tries are counted anew."""
+    """Ten times: each comes further at a good rate, so tries are counted again."""
     loopback.drips = [1 << 16] * 10
     assert is_whole(download("tiny", progress=False))
     assert len(loopback.asked) == 11

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from bert_tf.cli.options import Parser
-from bert_tf.errors import BertError
 
 HELP = "print the completion script of a shell"
 DESCRIPTION = """\
@@ -27,12 +26,10 @@ def add_arguments(parser: Parser) -> None:
 
 def answer(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
+    import shtab
+
     from bert_tf.cli.main import COMMANDS, build_parser
 
-    try:
-        import shtab
-    except ImportError as error:
-        raise BertError("completion needs shtab. Install it: pip install shtab") from error
     parser = build_parser()
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for name in COMMANDS:

@@ -53,7 +53,7 @@ class FileGroup:
             if os.path.isdir(path := os.path.join(self._folder, name)):
                 raise IsADirectoryError(errno.EISDIR, f"{path} is a folder", path)
         sync_folder(self._scratch)
-        finish_groups(self._folder)  # what another process committed meanwhile
+        finish_groups(self._folder)  # what another process has committed since
         os.rename(self._scratch, self._committed)
         sync_folder(self._folder)
         finish(self._folder, self._committed)

@@ -33,7 +33,7 @@ class _Paced(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         start = time.monotonic()
         count = self._raw.readinto(buffer)
-        self._seconds += time.monotonic() - start  # without what we do meanwhile
+        self._seconds += time.monotonic() - start  # without the time between two reads
         self._count += count
         if self._seconds >= WINDOW_SECONDS:
             if self._count < LEAST_RATE * self._seconds:

@@ -17,7 +17,7 @@ _SUFFIXES = {
 _JSON = re.compile(r"\s*(\[\s*[\[{]|[\[{]\s*$)")
 """How an array of objects or lists begins, and JSON over several lines."""
 SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-"""A first line by which Excel is told the delimiter."""
+"""A first line that names the delimiter, for Excel."""
 SPACED = re.compile(r'"[^"]*"( "[^"]*")+\s*')
 """The names of columns as R's `write.table` leaves them."""
 

@@ -22,7 +22,7 @@ class RowsInQuotes:
     without such columns, three lines with the right number of fields are enough. A text that a
     program quoted has lines with other numbers of delimiters, or no label after them. Only records
     of one line say what a row is: where most have several, as with texts all of several lines,
-    and in a table of one column, nothing can be told.
+    and in a table of one column, nothing can be inferred.
 
     Args:
         lines: the first of the file.

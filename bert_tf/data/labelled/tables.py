@@ -189,16 +189,16 @@ class Table:
 
     def _rows(self) -> Iterator[TableRow]:
         if self.format in SPLIT:
-            header, width, begun = self._header, self.width or -1, not self._header_line
+            header, width, in_table = self._header, self.width or -1, not self._header_line
             last = header[-1] if header else None
             for row in self._split():
                 fields = row.fields
-                if begun and len(fields) == width and fields[-1] != last:
+                if in_table and len(fields) == width and fields[-1] != last:
                     yield row
                 elif not fields:
                     yield row._replace(problem="blank_line")
-                elif not begun:
-                    begun = row.line >= self._header_line
+                elif not in_table:
+                    in_table = row.line >= self._header_line
                 elif _same(fields, header):
                     yield row._replace(problem="repeated_header")
                 elif len(fields) != width:
